@@ -1,0 +1,52 @@
+"""rtl: from a folder of labelled images to a model file that is proved to answer alike everywhere.
+
+>>> from toolchain import Predictor                       # doctest: +SKIP
+>>> Predictor("model.onnx")("lunch.jpg").label            # doctest: +SKIP
+'omelette'
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from toolchain.errors import (
+    DataError,
+    ImageError,
+    MissingExtraError,
+    ModelFileError,
+    ParityError,
+    PartialFailure,
+    ProviderError,
+    RefusedError,
+    ToolchainError,
+    TrainingError,
+)
+
+if TYPE_CHECKING:
+    from toolchain.runtime.predictor import Prediction, Predictor
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DataError",
+    "ImageError",
+    "MissingExtraError",
+    "ModelFileError",
+    "ParityError",
+    "PartialFailure",
+    "Prediction",
+    "Predictor",
+    "ProviderError",
+    "RefusedError",
+    "ToolchainError",
+    "TrainingError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the predictor when it is first asked for: `rtl --help` needs neither numpy nor Pillow."""
+    if name in ("Predictor", "Prediction"):
+        from toolchain.runtime import predictor
+
+        return getattr(predictor, name)
+    raise AttributeError(f"module 'toolchain' has no attribute {name!r}")

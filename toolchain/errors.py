@@ -1,0 +1,98 @@
+"""The one tree of errors. Each class carries the exit code that the command line ends with.
+
+ToolchainError
+├── DataError           3   a folder, list or split can't serve; nothing was written
+├── ImageError          4   one image can't be read
+├── ModelFileError      5   not ours, truncated, a newer card, no card
+├── ParityError         6   verification fell short
+├── PartialFailure      7   a batch finished and some of its images failed
+├── ProviderError       8   the provider asked for is missing, or nodes fell back
+├── MissingExtraError   9   an optional part of rtl is not installed
+├── RefusedError        10  a step was measured and its result not accepted
+└── TrainingError       11  training can't start or go on
+
+Every message says what is wrong and where; `hint` says what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ToolchainError(Exception):
+    """An error that a user can understand and act on."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class DataError(ToolchainError):
+    """A folder, list or split can't serve; nothing was written."""
+
+    exit_code = 3
+
+
+class ImageError(ToolchainError):
+    """One image can't be read; `accepted` says what would have been."""
+
+    exit_code = 4
+    accepted: ClassVar[str] = (
+        "JPEG, PNG, WebP, GIF, BMP, TIFF and the other formats Pillow decodes to 8-bit colour, "
+        "or 16-bit grey; or a uint8 array [height, width, 3] in RGB"
+    )
+
+
+class ModelFileError(ToolchainError):
+    """A model file is not ours, truncated, or newer than this rtl."""
+
+    exit_code = 5
+
+
+class ParityError(ToolchainError):
+    """A model file does not answer like the model it was made from."""
+
+    exit_code = 6
+
+
+class PartialFailure(ToolchainError):
+    """A batch finished and some of its images failed."""
+
+    exit_code = 7
+
+
+class ProviderError(ToolchainError):
+    """The onnxruntime provider asked for is missing, or nodes fell back to another."""
+
+    exit_code = 8
+
+
+class MissingExtraError(ToolchainError):
+    """A part of rtl that is installed separately is missing."""
+
+    exit_code = 9
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} is not installed", hint=f'pip install "rtl-toolchain[{extra}]"'
+        )
+
+
+class RefusedError(ToolchainError):
+    """A step was measured and its result is not accepted."""
+
+    exit_code = 10
+
+
+class TrainingError(ToolchainError):
+    """Training can't start or can't go on."""
+
+    exit_code = 11
+
+
+class Interrupted(ToolchainError):
+    """The user stopped the command; `hint` is the command that goes on."""
+
+    exit_code = 130
