@@ -1,0 +1,181 @@
+"""What is wrong with a data set, before anybody trains on it. Reads every file, writes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from toolchain.data.layouts import Dataset, Sample
+from toolchain.errors import DataError, ImageError
+from toolchain.narrator import Narrator, Silent
+from toolchain.runtime.card import Preprocessing
+from toolchain.runtime.cores import usable_cores
+from toolchain.runtime.image import ORIENTATION_TAG, read_image
+
+SPLITS = ("train", "val", "test")
+IMBALANCE = 10
+"""A class with this many times fewer training images than the largest is pointed out."""
+SMALL_SIDE = 64
+"""A short side below this, in pixels, leaves little to see."""
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """One file that can't be decoded."""
+
+    file: str
+    reason: str
+
+
+class Audit(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found. Files are named relative to the data set's folder."""
+
+    version: int = 1
+    data: str
+    split_by: str
+    images: int
+    per_class: dict[str, dict[str, int]]
+    """class → split → readable images."""
+    unreadable: tuple[Unreadable, ...]
+    duplicates: tuple[tuple[str, ...], ...]
+    """Groups of files with the same bytes."""
+    leaks: tuple[tuple[str, ...], ...]
+    """Those groups that stand in more than one split: validation would see training images."""
+    label_conflicts: tuple[tuple[str, ...], ...]
+    """Those groups that stand in more than one class."""
+    rotated_by_exif: int
+    small: int
+    rare_classes: tuple[str, ...]
+    fingerprint: str
+    """sha256 over split, label and content of every readable file."""
+
+
+class _Found(msgspec.Struct, frozen=True):
+    digest: str
+    error: str | None
+    rotated: bool
+    short_side: int
+
+
+def audit_dataset(dataset: Dataset, narrator: Narrator | None = None) -> tuple[Dataset, Audit]:
+    """Decode every file once and give (the data set without its unreadable files, what was found).
+
+    Raises DataError when a class has no readable training image, or no validation image is left.
+    """
+    narrator = narrator or Silent()
+    samples = [(split, sample) for split in SPLITS for sample in dataset.split(split)]
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        results = pool.map(lambda item: _look(item[1].path), samples)
+        found = list(narrator.track(results, "reading the images", len(samples)))
+    readable = _without_unreadable(dataset, {s.path for (_, s), f in zip(samples, found) if f.error})
+    rows = [
+        (split, dataset.classes[sample.label], dataset.name_of(sample.path), result)
+        for (split, sample), result in zip(samples, found, strict=True)
+    ]
+    groups = _same_content(rows)
+    per_class = _per_class(readable)
+    return readable, Audit(
+        data=str(dataset.root),
+        split_by=dataset.split_by,
+        images=len(rows),
+        per_class=per_class,
+        unreadable=tuple(Unreadable(name, f.error) for *_, name, f in rows if f.error),
+        duplicates=_names(groups),
+        leaks=_names(group for group in groups if len({split for split, *_ in group}) > 1),
+        label_conflicts=_names(group for group in groups if len({c for _, c, _ in group}) > 1),
+        rotated_by_exif=sum(f.rotated for *_, f in rows),
+        small=sum(f.error is None and f.short_side < SMALL_SIDE for *_, f in rows),
+        rare_classes=_rare(per_class),
+        fingerprint=_fingerprint(rows),
+    )
+
+
+def _look(path: Path) -> _Found:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return _Found("", str(error.strerror), False, 0)
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        # The same decoder as training; JPEGs are decoded small, which finds damage just as well.
+        image = read_image(data, Preprocessing(size=1, resize_size=1, decode_scale=1))
+    except ImageError as error:
+        return _Found(digest, str(error).removeprefix("image: "), False, 0)
+    return _Found(digest, None, *_as_stored(data))
+
+
+def _as_stored(data: bytes) -> tuple[bool, int]:
+    """Give (is it rotated by EXIF, its short side in pixels) from the header."""
+    import io
+
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        try:
+            rotated = image.getexif().get(ORIENTATION_TAG, 1) not in (None, 1)
+        except Exception:  # damaged EXIF raises anything; the image is used as it is
+            rotated = False
+        return rotated, min(image.size)
+
+
+def _without_unreadable(dataset: Dataset, unreadable: set[Path]) -> Dataset:
+    def keep(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        return tuple(sample for sample in samples if sample.path not in unreadable)
+
+    readable = replace(
+        dataset, train=keep(dataset.train), val=keep(dataset.val), test=keep(dataset.test)
+    )
+    present = {sample.label for sample in readable.train}
+    if gone := [name for i, name in enumerate(dataset.classes) if i not in present]:
+        raise DataError(
+            f"{dataset.root}: no readable training image in {', '.join(gone)}",
+            hint=f"rtl data check {dataset.root} lists the files",
+        )
+    if not readable.val:
+        raise DataError(f"{dataset.root}: no readable validation image")
+    return readable
+
+
+Row = tuple[str, str, str, _Found]
+Group = list[tuple[str, str, str]]
+
+
+def _same_content(rows: list[Row]) -> list[Group]:
+    by_digest: dict[str, Group] = defaultdict(list)
+    for split, label, name, found in rows:
+        if found.error is None:
+            by_digest[found.digest].append((split, label, name))
+    return [group for group in by_digest.values() if len(group) > 1]
+
+
+def _names(groups: Iterable[Group]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(name for *_, name in group) for group in groups)
+
+
+def _per_class(dataset: Dataset) -> dict[str, dict[str, int]]:
+    counts = {split: Counter(s.label for s in dataset.split(split)) for split in SPLITS}
+    return {
+        name: {split: counts[split][label] for split in SPLITS}
+        for label, name in enumerate(dataset.classes)
+    }
+
+
+def _rare(per_class: dict[str, dict[str, int]]) -> tuple[str, ...]:
+    largest = max(counts["train"] for counts in per_class.values())
+    return tuple(n for n, counts in per_class.items() if counts["train"] * IMBALANCE <= largest)
+
+
+def _fingerprint(rows: list[Row]) -> str:
+    lines = sorted(f"{s}\t{label}\t{f.digest}\n" for s, label, _, f in rows if f.error is None)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def is_inside(path: str | os.PathLike[str], folder: Path) -> bool:
+    """Say whether a path lies in a folder: nothing is ever written into a data set."""
+    return Path(path).resolve().is_relative_to(folder.resolve())

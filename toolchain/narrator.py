@@ -1,0 +1,33 @@
+"""How a story tells what it does, without knowing who listens.
+
+The stories (finetune, evaluate, export, …) take a narrator. The command line passes one that draws
+progress bars; an app or a test passes nothing and hears nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Narrator(Protocol):
+    """Listens to a story."""
+
+    def say(self, text: str) -> None:
+        """Take one line that the user should read."""
+
+    def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
+        """Pass the items on while showing how many of `total` have gone by."""
+
+
+class Silent:
+    """A narrator that nobody hears."""
+
+    def say(self, text: str) -> None:
+        """Drop the line."""
+
+    def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
+        """Pass the items on."""
+        return iter(items)

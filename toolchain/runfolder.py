@@ -1,0 +1,129 @@
+"""The run folder: the only file that knows the names of the files in it, and beside a model file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from toolchain.errors import DataError, TrainingError
+from toolchain.runtime.card import Card, decode_card, encode_card
+
+SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript.pt"}
+
+
+class RunFolder:
+    """A folder that training leaves: plain files, readable by a person, movable as one."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.settings = self.path / "settings.toml"
+        self.metrics = self.path / "metrics.jsonl"
+        self.weights = self.path / "model.safetensors"
+        self.card = self.path / "card.json"
+        self.audit = self.path / "audit.json"
+        self.curves = self.path / "curves.png"
+        self.confusion = self.path / "confusion.png"
+        self.evaluation = self.path / "evaluation.json"
+        self.export = self.path / "export"
+        self.bench = self.path / "bench"
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str]) -> RunFolder:
+        """Make a new run folder; TrainingError where one already stands."""
+        run = cls(path)
+        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+            raise TrainingError(
+                f"{run.path} exists and is not empty; a run is never written over",
+                hint=f"choose another folder with -o, or remove {run.path}",
+            )
+        run.path.mkdir(parents=True, exist_ok=True)
+        return run
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> RunFolder:
+        """Give a run folder that holds a trained model; else DataError."""
+        run = cls(path)
+        if not run.path.is_dir():
+            raise DataError(f"{run.path}: no such run folder", hint="rtl finetune DATA makes one")
+        missing = [f.name for f in (run.settings, run.card, run.weights) if not f.is_file()]
+        if missing:
+            raise DataError(
+                f"{run.path} is not a finished run: {', '.join(missing)} missing",
+                hint="rtl finetune DATA makes a run folder",
+            )
+        return run
+
+    def read_card(self) -> Card:
+        """Give the card of the trained model."""
+        return decode_card(self.card.read_bytes(), source=str(self.card))
+
+    def write_card(self, card: Card) -> None:
+        """Put the card beside the weights."""
+        write_text(self.card, encode_card(card) + "\n")
+
+    def model_file(self, model_format: str) -> Path:
+        """Give where an exported model goes unless the user says otherwise."""
+        return self.export / f"model{SUFFIXES[model_format]}"
+
+    def bench_result(self, provider: str) -> Path:
+        """Give where the benchmark of the exported models goes."""
+        return self.bench / f"{provider}.json"
+
+
+def run_of_model(model: Path) -> RunFolder | None:
+    """Give the run folder that a model file lies in, None where it was moved elsewhere."""
+    run = RunFolder(model.resolve().parent.parent)
+    return run if run.settings.is_file() and run.weights.is_file() else None
+
+
+def parity_file(model: Path) -> Path:
+    """Give where the verification of a model file is reported."""
+    return model.with_name(model.name + ".parity.json")
+
+
+def references_file(model: Path) -> Path:
+    """Give where the reference outputs of a model file lie."""
+    return model.with_name(model.name + ".references.npz")
+
+
+def free_run_path(parent: Path, name: str) -> Path:
+    """Give parent/name, or parent/name-2, -3 … where that is taken."""
+    candidate, number = parent / name, 1
+    while candidate.exists():
+        number += 1
+        candidate = parent / f"{name}-{number}"
+    return candidate
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; it becomes `path` when the block ends without an error.
+
+    Whoever looks sees the old file or the new one, never half of one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files that only their owner may read; a model is for others too.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,146 @@
+"""The card: the JSON text inside a model file that says what the model is.
+
+It travels in ONNX metadata under `CARD_KEY`, in TorchScript as an extra file of the same name,
+and beside the weights in a run folder. `docs/card.md` describes it for other languages.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from toolchain.errors import ModelFileError
+
+SCHEMA_VERSION = 1
+CARD_KEY = "rtl.card"
+
+Positive = Annotated[int, msgspec.Meta(gt=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Channel = Annotated[int, msgspec.Meta(ge=0, le=255)]
+
+
+class Preprocessing(msgspec.Struct, frozen=True):
+    """How an upright RGB image becomes the network's pixels; see `toolchain.runtime.preprocess`."""
+
+    mode: Literal["crop", "squash"] = "crop"
+    size: Positive = 224
+    """Side of the square that the network sees, in pixels."""
+    resize_size: Positive = 256
+    """Short side after the resize and before the centre crop; `squash` does not use it."""
+    background: tuple[Channel, Channel, Channel] = (255, 255, 255)
+    """RGB colour that transparent images are composed over."""
+    decode_scale: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """0: decode JPEGs whole. n: decode at 1/2, 1/4 or 1/8 while n times larger than needed."""
+    icc: Literal["ignore"] = "ignore"
+    """Colour profiles are ignored, as torchvision does."""
+
+    def __post_init__(self) -> None:
+        """Refuse a crop that is larger than the resized image."""
+        if self.mode == "crop" and self.resize_size < self.size:
+            raise ValueError(f"resize_size {self.resize_size} is smaller than size {self.size}")
+
+    @property
+    def needed(self) -> int:
+        """The short side, in pixels, that an image is resized to."""
+        return self.resize_size if self.mode == "crop" else self.size
+
+
+class Normalisation(msgspec.Struct, frozen=True):
+    """Mean and standard deviation of RGB in 0…1. They are in the graph; here for the reader."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Weights(msgspec.Struct, frozen=True):
+    """Where training started from, and the digest of what it ended with."""
+
+    origin: str
+    sha256: str
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    """What the model reached on images it was not trained on; rates in 0…1."""
+
+    split: str
+    images: Positive
+    accuracy: Share
+    accuracy_interval: tuple[Share, Share]
+    """95 % Wilson interval."""
+    macro_f1: Share
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """Logits for generated inputs, by which a lone file can be checked anywhere."""
+
+    formula: Literal["waves-1"]
+    logits: tuple[tuple[float, ...], ...]
+    """One row for each generated input; see `toolchain.runtime.selftest`."""
+    tolerance: Annotated[float, msgspec.Meta(gt=0)]
+    """Largest accepted difference of a logit, relative to max(1, the largest logit)."""
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a device or a person needs to know about a model file."""
+
+    schema_version: int = SCHEMA_VERSION
+    classes: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
+    """Class names in the order of the outputs."""
+    task: Literal["single-label", "multi-label"] = "single-label"
+    preprocessing: Preprocessing
+    normalisation: Normalisation
+    temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    """probabilities = softmax(logits / temperature)."""
+    threshold: Share | None = None
+    """Predictions below this probability are marked as rejected."""
+    architecture: str
+    weights: Weights
+    settings_sha256: str
+    data_sha256: str
+    """Fingerprint of the images and labels that the model was trained and validated on."""
+    metrics: Metrics | None = None
+    versions: dict[str, str]
+    """Versions of what made the file."""
+    format: Literal["onnx", "torchscript"] | None = None
+    """None in a run folder, where the model is not exported yet."""
+    input: Literal["pixels"] = "pixels"
+    opset: int | None = None
+    lowest_onnxruntime: str | None = None
+    """The oldest onnxruntime that serves this file."""
+    proof: Proof | None = None
+    created: str
+    """ISO 8601, UTC."""
+
+    def __post_init__(self) -> None:
+        """Refuse a class list with a name twice: labels would be ambiguous."""
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("a class name stands twice")
+
+
+class _Version(msgspec.Struct):
+    schema_version: int
+
+
+def encode_card(card: Card) -> str:
+    """Give the card as indented JSON text."""
+    return msgspec.json.format(msgspec.json.encode(card), indent=2).decode()
+
+
+def decode_card(text: str | bytes, *, source: str) -> Card:
+    """Read a card strictly; `source` names the file in errors.
+
+    Raises ModelFileError for a card that is newer than this rtl, or is not a card.
+    """
+    try:
+        version = msgspec.json.decode(text, type=_Version).schema_version
+        if version > SCHEMA_VERSION:
+            raise ModelFileError(
+                f"{source} has a card of version {version}; this rtl reads up to {SCHEMA_VERSION}",
+                hint="pip install --upgrade rtl-toolchain",
+            )
+        return msgspec.json.decode(text, type=Card)
+    except msgspec.DecodeError as error:
+        raise ModelFileError(
+            f"the card of {source} can't be read: {error}", hint="export the model again"
+        ) from error

@@ -1,0 +1,179 @@
+"""What an app embeds: a model file, opened, that turns images into predictions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolchain.errors import ImageError, ParityError
+from toolchain.runtime.card import Card
+from toolchain.runtime.image import ImageSource, read_image
+from toolchain.runtime.preprocess import preprocess
+from toolchain.runtime.selftest import generated_pixels, proof_difference
+from toolchain.runtime.session import open_session, session_card
+
+Floats = NDArray[np.float32]
+
+
+class ClassProbability(NamedTuple):
+    """One class and its probability in 0…1."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the model says about one image."""
+
+    classes: tuple[str, ...]
+    probabilities: Floats
+    """float32 [classes], in the order of `classes`."""
+    logits: Floats
+    """float32 [classes]."""
+    threshold: float | None = None
+
+    @property
+    def index(self) -> int:
+        """The place of the most probable class."""
+        return int(self.logits.argmax())
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.classes[self.index]
+
+    @property
+    def probability(self) -> float:
+        """The probability of `label`, in 0…1."""
+        return float(self.probabilities[self.index])
+
+    @property
+    def rejected(self) -> bool:
+        """True when the card has a threshold and `probability` is below it."""
+        return self.threshold is not None and self.probability < self.threshold
+
+    def top(self, count: int = 5) -> list[ClassProbability]:
+        """Give the `count` most probable classes, best first."""
+        order = np.argsort(-self.logits, kind="stable")[:count]
+        return [ClassProbability(self.classes[i], float(self.probabilities[i])) for i in order]
+
+    def __repr__(self) -> str:
+        return f"Prediction({self.label!r}, probability={self.probability:.4f})"
+
+
+class Predictor:
+    """A model file, opened on one provider.
+
+    `provider` is "cpu", "cuda" or any name onnxruntime knows; it is used or an error is raised,
+    never replaced. `threads` defaults to the cores this process may use. `self_test=True` repeats
+    the proof in the card before the first prediction.
+
+    Raises ModelFileError, ProviderError or MissingExtraError, and ParityError from the self test.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        provider: str = "cpu",
+        threads: int | None = None,
+        self_test: bool = False,
+    ) -> None:
+        self.model = os.fspath(model)
+        self.session = open_session(model, provider=provider, threads=threads)
+        self.card: Card = session_card(self.session, model)
+        if self_test:
+            self._require_proof()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names in the order of the outputs."""
+        return self.card.classes
+
+    def __call__(self, image: ImageSource) -> Prediction:
+        """Predict one image: a path, bytes, file object, PIL image or uint8 RGB array [H, W, 3].
+
+        Raises ImageError for an image that can't be read.
+        """
+        return self.predict_pixels(self.pixels(image)[None])[0]
+
+    def predict_many(
+        self, images: Iterable[ImageSource], *, batch_size: int = 8
+    ) -> list[Prediction | ImageError]:
+        """Predict images in order; an image that can't be read gives its error in its place."""
+        remaining = iter(images)
+        results: list[Prediction | ImageError] = []
+        while batch := list(islice(remaining, batch_size)):
+            results += self._predict_batch(batch)
+        return results
+
+    def pixels(self, image: ImageSource) -> NDArray[np.uint8]:
+        """Give the pixels uint8 [size, size, 3] that the network sees of an image."""
+        preprocessing = self.card.preprocessing
+        return preprocess(read_image(image, preprocessing), preprocessing)
+
+    def predict_pixels(self, pixels: NDArray[np.uint8]) -> list[Prediction]:
+        """Predict a batch of pixels uint8 [batch, size, size, 3], as `pixels` gives them."""
+        probabilities, logits = self.run(pixels)
+        return [
+            Prediction(self.classes, p, row, self.card.threshold)
+            for p, row in zip(probabilities, logits, strict=True)
+        ]
+
+    def run(self, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """Give (probabilities, logits), each float32 [batch, classes], of a batch of pixels."""
+        size = self.card.preprocessing.size
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):
+            raise ImageError(
+                f"pixels: {pixels.dtype} of shape {pixels.shape}",
+                hint=f"this model takes uint8 [batch, {size}, {size}, 3]",
+            )
+        probabilities, logits = self.session.run(["probabilities", "logits"], {"pixels": pixels})
+        return probabilities, logits
+
+    def close(self) -> None:
+        """Free the session; the predictor can't be used after this."""
+        del self.session
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _predict_batch(self, images: Sequence[ImageSource]) -> list[Prediction | ImageError]:
+        read: list[NDArray[np.uint8] | ImageError] = []
+        for image in images:
+            try:
+                read.append(self.pixels(image))
+            except ImageError as error:
+                read.append(error)
+        good = [item for item in read if not isinstance(item, ImageError)]
+        predictions = iter(self.predict_pixels(np.stack(good)) if good else [])
+        return [item if isinstance(item, ImageError) else next(predictions) for item in read]
+
+    def _require_proof(self) -> None:
+        proof = self.card.proof
+        if proof is None:
+            raise ParityError(f"the card of {self.model} holds no proof to repeat")
+        _, logits = self.run(generated_pixels(self.card.preprocessing.size))
+        difference = proof_difference(proof, logits)
+        if not difference <= proof.tolerance:
+            raise ParityError(
+                f"{self.model} does not compute what its card says: "
+                f"difference {difference:.2g}, accepted {proof.tolerance:.2g}",
+                hint="the file or this onnxruntime has changed; rtl verify shows more",
+            )
