@@ -30,17 +30,21 @@ class RunFolder:
         self.export = self.path / "export"
         self.bench = self.path / "bench"
 
-    @classmethod
-    def create(cls, path: str | os.PathLike[str]) -> RunFolder:
-        """Make a new run folder; TrainingError where one already stands."""
-        run = cls(path)
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+    def require_free(self) -> None:
+        """Raise TrainingError where something already stands: a run is never written over."""
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise TrainingError(
-                f"{run.path} exists and is not empty; a run is never written over",
-                hint=f"choose another folder with -o, or remove {run.path}",
+                f"{self.path} exists and is not empty; a run is never written over",
+                hint=f"choose another folder with -o, or remove {self.path}",
             )
-        run.path.mkdir(parents=True, exist_ok=True)
-        return run
+
+    def create(self) -> None:
+        """Make the folder; TrainingError where it is not free."""
+        self.require_free()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainingError(f"{self.path} can't be made: {error.strerror}") from error
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
@@ -82,6 +86,11 @@ def run_of_model(model: Path) -> RunFolder | None:
 def parity_file(model: Path) -> Path:
     """Give where the verification of a model file is reported."""
     return model.with_name(model.name + ".parity.json")
+
+
+def rejected_file(model: Path) -> Path:
+    """Give where the report goes of a file that failed verification and was not kept."""
+    return model.with_name(model.name + ".rejected.json")
 
 
 def references_file(model: Path) -> Path:

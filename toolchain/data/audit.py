@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from PIL import Image
 
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.errors import DataError, ImageError
@@ -73,11 +75,12 @@ def audit_dataset(dataset: Dataset, narrator: Narrator | None = None) -> tuple[D
     with ThreadPoolExecutor(usable_cores()) as pool:
         results = pool.map(lambda item: _look(item[1].path), samples)
         found = list(narrator.track(results, "reading the images", len(samples)))
-    readable = _without_unreadable(dataset, {s.path for (_, s), f in zip(samples, found) if f.error})
     rows = [
         (split, dataset.classes[sample.label], dataset.name_of(sample.path), result)
         for (split, sample), result in zip(samples, found, strict=True)
     ]
+    unreadable = {s.path for (_, s), f in zip(samples, found, strict=True) if f.error}
+    readable = _without_unreadable(dataset, unreadable)
     groups = _same_content(rows)
     per_class = _per_class(readable)
     return readable, Audit(
@@ -112,10 +115,6 @@ def _look(path: Path) -> _Found:
 
 def _as_stored(data: bytes) -> tuple[bool, int]:
     """Give (is it rotated by EXIF, its short side in pixels) from the header."""
-    import io
-
-    from PIL import Image
-
     with Image.open(io.BytesIO(data)) as image:
         try:
             rotated = image.getexif().get(ORIENTATION_TAG, 1) not in (None, 1)

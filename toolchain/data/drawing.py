@@ -10,12 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating[Any]]
+Colour = NDArray[
+    np.floating[Any]
+]  # [3, height, width] or [3, 1, 1]; planes are quicker than pixels
 Rng = np.random.Generator
 Point = tuple[float, float]
 
@@ -38,8 +42,13 @@ BENCHES = {
     "wood": (0.48, 0.34, 0.22),
     "red tray": (0.42, 0.13, 0.11),
 }
+# Heat tint from the hot middle (0) to bare metal (beyond 1): blue, violet, brown, straw.
+HEAT_STOPS = (0.0, 0.35, 0.6, 0.82, 1.05)
+HEAT_TINTS = ((0.3, 0.25, 0.7, 1.0, 1.0), (0.5, 0.2, 0.25, 0.6, 1.0), (0.85, 0.85, 0.6, 0.2, 1.0))
+# The camera's tone curve: from 10-bit linear light to 8 bits.
+TONES = np.round(255 * np.linspace(0, 1, 1024) ** 0.6).astype(np.uint8)
 # Half the central crop that evaluation keeps is 0.4375; defects start well within it.
-DEFECT_REACH = 0.24
+DEFECT_REACH = 0.2
 
 
 @dataclass(frozen=True)
@@ -62,19 +71,33 @@ class Part:
     outline: Plane
     drilled: list[tuple[float, float, float]]
     barrel: float = 0.0  # radius of a round bar, 0 for a flat part
+    stepped: bool = True  # may have a step along its edge
+
+    def holes(self, frame: Frame, shift: Point = (0.0, 0.0)) -> Plane:
+        """Distance to the nearest drilled hole, negative within; `shift` moves all of them."""
+        distance = np.full(frame.u.shape, 9.0, dtype=np.float32)
+        for u, v, radius in self.drilled:
+            du, dv = frame.u - (u + shift[0]), frame.v - (v + shift[1])
+            np.minimum(distance, np.sqrt(du * du + dv * dv) - radius, out=distance)
+        return distance
 
 
 @dataclass
 class Surface:
-    """What light falls on: height and linear colour per pixel. Defects change both."""
+    """What light falls on: height and linear colour of each pixel. Defects change both."""
 
     height: Plane
-    colour: NDArray[np.float32]
+    colour: Colour
+
+
+def rgb(red: float, green: float, blue: float) -> Colour:
+    """One colour, to be spread over planes."""
+    return np.array([red, green, blue], dtype=np.float32).reshape(3, 1, 1)
 
 
 def new_frame(rng: Rng) -> Frame:
     """Pick a picture's size and aspect and the place and turn of the part in it."""
-    short = int(rng.integers(140, 281))
+    short = int(rng.integers(140, 257))
     long = int(min(360, round(short * rng.uniform(1.0, 1.5))))
     width, height = (long, short) if rng.random() < 0.6 else (short, long)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -130,7 +153,7 @@ def rings(rng: Rng, radius: Plane, fineness: int) -> Plane:
 
 def ramp(values: Plane, low: float, high: float) -> Plane:
     """0 below `low`, 1 above `high`, smooth between them."""
-    share = np.clip((values - low) / (high - low), 0, 1)
+    share: Plane = np.clip((values - low) / (high - low), 0, 1)
     return share * share * (3 - 2 * share)
 
 
@@ -179,17 +202,19 @@ def gear(frame: Frame, rng: Rng) -> Part:
     tooth = 2.2 / teeth * 0.42
     wave = np.cos(np.arctan2(frame.v, frame.u) * teeth)
     outline = np.hypot(frame.u, frame.v) - 0.42 - tooth * (np.clip(2.2 * wave, -1, 1) * 0.5)
-    return Part(outline * 0.8, [(0.0, 0.0, float(rng.uniform(0.07, 0.12)))])
+    bore = (0.0, 0.0, float(rng.uniform(0.07, 0.12)))
+    return Part(outline * 0.8, [bore], stepped=False)
 
 
 def bracket(frame: Frame, rng: Rng) -> Part:
     """An L of two arms with a hole at each end."""
-    arm, width = float(rng.uniform(0.42, 0.52)), float(rng.uniform(0.17, 0.21))
-    shift = arm - width - 0.09
-    upright = _box(frame.u + shift, frame.v, width, arm, 0.04)
-    foot = _box(frame.u, frame.v - shift, arm, width, 0.04)
+    arm, width = float(rng.uniform(0.42, 0.48)), float(rng.uniform(0.18, 0.21))
+    corner, aside = arm - width, 0.14  # aside: so that the metal, not the gap, is in the middle
+    upright = _box(frame.u + corner - aside, frame.v + aside, width, arm, 0.04)
+    foot = _box(frame.u - aside, frame.v - corner + aside, arm, width, 0.04)
     end, radius = arm - 0.08, float(rng.uniform(0.03, 0.045))
-    return Part(np.minimum(upright, foot), [(-shift, -end, radius), (end, shift, radius)])
+    holes = [(aside - corner, -end - aside, radius), (aside + end, corner - aside, radius)]
+    return Part(np.minimum(upright, foot), holes)
 
 
 def rod(frame: Frame, rng: Rng) -> Part:
@@ -220,16 +245,6 @@ SHAPES: tuple[Callable[[Frame, Rng], Part], ...] = (
 )
 
 
-def holes_distance(frame: Frame, part: Part, shift: Point = (0.0, 0.0)) -> Plane:
-    """Distance to the nearest drilled hole, negative within; `shift` moves all of them."""
-    distance = np.full(frame.u.shape, 9.0, dtype=np.float32)
-    for u, v, radius in part.drilled:
-        np.minimum(
-            distance, np.hypot(frame.u - u - shift[0], frame.v - v - shift[1]) - radius, distance
-        )
-    return distance
-
-
 # --- surfaces --------------------------------------------------------------------------------
 
 
@@ -256,20 +271,19 @@ def finish(frame: Frame, part: Part, rng: Rng) -> Plane:
 def new_surface(frame: Frame, part: Part, rng: Rng) -> Surface:
     """The sound part: bevelled edges, drilled holes with a chamfer, metal and its marks."""
     bevel = float(rng.uniform(0.012, 0.03))
-    edge = np.minimum(-part.outline, holes_distance(frame, part))
+    edge = np.minimum(-part.outline, part.holes(frame))
     height = 0.6 * bevel * ramp(edge, 0, bevel)
     if part.barrel:
         across = np.clip(frame.v / part.barrel, -0.97, 0.97)
         height += 0.8 * part.barrel * np.sqrt(1 - across * across)
-    elif rng.random() < 0.3:  # a turned or milled step, parallel to the outline
-        height += 0.35 * bevel * ramp(edge, 0.07, 0.07 + bevel)
-    metal = np.array(METALS[str(rng.choice(list(METALS)))], dtype=np.float32)
-    metal = metal * float(rng.uniform(0.85, 1.15))
+    elif part.stepped and rng.random() < 0.25:  # a turned or milled step, parallel to the outline
+        height += 0.35 * bevel * ramp(-part.outline, 0.05, 0.05 + bevel)
+    metal = rgb(*METALS[str(rng.choice(list(METALS)))]) * float(rng.uniform(0.85, 1.15))
     marks = finish(frame, part, rng) + 0.03 * clouds(rng, frame.u.shape, 3, 2)
-    return Surface(height, metal * marks[..., None])
+    return Surface(height, metal * marks)
 
 
-def bench(frame: Frame, rng: Rng) -> NDArray[np.float32]:
+def bench(frame: Frame, rng: Rng) -> Colour:
     """The colour of what the part lies on."""
     name = str(rng.choice(list(BENCHES)))
     shape = frame.u.shape
@@ -277,8 +291,8 @@ def bench(frame: Frame, rng: Rng) -> NDArray[np.float32]:
     if name == "wood":
         stretched = _resized(rng.standard_normal((60, 4), np.float32), shape)
         grain = 0.5 * grain + 0.13 * stretched
-    colour = np.array(BENCHES[name], dtype=np.float32) * float(rng.uniform(0.75, 1.25))
-    return colour * (1 + grain)[..., None]
+    colour: Colour = rgb(*BENCHES[name]) * float(rng.uniform(0.75, 1.25)) * (1 + grain)
+    return colour
 
 
 # --- defects ---------------------------------------------------------------------------------
@@ -286,7 +300,7 @@ def bench(frame: Frame, rng: Rng) -> NDArray[np.float32]:
 
 def defect_place(frame: Frame, part: Part, rng: Rng, clearance: float) -> Point:
     """A point of the metal (picture coordinates), `clearance` off edges where there is room."""
-    edge = np.minimum(-part.outline, holes_distance(frame, part))
+    edge = np.minimum(-part.outline, part.holes(frame))
     near = (np.abs(frame.x) < DEFECT_REACH) & (np.abs(frame.y) < DEFECT_REACH)
     room = np.where(near, edge, -9)
     rows, columns = np.nonzero(room >= min(clearance, 0.95 * float(room.max())))
@@ -308,19 +322,22 @@ class Pen:
         self._draw = ImageDraw.Draw(self._image)
 
     def _pixel(self, point: Point) -> Point:
-        return tuple(m + p * self._scale for m, p in zip(self._middle, point, strict=True))  # type: ignore[return-value]
+        return (
+            self._middle[0] + point[0] * self._scale,
+            self._middle[1] + point[1] * self._scale,
+        )
 
-    def line(self, points: list[Point], widths: list[float], level: float = 1.0) -> None:
+    def line(self, points: list[Point], widths: list[float]) -> None:
         """A run of straight pieces, each with its own width."""
         for start, end, width in zip(points, points[1:], widths, strict=False):
-            a, b = self._pixel(start), self._pixel(end)
-            self._draw.line((a, b), fill=round(255 * level), width=max(1, round(width * self._scale)))
-            self.dot(end, width / 2, level)
+            thick = max(1, round(width * self._scale))
+            self._draw.line((self._pixel(start), self._pixel(end)), fill=255, width=thick)
+            self.dot(end, width / 2)  # a round joint
 
-    def dot(self, centre: Point, radius: float, level: float = 1.0) -> None:
+    def dot(self, centre: Point, radius: float) -> None:
         """A filled circle."""
         (x, y), r = self._pixel(centre), radius * self._scale
-        self._draw.ellipse((x - r, y - r, x + r, y + r), fill=round(255 * level))
+        self._draw.ellipse((x - r, y - r, x + r, y + r), fill=255)
 
     def blob(self, corners: list[Point]) -> None:
         """A filled polygon."""
@@ -334,127 +351,132 @@ class Pen:
         return np.asarray(image, dtype=np.float32) / 255
 
 
-def _blend(surface: Surface, mask: Plane, colour: NDArray[np.float32] | float) -> None:
-    surface.colour += mask[..., None] * (colour - surface.colour)
+def _turned(middle: Point, turn: float, along: Plane, across: Plane) -> list[Point]:
+    """Points given along and across a direction, as points of the picture."""
+    x = middle[0] + math.cos(turn) * along - math.sin(turn) * across
+    y = middle[1] + math.sin(turn) * along + math.cos(turn) * across
+    return list(zip(x.tolist(), y.tolist(), strict=True))
+
+
+def _blend(surface: Surface, mask: Plane, colour: Colour | float) -> None:
+    surface.colour += mask * (colour - surface.colour)
 
 
 def scratch(frame: Frame, part: Part, surface: Surface, rng: Rng) -> None:
-    """One to three thin straightish lines across the marks: a bright groove, a dark burr."""
-    x, y = defect_place(frame, part, rng, 0.12)
+    """A few straightish lines across the marks: a bright groove with a dark burr beside it."""
+    middle = defect_place(frame, part, rng, 0.12)
     heading = frame.angle + math.pi / 2 + float(rng.uniform(-0.7, 0.7))
     groove, burr = Pen(frame), Pen(frame)
     for _ in range(int(rng.integers(2, 5))):
         turn = heading + float(rng.uniform(-0.12, 0.12))
-        along, across = (math.cos(turn), math.sin(turn)), (-math.sin(turn), math.cos(turn))
-        length, width = float(rng.uniform(0.4, 0.75)), float(rng.uniform(0.009, 0.016))
+        length, width = float(rng.uniform(0.5, 0.8)), float(rng.uniform(0.011, 0.018))
         aside, bend = float(rng.uniform(-0.08, 0.08)), float(rng.uniform(-0.03, 0.03))
         slide = float(rng.uniform(-0.08, 0.08))
         steps = np.linspace(-0.5, 0.5, 13)
-        off = aside + bend * (4 * steps**2)
-        points = [
-            (x + along[0] * (s * length + slide) + across[0] * o, y + along[1] * (s * length + slide) + across[1] * o)
-            for s, o in zip(steps.tolist(), off.tolist(), strict=True)
-        ]
-        widths = [width * (1.05 - 1.3 * abs(s) ** 1.5) for s in steps.tolist()]
-        groove.line(points, widths)
-        burr.line([(px + across[0] * width, py + across[1] * width) for px, py in points], widths)
-    _blend(surface, 0.75 * burr.mask(), 0.3 * surface.colour)
-    _blend(surface, 0.9 * groove.mask(), 0.35 * surface.colour + 0.62)
+        along, across = slide + steps * length, aside + bend * 4 * steps**2
+        widths = (width * (1.05 - 1.3 * np.abs(steps) ** 1.5)).tolist()
+        groove.line(_turned(middle, turn, along, across), widths)
+        burr.line(_turned(middle, turn, along, across + width), widths)
+    _blend(surface, 0.85 * burr.mask(), 0.2 * surface.colour)
+    _blend(surface, 0.95 * groove.mask(), 0.3 * surface.colour + 0.85)
 
 
 def dent(frame: Frame, part: Part, surface: Surface, rng: Rng) -> None:
     """A smooth hollow with a low rim, seen by its shading alone."""
     x, y = defect_place(frame, part, rng, 0.14)
-    radius = float(rng.uniform(0.13, 0.2))
+    radius = float(rng.uniform(0.17, 0.24))
     squeeze, turn = float(rng.uniform(0.7, 1.0)), float(rng.uniform(0, math.pi))
     dx, dy = frame.x - x, frame.y - y
     along = (math.cos(turn) * dx + math.sin(turn) * dy) / radius
     across = (-math.sin(turn) * dx + math.cos(turn) * dy) / (radius * squeeze)
     away = np.hypot(along, across) * (1 + 0.06 * clouds(rng, frame.x.shape, 5, 2))
     hollow = np.clip(1 - away * away, 0, 1) ** 1.5
-    rim = np.exp(-(((away - 1.08) / 0.16) ** 2))
-    surface.height += radius * float(rng.uniform(0.32, 0.45)) * (0.12 * rim - hollow)
-    _blend(surface, 0.25 * hollow, 0.6 * surface.colour)
+    rim = np.exp(-(((away - 1.06) / 0.14) ** 2))
+    surface.height += radius * float(rng.uniform(0.5, 0.65)) * (0.16 * rim - hollow)
+
+
+def _ragged(middle: Point, radius: float, rng: Rng) -> list[Point]:
+    """The corners of a rough round outline."""
+    count = int(rng.integers(9, 15))
+    around = np.linspace(0, 2 * math.pi, count, endpoint=False)
+    reach = radius * rng.uniform(0.65, 1.25, count)
+    return _turned(middle, 0.0, reach * np.cos(around), reach * np.sin(around))
 
 
 def hole(frame: Frame, part: Part, surface: Surface, rng: Rng) -> None:
     """A torn hole with a raw bright lip, and a few pores beside it."""
     x, y = defect_place(frame, part, rng, 0.1)
     pit = Pen(frame)
-    for pore in range(int(rng.integers(3, 8))):
-        away = 0.0 if pore == 0 else float(rng.uniform(0.09, 0.17))
-        radius = float(rng.uniform(0.055, 0.085) if pore == 0 else rng.uniform(0.012, 0.03))
-        turn = float(rng.uniform(0, 2 * math.pi))
-        cx, cy = x + away * math.cos(turn), y + away * math.sin(turn)
-        count = int(rng.integers(9, 15))
-        pit.blob(
-            [
-                (cx + r * math.cos(a), cy + r * math.sin(a))
-                for a, r in zip(
-                    np.linspace(0, 2 * math.pi, count, endpoint=False).tolist(),
-                    (radius * rng.uniform(0.65, 1.25, count)).tolist(),
-                    strict=True,
-                )
-            ]
-        )
+    pit.blob(_ragged((x, y), float(rng.uniform(0.055, 0.085)), rng))
+    for _ in range(int(rng.integers(2, 7))):
+        turn, away = float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(0.09, 0.17))
+        pore = (x + away * math.cos(turn), y + away * math.sin(turn))
+        pit.blob(_ragged(pore, float(rng.uniform(0.012, 0.03)), rng))
     inside, around = pit.mask(), pit.mask(0.012)
-    lip = np.clip(4 * around * (1 - inside), 0, 1) * ramp(clouds(rng, frame.x.shape, 14, 2), -1, 0.5)
+    torn = ramp(clouds(rng, frame.x.shape, 14, 2), -1, 0.5)
+    lip = np.clip(4 * around * (1 - inside), 0, 1) * torn
     surface.height += 0.03 * lip - 0.05 * pit.mask(0.006)
     _blend(surface, 0.45 * lip, 0.5 * surface.colour + 0.4)
-    _blend(surface, 0.97 * inside, 0.03 + 0.1 * surface.colour * (1 - around)[..., None])
+    _blend(surface, 0.97 * inside, 0.03 + 0.1 * surface.colour * (1 - around))
 
 
 def stain(frame: Frame, part: Part, surface: Surface, rng: Rng) -> None:
-    """A discoloured patch without relief: oil, rust, heat tint or dried coolant."""
+    """A discoloured patch without relief, with splashes: oil, rust, heat tint or coolant."""
     x, y = defect_place(frame, part, rng, 0.12)
-    radius = float(rng.uniform(0.16, 0.26))
-    away = np.hypot(frame.x - x, frame.y - y) / radius + 0.2 * clouds(rng, frame.x.shape, 5, 3)
-    patch = (1 - ramp(away, 0.75, 1.05)).astype(np.float32)
+    radius = float(rng.uniform(0.2, 0.29))
+    away = np.hypot(frame.x - x, frame.y - y) / radius + 0.28 * clouds(rng, frame.x.shape, 6, 3)
     kind = rng.choice(["oil", "rust", "heat", "coolant"])
-    if kind == "oil":
-        _blend(surface, 0.85 * patch, surface.colour * np.array([0.34, 0.26, 0.15], np.float32))
-    elif kind == "rust":
-        grains = patch * ramp(clouds(rng, frame.x.shape, 18, 3), -1.2, 0.4)
-        _blend(surface, 0.9 * grains, np.array([0.36, 0.16, 0.06], np.float32))
-    elif kind == "heat":
-        stops = np.array([0.0, 0.3, 0.55, 0.8, 1.05])
-        tints = np.array(
-            [[0.35, 0.5, 0.75], [0.25, 0.25, 0.85], [0.65, 0.3, 0.7], [1.0, 0.62, 0.3], [1, 1, 1]]
-        )
-        tint = np.stack([np.interp(away, stops, tints[:, c]) for c in range(3)], axis=-1)
+    if kind == "heat":
+        tint = np.stack([np.interp(away, HEAT_STOPS, channel) for channel in HEAT_TINTS], axis=0)
         surface.colour *= tint.astype(np.float32)
+        return
+    splashes = Pen(frame)
+    for _ in range(int(rng.integers(5, 12))):
+        turn, far = float(rng.uniform(0, 2 * math.pi)), radius * float(rng.uniform(0.9, 1.5))
+        size = float(rng.uniform(0.008, 0.025))
+        splashes.dot((x + far * math.cos(turn), y + far * math.sin(turn)), size)
+    patch = np.maximum(1 - ramp(away, 0.85, 1.0), splashes.mask(0.004))
+    if kind == "oil":
+        _blend(surface, 0.9 * patch, surface.colour * rgb(0.2, 0.12, 0.04))
+    elif kind == "rust":
+        grains = patch * ramp(clouds(rng, frame.x.shape, 18, 3), -1.4, 0.2)
+        _blend(surface, 0.92 * grains, rgb(0.46, 0.15, 0.03))
     else:
-        ring = np.exp(-(((away - 0.85) / 0.12) ** 2)).astype(np.float32)
-        _blend(surface, 0.6 * patch, np.array([0.78, 0.8, 0.76], np.float32))
-        _blend(surface, 0.7 * ring, np.array([0.22, 0.26, 0.24], np.float32))
+        ring = np.exp(-(((away - 0.9) / 0.1) ** 2))
+        _blend(surface, 0.65 * patch, rgb(0.36, 0.6, 0.5) * ramp(0.3 * away, -0.3, 0.3))
+        _blend(surface, 0.7 * ring, rgb(0.06, 0.2, 0.17))
 
 
 def crack(frame: Frame, part: Part, surface: Surface, rng: Rng) -> None:
     """A jagged dark line that thins out and branches."""
-    x, y = defect_place(frame, part, rng, 0.1)
+    start = defect_place(frame, part, rng, 0.1)
     heading = float(rng.uniform(0, 2 * math.pi))
-    pen = Pen(frame)
-
-    def grow(start: Point, turn: float, pieces: int, width: float, branches: int) -> None:
-        points, swing = [start], float(rng.choice([-1, 1]))
-        for _ in range(pieces):
-            swing = -swing
-            bent = turn + swing * float(rng.uniform(0.25, 0.85))
-            step = float(rng.uniform(0.025, 0.055))
-            px, py = points[-1]
-            points.append((px + step * math.cos(bent), py + step * math.sin(bent)))
-        pen.line(points, [width * (1 - 0.75 * k / pieces) for k in range(pieces)])
-        for _ in range(branches):
-            fork = int(rng.integers(1, pieces - 1))
-            aside = turn + float(rng.choice([-1, 1])) * float(rng.uniform(0.6, 1.1))
-            grow(points[fork], aside, int(rng.integers(3, 6)), 0.65 * width, 0)
-
+    back = heading + math.pi + float(rng.uniform(-0.4, 0.4))
     width = float(rng.uniform(0.018, 0.028))
-    grow((x, y), heading, int(rng.integers(6, 9)), width, int(rng.integers(1, 3)))
-    grow((x, y), heading + math.pi + float(rng.uniform(-0.4, 0.4)), int(rng.integers(5, 8)), width, 1)
-    dark = pen.mask()
+    pen = Pen(frame)
+    for turn in (heading, back):
+        points = _jagged(pen, start, turn, int(rng.integers(6, 9)), width, rng)
+        for _ in range(int(rng.integers(1, 3))):
+            fork = points[int(rng.integers(1, len(points) - 2))]
+            aside = turn + float(rng.choice([-1, 1])) * float(rng.uniform(0.6, 1.1))
+            _jagged(pen, fork, aside, int(rng.integers(3, 6)), 0.65 * width, rng)
     surface.height -= 0.02 * pen.mask(0.006)
-    _blend(surface, 0.95 * dark, 0.02 + 0.05 * surface.colour)
+    _blend(surface, 0.95 * pen.mask(), 0.02 + 0.05 * surface.colour)
+
+
+def _jagged(
+    pen: Pen, start: Point, turn: float, pieces: int, width: float, rng: Rng
+) -> list[Point]:
+    """Draw a zigzag that thins out from `start`; gives its corners."""
+    points, swing = [start], float(rng.choice([-1, 1]))
+    for _ in range(pieces):
+        swing = -swing
+        bent = turn + swing * float(rng.uniform(0.25, 0.85))
+        step = float(rng.uniform(0.025, 0.055))
+        x, y = points[-1]
+        points.append((x + step * math.cos(bent), y + step * math.sin(bent)))
+    pen.line(points, [width * (1 - 0.75 * k / pieces) for k in range(pieces)])
+    return points
 
 
 DEFECTS: dict[str, Callable[[Frame, Part, Surface, Rng], None] | None] = {
@@ -470,22 +492,26 @@ DEFECTS: dict[str, Callable[[Frame, Part, Surface, Rng], None] | None] = {
 # --- light and camera ------------------------------------------------------------------------
 
 
-def lit(frame: Frame, surface: Surface, light: float, rng: Rng) -> NDArray[np.float32]:
+def lit(frame: Frame, surface: Surface, light: float, rng: Rng) -> Colour:
     """The surface's colour under a lamp from direction `light`, with sheen and highlights."""
     down, right = np.gradient(surface.height, 1 / frame.short)
     length = np.sqrt(1 + right * right + down * down)
-    lift = float(rng.uniform(0.6, 0.95))
+    lift = float(rng.uniform(0.5, 0.8))
     lamp = (math.cos(light) * math.cos(lift), math.sin(light) * math.cos(lift), math.sin(lift))
     facing = (lamp[2] - right * lamp[0] - down * lamp[1]) / length
-    half = np.array([lamp[0], lamp[1], lamp[2] + 1])
-    half /= np.linalg.norm(half)
+    norm = math.hypot(lamp[0], lamp[1], lamp[2] + 1)
+    half = (lamp[0] / norm, lamp[1] / norm, (lamp[2] + 1) / norm)
     mirror = np.clip((half[2] - right * half[0] - down * half[1]) / length, 0, 1)
     towards = frame.x * lamp[0] + frame.y * lamp[1]
     fall = 1 + float(rng.uniform(0.2, 0.7)) * towards
     band = np.exp(-(((frame.u - float(rng.uniform(-0.4, 0.4))) / 0.3) ** 2))
     diffuse = 0.25 + 1.05 * np.clip(facing, 0, None) * fall + float(rng.uniform(0, 0.25)) * band
-    shine = float(rng.uniform(0.1, 0.35)) * (mirror**24 - half[2] ** 24)
-    return surface.colour * diffuse[..., None] + np.clip(shine, 0, None)[..., None]
+    gloss = mirror * mirror * mirror
+    for _ in range(3):
+        gloss *= gloss  # to the 24th power, without the slow pow()
+    shine = float(rng.uniform(0.1, 0.35)) * (gloss - half[2] ** 24)
+    seen: Colour = surface.colour * diffuse + np.clip(shine, 0, None)
+    return seen
 
 
 def shadow(frame: Frame, solid: Plane, light: float, rng: Rng) -> Plane:
@@ -498,18 +524,18 @@ def shadow(frame: Frame, solid: Plane, light: float, rng: Rng) -> Plane:
     return 1 - 0.75 * np.asarray(cast, dtype=np.float32) / 255
 
 
-def photograph(frame: Frame, scene: NDArray[np.float32], rng: Rng) -> Image.Image:
+def photograph(frame: Frame, scene: Colour, rng: Rng) -> Image.Image:
     """Exposure, colour of the light, vignette, focus and sensor noise; gives 8-bit RGB."""
     warmth = float(rng.uniform(-0.13, 0.13))
-    gains = np.array([1 + warmth, 1.0, 1 - warmth], dtype=np.float32)
     vignette = 1 - float(rng.uniform(0.05, 0.45)) * (frame.x**2 + frame.y**2)
-    linear = scene * gains * (float(rng.uniform(0.7, 1.15)) * vignette)[..., None]
-    tones = np.clip(linear, 0, 1) ** 0.6
-    noise = rng.standard_normal(scene.shape, np.float32) * float(rng.uniform(0.004, 0.018))
-    image = Image.fromarray((255 * np.clip(tones, 0, 1)).astype(np.uint8))
-    image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.2, 0.9))))
-    grainy = np.asarray(image, dtype=np.float32) + 255 * noise
-    return Image.fromarray(np.clip(grainy, 0, 255).astype(np.uint8))
+    exposure = 1023 * float(rng.uniform(0.7, 1.05)) * rgb(1 + warmth, 1, 1 - warmth)
+    tones = TONES.take((scene * exposure * vignette).astype(np.int32), mode="clip")
+    noise = rng.standard_normal(frame.x.shape, np.float32) * float(rng.uniform(1, 5))
+    grainy = np.clip(tones + noise, 0, 255).astype(np.uint8)
+    image = Image.fromarray(np.ascontiguousarray(np.moveaxis(grainy, 0, -1)))
+    side = float(rng.uniform(0.0, 0.6))  # weight of a neighbour: 0.6 is a slightly soft lens
+    kernel = (side**2, side, side**2, side, 1.0, side, side**2, side, side**2)
+    return image.filter(ImageFilter.Kernel((3, 3), kernel))
 
 
 def draw_picture(label: str, rng: Rng) -> Image.Image:
@@ -522,13 +548,13 @@ def draw_picture(label: str, rng: Rng) -> Image.Image:
     spoil = DEFECTS[label]
     if spoil is not None:
         spoil(frame, part, surface, rng)
-    holes = holes_distance(frame, part)
+    holes = part.holes(frame)
     solid = np.clip(0.5 + np.minimum(-part.outline, holes) * frame.short, 0, 1)
     # Seen a little from the side, a drilled hole shows a crescent of its wall.
     tilt = float(rng.uniform(0, 2 * math.pi))
-    deeper = holes_distance(frame, part, (0.012 * math.cos(tilt), 0.012 * math.sin(tilt)))
+    deeper = part.holes(frame, (0.012 * math.cos(tilt), 0.012 * math.sin(tilt)))
     wall = np.clip(0.5 + deeper * frame.short, 0, 1) * np.clip(0.5 - holes * frame.short, 0, 1)
-    under = table * shadow(frame, solid, light, rng)[..., None]
-    under += wall[..., None] * (0.35 * surface.colour - under)
-    scene = under + solid[..., None] * (lit(frame, surface, light, rng) - under)
+    under = table * shadow(frame, solid, light, rng)
+    under += wall * (0.35 * surface.colour - under)
+    scene = under + solid * (lit(frame, surface, light, rng) - under)
     return photograph(frame, scene, rng)

@@ -1,0 +1,49 @@
+"""Precision, recall and F1 from a confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+
+class ClassMetrics(msgspec.Struct, frozen=True):
+    """One class; rates in 0…1, `images` of it in the split."""
+
+    label: str
+    images: int
+    precision: float
+    recall: float
+    f1: float
+
+
+def class_metrics(confusion: NDArray[np.int64], classes: Sequence[str]) -> list[ClassMetrics]:
+    """Give precision, recall and F1 of each class; a rate of nothing is 0.
+
+    `confusion` counts images [true class, predicted class].
+    """
+    hits = np.diag(confusion)
+    truly, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    return [
+        ClassMetrics(
+            label=label,
+            images=int(truly[i]),
+            precision=_share(hits[i], predicted[i]),
+            recall=_share(hits[i], truly[i]),
+            # 2PR / (P + R) written in counts, so that it has no case of its own for P + R = 0.
+            f1=_share(2 * hits[i], truly[i] + predicted[i]),
+        )
+        for i, label in enumerate(classes)
+    ]
+
+
+def macro_f1(per_class: Sequence[ClassMetrics]) -> float:
+    """Give the mean F1 over the classes that the split holds images of."""
+    present = [metrics.f1 for metrics in per_class if metrics.images]
+    return sum(present) / len(present)
+
+
+def _share(part: np.int64, whole: np.int64) -> float:
+    return float(part / whole) if whole else 0.0

@@ -1,0 +1,1 @@
+"""From a run folder to model files that have been proved."""

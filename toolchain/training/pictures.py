@@ -1,0 +1,73 @@
+"""The pictures in a run folder: the curves of training and the confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from toolchain.runfolder import whole_file
+
+TRAIN_COLOUR, VAL_COLOUR = "#8a8f98", "#1f5fa8"
+MOST_NUMBERED = 25
+"""With more classes than this, numbers in the cells would be too small to read."""
+
+
+def draw_curves(epochs: Sequence[dict[str, Any]], best_epoch: int, path: Path) -> None:
+    """Draw loss and accuracy over the epochs, as in metrics.jsonl, with the best epoch marked."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    numbers = [row["epoch"] for row in epochs]
+    for axes, key in ((loss, "loss"), (accuracy, "accuracy")):
+        axes.plot(numbers, [r[f"train_{key}"] for r in epochs], color=TRAIN_COLOUR, label="train")
+        axes.plot(numbers, [r[f"val_{key}"] for r in epochs], color=VAL_COLOUR, label="validation")
+        axes.axvline(best_epoch, color=VAL_COLOUR, linewidth=0.8, linestyle=":")
+        axes.set_xlabel("epoch")
+        axes.set_title(key, loc="left")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    loss.set_ylim(bottom=0)
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    best = next(row for row in epochs if row["epoch"] == best_epoch)
+    accuracy.plot([best_epoch], [best["val_accuracy"]], "o", color=VAL_COLOUR)
+    accuracy.legend(
+        frameon=False,
+        loc="lower right",
+        title=f"best: epoch {best_epoch}, {best['val_accuracy']:.1%}",
+    )
+    _save(figure, path)
+
+
+def draw_confusion(matrix: NDArray[np.int64], classes: Sequence[str], title: str, path: Path) -> None:
+    """Draw a confusion matrix [true, predicted]; shades are shares of the true class."""
+    count = len(classes)
+    side = min(2.6 + 0.55 * count, 16)
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    axes = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ticks = range(count)
+    axes.set_xticks(ticks, classes, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(ticks, classes)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(title, loc="left", fontsize=10)
+    if count <= MOST_NUMBERED:
+        for (row, column), number in np.ndenumerate(matrix):
+            if number:
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, str(number), ha="center", va="center", color=colour)
+    colours = figure.colorbar(shown, ax=axes, shrink=0.8, format=PercentFormatter(1.0, decimals=0))
+    colours.outline.set_visible(False)  # type: ignore[operator]
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130)
