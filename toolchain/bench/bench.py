@@ -13,7 +13,7 @@ import numpy as np
 
 from toolchain.bench import rounds, statistics
 from toolchain.bench.contenders import Contender, Process
-from toolchain.bench.machine import Machine, this_machine
+from toolchain.machine import Machine, this_machine
 from toolchain.bench.statistics import Interval
 from toolchain.errors import ModelFileError, RefusedError
 from toolchain.narrator import Narrator, Silent

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 Plane = NDArray[np.floating[Any]]
-Colour = NDArray[
-    np.floating[Any]
-]  # [3, height, width] or [3, 1, 1]; planes are quicker than pixels
+# [3, height, width] or [3, 1, 1]: numpy spreads masks over planes quicker than over pixels.
+Colour = NDArray[np.floating[Any]]
 Rng = np.random.Generator
 Point = tuple[float, float]
 
@@ -68,18 +68,29 @@ class Frame:
 class Part:
     """A part's outline: negative distances are inside, drilled holes are (u, v, radius)."""
 
+    frame: Frame
     outline: Plane
     drilled: list[tuple[float, float, float]]
     barrel: float = 0.0  # radius of a round bar, 0 for a flat part
     stepped: bool = True  # may have a step along its edge
 
-    def holes(self, frame: Frame, shift: Point = (0.0, 0.0)) -> Plane:
-        """Distance to the nearest drilled hole, negative within; `shift` moves all of them."""
-        distance = np.full(frame.u.shape, 9.0, dtype=np.float32)
+    def holes_moved(self, shift: Point) -> Plane:
+        """Distance to the nearest drilled hole, negative within, with all of them moved."""
+        distance = np.full(self.outline.shape, 9.0, dtype=np.float32)
         for u, v, radius in self.drilled:
-            du, dv = frame.u - (u + shift[0]), frame.v - (v + shift[1])
+            du, dv = self.frame.u - (u + shift[0]), self.frame.v - (v + shift[1])
             np.minimum(distance, np.sqrt(du * du + dv * dv) - radius, out=distance)
         return distance
+
+    @cached_property
+    def holes(self) -> Plane:
+        """Distance to the nearest drilled hole, negative within."""
+        return self.holes_moved((0.0, 0.0))
+
+    @cached_property
+    def depth(self) -> Plane:
+        """Distance into the metal from the nearest edge, negative outside of it."""
+        return np.minimum(-self.outline, self.holes)
 
 
 @dataclass
@@ -114,7 +125,10 @@ def new_frame(rng: Rng) -> Frame:
 
 
 def _resized(grid: Plane, shape: tuple[int, ...]) -> Plane:
-    picture = Image.fromarray(grid).resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
+    # Bilinear is quicker, and shows facets only where the cells are large.
+    coarse = shape[0] > 5 * grid.shape[0]
+    method = Image.Resampling.BICUBIC if coarse else Image.Resampling.BILINEAR
+    picture = Image.fromarray(grid).resize((shape[1], shape[0]), method)
     return np.asarray(picture, dtype=np.float32)
 
 
@@ -174,13 +188,13 @@ def plate(frame: Frame, rng: Rng) -> Part:
     inset = radius + 0.045
     corners = [(su * (half_u - inset), sv * (half_v - inset)) for su in (-1, 1) for sv in (-1, 1)]
     kept = corners if rng.random() < 0.6 else corners[::3]
-    return Part(outline, [(u, v, radius) for u, v in kept])
+    return Part(frame, outline, [(u, v, radius) for u, v in kept])
 
 
 def washer(frame: Frame, rng: Rng) -> Part:
     """A ring with a clean bore."""
     outline = np.hypot(frame.u, frame.v) - float(rng.uniform(0.42, 0.5))
-    return Part(outline, [(0.0, 0.0, float(rng.uniform(0.10, 0.16)))])
+    return Part(frame, outline, [(0.0, 0.0, float(rng.uniform(0.10, 0.16)))])
 
 
 def flange(frame: Frame, rng: Rng) -> Part:
@@ -193,7 +207,7 @@ def flange(frame: Frame, rng: Rng) -> Part:
     holes = [(circle * math.cos(a), circle * math.sin(a), bolt) for a in angles]
     if rng.random() < 0.7:
         holes.append((0.0, 0.0, float(rng.uniform(0.06, 0.11))))
-    return Part(np.hypot(frame.u, frame.v) - radius, holes)
+    return Part(frame, np.hypot(frame.u, frame.v) - radius, holes)
 
 
 def gear(frame: Frame, rng: Rng) -> Part:
@@ -203,7 +217,7 @@ def gear(frame: Frame, rng: Rng) -> Part:
     wave = np.cos(np.arctan2(frame.v, frame.u) * teeth)
     outline = np.hypot(frame.u, frame.v) - 0.42 - tooth * (np.clip(2.2 * wave, -1, 1) * 0.5)
     bore = (0.0, 0.0, float(rng.uniform(0.07, 0.12)))
-    return Part(outline * 0.8, [bore], stepped=False)
+    return Part(frame, outline * 0.8, [bore], stepped=False)
 
 
 def bracket(frame: Frame, rng: Rng) -> Part:
@@ -214,14 +228,14 @@ def bracket(frame: Frame, rng: Rng) -> Part:
     foot = _box(frame.u - aside, frame.v - corner + aside, arm, width, 0.04)
     end, radius = arm - 0.08, float(rng.uniform(0.03, 0.045))
     holes = [(aside - corner, -end - aside, radius), (aside + end, corner - aside, radius)]
-    return Part(np.minimum(upright, foot), holes)
+    return Part(frame, np.minimum(upright, foot), holes)
 
 
 def rod(frame: Frame, rng: Rng) -> Part:
     """A turned round bar, lying across the picture."""
     radius = float(rng.uniform(0.24, 0.33))
     outline = _box(frame.u, frame.v, float(rng.uniform(0.5, 0.9)), radius, 0.02)
-    return Part(outline, [], barrel=radius)
+    return Part(frame, outline, [], barrel=radius)
 
 
 def nut(frame: Frame, rng: Rng) -> Part:
@@ -230,7 +244,7 @@ def nut(frame: Frame, rng: Rng) -> Part:
         frame.u * math.cos(k * math.pi / 3) + frame.v * math.sin(k * math.pi / 3) for k in range(3)
     ]
     outline = np.maximum.reduce([np.abs(side) for side in sides]) - float(rng.uniform(0.4, 0.47))
-    return Part(outline, [(0.0, 0.0, float(rng.uniform(0.10, 0.15)))])
+    return Part(frame, outline, [(0.0, 0.0, float(rng.uniform(0.10, 0.15)))])
 
 
 SHAPES: tuple[Callable[[Frame, Rng], Part], ...] = (
@@ -271,8 +285,7 @@ def finish(frame: Frame, part: Part, rng: Rng) -> Plane:
 def new_surface(frame: Frame, part: Part, rng: Rng) -> Surface:
     """The sound part: bevelled edges, drilled holes with a chamfer, metal and its marks."""
     bevel = float(rng.uniform(0.012, 0.03))
-    edge = np.minimum(-part.outline, part.holes(frame))
-    height = 0.6 * bevel * ramp(edge, 0, bevel)
+    height = 0.6 * bevel * ramp(part.depth, 0, bevel)
     if part.barrel:
         across = np.clip(frame.v / part.barrel, -0.97, 0.97)
         height += 0.8 * part.barrel * np.sqrt(1 - across * across)
@@ -300,10 +313,10 @@ def bench(frame: Frame, rng: Rng) -> Colour:
 
 def defect_place(frame: Frame, part: Part, rng: Rng, clearance: float) -> Point:
     """A point of the metal (picture coordinates), `clearance` off edges where there is room."""
-    edge = np.minimum(-part.outline, part.holes(frame))
     near = (np.abs(frame.x) < DEFECT_REACH) & (np.abs(frame.y) < DEFECT_REACH)
-    room = np.where(near, edge, -9)
-    rows, columns = np.nonzero(room >= min(clearance, 0.95 * float(room.max())))
+    room = np.where(near, part.depth, -9)
+    most = float(room.max())
+    rows, columns = np.nonzero(room >= min(clearance, most - 0.05 * abs(most)))
     pick = int(rng.integers(len(rows)))
     row, column = rows[pick], columns[pick]
     return float(frame.x[row, column]), float(frame.y[row, column])
@@ -520,7 +533,7 @@ def shadow(frame: Frame, solid: Plane, light: float, rng: Rng) -> Plane:
     mask = Image.fromarray((255 * solid).astype(np.uint8))
     move = (1, 0, math.cos(light) * reach, 0, 1, math.sin(light) * reach)
     cast = mask.transform(mask.size, Image.Transform.AFFINE, move)
-    cast = cast.filter(ImageFilter.GaussianBlur(0.5 * reach))
+    cast = cast.filter(ImageFilter.BoxBlur(0.7 * reach))
     return 1 - 0.75 * np.asarray(cast, dtype=np.float32) / 255
 
 
@@ -548,12 +561,11 @@ def draw_picture(label: str, rng: Rng) -> Image.Image:
     spoil = DEFECTS[label]
     if spoil is not None:
         spoil(frame, part, surface, rng)
-    holes = part.holes(frame)
-    solid = np.clip(0.5 + np.minimum(-part.outline, holes) * frame.short, 0, 1)
+    solid = np.clip(0.5 + part.depth * frame.short, 0, 1)
     # Seen a little from the side, a drilled hole shows a crescent of its wall.
     tilt = float(rng.uniform(0, 2 * math.pi))
-    deeper = part.holes(frame, (0.012 * math.cos(tilt), 0.012 * math.sin(tilt)))
-    wall = np.clip(0.5 + deeper * frame.short, 0, 1) * np.clip(0.5 - holes * frame.short, 0, 1)
+    deeper = part.holes_moved((0.012 * math.cos(tilt), 0.012 * math.sin(tilt)))
+    wall = np.clip(0.5 + deeper * frame.short, 0, 1) * np.clip(0.5 - part.holes * frame.short, 0, 1)
     under = table * shadow(frame, solid, light, rng)
     under += wall * (0.35 * surface.colour - under)
     scene = under + solid * (lit(frame, surface, light, rng) - under)

@@ -9,7 +9,6 @@ Three witnesses, each used where it is at hand:
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import importlib.util
 import os
 import time
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.errors import ParityError
+from toolchain.machine import installed_versions
 from toolchain.narrator import Narrator, Silent
 from toolchain.runfolder import RunFolder, references_file, run_of_model
 from toolchain.runtime.image import read_image
@@ -132,7 +132,7 @@ def verify_backend(
         provider=provider,
         passed=all(level.passed for level in levels),
         levels=tuple(levels),
-        versions=_versions(),
+        versions=installed_versions(),
         seconds=round(time.monotonic() - started, 3),
     )
 
@@ -296,13 +296,3 @@ def _shown(value: float | int | tuple[str, ...]) -> str:
 
 def _has_torch() -> bool:
     return importlib.util.find_spec("torch") is not None
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in ("rtl-toolchain", "onnxruntime", "onnxruntime-gpu", "torch", "numpy", "pillow"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

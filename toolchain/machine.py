@@ -1,4 +1,4 @@
-"""What machine a figure was measured on."""
+"""What machine a figure was measured on, and with which versions."""
 
 from __future__ import annotations
 

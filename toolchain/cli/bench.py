@@ -1,0 +1,96 @@
+"""`rtl bench`: model files → how fast, beside each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from toolchain.cli import tables, terminal
+from toolchain.cli.options import json_option, quiet_option, traceback_option
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True)
+@click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    default=("cpu",),
+    show_default=True,
+    help="onnxruntime provider; may be given several times.",
+)
+@click.option(
+    "--batch-size",
+    "batch_sizes",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(1, 8),
+    show_default=True,
+    help="Images computed at once; may be given several times.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    multiple=True,
+    help="Threads; may be given several times; by default the cores that may be used.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1),
+    default=3.0,
+    show_default=True,
+    help="How long each case is measured, in five rounds that take turns.",
+)
+@click.option(
+    "--eager/--no-eager",
+    default=None,
+    help="Measure torch eager too; by default where the run folder and torch are at hand.",
+)
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write the JSON here too.")
+@json_option
+@quiet_option
+@traceback_option
+def command(
+    models: tuple[str, ...],
+    providers: tuple[str, ...],
+    batch_sizes: tuple[int, ...],
+    threads: tuple[int, ...],
+    seconds: float,
+    eager: bool | None,
+    output: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Measure MODELS side by side: files, or a run folder for all of its exported files.
+
+    Each runs in a process of its own and they take turns. p50, p90 and p99 are percentiles of the
+    latency of a batch; × is the first row's median over this row's, at the same batch and threads.
+
+    \b
+    rtl bench runs/photos --batch-size 1 --batch-size 8 --threads 1
+    """
+    from toolchain.bench.bench import bench
+
+    result = bench(
+        models,
+        providers=providers,
+        batch_sizes=tuple(dict.fromkeys(batch_sizes)),
+        threads=threads,
+        seconds=seconds,
+        eager=eager,
+        narrator=terminal.narrator(quiet),
+    )
+    if output is not None:
+        terminal.write_json(result, output)
+    if as_json:
+        terminal.print_json(result)
+    else:
+        tables.show_benchmark(result)
+    fastest = max(
+        (row for row in result.results if row.model.endswith(".onnx")),
+        key=lambda row: row.ratio_to_first,
+        default=None,
+    )
+    if fastest is not None:
+        terminal.print_next("rtl", "inspect", fastest.model, quiet=quiet)

@@ -1,0 +1,130 @@
+"""`rtl`: the group of commands, each imported when it is called, and the error boundary."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+
+import click
+
+from toolchain import __version__
+from toolchain.errors import MissingExtraError, ToolchainError
+
+# Name → what it does. Each command lives in the module of its name; importing them all would cost
+# `rtl --help` more time than it takes.
+COMMANDS = {
+    "demo": "Walk through everything once, on a data set that is drawn on the spot.",
+    "data": "Look at a data set before training: unreadable files, duplicates, leaks.",
+    "finetune": "Fine-tune a ResNet on a folder of images.",
+    "evaluate": "Say how good a trained run is, and how certain that is.",
+    "export": "Turn a run into model files, each verified before it exists.",
+    "verify": "Prove that a model file still answers like the model it was made from.",
+    "bench": "Measure latency, throughput and memory of model files side by side.",
+    "predict": "Label images with a model file; needs no torch.",
+    "inspect": "Show what a model file says about itself.",
+    "doctor": "Check this installation: versions, providers, known traps.",
+}
+# Which extra brings which package, for imports that fail.
+EXTRA_OF = {
+    "onnxruntime": "cpu",
+    **dict.fromkeys(
+        ("torch", "torchvision", "onnx", "onnxscript", "safetensors", "matplotlib"), "train"
+    ),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and one-line helps without importing them."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Give the commands in the order that one meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Import a command."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"toolchain.cli.{name}").command
+        return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command, or name the nearest one."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            meant = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command '{args[0]}'; {meant}", context)
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with their one-line helps."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with `rtl demo`, or with your own folder: `rtl finetune DATA`.",
+)
+@click.version_option(__version__, prog_name="rtl")
+def rtl() -> None:
+    """From a folder of labelled images to a model file that answers the same on the device."""
+
+
+def run() -> None:
+    """Run the command line and exit with its status."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command and give its exit status; errors become one line on standard error."""
+    if "--traceback" in arguments:
+        # Before parsing, so that errors of parsing show theirs too.
+        rtl.main([a for a in arguments if a != "--traceback"], "rtl", standalone_mode=False)
+        return 0
+    try:
+        rtl.main(arguments, "rtl", standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.ClickException as error:
+        return _report(error.format_message(), _usage_hint(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _report("interrupted", None, 130)
+    except ToolchainError as error:
+        return _report(str(error), error.hint, error.exit_code)
+    except ImportError as error:
+        return _report_import(error)
+    except BrokenPipeError:
+        # The reader of our output has gone (`rtl predict … | head`); there is nobody to tell.
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _report(f"{where}{(error.strerror or str(error)).lower()}", None, 1)
+    except Exception as error:  # a bug of ours
+        hint = "this is a bug in rtl; run again with --traceback and report it"
+        return _report(f"unexpected {type(error).__name__}: {error}", hint, 1)
+    return 0
+
+
+def _report(message: str, hint: str | None, status: int) -> int:
+    click.echo(f"error: {message}", err=True)
+    if hint:
+        click.echo(f"hint: {hint}", err=True)
+    return status
+
+
+def _report_import(error: ImportError) -> int:
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRA_OF:
+        raise error
+    missing = MissingExtraError(package, EXTRA_OF[package])
+    return _report(str(missing), missing.hint, missing.exit_code)
+
+
+def _usage_hint(error: click.ClickException) -> str | None:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path} --help" if context else None

@@ -1,0 +1,71 @@
+"""Options that several commands share, and the options that settings declare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import click
+import msgspec
+
+from toolchain.training.settings import FinetuneSettings, describe
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as JSON (docs/json.md)."
+)
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Show results and errors only.")
+provider_option = click.option(
+    "--provider",
+    default="cpu",
+    show_default=True,
+    help="onnxruntime provider: cpu, cuda, or its own name; used or refused, never replaced.",
+)
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads; by default the cores that may be used."
+)
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cuda", "mps", "cpu"]),
+    default="auto",
+    show_default=True,
+    help="Where torch runs.",
+)
+
+
+def traceback_option(function: Function) -> Function:
+    """Declare --traceback for the help; `main` acts on it before anything is parsed."""
+    decorate = click.option(
+        "--traceback", is_flag=True, expose_value=False, help="Show the whole error."
+    )
+    return decorate(function)
+
+
+def batch_size_option(default: int) -> Callable[[Function], Function]:
+    """Give --batch-size with a command's own default."""
+    return click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        default=default,
+        show_default=True,
+        help="Images computed at once.",
+    )
+
+
+def settings_options(function: Function) -> Function:
+    """Add one option for each field of the settings but `data`, which is the argument.
+
+    An option that is not given is None, so that a TOML file's value stands.
+    """
+    for field in reversed(msgspec.structs.fields(FinetuneSettings)):
+        if field.name == "data":
+            continue
+        declared = get_args(field.type)[0]
+        kind: Any = declared
+        if get_origin(declared) is Literal:
+            kind = click.Choice(get_args(declared))
+        flag = f"--{field.name.replace('_', '-')}"
+        text = f"{describe(field)}  [default: {field.default}]"
+        function = click.option(flag, field.name, type=kind, default=None, help=text)(function)
+    return function

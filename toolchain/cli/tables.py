@@ -1,0 +1,293 @@
+"""Results as tables: the only place that decides how a result looks to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from toolchain.cli.terminal import console
+from toolchain.errors import ImageError
+from toolchain.runtime.card import Card, Preprocessing
+
+if TYPE_CHECKING:
+    from toolchain.bench.bench import Benchmark, Result
+    from toolchain.bench.statistics import Interval
+    from toolchain.data.audit import Audit
+    from toolchain.doctor import Check
+    from toolchain.evaluate.evaluate import Evaluation
+    from toolchain.export.export import Exported
+    from toolchain.runtime.predictor import Prediction
+    from toolchain.training.finetune import Finetuned
+    from toolchain.verify.inspection import Inspection
+    from toolchain.verify.verify import Verification
+
+PASSED, FAILED = Text("passed", "green"), Text("FAILED", "bold red")
+STATES = {"ok": "green", "note": "yellow", "problem": "bold red"}
+
+
+def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
+    """Give an empty table; `numbers` are the columns that are aligned to the right."""
+    made = Table(
+        box=box.SIMPLE_HEAD if console().is_terminal else None,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+    )
+    for name in columns:
+        right = name in numbers
+        made.add_column(
+            name, justify="right" if right else "left", no_wrap=right, overflow="fold"
+        )
+    return made
+
+
+def facts(rows: Iterable[tuple[str, str | Text]], *, title: str | None = None) -> Table:
+    """Give a table of names and values."""
+    made = Table(box=None, show_header=False, title=title, title_justify="left", pad_edge=False)
+    made.title_style = "bold"
+    made.add_column(style="dim", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in rows:
+        made.add_row(name, value)
+    return made
+
+
+def show(*parts: Table | Text) -> None:
+    """Print parts of a result to standard output."""
+    out = console()
+    for part in parts:
+        if out.is_terminal:
+            out.print(part)
+            continue
+        with out.capture() as captured:
+            out.print(part)
+        # Tables fill their cells with spaces, which are noise in a file.
+        lines = (line.rstrip() for line in captured.get().splitlines())
+        click.echo("\n".join(line for line in lines if line))
+
+
+def percent(rate: float) -> str:
+    """Write a rate in 0…1 as a percentage.
+
+    >>> percent(0.925)
+    '92.5 %'
+    """
+    return f"{rate:.1%}".replace("%", " %")
+
+
+def show_finetuned(result: Finetuned) -> None:
+    """Show what training left."""
+    run = result.run
+    show(
+        facts(
+            [
+                ("run", str(run.path)),
+                ("best epoch", f"{result.best_epoch} of {result.epochs}"),
+                ("validation", f"{percent(result.val_accuracy)} of {len(result.dataset.val)} images"),
+                ("time", f"{result.seconds:.0f} s"),
+                ("made", f"{run.weights.name}, {run.curves.name}, {run.confusion.name}, …"),
+            ]
+        )
+    )
+
+
+def show_audit(audit: Audit) -> None:
+    """Show what is in a data set and what is wrong with it."""
+    counts = new_table("class", "train", "val", "test", numbers=("train", "val", "test"))
+    for name, row in audit.per_class.items():
+        counts.add_row(name, *(str(row[split]) for split in ("train", "val", "test")))
+    show(Text(f"{audit.data}: {audit.images} files, split by {audit.split_by}"), counts)
+    found = new_table("file", "unreadable because")
+    for item in audit.unreadable:
+        found.add_row(item.file, item.reason)
+    if audit.unreadable:
+        show(found)
+    for name, groups in (
+        ("the same bytes in more than one split", audit.leaks),
+        ("the same bytes in more than one class", audit.label_conflicts),
+    ):
+        if groups:
+            table = new_table(name)
+            for group in groups:
+                table.add_row("\n".join(group))
+            show(table)
+    show(
+        facts(
+            [
+                ("unreadable", str(len(audit.unreadable))),
+                ("duplicates", f"{len(audit.duplicates)} groups with the same bytes"),
+                ("leaks", f"{len(audit.leaks)} groups in more than one split"),
+                ("label conflicts", f"{len(audit.label_conflicts)} groups in more than one class"),
+                ("rare classes", ", ".join(audit.rare_classes) or "none"),
+                ("small", f"{audit.small} images under 64 pixels"),
+                ("EXIF-rotated", f"{audit.rotated_by_exif} images, which rtl turns upright"),
+                ("fingerprint", audit.fingerprint[:16]),
+            ]
+        )
+    )
+
+
+def show_evaluation(result: Evaluation) -> None:
+    """Show how good a run is."""
+    numbers = ("images", "precision", "recall", "F1")
+    table = new_table("class", *numbers, numbers=numbers)
+    for row in result.per_class:
+        rates = (percent(rate) for rate in (row.precision, row.recall, row.f1))
+        table.add_row(row.label, str(row.images), *rates)
+    low, high = result.accuracy_interval
+    show(
+        table,
+        facts(
+            [
+                ("split", f"{result.split}, {result.images} images"),
+                (
+                    "accuracy",
+                    f"{percent(result.accuracy)}  (95 % interval {percent(low)} to {percent(high)})",
+                ),
+                ("macro F1", percent(result.macro_f1)),
+            ]
+        ),
+    )
+
+
+def show_exported(exported: Sequence[Exported]) -> None:
+    """Show the model files and the proof of each."""
+    for item in exported:
+        show_verification(item.verification)
+    table = new_table("file", "format", "size", numbers=("size",))
+    for item in exported:
+        table.add_row(str(item.path), item.format, megabytes(item.bytes))
+    show(table)
+
+
+def show_verification(result: Verification) -> None:
+    """Show each level of a verification."""
+    table = new_table(
+        "level", "against", "verdict", "figures", title=f"{result.model} on {result.provider}"
+    )
+    for level in result.levels:
+        verdict = PASSED if level.passed else FAILED
+        table.add_row(level.level, f"the {level.against}", verdict, level.summary)
+    show(table)
+
+
+def show_benchmark(result: Benchmark) -> None:
+    """Show the cases of a benchmark."""
+    few = any(r.p99_interval_ms[1] is None for r in result.results)
+    show(
+        benchmark_table(result),
+        Text(f"{result.machine}", "dim"),
+        Text(
+            f"{result.verdict}; the same answers within {result.max_difference:.1g}; "
+            f"{result.seconds_per_case:g} s a case"
+            + ("; ~: too few calls to bound this percentile" if few else ""),
+            "dim",
+        ),
+    )
+
+
+def benchmark_table(result: Benchmark) -> Table:
+    """Give the cases as a table that fits 80 columns."""
+    numbers = ("batch", "thr", "p50 ms", "p90", "p99", "img/s", "×", "MB")
+    table = new_table("model", *numbers, numbers=numbers)
+    providers = {row.provider for row in result.results}
+    for row in result.results:
+        name = row.contender + (f" {row.provider}" if len(providers) > 1 else "")
+        table.add_row(
+            name + (" (noisy)" if row.verdict == "noisy" else ""),
+            str(row.batch_size),
+            str(row.threads),
+            f"{row.p50_ms:.1f}",
+            bounded(row.p90_ms, row.p90_interval_ms),
+            bounded(row.p99_ms, row.p99_interval_ms),
+            f"{row.images_per_s:.0f}",
+            f"{row.ratio_to_first:.2f}",
+            _memory(row),
+        )
+    return table
+
+
+def bounded(value_ms: float, interval: Interval) -> str:
+    """Write a percentile, marked where there were too few calls to bound it from above."""
+    return f"{'~' if interval[1] is None else ''}{value_ms:.1f}"
+
+
+def _memory(row: Result) -> str:
+    return "–" if row.peak_memory_mb is None else f"{row.peak_memory_mb:.0f}"
+
+
+def megabytes(count: int) -> str:
+    """Write a number of bytes in MB."""
+    return f"{count / 1e6:.1f} MB"
+
+
+def predictions_table(rows: Iterable[tuple[str, Prediction | ImageError]], top: int) -> Table:
+    """Give predictions as a table, errors in place of labels."""
+    table = new_table("file", "label", "probability", numbers=("probability",))
+    for name, result in rows:
+        if isinstance(result, ImageError):
+            table.add_row(name, Text(str(result).removeprefix(f"{name}: "), "red"), "")
+            continue
+        best = result.top(top)
+        table.add_row(
+            name,
+            "\n".join(label for label, _ in best),
+            "\n".join(percent(probability) for _, probability in best),
+        )
+    return table
+
+
+def show_inspection(result: Inspection) -> None:
+    """Show what a model file says about itself."""
+    card = result.card
+    made_with = ", ".join(f"{name} {version}" for name, version in card.versions.items())
+    rows: list[tuple[str, str | Text]] = [
+        ("file", f"{result.model}, {megabytes(result.bytes)}, {card.format}"),
+        ("sha256", result.sha256),
+        ("classes", f"{len(card.classes)}: {', '.join(card.classes)}"),
+        ("input", f"uint8 [batch, {card.preprocessing.size}, {card.preprocessing.size}, 3], RGB"),
+        ("preprocessing", preprocessing_words(card.preprocessing)),
+        ("network", f"{card.architecture}, started from {card.weights.origin}"),
+        ("metrics", _metrics_words(card)),
+        ("probabilities", f"softmax, temperature {card.temperature:g}"),
+        ("made", f"{card.created} with {made_with}"),
+    ]
+    if card.opset:
+        rows.append(("runs on", f"onnxruntime {card.lowest_onnxruntime} or newer (opset {card.opset})"))
+    rows.append(("proof", f"in the card{', and beside the file' if result.references else ''}"))
+    rows.append(("last verified", result.parity))
+    show(facts(rows))
+
+
+def preprocessing_words(p: Preprocessing) -> str:
+    """Say what a preprocessing does."""
+    if p.mode == "squash":
+        words = f"upright, resized to {p.size}×{p.size}"
+    else:
+        words = f"upright, short side {p.resize_size}, centre {p.size}×{p.size}"
+    return words + (f", JPEGs decoded small while ≥ {p.decode_scale}×" if p.decode_scale else "")
+
+
+def _metrics_words(card: Card) -> str:
+    if card.metrics is None:
+        return "none; rtl evaluate RUN before the export puts them in"
+    low, high = card.metrics.accuracy_interval
+    return (
+        f"{percent(card.metrics.accuracy)} of {card.metrics.images} {card.metrics.split} images "
+        f"({percent(low)} to {percent(high)}), macro F1 {percent(card.metrics.macro_f1)}"
+    )
+
+
+def show_checks(checks: Sequence[Check]) -> None:
+    """Show what the doctor found."""
+    table = new_table("", "what", "found")
+    for check in checks:
+        found = check.found + (f"\n→ {check.remedy}" if check.remedy else "")
+        table.add_row(Text(check.state, STATES[check.state]), check.what, found)
+    show(table)

@@ -1,0 +1,64 @@
+"""`rtl verify`: a model file → does it still answer like the model it was made from?"""
+
+from __future__ import annotations
+
+import click
+
+from toolchain.cli import tables, terminal
+from toolchain.cli.options import (
+    json_option,
+    provider_option,
+    quiet_option,
+    threads_option,
+    traceback_option,
+)
+
+
+@click.command()
+@click.argument("model")
+@click.option("--run", help="Run folder the file came from, where it was moved elsewhere.")
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    default=400,
+    show_default=True,
+    help="At most so many validation images are compared from their bytes.",
+)
+@provider_option
+@threads_option
+@json_option
+@quiet_option
+@traceback_option
+def command(
+    model: str,
+    run: str | None,
+    images: int,
+    provider: str,
+    threads: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Verify MODEL against every witness at hand; exit status 6 when it falls short.
+
+    The card inside the file is always one; reference outputs beside the file are another; in the
+    workshop, where the run folder and torch are, the trained model itself is the third.
+
+    \b
+    rtl verify runs/photos/export/model.onnx
+    """
+    from toolchain.verify.verify import require_parity, verify
+
+    result = verify(
+        model,
+        run=run,
+        provider=provider,
+        threads=threads,
+        images=images,
+        narrator=terminal.narrator(quiet),
+    )
+    if as_json:
+        terminal.print_json(result)
+    else:
+        tables.show_verification(result)
+    require_parity(result)
+    terminal.print_next("rtl", "bench", model, quiet=quiet)

@@ -1,0 +1,147 @@
+"""What is installed, what works, and what is known to go wrong on a machine like this."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from toolchain import __version__
+from toolchain.errors import ToolchainError
+from toolchain.machine import installed_versions, this_machine
+from toolchain.runtime.cores import cgroup_quota
+from toolchain.runtime.session import SHORT_NAMES, import_onnxruntime, short_name
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing that was looked at."""
+
+    state: Literal["ok", "note", "problem"]
+    what: str
+    found: str
+    remedy: str = ""
+
+
+def examine() -> list[Check]:
+    """Look at everything; problems first."""
+    checks = [
+        _machine(),
+        _cores(),
+        _engine(),
+        *_providers(),
+        *_training(),
+        _weights_cache(),
+    ]
+    order = ("problem", "note", "ok")
+    return sorted(checks, key=lambda check: order.index(check.state))
+
+
+def _machine() -> Check:
+    machine = this_machine()
+    flags = ", ".join(machine.instructions) or "none that matter"
+    return Check("ok", "machine", f"rtl {__version__} on {machine}; instructions: {flags}")
+
+
+def _cores() -> Check:
+    machine, host = this_machine(), os.cpu_count() or 1
+    quota = cgroup_quota()
+    if machine.cores < host:
+        why = f"quota of {quota:g}" if quota else "affinity mask"
+        found = f"{machine.cores} of {host} may be used ({why}); rtl starts that many threads"
+        return Check("note", "cores", found)
+    return Check("ok", "cores", f"{machine.cores}")
+
+
+def _engine() -> Check:
+    versions = installed_versions()
+    both = {"onnxruntime", "onnxruntime-gpu"} & versions.keys()
+    if not both:
+        return Check(
+            "problem",
+            "onnxruntime",
+            "not installed",
+            'pip install "rtl-toolchain[cpu]" (or [gpu] with an NVIDIA GPU)',
+        )
+    if len(both) == 2:
+        return Check(
+            "problem",
+            "onnxruntime",
+            "onnxruntime and onnxruntime-gpu are both installed and shadow each other",
+            "pip uninstall onnxruntime onnxruntime-gpu, then install one of the two",
+        )
+    return Check("ok", "onnxruntime", ", ".join(f"{name} {versions[name]}" for name in both))
+
+
+def _providers() -> list[Check]:
+    try:
+        available: list[str] = import_onnxruntime().get_available_providers()
+    except ToolchainError:
+        return []
+    names = [short_name(name) for name in available]
+    checks = [Check("ok", "providers", f"compiled in: {', '.join(names)}")]
+    torch_sees_gpu = False
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        torch_sees_gpu = torch.cuda.is_available()
+    if torch_sees_gpu and SHORT_NAMES["cuda"] not in available:
+        checks.append(
+            Check(
+                "note",
+                "GPU",
+                "torch sees a GPU, this onnxruntime can't use it",
+                'a new environment with pip install "rtl-toolchain[gpu]"',
+            )
+        )
+    return checks
+
+
+def _training() -> list[Check]:
+    needed = ("torch", "torchvision", "onnx", "onnxscript", "safetensors", "matplotlib")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        return [
+            Check(
+                "note",
+                "training",
+                f"not installed: {', '.join(missing)}; predicting needs none of them",
+                'pip install "rtl-toolchain[train]"',
+            )
+        ]
+    import torch
+
+    from toolchain.training.torchvision_import import import_torchvision, remedied
+
+    vision = import_torchvision()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    checks = [
+        Check("ok", "training", f"torch {torch.__version__} on {device}"),
+    ]
+    if remedied():
+        found = (
+            f"torchvision {vision.__version__} is a CUDA build beside a CPU torch; its operators "
+            "do not load, and rtl declares them itself. Models and transforms work"
+        )
+        checks.append(Check("note", "torchvision", found))
+    else:
+        checks.append(Check("ok", "torchvision", str(vision.__version__)))
+    return checks
+
+
+def _weights_cache() -> Check:
+    if importlib.util.find_spec("torch") is None:
+        return Check("ok", "ImageNet weights", "not needed without training")
+    import torch
+
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    cached = sorted(file.name for file in folder.glob("*.pth"))
+    if cached:
+        return Check("ok", "ImageNet weights", f"cached in {folder}: {', '.join(cached)}")
+    return Check(
+        "note",
+        "ImageNet weights",
+        f"none cached in {folder}; they are downloaded when first needed",
+    )
