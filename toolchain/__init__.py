@@ -44,7 +44,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the predictor when it is first asked for: `rtl --help` needs neither numpy nor Pillow."""
+    """Import the predictor when it is first asked for: `rtl --help` needs no numpy."""
     if name in ("Predictor", "Prediction"):
         from toolchain.runtime import predictor
 

@@ -75,9 +75,7 @@ class MissingExtraError(ToolchainError):
     exit_code = 9
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(
-            f"{what} is not installed", hint=f'pip install "rtl-toolchain[{extra}]"'
-        )
+        super().__init__(f"{what} is not installed", hint=f'pip install "rtl-toolchain[{extra}]"')
 
 
 class RefusedError(ToolchainError):

@@ -62,8 +62,12 @@ def _cpuinfo() -> tuple[str, set[str]]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return "", set()
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    return fields.get("model name", ""), set(fields.get("flags", fields.get("Features", "")).split())
+    fields = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
+    }
+    return fields.get("model name", ""), set(
+        fields.get("flags", fields.get("Features", "")).split()
+    )
 
 
 def _memory_gb() -> float | None:

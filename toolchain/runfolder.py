@@ -1,4 +1,4 @@
-"""The run folder: the only file that knows the names of the files in it, and beside a model file."""
+"""The only file that knows the names of the files in a run folder and beside a model file."""
 
 from __future__ import annotations
 

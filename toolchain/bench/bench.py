@@ -1,4 +1,4 @@
-"""The story of `rtl bench`: contenders are opened, checked for the same answer, and timed in turn."""
+"""The story of `rtl bench`: contenders are opened, held to the same answer, and timed in turn."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 
 from toolchain.bench import rounds, statistics
 from toolchain.bench.contenders import Contender, Process
-from toolchain.machine import Machine, this_machine
 from toolchain.bench.statistics import Interval
 from toolchain.errors import ModelFileError, RefusedError
+from toolchain.machine import Machine, this_machine
 from toolchain.narrator import Narrator, Silent
 from toolchain.runfolder import SUFFIXES, RunFolder, run_of_model
 from toolchain.runtime.cores import usable_cores
@@ -40,7 +40,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     p99_interval_ms: Interval
     images_per_s: float
     ratio_to_first: float
-    """Median latency of the first contender at this batch size and these threads, over this one's."""
+    """Median latency of the first contender, at this batch size and these threads, over its own."""
     load_ms: float
     peak_memory_mb: float | None
 
@@ -129,7 +129,8 @@ def _model_files(path: Path) -> list[Path]:
 
 
 def _require_same_answers(
-    contenders: Sequence[Contender], logits: Sequence[np.ndarray[tuple[int, int], np.dtype[np.float32]]]
+    contenders: Sequence[Contender],
+    logits: Sequence[np.ndarray[tuple[int, int], np.dtype[np.float32]]],
 ) -> float:
     differences = [numbers.compare(logits[0], other) for other in logits]
     for contender, difference in zip(contenders, differences, strict=True):

@@ -81,7 +81,7 @@ class Process:
                 f"{self.contender.name} ended with status {code} while it was measured",
                 hint="it may have run out of memory; try a smaller --batch-size",
             )
-        reply: Reply = msgspec.json.decode(line, type=Reply)  # type: ignore[arg-type]
+        reply: Reply = msgspec.json.decode(line, type=Reply)
         if isinstance(reply, Failed):
             kind = getattr(errors, reply.error, ToolchainError)
             failure = ToolchainError.__new__(kind)

@@ -55,7 +55,9 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def percentile_interval(ordered: Sequence[float], share: float, confidence: float = 0.95) -> Interval:
+def percentile_interval(
+    ordered: Sequence[float], share: float, confidence: float = 0.95
+) -> Interval:
     """Give a distribution-free interval of a percentile from the order statistics.
 
     The number of values below the true percentile is binomial(n, share); a bound is the value at

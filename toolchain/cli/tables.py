@@ -41,9 +41,7 @@ def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = 
     )
     for name in columns:
         right = name in numbers
-        made.add_column(
-            name, justify="right" if right else "left", no_wrap=right, overflow="fold"
-        )
+        made.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")
     return made
 
 
@@ -89,7 +87,10 @@ def show_finetuned(result: Finetuned) -> None:
             [
                 ("run", str(run.path)),
                 ("best epoch", f"{result.best_epoch} of {result.epochs}"),
-                ("validation", f"{percent(result.val_accuracy)} of {len(result.dataset.val)} images"),
+                (
+                    "validation",
+                    f"{percent(result.val_accuracy)} of {len(result.dataset.val)} images",
+                ),
                 ("time", f"{result.seconds:.0f} s"),
                 ("made", f"{run.weights.name}, {run.curves.name}, {run.confusion.name}, …"),
             ]
@@ -148,7 +149,7 @@ def show_evaluation(result: Evaluation) -> None:
                 ("split", f"{result.split}, {result.images} images"),
                 (
                     "accuracy",
-                    f"{percent(result.accuracy)}  (95 % interval {percent(low)} to {percent(high)})",
+                    f"{percent(result.accuracy)} (95 % interval {percent(low)} to {percent(high)})",
                 ),
                 ("macro F1", percent(result.macro_f1)),
             ]
@@ -259,7 +260,9 @@ def show_inspection(result: Inspection) -> None:
         ("made", f"{card.created} with {made_with}"),
     ]
     if card.opset:
-        rows.append(("runs on", f"onnxruntime {card.lowest_onnxruntime} or newer (opset {card.opset})"))
+        rows.append(
+            ("runs on", f"onnxruntime {card.lowest_onnxruntime} or newer (opset {card.opset})")
+        )
     rows.append(("proof", f"in the card{', and beside the file' if result.references else ''}"))
     rows.append(("last verified", result.parity))
     show(facts(rows))

@@ -107,7 +107,7 @@ def _look(path: Path) -> _Found:
     digest = hashlib.sha256(data).hexdigest()
     try:
         # The same decoder as training; JPEGs are decoded small, which finds damage just as well.
-        image = read_image(data, Preprocessing(size=1, resize_size=1, decode_scale=1))
+        read_image(data, Preprocessing(size=1, resize_size=1, decode_scale=1))
     except ImageError as error:
         return _Found(digest, str(error).removeprefix("image: "), False, 0)
     return _Found(digest, None, *_as_stored(data))

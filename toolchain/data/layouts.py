@@ -18,7 +18,24 @@ from toolchain.data.splits import carve, split_of
 from toolchain.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .jp2 .avif .mpo".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".jp2",
+        ".avif",
+        ".mpo",
+    ]
 )
 # Folder and list names that people use for each split.
 SPLIT_NAMES = {
@@ -95,7 +112,9 @@ def _first(root: Path, split: str, *, suffix: str = "", want_file: bool = False)
 
 def _from_split_folders(folders: dict[str, Path], root: Path) -> Dataset:
     named = {split: _class_folders(folder) for split, folder in folders.items()}
-    return _assemble(root, named, "the folders " + ", ".join(f"{f.name}/" for f in folders.values()))
+    return _assemble(
+        root, named, "the folders " + ", ".join(f"{f.name}/" for f in folders.values())
+    )
 
 
 def _from_one_folder(root: Path) -> Dataset:

@@ -103,7 +103,7 @@ def run_settings(run: RunFolder) -> FinetuneSettings:
 
 
 def run_dataset(run: RunFolder, settings: FinetuneSettings, data: str | None = None) -> Dataset:
-    """Give the data set of a run, with the run's own classes; DataError where it moved or changed."""
+    """Give the data set of a run, with its classes; DataError where it moved or changed."""
     place = data or settings.data
     if not Path(place).exists():
         raise DataError(

@@ -11,7 +11,7 @@ Z_95 = 1.959963984540054
 def wilson_interval(correct: int, images: int, z: float = Z_95) -> tuple[float, float]:
     """Give the Wilson score interval of a rate, by default at 95 %.
 
-    Unlike the normal approximation it stays within 0…1 and is right for small sets and rates near 1.
+    Unlike the normal approximation it stays within 0…1, and it holds for small sets.
     Source: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927), 209-212.
 
     >>> tuple(round(bound, 3) for bound in wilson_interval(111, 120))

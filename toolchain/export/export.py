@@ -107,7 +107,11 @@ def _verify(
     """Verify the candidate as its users will open it; raising here leaves no model file."""
     rejected_file(path).unlink(missing_ok=True)
     result = verify_backend(
-        open_backend(candidate), candidate, references=references, workshop=workshop, narrator=narrator
+        open_backend(candidate),
+        candidate,
+        references=references,
+        workshop=workshop,
+        narrator=narrator,
     )
     result = msgspec.structs.replace(result, model=str(path))
     try:

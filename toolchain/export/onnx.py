@@ -1,4 +1,4 @@
-"""Write an ONNX file: opset 18, any batch size, one file, the card inside, no traces of the maker."""
+"""Write an ONNX file: opset 18, any batch size, the card inside, no traces of its maker."""
 
 from __future__ import annotations
 

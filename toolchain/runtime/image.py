@@ -145,9 +145,7 @@ def _to_rgb(image: Image.Image, background: tuple[int, int, int], name: str) -> 
     return image.convert("RGB")
 
 
-def _from_16_bit(
-    image: Image.Image, background: tuple[int, int, int], name: str
-) -> Image.Image:
+def _from_16_bit(image: Image.Image, background: tuple[int, int, int], name: str) -> Image.Image:
     """Scale 0…65535 to 0…255; Pillow's own conversion would clip at 255."""
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:

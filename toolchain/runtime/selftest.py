@@ -23,7 +23,8 @@ TOLERANCE = 1e-3
 def generated_pixels(size: int) -> NDArray[np.uint8]:
     """Give the four generated inputs as uint8 pixels [4, size, size, 3]."""
     n, y, x, c = np.ogrid[:INPUTS, :size, :size, :3]
-    return ((x * (3 + n) + y * (5 + 2 * n) + (x * y) // 16 + 85 * c) % 256).astype(np.uint8)
+    values = x * (3 + n) + y * (5 + 2 * n) + (x * y) // 16 + 85 * c
+    return np.asarray(values % 256, dtype=np.uint8)
 
 
 def make_proof(logits: NDArray[np.float32]) -> Proof:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolchain.errors import MissingExtraError, ModelFileError, ProviderError
 from toolchain.runtime.card import CARD_KEY, Card, decode_card
@@ -55,7 +55,7 @@ def open_session(
     return session
 
 
-def import_onnxruntime():  # type: ignore[no-untyped-def]  # onnxruntime has no type information
+def import_onnxruntime() -> Any:
     """Give the module onnxruntime, or raise MissingExtraError with the command that installs it."""
     try:
         import onnxruntime

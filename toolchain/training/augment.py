@@ -20,7 +20,7 @@ View = Callable[[Image.Image], NDArray[np.uint8]]
 
 
 def augmented_view(settings: FinetuneSettings) -> View | None:
-    """Give the preset's function from an upright image to pixels; None when nothing is augmented."""
+    """Give the preset's way from an upright image to pixels; None when nothing is augmented."""
     if settings.augment == "none":
         return None
     transforms = import_torchvision().transforms.v2

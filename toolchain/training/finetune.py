@@ -20,7 +20,7 @@ from toolchain.data.layouts import Dataset, read_dataset
 from toolchain.errors import DataError
 from toolchain.narrator import Narrator, Silent
 from toolchain.runfolder import RunFolder, free_run_path, whole_file, write_text
-from toolchain.runtime.card import Card, Preprocessing
+from toolchain.runtime.card import Card, Preprocessing, Weights
 from toolchain.training import models, pictures
 from toolchain.training.augment import augmented_view
 from toolchain.training.loop import Outputs, choose_device, predict_split, train_epoch
@@ -131,7 +131,9 @@ class _Training:
         self.train_loader = make_loader(
             self.views, batch_size=size, workers=workers, shuffle=True, seed=settings.seed
         )
-        self.val_loader = make_loader(clean, batch_size=size, workers=workers, shuffle=False, seed=0)
+        self.val_loader = make_loader(
+            clean, batch_size=size, workers=workers, shuffle=False, seed=0
+        )
         self.history: list[dict[str, Any]] = []
         self.best_epoch = 0
         self.best_outputs: Outputs
@@ -154,7 +156,12 @@ class _Training:
         used = rates(self.optimizer)
         self.views.epoch.fill_(epoch)
         trained = train_epoch(
-            self.classifier, self.train_loader, self.optimizer, self.settings, self.narrator, label=of
+            self.classifier,
+            self.train_loader,
+            self.optimizer,
+            self.settings,
+            self.narrator,
+            label=of,
         )
         outputs = predict_split(
             self.classifier, self.val_loader, self.narrator, label=f"{of}, validation"
@@ -244,7 +251,7 @@ def _card(settings: FinetuneSettings, dataset: Dataset, audit: Audit) -> Card:
         preprocessing=preprocessing_of(settings),
         normalisation=models.IMAGENET_NORMALISATION,
         architecture=settings.arch,
-        weights=models.Weights(origin="", sha256=""),
+        weights=Weights(origin="", sha256=""),
         settings_sha256=settings_sha256(settings),
         data_sha256=audit.fingerprint,
         versions={"rtl": __version__, "torch": str(torch.__version__)},

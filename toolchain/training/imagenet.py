@@ -1,4 +1,4 @@
-"""torchvision's ImageNet weights: from the cache, by download, or a clear word that neither works."""
+"""torchvision's ImageNet weights: cached, downloaded, or a clear word that neither works."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def cached_file(url: str) -> Path:
 
 
 def _answers(url: str) -> bool:
-    """Say whether the server answers; a name server that hangs counts as no, and costs no longer."""
+    """Say whether the server answers; a name server that hangs counts as no."""
     answers: list[bool] = []
 
     def ask() -> None:

@@ -30,7 +30,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a classifier says about a split, in its order: logits [images, classes], labels [images]."""
+    """What a classifier says about a split: logits [images, classes] and labels [images]."""
 
     logits: NDArray[np.float32]
     labels: NDArray[np.int64]

@@ -87,7 +87,9 @@ def start_classifier(
     return Classifier(network, IMAGENET_NORMALISATION), origin
 
 
-def load_classifier(arch: str, classes: int, weights: Path, normalisation: Normalisation) -> Classifier:
+def load_classifier(
+    arch: str, classes: int, weights: Path, normalisation: Normalisation
+) -> Classifier:
     """Give the trained classifier of a run folder, in eval mode."""
     state = read_weights(weights)
     dropout = 0.5 if "network.fc.1.weight" in state else 0.0  # only its place in the keys matters

@@ -44,7 +44,9 @@ def draw_curves(epochs: Sequence[dict[str, Any]], best_epoch: int, path: Path) -
     _save(figure, path)
 
 
-def draw_confusion(matrix: NDArray[np.int64], classes: Sequence[str], title: str, path: Path) -> None:
+def draw_confusion(
+    matrix: NDArray[np.int64], classes: Sequence[str], title: str, path: Path
+) -> None:
     """Draw a confusion matrix [true, predicted]; shades are shares of the true class."""
     count = len(classes)
     side = min(2.6 + 0.55 * count, 16)
@@ -64,7 +66,7 @@ def draw_confusion(matrix: NDArray[np.int64], classes: Sequence[str], title: str
                 colour = "white" if shares[row, column] > 0.5 else "black"
                 axes.text(column, row, str(number), ha="center", va="center", color=colour)
     colours = figure.colorbar(shown, ax=axes, shrink=0.8, format=PercentFormatter(1.0, decimals=0))
-    colours.outline.set_visible(False)  # type: ignore[operator]
+    colours.outline.set_visible(False)
     _save(figure, path)
 
 

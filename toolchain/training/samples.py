@@ -59,7 +59,9 @@ class Views(Dataset[Item | ImageError]):
         return torch.from_numpy(pixels.copy()), sample.label
 
 
-def make_loader(views: Views, *, batch_size: int, workers: int, shuffle: bool, seed: int) -> DataLoader[Batch]:
+def make_loader(
+    views: Views, *, batch_size: int, workers: int, shuffle: bool, seed: int
+) -> DataLoader[Batch]:
     """Give a loader of (pixels uint8 [batch, size, size, 3], labels int64 [batch])."""
     generator = torch.Generator().manual_seed(seed)
     workers = usable_cores() if workers < 0 else workers

@@ -17,7 +17,8 @@ Step = Callable[[float], None]
 
 def make_optimizer(classifier: Classifier, settings: FinetuneSettings) -> Optimizer:
     """Give the optimiser over what is trainable, head and backbone at their own rates."""
-    head, backbone = [], []
+    head: list[nn.Parameter] = []
+    backbone: list[nn.Parameter] = []
     for name, parameter in classifier.network.named_parameters():
         if parameter.requires_grad:
             (head if name.startswith("fc.") else backbone).append(parameter)

@@ -64,13 +64,13 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = "layer4"
     epochs: Annotated[int, Meta(ge=1, description="Passes over the training images.")] = 25
     batch_size: Annotated[int, Meta(ge=1, description="Images in one training step.")] = 32
-    optimizer: Annotated[
-        Literal["adam", "adamw", "sgd"], Meta(description="The optimiser.")
-    ] = "adam"
-    lr_head: Annotated[float, Meta(gt=0, description="Learning rate of the new classifier.")] = 5e-3
-    lr_backbone: Annotated[float, Meta(gt=0, description="Learning rate of trained backbone layers.")] = (
-        1e-4
+    optimizer: Annotated[Literal["adam", "adamw", "sgd"], Meta(description="The optimiser.")] = (
+        "adam"
     )
+    lr_head: Annotated[float, Meta(gt=0, description="Learning rate of the new classifier.")] = 5e-3
+    lr_backbone: Annotated[
+        float, Meta(gt=0, description="Learning rate of trained backbone layers.")
+    ] = 1e-4
     momentum: Annotated[float, Meta(ge=0, lt=1, description="Momentum of sgd.")] = 0.9
     weight_decay: Annotated[
         float, Meta(ge=0, description="Weight decay; norms and biases have none.")
@@ -117,11 +117,13 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = 0
     decode_scale: Annotated[
         int,
-        Meta(ge=0, description="Decode JPEGs smaller while this many times larger than needed; 0 never does."),
+        Meta(
+            ge=0,
+            description="Decode JPEGs smaller while this many times larger than needed; "
+            "0 never does.",
+        ),
     ] = 0
-    dropout: Annotated[
-        float, Meta(ge=0, lt=1, description="Dropout before the classifier.")
-    ] = 0.0
+    dropout: Annotated[float, Meta(ge=0, lt=1, description="Dropout before the classifier.")] = 0.0
     label_smoothing: Annotated[
         float, Meta(ge=0, lt=1, description="Label smoothing of the loss.")
     ] = 0.0
@@ -145,7 +147,9 @@ def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSetting
         try:
             values = tomllib.loads(config.read_text(encoding="utf-8"))
         except OSError as error:
-            raise SettingsError(f"{config}: {(error.strerror or 'not readable').lower()}") from error
+            raise SettingsError(
+                f"{config}: {(error.strerror or 'not readable').lower()}"
+            ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{config} is not TOML: {error}") from error
     source = f"{config}: " if config else ""
@@ -185,10 +189,13 @@ def resolve(settings: FinetuneSettings) -> FinetuneSettings:
     freeze = settings.freeze_until
     if freeze not in ("third", "layer1", "layer2", "layer3", "layer4") and not freeze.isdecimal():
         raise SettingsError(
-            f"freeze_until: '{freeze}' is neither layer1 to layer4, nor third, nor a number of layers"
+            f"freeze_until: '{freeze}' is not layer1 to layer4, third, or a number of layers"
         )
     return msgspec.structs.replace(
-        settings, preprocessing=mode, resize_size=resize_size, t_max=settings.t_max or settings.epochs
+        settings,
+        preprocessing=mode,
+        resize_size=resize_size,
+        t_max=settings.t_max or settings.epochs,
     )
 
 

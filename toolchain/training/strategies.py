@@ -114,7 +114,7 @@ def _frozen_layers(network: nn.Module, freeze_until: str) -> set[str]:
 def _layer_of(name: str) -> str:
     """Give the counted layer that a module belongs to.
 
-    A norm belongs to its convolution (bn2 to conv2), a shortcut to the first convolution of its block.
+    A norm belongs to its convolution (bn2 to conv2), a shortcut to its block's first convolution.
     """
     parent, _, own = name.rpartition(".")
     if "downsample" in name:

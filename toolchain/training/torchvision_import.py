@@ -1,7 +1,7 @@
 """Import torchvision where its compiled library does not load.
 
-torchvision on PyPI is built for CUDA. Beside a CPU build of torch its library stays unloaded, and the
-import stops at a fake kernel for an operator that the library would have declared. Models and
+torchvision on PyPI is built for CUDA. Beside a CPU build of torch its library stays unloaded, and
+the import stops at a fake kernel for an operator that the library would have declared. Models and
 transforms need none of the operators, so declaring their schemas is enough.
 """
 
@@ -32,7 +32,7 @@ def import_torchvision() -> ModuleType:
         if "torchvision::" not in str(error):
             raise
     _forget_half_import()
-    library = torch.library.Library("torchvision", "DEF")  # noqa: TOR901
+    library = torch.library.Library("torchvision", "DEF")
     for schema in SCHEMAS:
         library.define(schema)
     _declared.append(library)

@@ -1,1 +1,1 @@
-"""Is this file the model it was made from? Asked on the desk where it was made, and on the device."""
+"""Is this file the model it was made from? Asked in the workshop, and on the device."""

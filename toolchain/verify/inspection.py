@@ -24,14 +24,16 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     references: bool
     """True when reference outputs lie beside the file."""
     parity: str
-    """One line about the last verification report beside the file, and whether it is this file's."""
+    """One line about the report of its verification, and whether it belongs to this file."""
     card: Card
 
 
 def inspect_model(model: str | Path) -> Inspection:
     """Describe a model file; ModelFileError for one that is not ours or can't be opened."""
     path = existing_model(model)
-    card = _archived_card(path) if zipfile.is_zipfile(path) else session_card(open_session(path), path)
+    card = (
+        _archived_card(path) if zipfile.is_zipfile(path) else session_card(open_session(path), path)
+    )
     digest = file_sha256(path)
     return Inspection(
         model=str(path),

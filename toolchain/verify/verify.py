@@ -35,6 +35,9 @@ BATCHES = (1, 2, 5)
 CHUNK = 8
 MOST_IMAGES = 400
 
+Both = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""(probabilities, logits)."""
+
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
     """One comparison, with its verdict."""
@@ -99,7 +102,12 @@ def verify(
     stored = references_file(path)
     references = read_references(stored) if stored.is_file() else None
     return verify_backend(
-        backend, path, provider=provider, references=references, workshop=workshop, narrator=narrator
+        backend,
+        path,
+        provider=provider,
+        references=references,
+        workshop=workshop,
+        narrator=narrator,
     )
 
 
@@ -165,10 +173,10 @@ def require_parity(result: Verification) -> None:
             )
 
 
-def outputs(backend: Backend, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+def outputs(backend: Backend, pixels: NDArray[np.uint8]) -> Both:
     """Give (probabilities, logits) of any number of pixels, computed in small batches."""
     parts = [backend.run(pixels[i : i + CHUNK]) for i in range(0, len(pixels), CHUNK)]
-    return np.concatenate([p for p, _ in parts]), np.concatenate([row for _, row in parts])
+    return _joined(parts)
 
 
 def pixels_of(backend: Backend, source: Path | bytes, name: str) -> NDArray[np.uint8]:
@@ -243,9 +251,6 @@ def _against_workshop(backend: Backend, workshop: Workshop, narrator: Narrator) 
         _numbers_level("run", worst, inputs=sum(BATCHES) + len(workshop.paths)),
         _decisions_level("run", workshop.names, expected_all, found_all, worst),
     ]
-
-
-Both = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def _joined(parts: list[Both]) -> Both:
