@@ -1,0 +1,53 @@
+# The few words a newcomer needs: make demo, make test. Both start from nothing but Python and pip.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help demo test lint types unit docs docs-check bench clean
+
+help:
+	@echo "make demo        install and walk through everything once (rtl demo)"
+	@echo "make test        install and run lint, types and tests, as CI does"
+	@echo "make docs        write the generated pages of docs/ again"
+	@echo "make docs-check  run every command that README.md and docs/ show"
+	@echo "make bench       run the suites of benchmarks/"
+	@echo "make clean       remove the environment and what the tools left"
+
+# One environment for all; each stamp says what has been installed into it.
+$(VENV)/.train: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e ".[cpu,train]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.train
+	$(PIP) -e ".[cpu,train,dev]"
+	@touch $@
+
+demo: $(VENV)/.train
+	$(BIN)/rtl demo
+
+test: lint types unit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev
+	$(BIN)/pytest
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/generate.py
+
+docs-check: $(VENV)/.dev
+	$(BIN)/python docs/check.py
+
+bench: $(VENV)/.dev
+	$(BIN)/pytest benchmarks --benchmark-only --benchmark-columns=min,median,max,rounds
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks dist build

@@ -1,0 +1,124 @@
+"""What tests share: a small data set, one run trained on it, its model files, and the command."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("RTL_SHARED", ROOT.parent / "shared"))
+
+Rtl = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real photographs and weights; tests that need it are skipped without it."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"real photographs and weights are not at {SHARED} (set RTL_SHARED)")
+    return SHARED
+
+
+def draw_stripes(path: Path, label: str, seed: int) -> None:
+    """Write a noisy picture whose stripes run across, down or aslant: three easy classes."""
+    rng = np.random.default_rng(seed)
+    height, width = (int(side) for side in rng.integers(60, 100, size=2))
+    y, x = np.mgrid[:height, :width]
+    along = {"across": y, "down": x, "aslant": (x + y) / 1.4}[label]
+    wave = 127 + 90 * np.sin(along / 3.0 + rng.uniform(0, 6))
+    colour = rng.uniform(0.6, 1.0, size=3)
+    noise = rng.normal(0, 12, size=(height, width, 3))
+    pixels = np.clip(wave[:, :, None] * colour + noise, 0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, quality=90)
+
+
+@pytest.fixture(scope="session")
+def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of train/ (3 × 16 images) and val/ (3 × 8)."""
+    folder = tmp_path_factory.mktemp("stripes")
+    for split, count, offset in (("train", 16, 0), ("val", 8, 1000)):
+        for number, label in enumerate(("across", "aslant", "down")):
+            for i in range(count):
+                draw_stripes(folder / split / label / f"{i:02}.jpg", label, offset + number + 3 * i)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_folder(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run trained from scratch on the stripes, at 64 pixels; it is evaluated too."""
+    from toolchain.evaluate.evaluate import evaluate
+    from toolchain.training.finetune import finetune
+    from toolchain.training.settings import read_settings
+
+    path = tmp_path_factory.mktemp("runs") / "stripes"
+    settings = read_settings(
+        None,
+        {
+            "data": str(stripes),
+            "weights": "none",
+            "strategy": "full",
+            "size": 64,
+            "epochs": 4,
+            "batch_size": 16,
+            "lr_head": 1e-3,
+            "lr_backbone": 1e-3,
+            "augment": "none",
+            "workers": 0,
+        },
+    )
+    finetune(settings, path)
+    evaluate(path, workers=0)
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported(run_folder: Path) -> Path:
+    """The export folder of that run, with model.onnx and model.torchscript.pt."""
+    from toolchain.export.export import export
+
+    export(run_folder, ("onnx", "torchscript"))
+    return run_folder / "export"
+
+
+@pytest.fixture(scope="session")
+def model(exported: Path) -> Path:
+    """That run as an ONNX file."""
+    return exported / "model.onnx"
+
+
+@pytest.fixture
+def rtl(tmp_path: Path) -> Rtl:
+    """Run the command line in a process of its own, in an empty folder."""
+
+    def run(*words: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "toolchain", *(str(word) for word in words)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, **(env or {})},
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+def tree_digest(folder: Path) -> str:
+    """Give a digest of every name, size, time and byte under a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        digest.update(f"{path.relative_to(folder)} {status.st_mode} {status.st_mtime_ns}".encode())
+        if path.is_file():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
