@@ -130,16 +130,16 @@ def logistic_scores(
     """Fit a multinomial logistic regression on `train` by LBFGS; scores of all rows of x."""
     weight = torch.zeros(x.shape[1], len(CLASSES), requires_grad=True)
     bias = torch.zeros(len(CLASSES), requires_grad=True)
-    solver = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
+    solver = torch.optim.LBFGS([weight, bias], max_iter=40, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         solver.zero_grad()
         fit = torch.nn.functional.cross_entropy(x[train] @ weight + bias, y[train])
         total = fit + l2 * weight.square().sum() / 2
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         return total
 
-    solver.step(loss)  # type: ignore[no-untyped-call]
+    solver.step(loss)
     return (x @ weight + bias).detach()
 
 
@@ -151,6 +151,8 @@ def test_logistic_regression_on_pixels_stays_below_60_percent() -> None:
             [int(0.7 * len(order)), int(0.8 * len(order))]
         )
         x = (pixels - pixels[train].mean(0)) / (pixels[train].std(0) + 1e-6)
+        # With an L2 penalty the best weights lie in the span of the training rows: same answer.
+        x = x @ torch.linalg.svd(x[train], full_matrices=False).Vh.T
         accuracies = []
         for l2 in (0.01, 0.1, 1.0):
             right = logistic_scores(x, classes, train, l2).argmax(1) == classes

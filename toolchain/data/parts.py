@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from toolchain.data.drawing import DEFECTS, draw_picture
+from toolchain.data.drawing.defects import DEFECTS
+from toolchain.data.drawing.picture import draw_picture
 from toolchain.errors import DataError
+from toolchain.narrator import Narrator, Silent
 
 CLASSES: tuple[str, ...] = tuple(sorted(DEFECTS))
 
@@ -48,14 +49,15 @@ def draw_parts(
     *,
     images_per_class: int = 160,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    narrator: Narrator | None = None,
 ) -> list[Path]:
     """Write `folder/<class>/part_0001.jpg` … and give the paths of the two undecodable files.
 
     Those two (`camera_….jpg`) come on top of `images_per_class`. The same seed gives the same
-    bytes on one version of Pillow and numpy. `progress` hears (images done, images in all) after
-    each. A folder with something in it is a DataError; an interrupted run leaves nothing.
+    bytes on one version of Pillow and numpy. A folder with something in it is a DataError; an
+    interrupted run leaves nothing.
     """
+    narrator = narrator or Silent()
     folder = folder.absolute()
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise DataError(
@@ -65,13 +67,11 @@ def draw_parts(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
         draft = Path(temporary) / folder.name
-        total = images_per_class * len(CLASSES)
-        for number, label in enumerate(CLASSES):
+        for label in CLASSES:
             (draft / label).mkdir(parents=True)
-            for index in range(1, images_per_class + 1):
-                _write_part(draft / label / f"part_{index:04d}.jpg", label, index, seed)
-                if progress is not None:
-                    progress(number * images_per_class + index, total)
+        numbers = [(c, i) for c in CLASSES for i in range(1, images_per_class + 1)]
+        for label, index in narrator.track(numbers, "drawing", len(numbers)):
+            _write_part(draft / label / f"part_{index:04d}.jpg", label, index, seed)
         broken = _write_broken(draft, seed)
         if folder.exists():
             folder.rmdir()  # empty, as seen above; Windows does not rename onto a folder

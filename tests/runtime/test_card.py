@@ -1,0 +1,147 @@
+"""The card: what is written is read back, and what can't be trusted is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from toolchain.errors import ModelFileError
+from toolchain.runtime.card import (
+    SCHEMA_VERSION,
+    Card,
+    Metrics,
+    Normalisation,
+    Preprocessing,
+    Proof,
+    Weights,
+    decode_card,
+    encode_card,
+)
+
+
+def some_card() -> Card:
+    return Card(
+        classes=("crème brûlée", "ramen", "寿司"),
+        preprocessing=Preprocessing(mode="squash", size=64, background=(1, 2, 3)),
+        normalisation=Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+        temperature=1.37,
+        threshold=0.5,
+        architecture="resnet18",
+        weights=Weights(origin="imagenet", sha256="ab" * 32),
+        settings_sha256="cd" * 32,
+        data_sha256="ef" * 32,
+        metrics=Metrics(
+            split="val", images=24, accuracy=0.75, accuracy_interval=(0.55, 0.88), macro_f1=0.74
+        ),
+        versions={"torch": "2.8.0"},
+        format="onnx",
+        opset=17,
+        lowest_onnxruntime="1.18",
+        proof=Proof(formula="waves-1", logits=((0.1, -2.5, 1e-7),), tolerance=1e-3),
+        created="2025-01-02T03:04:05Z",
+    )
+
+
+def changed(**changes: Any) -> str:
+    """The JSON of a good card with some keys changed; a dotted key reaches inside."""
+    content = json.loads(encode_card(some_card()))
+    for key, value in changes.items():
+        *parents, last = key.split("__")
+        place = content
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    return json.dumps(content)
+
+
+def test_card_that_is_written_is_read_back_the_same() -> None:
+    assert decode_card(encode_card(some_card()), source="x") == some_card()
+    assert decode_card(encode_card(some_card()).encode(), source="x") == some_card()
+
+
+def test_card_is_json_that_any_language_reads() -> None:
+    content = json.loads(encode_card(some_card()))
+    assert content["schema_version"] == SCHEMA_VERSION
+    assert content["classes"] == ["crème brûlée", "ramen", "寿司"]
+    assert content["preprocessing"]["background"] == [1, 2, 3]
+
+
+def test_newer_card_is_refused_with_both_versions_and_the_remedy() -> None:
+    text = json.dumps({"schema_version": SCHEMA_VERSION + 1, "shape": "of the future"})
+    with pytest.raises(ModelFileError) as caught:
+        decode_card(text, source="model.onnx")
+    message = str(caught.value)
+    assert "model.onnx" in message
+    assert f"version {SCHEMA_VERSION + 1}" in message
+    assert f"up to {SCHEMA_VERSION}" in message
+    assert "upgrade" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "null", "[]", "hello", "{}", b"\xff\xfe\x00", '{"schema_version": "one"}'],
+)
+def test_what_is_no_card_is_refused_in_one_line(text: str | bytes) -> None:
+    with pytest.raises(ModelFileError) as caught:
+        decode_card(text, source="model.onnx")
+    assert "the card of model.onnx can't be read" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"classes": ["a", "b", "a"]}, "twice"),
+        ({"classes": ["a"]}, "classes"),
+        ({"classes": ["a", 7]}, "classes"),
+        ({"task": "regression"}, "task"),
+        ({"temperature": 0}, "temperature"),
+        ({"temperature": None}, "temperature"),
+        ({"threshold": 1.5}, "threshold"),
+        ({"preprocessing__mode": "crop", "preprocessing__resize_size": 32}, "resize_size"),
+        ({"preprocessing__mode": "stretch"}, "preprocessing.mode"),
+        ({"preprocessing__size": 0}, "preprocessing.size"),
+        ({"preprocessing__background": [0, 0, 256]}, "preprocessing.background"),
+        ({"preprocessing__background": [0, 0]}, "preprocessing.background"),
+        ({"preprocessing__decode_scale": -1}, "preprocessing.decode_scale"),
+        ({"metrics__accuracy": 97.5}, "metrics.accuracy"),
+        ({"proof__formula": "waves-2"}, "proof.formula"),
+        ({"proof__tolerance": 0}, "proof.tolerance"),
+        ({"input": "image"}, "input"),
+    ],
+)
+def test_bad_value_is_refused_and_named(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(ModelFileError) as caught:
+        decode_card(changed(**changes), source="model.onnx")
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["classes", "preprocessing", "normalisation", "architecture"])
+def test_card_without_a_needed_key_is_refused_and_the_key_named(key: str) -> None:
+    content = json.loads(encode_card(some_card()))
+    del content[key]
+    with pytest.raises(ModelFileError, match=key):
+        decode_card(json.dumps(content), source="model.onnx")
+
+
+@pytest.mark.parametrize("version", [0, -1])
+def test_version_that_never_existed_is_refused(version: int) -> None:
+    with pytest.raises(ModelFileError):
+        decode_card(changed(schema_version=version), source="model.onnx")
+
+
+def test_key_added_within_a_version_is_passed_over() -> None:
+    text = changed(note="from a later rtl of the same schema", preprocessing__note="too")
+    assert decode_card(text, source="x") == some_card()
+
+
+def test_crop_larger_than_the_resized_image_is_refused_when_made() -> None:
+    with pytest.raises(ValueError, match="resize_size 200 is smaller than size 224"):
+        Preprocessing(size=224, resize_size=200)
+
+
+def test_needed_side_is_the_resize_for_crop_and_the_size_for_squash() -> None:
+    assert Preprocessing(mode="crop", size=224, resize_size=256).needed == 256
+    assert Preprocessing(mode="squash", size=224, resize_size=256).needed == 224

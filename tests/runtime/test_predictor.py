@@ -1,0 +1,286 @@
+"""What an app embeds: the same answer whatever way an image comes in, and errors in their place."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from toolchain import Predictor
+from toolchain.errors import ImageError, ModelFileError, ParityError
+from toolchain.runtime.card import CARD_KEY, Card, decode_card, encode_card
+from toolchain.runtime.predictor import Prediction
+
+
+@pytest.fixture(scope="module")
+def predictor(model: Path) -> Iterator[Predictor]:
+    with Predictor(model) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def photos(stripes: Path) -> list[Path]:
+    """Nine of the validation images, the classes in turn."""
+    found = [sorted((stripes / "val" / label).iterdir())[:3] for label in CLASSES]
+    return [path for group in zip(*found, strict=True) for path in group]
+
+
+CLASSES = ("across", "aslant", "down")
+
+
+def with_card(model: Path, path: Path, **changes: Any) -> Path:
+    """Write the model again with another card: fields of the card replaced."""
+    content = onnx.load(model)
+    for entry in content.metadata_props:
+        if entry.key == CARD_KEY:
+            card: Card = decode_card(entry.value, source=str(model))
+            entry.value = encode_card(msgspec.structs.replace(card, **changes))
+    onnx.save(content, path)
+    return path
+
+
+def assert_same(one: Prediction, other: Prediction, tolerance: float = 0) -> None:
+    np.testing.assert_allclose(one.logits, other.logits, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(one.probabilities, other.probabilities, rtol=0, atol=tolerance)
+
+
+def test_every_kind_of_source_gives_the_same_prediction(
+    predictor: Predictor, photos: list[Path]
+) -> None:
+    path = photos[0]
+    expected = predictor(path)
+    with Image.open(path) as image, path.open("rb") as file:
+        array = np.asarray(image.convert("RGB"))
+        sources = (str(path), path.read_bytes(), io.BytesIO(path.read_bytes()), file, image, array)
+        for source in sources:
+            assert_same(predictor(source), expected)
+
+
+def test_trained_model_knows_its_classes(predictor: Predictor, photos: list[Path]) -> None:
+    assert predictor.classes == CLASSES
+    right = [predictor(path).label == path.parent.name for path in photos]
+    assert sum(right) >= 5  # of nine; chance gives three
+
+
+def test_prediction_is_consistent_in_itself(predictor: Predictor, photos: list[Path]) -> None:
+    prediction = predictor(photos[0])
+    temperature = predictor.card.temperature
+    weights = np.exp((prediction.logits - prediction.logits.max()) / temperature)
+    np.testing.assert_allclose(prediction.probabilities, weights / weights.sum(), atol=1e-6)
+    assert prediction.probability == pytest.approx(float(prediction.probabilities.max()))
+    assert prediction.label == CLASSES[int(prediction.probabilities.argmax())]
+    assert prediction.label in repr(prediction)
+
+
+def test_top_gives_the_best_first(predictor: Predictor, photos: list[Path]) -> None:
+    prediction = predictor(photos[1])
+    best = prediction.top(2)
+    assert [entry.label for entry in best][0] == prediction.label
+    assert len(best) == 2
+    assert best[0].probability >= best[1].probability
+    assert sorted(entry.label for entry in prediction.top(99)) == sorted(CLASSES)
+    assert sum(entry.probability for entry in prediction.top(3)) == pytest.approx(1, abs=1e-5)
+
+
+def test_predict_many_keeps_the_order_with_errors_in_their_place(
+    predictor: Predictor, photos: list[Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no image")
+    results = predictor.predict_many(
+        iter([photos[0], broken, photos[1], tmp_path / "gone.jpg", photos[2]]), batch_size=2
+    )
+    assert [isinstance(result, ImageError) for result in results] == [0, 1, 0, 1, 0]
+    assert "broken.jpg" in str(results[1])
+    for result, path in zip(results[::2], photos[:3], strict=True):
+        assert isinstance(result, Prediction)
+        assert_same(result, predictor(path), tolerance=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 9, 64])
+def test_batch_size_changes_no_prediction(
+    batch_size: int, predictor: Predictor, photos: list[Path]
+) -> None:
+    results = predictor.predict_many(photos, batch_size=batch_size)
+    assert len(results) == len(photos)
+    for result, path in zip(results, photos, strict=True):
+        assert isinstance(result, Prediction)
+        assert_same(result, predictor(path), tolerance=1e-4)
+
+
+def test_predict_many_of_nothing_is_nothing(predictor: Predictor) -> None:
+    assert predictor.predict_many([]) == []
+
+
+def test_batch_of_nothing_but_errors_gives_errors(predictor: Predictor) -> None:
+    results = predictor.predict_many([b"a", b"b"], batch_size=2)
+    assert all(isinstance(result, ImageError) for result in results)
+    assert len(results) == 2
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_batch_size_below_one_is_refused(
+    batch_size: int, predictor: Predictor, photos: list[Path]
+) -> None:
+    with pytest.raises(ValueError, match="batch_size"):
+        predictor.predict_many(photos, batch_size=batch_size)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((1, 64, 64, 3), np.float32),
+        np.zeros((64, 64, 3), np.uint8),
+        np.zeros((1, 65, 64, 3), np.uint8),
+        np.zeros((1, 3, 64, 64), np.uint8),
+    ],
+    ids=["float", "no batch", "another size", "channels first"],
+)
+def test_wrong_pixels_are_refused_with_what_the_model_takes(
+    pixels: Any, predictor: Predictor
+) -> None:
+    with pytest.raises(ImageError) as caught:
+        predictor.predict_pixels(pixels)
+    assert str(pixels.shape) in str(caught.value)
+    assert "uint8 [batch, 64, 64, 3]" in str(caught.value.hint)
+
+
+def test_pixels_given_back_give_the_same_prediction(
+    predictor: Predictor, photos: list[Path]
+) -> None:
+    pixels = predictor.pixels(photos[0])
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (64, 64, 3))
+    assert_same(predictor.predict_pixels(pixels[None])[0], predictor(photos[0]))
+
+
+def test_unreadable_image_is_an_image_error(predictor: Predictor, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"gone\.jpg: no such file"):
+        predictor(tmp_path / "gone.jpg")
+
+
+def test_self_test_passes_on_the_file_as_exported(model: Path) -> None:
+    with Predictor(model, self_test=True) as predictor:
+        assert predictor.card.proof is not None
+
+
+def test_self_test_fails_where_the_card_says_other_logits(model: Path, tmp_path: Path) -> None:
+    with Predictor(model) as predictor:
+        proof = predictor.card.proof
+    assert proof is not None
+    rows = ((proof.logits[0][0] + 1, *proof.logits[0][1:]), *proof.logits[1:])
+    tampered = with_card(
+        model, tmp_path / "model.onnx", proof=msgspec.structs.replace(proof, logits=rows)
+    )
+    with pytest.raises(ParityError, match="does not compute what its card says"):
+        Predictor(tampered, self_test=True)
+
+
+def test_self_test_needs_a_proof(model: Path, tmp_path: Path) -> None:
+    bare = with_card(model, tmp_path / "model.onnx", proof=None)
+    with pytest.raises(ParityError, match="no proof"):
+        Predictor(bare, self_test=True)
+
+
+def test_self_test_fails_on_a_proof_of_another_shape(model: Path, tmp_path: Path) -> None:
+    with Predictor(model) as predictor:
+        proof = predictor.card.proof
+    assert proof is not None
+    fewer = tuple(row[:2] for row in proof.logits)
+    tampered = with_card(
+        model, tmp_path / "model.onnx", proof=msgspec.structs.replace(proof, logits=fewer)
+    )
+    with pytest.raises((ParityError, ModelFileError)):
+        Predictor(tampered, self_test=True)
+
+
+def test_card_with_fewer_classes_than_the_model_answers_is_refused(
+    model: Path, tmp_path: Path
+) -> None:
+    tampered = with_card(model, tmp_path / "model.onnx", classes=("across", "aslant"))
+    with pytest.raises(ModelFileError):
+        Predictor(tampered)
+
+
+@pytest.mark.parametrize(("threshold", "rejected"), [(None, False), (0.0, False), (1.0, True)])
+def test_threshold_of_the_card_marks_uncertain_predictions(
+    threshold: float | None, rejected: bool, model: Path, tmp_path: Path, photos: list[Path]
+) -> None:
+    path = with_card(model, tmp_path / "model.onnx", threshold=threshold)
+    with Predictor(path) as predictor:
+        assert predictor(photos[0]).rejected is rejected
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_number_of_threads_changes_no_prediction(
+    threads: int, model: Path, predictor: Predictor, photos: list[Path]
+) -> None:
+    with Predictor(model, threads=threads) as other:
+        assert_same(other(photos[0]), predictor(photos[0]), tolerance=1e-4)
+
+
+def test_one_predictor_serves_many_threads(predictor: Predictor, photos: list[Path]) -> None:
+    alone = [predictor(path) for path in photos]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(predictor, photos * 3))
+    for one, other in zip(together, alone * 3, strict=True):
+        assert_same(one, other, tolerance=1e-4)
+
+
+def test_model_is_freed_at_the_end_of_the_block(model: Path, photos: list[Path]) -> None:
+    with Predictor(model) as predictor:
+        predictor(photos[0])
+    with pytest.raises(Exception, match="session|closed"):
+        predictor(photos[0])
+
+
+def test_closing_twice_is_harmless(model: Path) -> None:
+    with Predictor(model) as predictor:
+        predictor.close()
+
+
+def in_a_fresh_interpreter(code: str) -> str:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def modules_after(statement: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has loaded after a statement."""
+    code = f"{statement}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    return set(in_a_fresh_interpreter(code).split())
+
+
+def test_importing_toolchain_loads_nothing_heavy() -> None:
+    heavy = {"numpy", "PIL", "onnxruntime", "msgspec", "click", "rich", "torch", "onnx"}
+    assert modules_after("import toolchain") & heavy == set()
+
+
+@pytest.mark.parametrize(
+    "statement", ["import toolchain.runtime.predictor", "from toolchain import Predictor"]
+)
+def test_importing_the_predictor_loads_neither_torch_nor_the_command_line(statement: str) -> None:
+    loaded = modules_after(statement)
+    assert {"numpy", "PIL"} <= loaded
+    assert loaded & {"torch", "torchvision", "onnx", "click", "rich"} == set()
+
+
+def test_predictor_is_found_where_the_readme_says() -> None:
+    code = "import toolchain; print(toolchain.Predictor.__module__, toolchain.Prediction.__name__)"
+    assert in_a_fresh_interpreter(code) == "toolchain.runtime.predictor Prediction"
+
+
+def test_every_public_name_can_be_imported() -> None:
+    import toolchain
+
+    assert all(getattr(toolchain, name) for name in toolchain.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Predicter'"):
+        toolchain.Predicter  # noqa: B018

@@ -1,0 +1,86 @@
+"""The proof: inputs that any language can make, and a difference that a changed model can't hide."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from toolchain.runtime.card import Proof
+from toolchain.runtime.selftest import generated_pixels, make_proof, proof_difference
+
+PIXELS = generated_pixels(224)
+PLACES = st.integers(min_value=0, max_value=223)
+
+
+def by_hand(n: int, y: int, x: int, c: int) -> int:
+    """The formula of docs/card.md, as someone would write it in C."""
+    return (x * (3 + n) + y * (5 + 2 * n) + (x * y) // 16 + 85 * c) % 256
+
+
+def some_logits() -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(0, 5, (4, 3)).astype(np.float32)
+
+
+@given(st.integers(0, 3), PLACES, PLACES, st.integers(0, 2))
+def test_generated_pixels_follow_the_written_formula(n: int, y: int, x: int, c: int) -> None:
+    assert PIXELS[n, y, x, c] == by_hand(n, y, x, c)
+
+
+def test_generated_pixels_stay_what_they_were_for_ever() -> None:
+    # Cards that are out in the world hold logits for these very values.
+    assert PIXELS[0, 0, :4, 0].tolist() == [0, 3, 6, 9]
+    assert PIXELS[3, 100, 200].tolist() == [222, 51, 136]
+    assert PIXELS[1, 223, 223].tolist() == [185, 14, 99]
+
+
+@pytest.mark.parametrize("size", [1, 64, 225])
+def test_generated_pixels_are_a_batch_of_four_rgb_images(size: int) -> None:
+    pixels = generated_pixels(size)
+    assert pixels.shape == (4, size, size, 3)
+    assert pixels.dtype == np.uint8
+
+
+def test_four_inputs_differ_from_each_other() -> None:
+    means = [[np.abs(a.astype(int) - b).mean() for b in PIXELS] for a in PIXELS]
+    assert all(means[i][j] > 20 for i in range(4) for j in range(4) if i != j)
+
+
+def test_same_logits_have_no_difference_even_after_the_card_was_stored() -> None:
+    proof = make_proof(some_logits())
+    stored = msgspec.json.decode(msgspec.json.encode(proof), type=Proof)
+    assert proof_difference(stored, some_logits()) == 0
+
+
+@pytest.mark.parametrize(("change", "passes"), [(1e-5, True), (0.1, False)])
+def test_changed_logit_shows_in_the_difference(change: float, passes: bool) -> None:
+    proof = make_proof(some_logits())
+    logits = some_logits()
+    logits[2, 1] += change
+    difference = proof_difference(proof, logits)
+    assert difference == pytest.approx(change / np.abs(some_logits()).max(), rel=0.05)
+    assert (difference <= proof.tolerance) == passes
+
+
+def test_difference_is_absolute_where_all_logits_are_small() -> None:
+    small = np.full((4, 3), 0.01, dtype=np.float32)
+    assert proof_difference(make_proof(small), small + 0.5) == pytest.approx(0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_logit_that_is_no_number_never_passes(value: float) -> None:
+    proof = make_proof(some_logits())
+    broken = some_logits()
+    broken[3, 2] = value
+    assert not proof_difference(proof, broken) <= proof.tolerance
+
+
+def test_nan_in_the_card_never_passes() -> None:
+    broken = some_logits()
+    broken[0, 0] = math.nan
+    assert math.isnan(proof_difference(make_proof(broken), some_logits()))

@@ -1,0 +1,209 @@
+"""The rooms of docs/architecture.md and who may import whom, held against the source."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "toolchain"
+
+ORDER = (
+    "errors",
+    "narrator",
+    "runtime",
+    "runfolder",
+    "machine",
+    "data",
+    "training",
+    "evaluate",
+    "verify",
+    "export",
+    "bench",
+    "report",
+    "doctor",
+    "cli",
+)
+"""A room imports rooms before it only."""
+PUBLIC = "toolchain"
+"""The package itself: its version may be imported, it hands out the errors and the predictor."""
+RUNTIME_PACKAGES = {"numpy", "PIL", "onnxruntime", "msgspec", "platformdirs"}
+HEAVY = ("torch", "torchvision", "onnx")
+
+
+class Import(NamedTuple):
+    """One imported module, and how it is imported."""
+
+    by: str
+    module: str
+    in_function: bool
+    for_types: bool
+
+    @property
+    def room_of_importer(self) -> str:
+        return room(self.by)
+
+    @property
+    def room(self) -> str:
+        """The room of the imported module; for other packages, their name."""
+        ours = self.module == PUBLIC or self.module.startswith(f"{PUBLIC}.")
+        return room(self.module) if ours else self.module.partition(".")[0]
+
+    @property
+    def runs_on_import(self) -> bool:
+        return not self.in_function and not self.for_types
+
+
+def room(module: str) -> str:
+    """Give the room that a module of ours lies in; `python -m toolchain` is the command line."""
+    parts = module.split(".")
+    if len(parts) == 1:
+        return PUBLIC
+    return "cli" if parts[1] == "__main__" else parts[1]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
+
+
+def walk(node: ast.AST, by: str, in_function: bool, for_types: bool) -> Iterator[Import]:
+    """Give every import below a node, those inside functions too."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (Import(by, alias.name, in_function, for_types) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, f"{by} line {child.lineno}: a relative import"
+            for alias in child.names:
+                full = f"{child.module}.{alias.name}"
+                module = full if full in SOURCES else str(child.module)
+                yield Import(by, module, in_function, for_types)
+        else:
+            function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+            types = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+            yield from walk(child, by, in_function or function, for_types or types)
+
+
+IMPORTS = [found for name, tree in TREES.items() for found in walk(tree, name, False, False)]
+OURS = [found for found in IMPORTS if found.room in {*ORDER, PUBLIC}]
+
+
+def lines(imports: list[Import]) -> list[str]:
+    return [f"{found.by} imports {found.module}" for found in imports]
+
+
+def test_imports_are_found_in_functions_and_under_type_checking() -> None:
+    assert Import("toolchain.cli.predict", "toolchain.runtime.predictor", False, False) in IMPORTS
+    assert Import("toolchain.cli.finetune", "toolchain.training.finetune", True, False) in IMPORTS
+    assert Import("toolchain.runtime.session", "onnxruntime", False, True) in IMPORTS
+
+
+def test_every_module_lies_in_a_known_room() -> None:
+    assert {room(name) for name in SOURCES} <= {*ORDER, PUBLIC}
+
+
+def test_a_room_imports_rooms_before_it_only() -> None:
+    wrong = [
+        found
+        for found in OURS
+        if PUBLIC not in (found.room, found.room_of_importer)
+        and ORDER.index(found.room) > ORDER.index(found.room_of_importer)
+    ]
+    assert lines(wrong) == []
+
+
+def test_the_package_itself_imports_the_errors_and_the_predictor_only() -> None:
+    wrong = [
+        found
+        for found in IMPORTS
+        if found.by == PUBLIC
+        and found.room not in {"errors", *sys.stdlib_module_names}
+        and (found.module != "toolchain.runtime.predictor" or found.runs_on_import)
+        and (found.module != "toolchain.runtime" or not found.in_function)
+    ]
+    assert lines(wrong) == []
+
+
+@pytest.mark.parametrize("last", ["bench", "report", "doctor", "cli"])
+def test_the_last_rooms_are_imported_by_the_command_line_alone(last: str) -> None:
+    wrong = [f for f in OURS if f.room == last and f.room_of_importer not in (last, "cli")]
+    assert lines(wrong) == []
+
+
+def test_no_file_imports_another_in_a_circle() -> None:
+    files = {name: {f.module for f in OURS if f.by == name} - {PUBLIC} for name in SOURCES}
+    graphlib.TopologicalSorter(files).prepare()  # CycleError names the files of a circle
+
+
+def test_runtime_imports_the_errors_and_its_five_packages_only() -> None:
+    allowed = {"errors", "runtime", *RUNTIME_PACKAGES, *sys.stdlib_module_names}
+    wrong = [f for f in IMPORTS if f.room_of_importer == "runtime" and f.room not in allowed]
+    assert lines(wrong) == []
+
+
+def test_verify_and_bench_import_torch_and_training_inside_functions_only() -> None:
+    wrong = [
+        found
+        for found in IMPORTS
+        if found.room_of_importer in ("verify", "bench")
+        and found.room in (*HEAVY, "training")
+        and found.runs_on_import
+    ]
+    assert lines(wrong) == []
+
+
+def test_nothing_is_printed_outside_of_the_command_line() -> None:
+    wrong = [
+        f"{name} line {node.lineno}: {ast.unparse(node.func)}"
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if room(name) != "cli"
+        and isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("print", "click.echo", "click.secho")
+    ]
+    assert wrong == []
+
+
+def test_modules_are_named_for_what_they_do() -> None:
+    vague = {"util", "utils", "helper", "helpers", "common", "manager", "misc"}
+    assert [name for name in SOURCES if vague & set(name.split("."))] == []
+
+
+def loaded_by(module: str, *suspects: str) -> str:
+    """Give which of the suspects a fresh interpreter has loaded after one import."""
+    code = f"import sys, {module}; print([m for m in {suspects} if m in sys.modules])"
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "toolchain",
+        "toolchain.cli.main",
+        "toolchain.bench.bench",
+        "toolchain.runtime.predictor",
+        "toolchain.verify.verify",
+    ],
+)
+def test_light_modules_do_not_import_torch(module: str) -> None:
+    assert loaded_by(module, *HEAVY) == "[]"
+
+
+@pytest.mark.parametrize("module", ["toolchain", "toolchain.runtime.predictor"])
+def test_what_an_app_imports_loads_neither_click_nor_rich(module: str) -> None:
+    assert loaded_by(module, "click", "rich") == "[]"
+
+
+def test_the_command_line_starts_without_arrays_and_engine() -> None:
+    assert loaded_by("toolchain.cli.main", "numpy", "PIL", "onnxruntime", "rich") == "[]"

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+from tests.conftest import draw_stripes, tree_digest
+from toolchain.errors import DataError, TrainingError
+from toolchain.runtime.card import decode_card
+from toolchain.training.finetune import finetune
+from toolchain.training.models import state_sha256
+from toolchain.training.settings import FinetuneSettings, read_settings
+
+
+def small(data: Path, **given: object) -> FinetuneSettings:
+    fixed = {
+        "data": str(data),
+        "weights": "none",
+        "strategy": "full",
+        "size": 32,
+        "epochs": 1,
+        "batch_size": 16,
+        "workers": 0,
+    }
+    return read_settings(None, {**fixed, **given})
+
+
+def test_a_run_folder_holds_what_a_person_needs_to_explain_it(run_folder: Path) -> None:
+    names = {path.name for path in run_folder.iterdir()}
+    assert {
+        "settings.toml",
+        "metrics.jsonl",
+        "model.safetensors",
+        "card.json",
+        "audit.json",
+        "curves.png",
+        "confusion.png",
+        "evaluation.json",
+    } <= names
+    rows = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert tomllib.loads((run_folder / "settings.toml").read_text())["size"] == 64
+    with Image.open(run_folder / "curves.png") as picture:
+        assert picture.width > 800
+
+
+def test_the_kept_weights_are_those_of_the_best_epoch(stripes: Path, tmp_path: Path) -> None:
+    result = finetune(small(stripes, epochs=3, lr_head=1e-3, lr_backbone=1e-3), tmp_path / "run")
+    rows = [json.loads(line) for line in result.run.metrics.read_text().splitlines()]
+    best = max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    assert result.best_epoch == best["epoch"]
+    assert result.val_accuracy == pytest.approx(best["val_accuracy"], abs=1e-6)
+    card = decode_card(result.run.card.read_bytes(), source="card")
+    assert card.weights.sha256 == state_sha256(load_file(result.run.weights))
+
+
+def test_the_same_seed_gives_the_same_weights(stripes: Path, tmp_path: Path) -> None:
+    digests = []
+    for name, seed, workers in (("a", 7, 0), ("b", 7, 2), ("c", 8, 0)):
+        settings = small(stripes, seed=seed, workers=workers, dropout=0.3, augment="s1")
+        run = finetune(settings, tmp_path / name).run
+        digests.append(run.read_card().weights.sha256)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_data_folder_is_only_read(stripes: Path, tmp_path: Path) -> None:
+    before = tree_digest(stripes)
+    finetune(small(stripes), tmp_path / "run")
+    assert tree_digest(stripes) == before
+
+
+def test_a_run_inside_the_data_folder_is_refused(stripes: Path) -> None:
+    before = tree_digest(stripes)
+    with pytest.raises(DataError, match="never writes to"):
+        finetune(small(stripes), stripes / "run")
+    assert tree_digest(stripes) == before
+
+
+def test_a_folder_with_something_in_it_is_not_written_over(stripes: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(TrainingError, match="is not empty"):
+        finetune(small(stripes), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_class_missing_from_val_shifts_no_label(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for label in ("across", "aslant", "down"):
+        for i in range(4):
+            draw_stripes(data / "train" / label / f"{i}.jpg", label, i)
+    for label in ("aslant", "down"):
+        draw_stripes(data / "val" / label / "0.jpg", label, 99)
+    result = finetune(small(data, batch_size=4), tmp_path / "run")
+    assert result.dataset.classes == ("across", "aslant", "down")
+    assert {sample.label for sample in result.dataset.val} == {1, 2}
+
+
+def test_a_loss_that_is_no_number_stops_with_a_way_out(stripes: Path, tmp_path: Path) -> None:
+    settings = small(stripes, lr_head=1e30, lr_backbone=1e30, optimizer="sgd", epochs=3)
+    with pytest.raises(TrainingError, match="the loss became") as caught:
+        finetune(settings, tmp_path / "run")
+    assert "--lr-head" in str(caught.value.hint)
+
+
+def test_early_stopping_ends_after_its_patience(stripes: Path, tmp_path: Path) -> None:
+    # A rate this small changes nothing, so that no epoch is better than the first.
+    rates = {"lr_head": 1e-30, "lr_backbone": 1e-30, "weight_decay": 0.0}
+    settings = small(stripes, epochs=9, early_stopping=2, strategy="head", augment="none", **rates)
+    result = finetune(settings, tmp_path / "run")
+    assert (result.best_epoch, result.epochs) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [("constant", [1e-3] * 4), ("cosine", [1e-3, 8.54e-4, 5e-4, 1.47e-4])],
+)
+def test_rates_follow_their_schedule(
+    stripes: Path, tmp_path: Path, schedule: str, expected: list[float]
+) -> None:
+    settings = small(
+        stripes, epochs=4, schedule=schedule, strategy="head", lr_head=1e-3, augment="none"
+    )
+    run = finetune(settings, tmp_path / "run").run
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    assert [row["learning_rates"][0] for row in rows] == pytest.approx(expected, rel=0.01)
