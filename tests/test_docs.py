@@ -182,15 +182,21 @@ def parse(words: list[str]) -> None:
         command.make_context(command.name, words)
 
 
-def test_commands_and_options_in_the_docs_exist() -> None:
-    wrong = []
+def calls_in_docs() -> Iterator[tuple[str, list[str]]]:
+    """Give (where it stands, its words) of every call of rtl in a console block."""
     for path in docs_check.documents():
         for found in docs_check.blocks(path.read_text(encoding="utf-8")):
-            for words in (words for command in found.commands for words in rtl_calls(command)):
-                try:
-                    parse(words)
-                except click.UsageError as error:
-                    wrong.append(f"{path.name} line {found.line}: rtl {words}: {error.message}")
+            for command in found.commands:
+                yield from ((f"{path.name}:{found.line}", words) for words in rtl_calls(command))
+
+
+def test_commands_and_options_in_the_docs_exist() -> None:
+    wrong = []
+    for where, words in calls_in_docs():
+        try:
+            parse(words)
+        except click.UsageError as error:
+            wrong.append(f"{where}: rtl {shlex.join(words)}: {error.format_message()}")
     assert wrong == []
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from PIL import Image, ImageOps
 
 from toolchain.data.parts import CLASSES, EXIF_ORIENTATION, draw_part, draw_parts
 from toolchain.errors import DataError
+
+Item = TypeVar("Item")
 
 
 @pytest.fixture(scope="module")
@@ -97,20 +101,23 @@ def test_a_folder_with_something_in_it_is_refused_untouched(tmp_path: Path) -> N
     assert files_of(tmp_path) == {"mine.txt": b"keep"}
 
 
+class Stopped:
+    """A narrator that is interrupted at the third picture."""
+
+    def say(self, text: str) -> None:
+        pass
+
+    def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
+        for number, item in enumerate(items):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield item
+
+
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
-    def interrupt(done: int, total: int) -> None:
-        if done == 3:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        draw_parts(tmp_path / "parts", images_per_class=1, progress=interrupt)
+        draw_parts(tmp_path / "parts", images_per_class=1, narrator=Stopped())
     assert list(tmp_path.iterdir()) == []
-
-
-def test_progress_counts_to_the_end(tmp_path: Path) -> None:
-    heard: list[tuple[int, int]] = []
-    draw_parts(tmp_path / "parts", images_per_class=2, progress=lambda *step: heard.append(step))
-    assert heard == [(done, 12) for done in range(1, 13)]
 
 
 def pixels_and_classes(images_per_class: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -358,7 +358,7 @@ def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
 
 
 def test_name_given_by_the_caller_stands_in_the_error() -> None:
-    with pytest.raises(ImageError, match="^upload 7: text"):
+    with pytest.raises(ImageError, match=r"^upload 7: text"):
         read_image(b"no image at all", name="upload 7")
 
 

@@ -1,4 +1,4 @@
-"""The proof: inputs that any language can make, and a difference that a changed model can't hide."""
+"""The proof: inputs that any language can make, a difference that no changed model can hide."""
 
 from __future__ import annotations
 

@@ -57,9 +57,7 @@ def test_weights_of_other_classes_start_the_backbone_but_not_the_head(
     state = build_network("resnet18", 7).state_dict()
     path = tmp_path / f"seven{suffix}"
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
-    classifier, origin = start_classifier(
-        "resnet18", 3, str(path), dropout=0.0, narrator=Silent()
-    )
+    classifier, origin = start_classifier("resnet18", 3, str(path), dropout=0.0, narrator=Silent())
     assert origin == f"file {path.name}"
     started = classifier.network.state_dict()
     torch.testing.assert_close(started["layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])

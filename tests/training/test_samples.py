@@ -30,7 +30,7 @@ def test_the_clean_view_is_what_the_device_sees(stripes: Path) -> None:
     assert label == sample.label
 
 
-@pytest.mark.parametrize("preset", ["s0", "s1", "s3"])
+@pytest.mark.parametrize("preset", ["s0", "s1", "s3", "turns"])
 def test_a_preset_gives_pixels_of_the_right_size_that_differ_between_epochs(
     stripes: Path, preset: str
 ) -> None:

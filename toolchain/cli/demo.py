@@ -27,22 +27,23 @@ ARCH = "resnet18"
 SCRATCH: dict[str, Any] = {
     "weights": "none",
     "strategy": "full",
-    "size": 96,
-    "epochs": 12,
+    "size": 64,
+    "epochs": 13,
     "optimizer": "adamw",
     "lr_head": 2e-3,
     "lr_backbone": 2e-3,
     "weight_decay": 0.05,
     "schedule": "cosine",
-    "augment": "s3",
+    "warmup_epochs": 2,
+    "augment": "turns",
 }
 PRETRAINED: dict[str, Any] = {
     "strategy": "head",
-    "size": 160,
-    "epochs": 5,
-    "lr_head": 5e-3,
+    "size": 128,
+    "epochs": 14,
+    "lr_head": 1e-2,
     "schedule": "cosine",
-    "augment": "none",
+    "augment": "turns",
 }
 
 

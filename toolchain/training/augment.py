@@ -1,4 +1,4 @@
-"""Augmentation presets of the source material, on upright RGB images.
+"""Augmentation presets, those of the source material and one of our own, on upright RGB images.
 
 A view is made from the same upright image as the clean view, and like it ends as uint8 pixels.
 """
@@ -6,6 +6,7 @@ A view is made from the same upright image as the clean view, and like it ends a
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,35 +17,43 @@ from PIL import Image
 from toolchain.training.settings import FinetuneSettings
 from toolchain.training.torchvision_import import import_torchvision
 
-View = Callable[[Image.Image], NDArray[np.uint8]]
+
+@dataclass(frozen=True)
+class View:
+    """A random view of an image, as uint8 pixels [size, size, 3]."""
+
+    make: Callable[[Image.Image], NDArray[np.uint8]]
+    of_clean: bool
+    """True when it starts from the clean view's pixels, False when from the upright image."""
 
 
 def augmented_view(settings: FinetuneSettings) -> View | None:
-    """Give the preset's way from an upright image to pixels; None when nothing is augmented."""
+    """Give the preset's view; None when nothing is augmented."""
     if settings.augment == "none":
         return None
     transforms = import_torchvision().transforms.v2
     chain = transforms.Compose(_preset(settings, transforms))
-
-    def view(image: Image.Image) -> NDArray[np.uint8]:
-        return np.asarray(chain(image))
-
-    return view
+    return View(lambda image: np.asarray(chain(image)), of_clean=settings.augment == "turns")
 
 
 def seed_view(seed: int, epoch: int, index: int) -> None:
-    """Seed torch's generator for one view of one image.
+    """Seed torch's CPU generator for one view of one image.
 
     A view depends on these three alone, so the number of worker processes changes nothing.
     """
     mixed = np.random.SeedSequence((seed, epoch, index)).generate_state(1, np.uint64)[0]
-    torch.manual_seed(int(mixed))
+    # Not torch.manual_seed: it seeds every kind of device, at a hundred times the cost.
+    torch.default_generator.manual_seed(int(mixed))
 
 
 def _preset(settings: FinetuneSettings, t: Any) -> list[Any]:
     size = settings.size
     # The presets were published for 224 pixels; other sizes keep their proportions.
     wide = round(size * 300 / 224)
+    if settings.augment == "turns":
+        # The eight ways to lay a square down; for subjects without an upright of their own.
+        turns = [t.Identity(), *(t.RandomRotation((angle, angle)) for angle in (90, 180, 270))]
+        return [t.RandomHorizontalFlip(0.5), t.RandomChoice(turns)]
     if settings.augment == "s3":
         return [
             t.Resize(settings.resize_size),

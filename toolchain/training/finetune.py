@@ -25,7 +25,7 @@ from toolchain.training import models, pictures
 from toolchain.training.augment import augmented_view
 from toolchain.training.loop import Outputs, choose_device, predict_split, train_epoch
 from toolchain.training.samples import Views, make_loader
-from toolchain.training.schedules import make_optimizer, make_schedule, rates
+from toolchain.training.schedules import Schedule, make_optimizer, rates
 from toolchain.training.settings import FinetuneSettings, settings_sha256, settings_toml
 from toolchain.training.strategies import Trainable, apply_strategy
 
@@ -123,10 +123,12 @@ class _Training:
         self.settings, self.classifier, self.origin = settings, classifier, origin
         self.card, self.run, self.narrator = card, run, narrator
         self.optimizer = make_optimizer(classifier, settings)
-        self.move_rates = make_schedule(self.optimizer, settings)
         view = augmented_view(settings)
         self.views = Views(dataset.train, card.preprocessing, view=view, seed=settings.seed)
         clean = Views(dataset.val, card.preprocessing)
+        for views, name in ((self.views, "training"), (clean, "validation")):
+            if views.fits_in_memory():
+                views.read_once(narrator, f"reading the {name} images")
         size, workers = settings.batch_size, settings.workers
         self.train_loader = make_loader(
             self.views, batch_size=size, workers=workers, shuffle=True, seed=settings.seed
@@ -134,6 +136,7 @@ class _Training:
         self.val_loader = make_loader(
             clean, batch_size=size, workers=workers, shuffle=False, seed=0
         )
+        self.schedule = Schedule(self.optimizer, settings, steps=len(self.train_loader))
         self.history: list[dict[str, Any]] = []
         self.best_epoch = 0
         self.best_outputs: Outputs
@@ -144,7 +147,7 @@ class _Training:
             if self._is_best(outputs):
                 self.best_epoch, self.best_outputs = epoch, outputs
                 self._save()
-            self.move_rates(outputs.accuracy)
+            self.schedule.after_epoch(outputs.accuracy)
             patience = self.settings.early_stopping
             if patience and epoch - self.best_epoch >= patience:
                 self.narrator.say(f"stopped early: no better epoch in {patience}")
@@ -159,6 +162,7 @@ class _Training:
             self.classifier,
             self.train_loader,
             self.optimizer,
+            self.schedule,
             self.settings,
             self.narrator,
             label=of,

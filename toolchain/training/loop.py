@@ -16,6 +16,7 @@ from toolchain.errors import TrainingError
 from toolchain.narrator import Narrator
 from toolchain.training.models import Classifier
 from toolchain.training.samples import Batch, batches
+from toolchain.training.schedules import Schedule
 from toolchain.training.settings import FinetuneSettings
 from toolchain.training.strategies import set_training_mode
 
@@ -80,6 +81,7 @@ def train_epoch(
     classifier: Classifier,
     loader: DataLoader[Batch],
     optimizer: Optimizer,
+    schedule: Schedule,
     settings: FinetuneSettings,
     narrator: Narrator,
     *,
@@ -105,6 +107,7 @@ def train_epoch(
         if settings.clip_norm:
             nn.utils.clip_grad_norm_(trained, settings.clip_norm)
         optimizer.step()
+        schedule.after_step()
         images += len(labels)
         loss_sum += value * len(labels)
         correct += (logits.detach().argmax(1) == labels).sum().item()

@@ -82,6 +82,9 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Literal["constant", "plateau", "cosine"],
         Meta(description="How rates fall: not, on a plateau of validation accuracy, as a cosine."),
     ] = "plateau"
+    warmup_epochs: Annotated[
+        int, Meta(ge=0, description="Epochs in which the rates rise from near zero.")
+    ] = 0
     plateau_factor: Annotated[
         float, Meta(gt=0, lt=1, description="plateau: multiply the rates by this.")
     ] = 0.5
@@ -97,10 +100,10 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Meta(ge=0, description="Stop after this many epochs without a better one; 0 never does."),
     ] = 0
     augment: Annotated[
-        Literal["none", "s0", "s1", "s3"],
+        Literal["none", "s0", "s1", "s3", "turns"],
         Meta(
             description="Augmentation preset: s0 (rotation 45, flips), s1 (s0 with colour jitter), "
-            "s3 (flip, rotation 15, mild jitter), none."
+            "s3 (flip, rotation 15, mild jitter), turns (flips and quarter turns), none."
         ),
     ] = "s3"
     preprocessing: Annotated[

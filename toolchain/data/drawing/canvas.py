@@ -51,6 +51,7 @@ def new_frame(rng: Rng) -> Frame:
 
 
 def stretched_to(grid: Plane, shape: tuple[int, ...]) -> Plane:
+    """Stretch a coarse grid over a whole picture."""
     # Bilinear is quicker, and shows facets only where the cells are large.
     coarse = shape[0] > 5 * grid.shape[0]
     method = Image.Resampling.BICUBIC if coarse else Image.Resampling.BILINEAR

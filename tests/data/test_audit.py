@@ -1,0 +1,237 @@
+"""What is wrong with a data set, found before anybody trains on it and without touching it."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import tree_digest
+from toolchain.data.audit import Audit, audit_dataset, is_inside
+from toolchain.data.layouts import read_dataset
+from toolchain.errors import DataError, ImageError
+from toolchain.runtime.image import read_image
+
+ORIENTATION = 0x0112
+
+
+def draw(path: Path, seed: int, side: int = 80, orientation: int | None = None) -> None:
+    """Write a PNG of noise; two with the same seed are the same file."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side + 5, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[ORIENTATION] = orientation
+    Image.fromarray(pixels).save(path, exif=exif.tobytes())
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A sound data set: two classes, three training and two validation images each."""
+    root = tmp_path / "data"
+    for number, label in enumerate(("apple", "pear")):
+        for split, count, offset in (("train", 3, 0), ("val", 2, 100)):
+            for i in range(count):
+                draw(root / split / label / f"{i}.png", 10 * number + i + offset)
+    return root
+
+
+def audit(root: Path) -> Audit:
+    return audit_dataset(read_dataset(root))[1]
+
+
+def test_sound_data_set_has_no_findings(data: Path) -> None:
+    found = audit(data)
+    assert found.images == 10
+    assert found.per_class["pear"] == {"train": 3, "val": 2, "test": 0}
+    assert found.unreadable == found.duplicates == found.leaks == found.label_conflicts == ()
+    assert (found.rotated_by_exif, found.small, found.rare_classes) == (0, 0, ())
+
+
+def test_unreadable_files_are_listed_with_reasons_and_left_out(data: Path) -> None:
+    (data / "train/apple/bad.jpg").write_bytes(b"<html>404</html>")
+    (data / "val/pear/cut.png").write_bytes((data / "val/pear/0.png").read_bytes()[:2000])
+    readable, found = audit_dataset(read_dataset(data))
+    reasons = {item.file: item.reason for item in found.unreadable}
+    assert set(reasons) == {"train/apple/bad.jpg", "val/pear/cut.png"}
+    assert reasons["train/apple/bad.jpg"] == "a web page, not an image"
+    assert "damaged PNG" in reasons["val/pear/cut.png"]
+    assert found.images == 12
+    assert len(readable.train) + len(readable.val) == 10
+
+
+def test_broken_link_is_unreadable_not_a_crash(data: Path) -> None:
+    (data / "train/apple/link.jpg").symlink_to(data / "gone.jpg")
+    assert [item.file for item in audit(data).unreadable] == ["train/apple/link.jpg"]
+
+
+def test_every_odd_image_is_judged_as_the_predictor_judges_it(shared: Path, data: Path) -> None:
+    for path in sorted((shared / "data/odd_images").iterdir()):
+        # The first is half a gigabyte when decoded; test_image.py reads it.
+        if path.is_file() and path.name not in ("bomb_12000x12000.png", "MANIFEST.tsv"):
+            shutil.copy(path, data / "train/apple" / path.name)
+    dataset = read_dataset(data)
+    refused = {dataset.name_of(s.path) for s in dataset.train if not is_readable(s.path)}
+    assert {item.file for item in audit(data).unreadable} == refused
+    assert len(refused) >= 15
+
+
+def is_readable(path: Path) -> bool:
+    try:
+        read_image(path)
+    except ImageError:
+        return False
+    return True
+
+
+def test_same_bytes_in_one_class_are_duplicates(data: Path) -> None:
+    shutil.copy(data / "train/apple/0.png", data / "train/apple/copy.png")
+    found = audit(data)
+    assert found.duplicates == (("train/apple/0.png", "train/apple/copy.png"),)
+    assert found.leaks == found.label_conflicts == ()
+
+
+def test_same_bytes_in_two_splits_are_a_leak(data: Path) -> None:
+    shutil.copy(data / "train/apple/0.png", data / "val/apple/seen.png")
+    found = audit(data)
+    assert found.leaks == (("train/apple/0.png", "val/apple/seen.png"),)
+    assert found.duplicates == found.leaks
+    assert found.label_conflicts == ()
+
+
+def test_same_bytes_in_two_classes_are_a_label_conflict(data: Path) -> None:
+    shutil.copy(data / "train/apple/0.png", data / "train/pear/same.png")
+    found = audit(data)
+    assert found.label_conflicts == (("train/apple/0.png", "train/pear/same.png"),)
+    assert found.leaks == ()
+
+
+def test_damaged_twins_are_no_duplicates(data: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (data / "train/apple" / name).write_bytes(b"")
+    assert audit(data).duplicates == ()
+
+
+@pytest.mark.parametrize(("largest", "rare"), [(29, ()), (30, ("pear",))])
+def test_class_with_a_tenth_of_the_largest_is_rare(
+    largest: int, rare: tuple[str, ...], data: Path
+) -> None:
+    for i in range(3, largest):
+        draw(data / "train/apple" / f"{i}.png", 1000 + i, side=8)
+    assert audit(data).rare_classes == rare
+
+
+def test_images_turned_by_exif_are_counted(data: Path) -> None:
+    for orientation in (1, 3, 6, 8):
+        draw(data / "train/apple" / f"turned{orientation}.png", 0, orientation=orientation)
+    assert audit(data).rotated_by_exif == 3
+
+
+@pytest.mark.parametrize("orientation", [0, 9])
+def test_orientation_that_does_not_exist_turns_nothing(orientation: int, data: Path) -> None:
+    draw(data / "train/apple/odd.png", 50, orientation=orientation)
+    assert audit(data).rotated_by_exif == 0
+
+
+def test_small_images_are_counted_by_their_short_side(data: Path) -> None:
+    draw(data / "train/apple/63.png", 60, side=63)
+    draw(data / "train/apple/64.png", 61, side=64)
+    assert audit(data).small == 1
+
+
+def test_fingerprint_depends_on_no_location_and_no_file_name(data: Path, tmp_path: Path) -> None:
+    before = audit(data).fingerprint
+    copy = shutil.copytree(data, tmp_path / "elsewhere")
+    (copy / "train/apple/0.png").rename(copy / "train/apple/renamed.png")
+    assert audit(copy).fingerprint == before
+
+
+@pytest.mark.parametrize("change", ["content", "label", "split", "removed", "added"])
+def test_fingerprint_changes_with_what_the_model_learns_from(change: str, data: Path) -> None:
+    before = audit(data).fingerprint
+    image = data / "train/apple/0.png"
+    if change == "content":
+        draw(image, 999)
+    elif change == "label":
+        image.rename(data / "train/pear/moved.png")
+    elif change == "split":
+        image.rename(data / "val/apple/moved.png")
+    elif change == "removed":
+        image.unlink()
+    else:
+        draw(data / "train/apple/new.png", 999)
+    assert audit(data).fingerprint != before
+
+
+def test_data_folder_is_left_untouched(data: Path) -> None:
+    (data / "train/apple/bad.jpg").write_bytes(b"damaged")
+    before = tree_digest(data)
+    audit(data)
+    assert tree_digest(data) == before
+
+
+def test_class_without_a_readable_training_image_is_refused(data: Path) -> None:
+    for path in (data / "train/pear").iterdir():
+        path.write_bytes(b"damaged")
+    with pytest.raises(DataError, match="no readable training image in pear") as caught:
+        audit(data)
+    assert "rtl data check" in str(caught.value.hint)
+
+
+def test_data_set_without_a_readable_validation_image_is_refused(data: Path) -> None:
+    for path in (data / "val").rglob("*.png"):
+        path.write_bytes(b"damaged")
+    with pytest.raises(DataError, match="no readable validation image"):
+        audit(data)
+
+
+def test_large_but_accepted_image_makes_no_noise(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pillow warns at half of the limit that rtl shares with it.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        assert audit(data).images == 10
+    assert [str(warning.message) for warning in heard] == []
+
+
+def test_audit_is_json_with_the_fields_as_keys(data: Path) -> None:
+    (data / "train/apple/bad.jpg").write_bytes(b"")
+    content = msgspec.json.decode(msgspec.json.encode(audit(data)))
+    assert content["version"] == 1
+    assert content["unreadable"] == [{"file": "train/apple/bad.jpg", "reason": "empty file"}]
+
+
+def test_progress_is_told_for_every_file(data: Path) -> None:
+    class Listener:
+        seen = 0
+
+        def say(self, text: str) -> None:
+            """Nothing is said here."""
+
+        def track(self, items: Iterable, label: str, total: int) -> Iterator:  # type: ignore[type-arg]
+            assert total == 10
+            for item in items:
+                self.seen += 1
+                yield item
+
+    listener = Listener()
+    audit_dataset(read_dataset(data), listener)
+    assert listener.seen == 10
+
+
+def test_path_in_a_data_set_is_recognised_through_links_and_dots(tmp_path: Path) -> None:
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    assert is_inside(tmp_path / "data" / "train" / ".." / "run", tmp_path / "data")
+    assert is_inside(tmp_path / "link" / "run", tmp_path / "data")
+    assert is_inside(tmp_path / "data", tmp_path / "data")
+    assert not is_inside(tmp_path / "data2", tmp_path / "data")
+    assert not is_inside(tmp_path / "data" / ".." / "run", tmp_path / "data")
