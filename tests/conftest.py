@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytest_plugins = ["tests.environments"]
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("RTL_SHARED", ROOT.parent / "shared"))
 

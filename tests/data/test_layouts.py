@@ -183,12 +183,15 @@ def test_split_folders_in_capitals_are_no_classes(tmp_path: Path) -> None:
     assert dataset.classes == ("apple", "pear")
 
 
-def test_class_too_small_for_its_split_is_told_so(tmp_path: Path) -> None:
+def test_class_too_small_to_be_spread_is_in_train_first_and_then_in_val(tmp_path: Path) -> None:
     put_class(tmp_path, "apple", 50)
     put(tmp_path, "pear/7.jpg")  # its name falls into the test split
-    error = refusal(tmp_path)
-    assert "pear" in str(error)
-    assert "few" in str(error) + str(error.hint), "class folders to rename are not the matter"
+    put(tmp_path, "plum/1.jpg", "plum/2.jpg")
+    dataset = read_dataset(tmp_path)
+    pears = {s: [i for i in dataset.split(s) if i.label == 1] for s in ("train", "val", "test")}
+    assert [len(pears[split]) for split in ("train", "val", "test")] == [1, 0, 0]
+    assert 2 in {sample.label for sample in dataset.train}
+    assert 2 in {sample.label for sample in dataset.val}
 
 
 def test_hidden_files_and_folders_are_passed_over(split_folders: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_wrong_setting_is_named_with_what_is_accepted(
 ) -> None:
     config = tmp_path / "settings.toml"
     config.write_text(text)
-    with pytest.raises(SettingsError, match="settings.toml|resize_size|freeze_until") as caught:
+    with pytest.raises(SettingsError, match=r"settings\.toml|resize_size|freeze_until") as caught:
         read_settings(config, {})
     assert message in str(caught.value)
 

@@ -117,7 +117,7 @@ def _as_stored(data: bytes) -> tuple[bool, int]:
     """Give (is it rotated by EXIF, its short side in pixels) from the header."""
     with Image.open(io.BytesIO(data)) as image:
         try:
-            rotated = image.getexif().get(ORIENTATION_TAG, 1) not in (None, 1)
+            rotated = image.getexif().get(ORIENTATION_TAG, 1) in range(2, 9)
         except Exception:  # damaged EXIF raises anything; the image is used as it is
             rotated = False
         return rotated, min(image.size)

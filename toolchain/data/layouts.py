@@ -10,11 +10,12 @@ Classes are matched by name, never by position: a class missing from `val/` shif
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain.data.splits import carve, split_of
+from toolchain.data.splits import carve, split_class
 from toolchain.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(
@@ -93,21 +94,27 @@ def read_dataset(path: str | os.PathLike[str]) -> Dataset:
         raise DataError(f"{root}: no such folder", hint=f"DATA is a folder with {LAYOUTS}")
     if root.is_file():
         return _from_lists({"train": root}, root.parent)
-    lists = {s: f for s in SPLIT_NAMES if (f := _first(root, s, suffix=".txt", want_file=True))}
-    folders = {s: d for s in SPLIT_NAMES if (d := _first(root, s))}
+    folders = _splits_among(d for d in root.iterdir() if d.is_dir())
+    lists = _splits_among(f for f in root.iterdir() if f.is_file() and f.suffix == ".txt")
     if "train" in folders:
         return _from_split_folders(folders, root)
     if "train" in lists:
         return _from_lists(lists, root)
+    if folders:
+        names = ", ".join(f"{folder.name}/" for folder in folders.values())
+        raise DataError(f"{root} has {names} and no train/", hint=f"expected {LAYOUTS}")
     return _from_one_folder(root)
 
 
-def _first(root: Path, split: str, *, suffix: str = "", want_file: bool = False) -> Path | None:
-    for name in SPLIT_NAMES[split]:
-        candidate = root / (name + suffix)
-        if candidate.is_file() if want_file else candidate.is_dir():
-            return candidate
-    return None
+def _splits_among(paths: Iterable[Path]) -> dict[str, Path]:
+    """Give the paths that are named for a split, in small or capital letters, in split order."""
+    by_name = {path.stem.lower(): path for path in sorted(paths, reverse=True)}
+    return {
+        split: by_name[name]
+        for split, names in SPLIT_NAMES.items()
+        for name in reversed(names)
+        if name in by_name
+    }
 
 
 def _from_split_folders(folders: dict[str, Path], root: Path) -> Dataset:
@@ -119,12 +126,13 @@ def _from_split_folders(folders: dict[str, Path], root: Path) -> Dataset:
 
 def _from_one_folder(root: Path) -> Dataset:
     named: dict[str, Named] = {"train": [], "val": [], "test": []}
-    images = _class_folders(root)
-    for path, name in images:
-        named[split_of(path.relative_to(root).as_posix())].append((path, name))
-    if images and not named["val"]:
-        # A handful of images can all hash into one split.
-        named["val"] = named.pop("test")
+    by_class: dict[str, list[Path]] = defaultdict(list)
+    for path, name in _class_folders(root):
+        by_class[name].append(path)
+    for name, paths in by_class.items():
+        splits = split_class([path.relative_to(root).as_posix() for path in paths])
+        for path, split in zip(paths, splits, strict=True):
+            named[split].append((path, name))
     return _assemble(root, named, "7:1:2 by a stable hash of each file's name")
 
 
@@ -157,7 +165,12 @@ def _from_lists(lists: dict[str, Path], root: Path) -> Dataset:
 def _read_list(file: Path) -> Named:
     """Read lines `path label`; a path may hold spaces and is relative to the list's folder."""
     samples: Named = []
-    lines = file.read_text(encoding="utf-8-sig").splitlines()
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file} is not a list of `path label` lines in UTF-8", hint=f"expected {LAYOUTS}"
+        ) from error
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from toolchain.errors import DataError
@@ -27,6 +28,22 @@ def split_of(name: str) -> str:
     if place < TRAIN_SHARE:
         return "train"
     return "val" if place < TRAIN_SHARE + VAL_SHARE else "test"
+
+
+def split_class(names: Sequence[str]) -> list[str]:
+    """Give the splits of one class's images; with two or more, both train and val get one.
+
+    A class too small for the hash to have met every split lends the image that lies nearest.
+    """
+    splits = [split_of(name) for name in names]
+    places = [position(name) for name in names]
+    if "train" not in splits:
+        splits[places.index(min(places))] = "train"
+    if "val" not in splits and len(names) > 1:
+        spare = [i for i in range(len(names)) if splits[i] == "test" or splits.count("train") > 1]
+        middle = TRAIN_SHARE + VAL_SHARE / 2
+        splits[min(spare, key=lambda i: abs(places[i] - middle))] = "val"
+    return splits
 
 
 def carve(

@@ -76,9 +76,14 @@ class Proof(msgspec.Struct, frozen=True):
 
     formula: Literal["waves-1"]
     logits: tuple[tuple[float, ...], ...]
-    """One row for each generated input; see `toolchain.runtime.selftest`."""
+    """One row of finite numbers for each generated input; see `toolchain.runtime.selftest`."""
     tolerance: Annotated[float, msgspec.Meta(gt=0)]
     """Largest accepted difference of a logit, relative to max(1, the largest logit)."""
+
+    def __post_init__(self) -> None:
+        """Refuse rows of different lengths."""
+        if len({len(row) for row in self.logits}) != 1:
+            raise ValueError("the proof's rows differ in length")
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,12 +133,17 @@ def encode_card(card: Card) -> str:
 
 
 def decode_card(text: str | bytes, *, source: str) -> Card:
-    """Read a card strictly; `source` names the file in errors.
+    """Read a card; `source` names the file in errors.
+
+    Values are checked strictly. Keys that this rtl doesn't know are passed over, so that a later
+    one may add some within the version.
 
     Raises ModelFileError for a card that is newer than this rtl, or is not a card.
     """
     try:
         version = msgspec.json.decode(text, type=_Version).schema_version
+        if version < 1:
+            raise ModelFileError(f"{source} has a card of version {version}, which never was")
         if version > SCHEMA_VERSION:
             raise ModelFileError(
                 f"{source} has a card of version {version}; this rtl reads up to {SCHEMA_VERSION}",

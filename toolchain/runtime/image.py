@@ -26,6 +26,12 @@ MAX_PIXELS = 178_956_970
 """Images with more pixels are refused before they are decoded (Pillow's own error limit)."""
 
 ORIENTATION_TAG = 0x0112
+
+# Set once: switching warnings off around each read is not safe in threads. The pixel limit is
+# ours, and damaged EXIF has its rule below; what Pillow says about either would be noise.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
+
 # Modes whose values have no agreed way to 8 bits.
 REFUSED_MODES = {"F": "32-bit float", "LAB": "CIE Lab"}
 
@@ -35,8 +41,9 @@ def read_image(
 ) -> Image.Image:
     """Give an upright RGB image from a path, bytes, file object, PIL image or uint8 RGB array.
 
-    `preprocessing` says the background colour and how far a JPEG may be scaled while it is decoded;
-    `name` is what errors call the image. Raises ImageError for whatever can't be read.
+    `preprocessing` says the background colour and how far a JPEG may be scaled while it is decoded
+    (a PIL image belongs to the caller and is never scaled); `name` is what errors call the image.
+    Raises ImageError for whatever can't be read.
     """
     preprocessing = preprocessing or Preprocessing()
     if isinstance(source, np.ndarray):
@@ -45,7 +52,11 @@ def read_image(
         return _decode(source, preprocessing, name or "PIL image")
     name = name or (os.fspath(source) if isinstance(source, str | os.PathLike) else "image")
     stream = io.BytesIO(_read_bytes(source, name))
-    return _decode(_identify(stream, name), preprocessing, name)
+    image = _identify(stream, name)
+    if preprocessing.decode_scale:
+        side = preprocessing.needed * preprocessing.decode_scale
+        image.draft(image.mode, (side, side))
+    return _decode(image, preprocessing, name)
 
 
 def _read_bytes(source: str | os.PathLike[str] | bytes | IO[bytes], name: str) -> bytes:
@@ -58,7 +69,7 @@ def _read_bytes(source: str | os.PathLike[str] | bytes | IO[bytes], name: str) -
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise ImageError(f"{name}: {(reason or 'not readable').lower()}") from error
     elif hasattr(source, "read"):
-        data = source.read()
+        data = _read_stream(source, name)
     else:
         raise ImageError(f"{name}: {type(source).__name__} is not an image")
     if not data:
@@ -66,12 +77,19 @@ def _read_bytes(source: str | os.PathLike[str] | bytes | IO[bytes], name: str) -
     return data
 
 
+def _read_stream(stream: IO[bytes], name: str) -> bytes:
+    try:
+        data: object = stream.read()
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name}: {error}") from error
+    if not isinstance(data, bytes):
+        raise ImageError(f"{name}: a file opened as text", hint="open it in binary mode, 'rb'")
+    return data
+
+
 def _identify(stream: io.BytesIO, name: str) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            # The pixel limit below is ours; Pillow's warning at half of it would be noise.
-            warnings.simplefilter("ignore")
-            image = Image.open(stream)
+        image = Image.open(stream)
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name}: more than {MAX_PIXELS:,} pixels") from error
     except Exception as error:  # Pillow's plugins raise whatever damaged data makes them raise
@@ -101,13 +119,8 @@ def _found(data: bytes) -> str:
 
 def _decode(image: Image.Image, preprocessing: Preprocessing, name: str) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if preprocessing.decode_scale:
-                side = preprocessing.needed * preprocessing.decode_scale
-                image.draft(image.mode, (side, side))
-            image.load()
-            return _to_rgb(_upright(image), preprocessing.background, name)
+        image.load()
+        return _to_rgb(_upright(image), preprocessing.background, name)
     except ImageError:
         raise
     except Exception as error:  # see _identify

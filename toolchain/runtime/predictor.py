@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from toolchain.runtime.image import ImageSource, read_image
 from toolchain.runtime.preprocess import preprocess
 from toolchain.runtime.selftest import generated_pixels, proof_difference
 from toolchain.runtime.session import open_session, session_card
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 Floats = NDArray[np.float32]
 
@@ -88,8 +91,9 @@ class Predictor:
         self_test: bool = False,
     ) -> None:
         self.model = os.fspath(model)
-        self.session = open_session(model, provider=provider, threads=threads)
-        self.card: Card = session_card(self.session, model)
+        session = open_session(model, provider=provider, threads=threads)
+        self.card: Card = session_card(session, model)
+        self._session: InferenceSession | None = session
         if self_test:
             self._require_proof()
 
@@ -109,6 +113,8 @@ class Predictor:
         self, images: Iterable[ImageSource], *, batch_size: int = 8
     ) -> list[Prediction | ImageError]:
         """Predict images in order; an image that can't be read gives its error in its place."""
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         remaining = iter(images)
         results: list[Prediction | ImageError] = []
         while batch := list(islice(remaining, batch_size)):
@@ -136,12 +142,14 @@ class Predictor:
                 f"pixels: {pixels.dtype} of shape {pixels.shape}",
                 hint=f"this model takes uint8 [batch, {size}, {size}, 3]",
             )
-        probabilities, logits = self.session.run(["probabilities", "logits"], {"pixels": pixels})
+        if self._session is None:
+            raise ValueError("this predictor is closed")
+        probabilities, logits = self._session.run(["probabilities", "logits"], {"pixels": pixels})
         return probabilities, logits
 
     def close(self) -> None:
-        """Free the session; the predictor can't be used after this."""
-        del self.session
+        """Free the session; the predictor can't be used after this. Closing twice is harmless."""
+        self._session = None
 
     def __enter__(self) -> Predictor:
         return self

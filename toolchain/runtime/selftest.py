@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from toolchain.errors import ModelFileError, ParityError
 from toolchain.runtime.card import Proof
 
 INPUTS = 4
@@ -28,7 +29,12 @@ def generated_pixels(size: int) -> NDArray[np.uint8]:
 
 
 def make_proof(logits: NDArray[np.float32]) -> Proof:
-    """Give the card's proof from the logits [4, classes] of the generated inputs."""
+    """Give the card's proof from the logits [4, classes] of the generated inputs.
+
+    Raises ParityError for logits that are not finite: such a model has nothing to prove.
+    """
+    if not np.isfinite(logits).all():
+        raise ParityError("the model gives logits that are not finite numbers")
     rows = tuple(tuple(float(value) for value in row) for row in logits)
     return Proof(formula="waves-1", logits=rows, tolerance=TOLERANCE)
 
@@ -36,8 +42,14 @@ def make_proof(logits: NDArray[np.float32]) -> Proof:
 def proof_difference(proof: Proof, logits: NDArray[np.float32]) -> float:
     """Give the largest difference to the card, relative to max(1, the largest logit in size).
 
-    It is to be compared with `proof.tolerance`; NaN when either side holds a NaN.
+    It is to be compared with `proof.tolerance`; NaN when the logits hold a NaN. Raises
+    ModelFileError when the card's proof is of another shape.
     """
     expected = np.asarray(proof.logits, dtype=np.float64)
+    if expected.shape != logits.shape:
+        raise ModelFileError(
+            f"the card's proof has shape {expected.shape}, the model gives {logits.shape}",
+            hint="the card does not belong to this model; export it again",
+        )
     scale = max(1.0, float(np.abs(expected).max()))
     return float(np.abs(expected - logits).max() / scale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ SHORT_NAMES = {
     "directml": "DmlExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
 }
+# onnxruntime puts the place in its own source in front of some messages.
+SOURCE_LOCATION = re.compile(r"^/\S+:\d+ .*?\) (?=[A-Z])")
 SILENT = 4  # onnxruntime's log level "fatal": what goes wrong comes back as our own error
 
 
@@ -106,7 +109,16 @@ def session_card(session: InferenceSession, model: str | os.PathLike[str]) -> Ca
             f"{os.fspath(model)} has no rtl card: it was not exported by rtl",
             hint="rtl export RUN --format onnx makes a file with one",
         )
-    return decode_card(text, source=os.fspath(model))
+    card = decode_card(text, source=os.fspath(model))
+    outputs = {output.name: output.shape for output in session.get_outputs()}
+    for name in ("probabilities", "logits"):
+        if name not in outputs or outputs[name][-1] != len(card.classes):
+            raise ModelFileError(
+                f"the card of {os.fspath(model)} names {len(card.classes)} classes, "
+                f"its output '{name}' is {outputs.get(name, 'missing')}",
+                hint="the card does not belong to this model; export it again",
+            )
+    return card
 
 
 def _session_error(path: Path, provider: str, message: str) -> ModelFileError | ProviderError:
@@ -121,6 +133,7 @@ def _session_error(path: Path, provider: str, message: str) -> ModelFileError | 
     if "EP" in message and "rotobuf" not in message and provider != SHORT_NAMES["cpu"]:
         return ProviderError(f"{short_name(provider)} failed to start: {message.splitlines()[0]}")
     reason = message.split(" : ")[-1].replace(f"Load model from {path} failed:", "").strip()
+    reason = SOURCE_LOCATION.sub("", reason)
     return ModelFileError(
         f"{path} can't be opened: {reason.splitlines()[0] if reason else 'no reason given'}",
         hint="it is truncated, damaged or no ONNX file; copy or export it again",
