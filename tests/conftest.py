@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# Before anything loads torch: the suite must not crawl where the machine is shared.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 pytest_plugins = ["tests.environments"]
 
 ROOT = Path(__file__).resolve().parent.parent

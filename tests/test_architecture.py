@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "toolchain"
 ORDER = (
     "errors",
     "narrator",
+    "waiting",
     "runtime",
     "runfolder",
     "machine",

@@ -13,6 +13,7 @@ import msgspec
 from toolchain import errors
 from toolchain.bench.worker import Failed, Measure, Measured, Open, Opened, Reply, Request
 from toolchain.errors import RefusedError, ToolchainError
+from toolchain.waiting import users_environment
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            env=users_environment(),
         )
 
     def open(self) -> Opened:

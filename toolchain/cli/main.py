@@ -10,6 +10,7 @@ import click
 
 from toolchain import __version__
 from toolchain.errors import MissingExtraError, ToolchainError
+from toolchain.waiting import wait_politely
 
 # Name → what it does. Each command lives in the module of its name; importing them all would cost
 # `rtl --help` more time than it takes.
@@ -76,6 +77,7 @@ def rtl() -> None:
 
 def run() -> None:
     """Run the command line and exit with its status."""
+    wait_politely()
     sys.exit(run_command(sys.argv[1:]))
 
 

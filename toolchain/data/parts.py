@@ -69,7 +69,7 @@ def draw_parts(
         draft = Path(temporary) / folder.name
         for label in CLASSES:
             (draft / label).mkdir(parents=True)
-        numbers = [(c, i) for c in CLASSES for i in range(1, images_per_class + 1)]
+        numbers = [(label, i) for label in CLASSES for i in range(1, images_per_class + 1)]
         for label, index in narrator.track(numbers, "drawing", len(numbers)):
             _write_part(draft / label / f"part_{index:04d}.jpg", label, index, seed)
         broken = _write_broken(draft, seed)

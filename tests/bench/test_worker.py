@@ -1,0 +1,62 @@
+"""The process that a contender runs in, driven by JSON lines."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from toolchain.bench.contenders import Contender, Process
+from toolchain.bench.worker import Measure, Open, peak_memory_mb, serve
+from toolchain.errors import RefusedError
+from toolchain.runtime.card import Proof
+from toolchain.verify.backends import open_backend
+
+
+def answers(*requests: Open | Measure) -> list[dict[str, object]]:
+    lines = "".join(msgspec.json.encode(request).decode() + "\n" for request in requests)
+    replies = io.StringIO()
+    serve(io.StringIO(lines), replies)
+    return [json.loads(line) for line in replies.getvalue().splitlines()]
+
+
+def test_worker_opens_a_model_and_measures_it(model: Path) -> None:
+    opened, measured = answers(Open(str(model), False, "cpu", 1), Measure(2, 0.0))
+    proof = open_backend(model).card.proof
+    assert isinstance(proof, Proof)
+    np.testing.assert_allclose(opened["logits"], proof.logits, rtol=1e-3, atol=1e-3)  # type: ignore[arg-type]
+    latencies = measured["latencies_ms"]
+    assert isinstance(latencies, list)
+    assert len(latencies) == 3  # however short the time
+    assert min(latencies) > 0
+
+
+def test_an_error_comes_back_as_a_line_and_ends_nothing(model: Path, tmp_path: Path) -> None:
+    failed, opened = answers(
+        Open(str(tmp_path / "gone.onnx"), False, "cpu", 1), Open(str(model), False, "cpu", 1)
+    )
+    assert (failed["type"], failed["error"]) == ("Failed", "ModelFileError")
+    assert "no such file" in str(failed["message"])
+    assert opened["type"] == "Opened"
+
+
+def test_peak_memory_counts_what_was_held() -> None:
+    before = peak_memory_mb()
+    assert before is not None
+    held = np.ones(int(before * 1e6 / 8) + 25_000_000)
+    assert held.all()
+    after = peak_memory_mb()
+    assert after is not None
+    assert after > before + 150
+
+
+def test_a_worker_that_dies_is_said_with_its_status(model: Path) -> None:
+    with Process(Contender("model.onnx", model, False, "cpu", 1)) as process:
+        process.open()
+        process._process.kill()
+        with pytest.raises(RefusedError, match=r"model\.onnx ended with status -9"):
+            process.measure(1, 0.1)

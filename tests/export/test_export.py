@@ -1,0 +1,171 @@
+"""`export`: where files go, and that a file which fails verification does not exist."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from tests.conftest import tree_digest
+from tests.verify import tampering
+from toolchain import Predictor
+from toolchain.errors import DataError, ParityError
+from toolchain.export.export import WRITERS, export
+from toolchain.export.onnx import write_onnx
+from toolchain.runfolder import RunFolder
+from toolchain.runtime.card import Card
+from toolchain.runtime.selftest import generated_pixels
+from toolchain.training.models import Served
+
+FEW = 6
+"""Validation images, for exports that are about something else."""
+
+
+@pytest.fixture
+def target(exported: Path, tmp_path: Path) -> Path:
+    """A place where an older, good export stands: model, report and references."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for path in exported.glob("model.onnx*"):
+        shutil.copy2(path, folder)
+    return folder / "model.onnx"
+
+
+def write_with(
+    monkeypatch: pytest.MonkeyPatch, model: Path, change: tampering.Tampering
+) -> None:
+    """Let export write the good model with its new card, and then tamper with it."""
+
+    def write(served: Served, card: Card, path: Path) -> None:
+        content = onnx.load(model)
+        tampering.put_card(content, card)
+        change(content)
+        path.write_bytes(content.SerializeToString())
+
+    monkeypatch.setitem(WRITERS, "onnx", write)
+
+
+def test_export_leaves_each_format_with_its_report_and_references(exported: Path) -> None:
+    assert {path.name for path in exported.iterdir()} == {
+        f"model{suffix}{what}"
+        for suffix in (".onnx", ".torchscript.pt")
+        for what in ("", ".parity.json", ".references.npz")
+    }
+    for report in exported.glob("*.parity.json"):
+        found = json.loads(report.read_text())
+        assert found["passed"] is True
+        assert found["model"] == str(report).removesuffix(".parity.json")
+        assert [(level["level"], level["against"]) for level in found["levels"]] == [
+            ("numbers", "card"),
+            ("numbers", "references"),
+            ("decisions", "references"),
+            ("numbers", "run"),
+            ("decisions", "run"),
+        ]
+
+
+def test_output_names_a_file_or_a_folder_that_may_not_exist_yet(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    file, folder = tmp_path / "a" / "dish.pt", tmp_path / "b" / "files"
+    before = tree_digest(run_folder)
+    [one] = export(run_folder, ["torchscript"], file, images=FEW)
+    [other] = export(run_folder, ["torchscript"], folder, images=FEW)
+    assert one.path == file
+    assert other.path == folder / "model.torchscript.pt"
+    assert one.bytes == file.stat().st_size > 44_000_000
+    assert {path.name for path in file.parent.iterdir()} == {
+        "dish.pt",
+        "dish.pt.parity.json",
+        "dish.pt.references.npz",
+    }
+    assert tree_digest(run_folder) == before
+
+
+def test_two_formats_in_one_file_are_refused(run_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="names one file, and 2 formats"):
+        export(run_folder, ["onnx", "torchscript"], tmp_path / "model.onnx", images=FEW)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_temperature_of_the_run_is_in_the_graph(run_folder: Path, tmp_path: Path) -> None:
+    skip = shutil.ignore_patterns("export")
+    run = RunFolder(shutil.copytree(run_folder, tmp_path / "run", ignore=skip))
+    run.write_card(msgspec.structs.replace(run.read_card(), temperature=2.0))
+    [made] = export(run.path, images=FEW)
+    with Predictor(made.path) as predictor:
+        probabilities, logits = predictor.run(generated_pixels(64))
+    expected = torch.softmax(torch.from_numpy(logits) / 2, dim=1)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        tampering.one_weight,
+        tampering.other_std,
+        tampering.blue_first,
+        tampering.other_order_on_the_card,
+        tampering.hotter_softmax,
+        tampering.batch_of_one,
+        pytest.param(tampering.card_says(temperature=3.0), id="other_temperature_on_the_card"),
+    ],
+)
+def test_a_file_that_answers_differently_does_not_come_to_exist(
+    run_folder: Path,
+    target: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: tampering.Tampering,
+) -> None:
+    write_with(monkeypatch, target, change)
+    before = tree_digest(target.parent)
+    with pytest.raises(ParityError, match="the file was not kept") as caught:
+        export(run_folder, ["onnx"], target, images=FEW)
+    assert caught.value.exit_code == 6
+    rejected = target.with_name("model.onnx.rejected.json")
+    assert str(rejected) in str(caught.value.hint)
+    assert json.loads(rejected.read_text())["passed"] is False
+    rejected.unlink()
+    assert tree_digest(target.parent) == before  # the older file and its report stand as they were
+
+
+def test_a_good_export_removes_the_report_of_a_bad_one(
+    run_folder: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rejected = target.with_name("model.onnx.rejected.json")
+    rejected.write_text("{}")
+    write_with(monkeypatch, target, lambda content: None)
+    export(run_folder, ["onnx"], target, images=FEW)
+    assert not rejected.exists()
+
+
+def test_a_model_left_in_train_mode_does_not_come_to_exist(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(served: Served, card: Card, path: Path) -> None:
+        write_onnx(served.train(), card, path)
+
+    monkeypatch.setitem(WRITERS, "onnx", write)
+    with pytest.raises(ParityError, match="the file was not kept"):
+        export(run_folder, ["onnx"], tmp_path, images=FEW)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx.rejected.json"]
+
+
+def test_a_writer_that_breaks_off_leaves_the_older_file(
+    run_folder: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(served: Served, card: Card, path: Path) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError("no space left on device")
+
+    monkeypatch.setitem(WRITERS, "onnx", write)
+    before = tree_digest(target.parent)
+    with pytest.raises(OSError, match="no space left"):
+        export(run_folder, ["onnx"], target, images=FEW)
+    assert tree_digest(target.parent) == before

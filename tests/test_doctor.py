@@ -1,0 +1,88 @@
+"""`doctor`: what is installed, and what is known to go wrong."""
+
+from __future__ import annotations
+
+import onnxruntime
+import pytest
+import torch
+
+from toolchain import __version__, doctor
+from toolchain.doctor import Check, examine
+
+
+@pytest.fixture(scope="module")
+def checks() -> list[Check]:
+    return examine()
+
+
+def named(checks: list[Check], what: str) -> Check:
+    [found] = [check for check in checks if check.what == what]
+    return found
+
+
+def pretend_installed(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]) -> None:
+    monkeypatch.setattr(doctor, "installed_versions", lambda: versions)
+
+
+def test_engine_and_training_are_reported_with_their_versions(checks: list[Check]) -> None:
+    assert onnxruntime.__version__ in named(checks, "onnxruntime").found
+    assert torch.__version__ in named(checks, "training").found
+    assert f"rtl {__version__}" in named(checks, "machine").found
+
+
+def test_providers_are_called_by_the_names_that_options_take(checks: list[Check]) -> None:
+    found = named(checks, "providers")
+    assert found.state == "ok"
+    assert "cpu" in found.found.removeprefix("compiled in: ").split(", ")
+
+
+def test_a_working_installation_has_no_problem(checks: list[Check]) -> None:
+    assert [check for check in checks if check.state == "problem"] == []
+
+
+def test_two_engines_that_shadow_each_other_are_a_problem_and_come_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend_installed(monkeypatch, {"onnxruntime": "1.20.0", "onnxruntime-gpu": "1.20.0"})
+    first = examine()[0]
+    assert (first.state, first.what) == ("problem", "onnxruntime")
+    assert "shadow each other" in first.found
+    assert "pip uninstall onnxruntime onnxruntime-gpu" in first.remedy
+
+
+def test_a_missing_engine_is_a_problem_with_the_line_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend_installed(monkeypatch, {"numpy": "2.0.0"})
+    engine = named(examine(), "onnxruntime")
+    assert (engine.state, engine.found) == ("problem", "not installed")
+    assert 'pip install "rtl-toolchain[cpu]"' in engine.remedy
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "onnxruntime-gpu"])
+def test_either_engine_alone_is_fine(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    pretend_installed(monkeypatch, {name: "1.20.0"})
+    engine = named(examine(), "onnxruntime")
+    assert (engine.state, engine.found) == ("ok", f"{name} 1.20.0")
+
+
+def test_without_torch_training_is_a_note_and_the_rest_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name.startswith("torch") else find(name)
+    )
+    found = named(examine(), "training")
+    assert found.state == "note"
+    assert "torch, torchvision" in found.found
+    assert "[train]" in found.remedy
+
+
+def test_a_quota_below_the_hosts_cores_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 512)
+    found = named(examine(), "cores")
+    assert found.state == "note"
+    assert "of 512 may be used" in found.found
