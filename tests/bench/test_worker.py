@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from toolchain.bench.contenders import Contender, Process
-from toolchain.bench.worker import Measure, Open, peak_memory_mb, serve
+from toolchain.bench.worker import Measure, Open, serve
 from toolchain.errors import RefusedError
 from toolchain.runtime.card import Proof
 from toolchain.verify.backends import open_backend
@@ -44,14 +46,18 @@ def test_an_error_comes_back_as_a_line_and_ends_nothing(model: Path, tmp_path: P
     assert opened["type"] == "Opened"
 
 
-def test_peak_memory_counts_what_was_held() -> None:
-    before = peak_memory_mb()
-    assert before is not None
-    held = np.ones(int(before * 1e6 / 8) + 25_000_000)
-    assert held.all()
-    after = peak_memory_mb()
-    assert after is not None
-    assert after > before + 150
+def test_peak_memory_is_the_most_this_process_has_held_and_not_its_parent() -> None:
+    code = (
+        "import numpy as np; from toolchain.bench.worker import peak_memory_mb\n"
+        "before = peak_memory_mb(); held = np.ones(20_000_000).sum(); print(before)\n"
+        "print(peak_memory_mb())"
+    )
+    ours = np.ones(40_000_000)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = (float(line) for line in done.stdout.split())
+    assert ours.all()
+    assert 10 < before < 200
+    assert before + 150 < after < before + 200
 
 
 def test_a_worker_that_dies_is_said_with_its_status(model: Path) -> None:

@@ -82,7 +82,9 @@ def test_metrics_enter_the_card(run_folder: Path, result: Evaluation) -> None:
     assert metrics.macro_f1 == result.macro_f1
 
 
-def test_auto_takes_the_test_split_where_there_is_one_and_val_can_be_named(own_run: RunFolder, own_data: Path) -> None:
+def test_auto_takes_the_test_split_where_there_is_one_and_val_can_be_named(
+    own_run: RunFolder, own_data: Path
+) -> None:
     draw_stripes(own_data / "test" / "down" / "new.jpg", "down", 5)
     found = evaluate(own_run.path, data=str(own_data), workers=0)
     assert (found.split, found.images) == ("test", 1)

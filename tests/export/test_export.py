@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import msgspec
@@ -14,14 +15,13 @@ import torch
 
 from tests.conftest import tree_digest
 from tests.verify import tampering
-from toolchain import Predictor
 from toolchain.errors import DataError, ParityError
 from toolchain.export.export import WRITERS, export
-from toolchain.export.onnx import write_onnx
 from toolchain.runfolder import RunFolder
-from toolchain.runtime.card import Card
+from toolchain.runtime.card import CARD_KEY, Card, encode_card
 from toolchain.runtime.selftest import generated_pixels
 from toolchain.training.models import Served
+from toolchain.verify.backends import open_backend
 
 FEW = 6
 """Validation images, for exports that are about something else."""
@@ -37,9 +37,7 @@ def target(exported: Path, tmp_path: Path) -> Path:
     return folder / "model.onnx"
 
 
-def write_with(
-    monkeypatch: pytest.MonkeyPatch, model: Path, change: tampering.Tampering
-) -> None:
+def write_with(monkeypatch: pytest.MonkeyPatch, model: Path, change: tampering.Tampering) -> None:
     """Let export write the good model with its new card, and then tamper with it."""
 
     def write(served: Served, card: Card, path: Path) -> None:
@@ -98,9 +96,8 @@ def test_temperature_of_the_run_is_in_the_graph(run_folder: Path, tmp_path: Path
     skip = shutil.ignore_patterns("export")
     run = RunFolder(shutil.copytree(run_folder, tmp_path / "run", ignore=skip))
     run.write_card(msgspec.structs.replace(run.read_card(), temperature=2.0))
-    [made] = export(run.path, images=FEW)
-    with Predictor(made.path) as predictor:
-        probabilities, logits = predictor.run(generated_pixels(64))
+    [made] = export(run.path, ["torchscript"], images=FEW)
+    probabilities, logits = open_backend(made.path).run(generated_pixels(64))
     expected = torch.softmax(torch.from_numpy(logits) / 2, dim=1)
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
 
@@ -149,12 +146,16 @@ def test_a_model_left_in_train_mode_does_not_come_to_exist(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(served: Served, card: Card, path: Path) -> None:
-        write_onnx(served.train(), card, path)
+        example = torch.zeros(2, 64, 64, 3, dtype=torch.uint8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the tracer warns of what train mode looks at
+            traced = torch.jit.trace(served.train(), example, check_trace=False)
+        torch.jit.save(traced, path, _extra_files={CARD_KEY: encode_card(card)})
 
-    monkeypatch.setitem(WRITERS, "onnx", write)
+    monkeypatch.setitem(WRITERS, "torchscript", write)
     with pytest.raises(ParityError, match="the file was not kept"):
-        export(run_folder, ["onnx"], tmp_path, images=FEW)
-    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx.rejected.json"]
+        export(run_folder, ["torchscript"], tmp_path, images=FEW)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.torchscript.pt.rejected.json"]
 
 
 def test_a_writer_that_breaks_off_leaves_the_older_file(

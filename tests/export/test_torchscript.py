@@ -44,9 +44,7 @@ def test_module_gives_probabilities_and_logits_of_any_batch(
     torch.testing.assert_close(logits[4:], logits[:-4], rtol=1e-4, atol=1e-3)
 
 
-def test_module_computes_what_its_card_proves(
-    module: torch.jit.ScriptModule, script: Path
-) -> None:
+def test_module_computes_what_its_card_proves(module: torch.jit.ScriptModule, script: Path) -> None:
     extra = {CARD_KEY: ""}
     torch.jit.load(str(script), _extra_files=extra)
     card = decode_card(extra[CARD_KEY], source="model")

@@ -1,0 +1,95 @@
+"""Each command once, as a user runs it: what it prints where, and what it leaves."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Rtl
+from toolchain.cli.main import COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command_has_an_example(rtl: Rtl, name: str) -> None:
+    words = ("data", "check") if name == "data" else (name,)
+    done = rtl(*words, "--help")
+    assert done.returncode == 0
+    assert f"rtl {' '.join(words)}" in done.stdout.split("Usage:")[1].split("\n", 1)[1] or (
+        name == "doctor"
+    )
+
+
+def test_finetune_to_predict_by_pasting_what_each_command_prints_next(
+    rtl: Rtl, stripes: Path, tmp_path: Path
+) -> None:
+    quick = ("--weights", "none", "--size", "32", "--epochs", "1", "--strategy", "full")
+    done = rtl("finetune", stripes, *quick, "-o", "run", "--workers", "0")
+    followed = []
+    for _ in range(5):
+        assert done.returncode == 0, done.stderr
+        line = done.stderr.splitlines()[-1]
+        assert line.startswith("next: rtl ")
+        words = line.removeprefix("next: rtl ").split()
+        followed.append(words[0])
+        done = rtl(*words, *(("--seconds", "0.2") if words[0] == "bench" else ()))
+    assert followed == ["evaluate", "export", "verify", "bench", "inspect"]
+    assert (tmp_path / "run" / "export" / "model.onnx").is_file()
+
+
+def test_results_go_to_standard_output_and_all_else_to_standard_error(
+    rtl: Rtl, model: Path
+) -> None:
+    done = rtl("inspect", model, "--json")
+    card = json.loads(done.stdout)["card"]
+    assert card["classes"] == ["across", "aslant", "down"]
+    assert done.stderr.startswith("next: ")
+    assert rtl("inspect", model, "--json", "--quiet").stderr == ""
+
+
+def test_evaluate_json_has_the_words_of_the_field(rtl: Rtl, run_folder: Path) -> None:
+    result = json.loads(rtl("evaluate", run_folder, "--json").stdout)
+    assert {"accuracy", "accuracy_interval", "macro_f1", "per_class", "version"} <= set(result)
+    assert {"label", "precision", "recall", "f1", "images"} == set(result["per_class"][0])
+
+
+def test_predict_writes_a_json_line_for_each_file_and_an_error_for_a_bad_one(
+    rtl: Rtl, model: Path, stripes: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.jpg").write_text("no image")
+    good = stripes / "val" / "down" / "00.jpg"
+    lines = [json.loads(s) for s in rtl("predict", model, good, "bad.jpg").stdout.splitlines()]
+    assert set(lines[0]) == {"file", "label", "probability", "top"}
+    assert lines[0]["top"][0] == {k: lines[0][k] for k in ("label", "probability")}
+    assert set(lines[1]) == {"file", "error", "accepted"}
+
+
+def test_predict_csv_keeps_its_columns(rtl: Rtl, model: Path, stripes: Path) -> None:
+    done = rtl("predict", model, stripes / "val", "--format", "csv", "--top", "5")
+    rows = list(csv.reader(io.StringIO(done.stdout)))
+    assert len(rows) == 25
+    assert {len(row) for row in rows} == {12}
+
+
+def test_predict_says_what_evaluate_saw(
+    rtl: Rtl, run_folder: Path, model: Path, stripes: Path
+) -> None:
+    seen = json.loads((run_folder / "evaluation.json").read_text())["results"]
+    done = rtl("predict", model, stripes / "val")
+    said = {row["file"]: row["label"] for row in map(json.loads, done.stdout.splitlines())}
+    assert said == {str(stripes / item["file"]): item["predicted"] for item in seen}
+
+
+def test_data_check_reports_and_writes_nothing(rtl: Rtl, stripes: Path) -> None:
+    result = json.loads(rtl("data", "check", stripes, "--json").stdout)
+    assert result["images"] == 72
+    assert result["unreadable"] == []
+
+
+def test_doctor_knows_the_torchvision_trap(rtl: Rtl) -> None:
+    checks = json.loads(rtl("doctor", "--json").stdout)["checks"]
+    assert {"machine", "onnxruntime", "providers", "training"} <= {c["what"] for c in checks}
+    assert all(check["state"] != "problem" for check in checks)
