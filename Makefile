@@ -47,7 +47,7 @@ docs-check: $(VENV)/.dev
 	$(BIN)/python docs/check.py
 
 bench: $(VENV)/.dev
-	$(BIN)/pytest benchmarks --benchmark-only --benchmark-columns=min,median,max,rounds
+	$(BIN)/pytest benchmarks -s --benchmark-only --benchmark-columns=min,median,max,rounds
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks dist build

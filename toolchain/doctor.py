@@ -72,7 +72,13 @@ def _engine() -> Check:
             "onnxruntime and onnxruntime-gpu are both installed and shadow each other",
             "pip uninstall onnxruntime onnxruntime-gpu, then install one of the two",
         )
-    return Check("ok", "onnxruntime", ", ".join(f"{name} {versions[name]}" for name in both))
+    found = ", ".join(f"{name} {versions[name]}" for name in both)
+    try:
+        import_onnxruntime()
+    except ToolchainError as error:
+        reason = f"{found} is installed and can't be imported: {error.__cause__}"
+        return Check("problem", "onnxruntime", reason, "install it again")
+    return Check("ok", "onnxruntime", found)
 
 
 def _providers() -> list[Check]:

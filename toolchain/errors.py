@@ -9,7 +9,8 @@ ToolchainError
 ├── ProviderError       8   the provider asked for is missing, or nodes fell back
 ├── MissingExtraError   9   an optional part of rtl is not installed
 ├── RefusedError        10  a step was measured and its result not accepted
-└── TrainingError       11  training can't start or go on
+├── TrainingError       11  training can't start or go on
+└── Interrupted         130 the user stopped the command; the hint goes on from there
 
 Every message says what is wrong and where; `hint` says what to do about it.
 """

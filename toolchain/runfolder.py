@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from toolchain.errors import DataError, TrainingError
@@ -45,6 +45,13 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TrainingError(f"{self.path} can't be made: {error.strerror}") from error
+
+    def discard(self) -> None:
+        """Remove a run that has no weights yet, and the folder if nothing else is in it."""
+        for file in (self.settings, self.audit, self.metrics):
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
@@ -107,7 +114,7 @@ def free_run_path(parent: Path, name: str) -> Path:
     return candidate
 
 
-@contextmanager
+@contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; it becomes `path` when the block ends without an error.
 

@@ -1,4 +1,4 @@
-"""Every error of the tree, as a user meets it: one line, a way out, the exit status of its class."""
+"""Every error of the tree, as a user meets it: one line, a way out, its exit status."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_not_a_run_folder(rtl: Rtl, tmp_path: Path) -> None:
     assert_one_line(rtl("export", "nowhere"), 3, "nowhere: no such run folder")
 
 
-def test_interrupted_training_prints_the_command_that_goes_on(
+def test_interrupted_training_keeps_the_best_epoch_and_prints_the_command_that_goes_on(
     stripes: Path, tmp_path: Path
 ) -> None:
     command = ["finetune", str(stripes), "--weights", "none", "--epochs", "500", "-o", "run"]
@@ -187,13 +187,15 @@ def test_interrupted_training_prints_the_command_that_goes_on(
         cwd=tmp_path,
     )
     deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "metrics.jsonl").exists() and time.monotonic() < deadline:
+    while not (tmp_path / "run" / "card.json").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in stderr
-    assert f"hint: rtl finetune {stripes} --weights none --epochs 500" in stderr
+    assert "error: interrupted; the best of " in stderr
+    assert "hint: rtl evaluate run" in stderr
+    assert (tmp_path / "run" / "curves.png").is_file()
 
 
 def test_traceback_shows_the_whole_error(rtl: Rtl) -> None:

@@ -89,22 +89,19 @@ def _open(request: Open) -> tuple[Backend, Opened]:
 
 
 def _open_file(request: Open) -> Backend:
-    if request.path.endswith(".pt"):
-        _set_torch_threads(request.threads)
     return open_backend(request.path, provider=request.provider, threads=request.threads)
 
 
 def _open_eager(request: Open) -> Backend:
     from toolchain.evaluate.evaluate import load_run_classifier
     from toolchain.runfolder import RunFolder
-    from toolchain.verify.backends import EagerBackend
+    from toolchain.verify.backends import EagerBackend, torch_device
 
     _set_torch_threads(request.threads)
     run = RunFolder.open(request.path)
     classifier = load_run_classifier(run)
-    if request.provider == "cuda":
-        classifier = classifier.to("cuda")
-    return EagerBackend(classifier, run.read_card())
+    device = torch_device(request.provider)
+    return EagerBackend(classifier.to(device), run.read_card())
 
 
 def _set_torch_threads(threads: int) -> None:

@@ -8,6 +8,7 @@ import click
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, quiet_option, traceback_option
+from toolchain.runfolder import RunFolder
 
 
 @click.command()
@@ -47,7 +48,12 @@ from toolchain.cli.options import json_option, quiet_option, traceback_option
     default=None,
     help="Measure torch eager too; by default where the run folder and torch are at hand.",
 )
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write the JSON here too.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Write the JSON here too; for a run folder it goes to bench/ in it.",
+)
 @json_option
 @quiet_option
 @traceback_option
@@ -81,6 +87,8 @@ def command(
         eager=eager,
         narrator=terminal.narrator(quiet),
     )
+    if output is None and Path(models[0]).is_dir():
+        output = RunFolder(models[0]).bench_result("-".join(providers))
     if output is not None:
         terminal.write_json(result, output)
     if as_json:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="File or folder; by default export/ in RUN.",
 )
+@click.option("--data", help="Data folder of the run, where it was moved.")
 @click.option(
     "--images",
     type=click.IntRange(min=1),
@@ -45,6 +46,7 @@ def command(
     run: str,
     formats: tuple[Format, ...],
     output: Path | None,
+    data: str | None,
     images: int,
     as_json: bool,
     quiet: bool,
@@ -60,7 +62,8 @@ def command(
     from toolchain.export.export import export
 
     unique = tuple(dict.fromkeys(formats))
-    exported = export(run, unique, output, images=images, narrator=terminal.narrator(quiet))
+    told = terminal.narrator(quiet)
+    exported = export(run, unique, output, data=data, images=images, narrator=told)
     if as_json:
         terminal.print_json(
             {

@@ -55,7 +55,9 @@ def command(
     try:
         result = finetune(settings, output, narrator=terminal.narrator(quiet))
     except KeyboardInterrupt as stop:
-        again = ["finetune", settings.data]
+        # Stopped before the first epoch ended: there is nothing to go on from.
+        again: list[object] = ["finetune", settings.data]
+        again += ["-o", output] if output else []
         again += ["--config", str(config)] if config else []
         for name, value in given.items():
             again += [] if name == "data" else [f"--{name.replace('_', '-')}", str(value)]

@@ -89,8 +89,9 @@ def run_command(arguments: list[str]) -> int:
         return 0
     try:
         rtl.main(arguments, "rtl", standalone_mode=False)
-    except click.exceptions.Exit as exit_:
-        return exit_.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
     except click.ClickException as error:
         return _report(error.format_message(), _usage_hint(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
@@ -99,10 +100,6 @@ def run_command(arguments: list[str]) -> int:
         return _report(str(error), error.hint, error.exit_code)
     except ImportError as error:
         return _report_import(error)
-    except BrokenPipeError:
-        # The reader of our output has gone (`rtl predict … | head`); there is nobody to tell.
-        sys.stderr.close()
-        return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _report(f"{where}{(error.strerror or str(error)).lower()}", None, 1)

@@ -17,6 +17,7 @@ from toolchain.cli.options import (
 @click.command()
 @click.argument("model")
 @click.option("--run", help="Run folder the file came from, where it was moved elsewhere.")
+@click.option("--data", help="Data folder of the run, where it was moved.")
 @click.option(
     "--images",
     type=click.IntRange(min=1),
@@ -32,6 +33,7 @@ from toolchain.cli.options import (
 def command(
     model: str,
     run: str | None,
+    data: str | None,
     images: int,
     provider: str,
     threads: int | None,
@@ -51,6 +53,7 @@ def command(
     result = verify(
         model,
         run=run,
+        data=data,
         provider=provider,
         threads=threads,
         images=images,

@@ -93,7 +93,10 @@ def read_dataset(path: str | os.PathLike[str]) -> Dataset:
     if not root.exists():
         raise DataError(f"{root}: no such folder", hint=f"DATA is a folder with {LAYOUTS}")
     if root.is_file():
-        return _from_lists({"train": root}, root.parent)
+        lists = _splits_among(
+            f for f in root.parent.iterdir() if f.is_file() and f.suffix == ".txt"
+        )
+        return _from_lists(lists if root in lists.values() else {"train": root}, root.parent)
     folders = _splits_among(d for d in root.iterdir() if d.is_dir())
     lists = _splits_among(f for f in root.iterdir() if f.is_file() and f.suffix == ".txt")
     if "train" in folders:

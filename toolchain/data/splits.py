@@ -8,7 +8,7 @@ from pathlib import Path
 
 from toolchain.errors import DataError
 
-# The 7:1:2 of the source material (SOURCES, S3): below 0.7 train, below 0.8 val, else test.
+# The 7:1:2 of article S3 (docs/configs.md): below 0.7 train, below 0.8 val, else test.
 TRAIN_SHARE, VAL_SHARE = 0.7, 0.1
 
 

@@ -62,8 +62,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate the trained model on a split; `auto` takes test where there is one, else val.
 
-    Leaves evaluation.json and confusion.png in the run folder and the metrics in its card.
-    `data` replaces the data folder that the run remembers. Raises DataError.
+    Leaves evaluation.json and confusion.png in the run folder and, for val and test, the metrics in
+    its card. `data` replaces the data folder that the run remembers. Raises DataError.
     """
     from toolchain.training.loop import choose_device, predict_split
     from toolchain.training.pictures import draw_confusion
@@ -93,7 +93,9 @@ def evaluate(
     write_text(run.evaluation, msgspec.json.format(msgspec.json.encode(result)).decode() + "\n")
     title = f"{split}, {result.images} images, {result.accuracy:.1%} right"
     draw_confusion(outputs.confusion, dataset.classes, title, run.confusion)
-    run.write_card(msgspec.structs.replace(card, metrics=_card_metrics(result)))
+    if split != "train" and data is None:
+        # The card speaks of images that the model was not trained on, of the run's own data.
+        run.write_card(msgspec.structs.replace(card, metrics=_card_metrics(result)))
     return result
 
 

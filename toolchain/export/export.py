@@ -71,18 +71,20 @@ def export(
     formats: Sequence[Format] = ("onnx",),
     output: str | os.PathLike[str] | None = None,
     *,
+    data: str | None = None,
     images: int = 400,
     narrator: Narrator | None = None,
 ) -> list[Exported]:
     """Export a run to each format; a file that fails verification is not kept.
 
     `output` is a folder, or for one format a file; by default `export/` in the run folder. Up to
-    `images` validation images are compared from their bytes. Raises ParityError when a file does
+    `images` validation images are compared from their bytes; `data` says where they are if they
+    were moved. Raises ParityError when a file does
     not answer like the trained model; its report stays as `…rejected.json`.
     """
     narrator = narrator or Silent()
     run = RunFolder.open(run_path)
-    workshop = open_workshop(run, images=images)
+    workshop = open_workshop(run, images=images, data=data)
     references = _references(workshop)
     exported = []
     for model_format in formats:

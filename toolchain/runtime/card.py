@@ -103,7 +103,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     weights: Weights
     settings_sha256: str
     data_sha256: str
-    """Fingerprint of the images and labels that the model was trained and validated on."""
+    """Fingerprint of all images and labels of the data set, in all of its splits."""
     metrics: Metrics | None = None
     versions: dict[str, str]
     """Versions of what made the file."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
+import shlex
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import PIL
 import torch
 
 from toolchain import __version__
 from toolchain.data.audit import Audit, audit_dataset, is_inside
 from toolchain.data.layouts import Dataset, read_dataset
-from toolchain.errors import DataError
+from toolchain.errors import DataError, Interrupted
 from toolchain.narrator import Narrator, Silent
 from toolchain.runfolder import RunFolder, free_run_path, whole_file, write_text
 from toolchain.runtime.card import Card, Preprocessing, Weights
@@ -81,9 +82,18 @@ def finetune(
     write_text(run.audit, msgspec.json.format(msgspec.json.encode(audit)).decode() + "\n")
     card = _card(settings, dataset, audit)
     training = _Training(settings, dataset, classifier, origin, card, run, narrator)
-    training.fit()
-    pictures.draw_curves(training.history, training.best_epoch, run.curves)
-    _draw_confusion(training.best_outputs, dataset, run.confusion)
+    try:
+        training.fit()
+    except KeyboardInterrupt as stop:
+        if not training.best_epoch:
+            run.discard()
+            raise
+        _draw(training, dataset)
+        raise Interrupted(
+            f"interrupted; the best of {len(training.history)} epochs is kept in {run.path}",
+            hint=f"rtl evaluate {shlex.quote(str(run.path))}",
+        ) from stop
+    _draw(training, dataset)
     return Finetuned(
         run=run,
         dataset=dataset,
@@ -145,8 +155,8 @@ class _Training:
         for epoch in range(1, self.settings.epochs + 1):
             outputs = self._epoch(epoch)
             if self._is_best(outputs):
-                self.best_epoch, self.best_outputs = epoch, outputs
                 self._save()
+                self.best_epoch, self.best_outputs = epoch, outputs
             self.schedule.after_epoch(outputs.accuracy)
             patience = self.settings.early_stopping
             if patience and epoch - self.best_epoch >= patience:
@@ -181,7 +191,7 @@ class _Training:
         }
         self.history.append(row)
         with self.run.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(msgspec.json.encode(row).decode() + "\n")
         self.narrator.say(
             f"{of}  loss {trained.loss:.3f} → {outputs.loss:.3f}  "
             f"accuracy {trained.accuracy:.1%} → {outputs.accuracy:.1%}  {row['seconds']:.1f} s"
@@ -236,12 +246,12 @@ def warnings_of(audit: Audit) -> list[str]:
         )
     if audit.leaks:
         lines.append(
-            f"{len(audit.leaks)} images stand in more than one split, first {audit.leaks[0][0]}: "
-            "validation is too optimistic"
+            f"{len(audit.leaks)} groups of equal images stand in more than one split, "
+            f"first {audit.leaks[0][0]}: validation is too optimistic"
         )
     if audit.label_conflicts:
         lines.append(
-            f"{len(audit.label_conflicts)} images stand in more than one class, "
+            f"{len(audit.label_conflicts)} groups of equal images stand in more than one class, "
             f"first {audit.label_conflicts[0][0]}"
         )
     if audit.rare_classes:
@@ -258,11 +268,17 @@ def _card(settings: FinetuneSettings, dataset: Dataset, audit: Audit) -> Card:
         weights=Weights(origin="", sha256=""),
         settings_sha256=settings_sha256(settings),
         data_sha256=audit.fingerprint,
-        versions={"rtl": __version__, "torch": str(torch.__version__)},
+        versions={
+            "rtl": __version__,
+            "torch": str(torch.__version__),
+            "pillow": PIL.__version__,
+        },
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-def _draw_confusion(outputs: Outputs, dataset: Dataset, path: Path) -> None:
+def _draw(training: _Training, dataset: Dataset) -> None:
+    run, outputs = training.run, training.best_outputs
+    pictures.draw_curves(training.history, training.best_epoch, run.curves)
     title = f"validation, {len(outputs.labels)} images, {outputs.accuracy:.1%} right"
-    pictures.draw_confusion(outputs.confusion, dataset.classes, title, path)
+    pictures.draw_confusion(outputs.confusion, dataset.classes, title, run.confusion)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.errors import MissingExtraError, ModelFileError
+from toolchain.errors import MissingExtraError, ModelFileError, ProviderError
 from toolchain.runtime.card import CARD_KEY, Card, decode_card
 from toolchain.runtime.predictor import Predictor
 from toolchain.runtime.session import existing_model
@@ -42,8 +42,22 @@ def open_backend(
     """
     path = existing_model(model)
     if zipfile.is_zipfile(path):
-        return TorchScriptBackend(path)
+        return TorchScriptBackend(path, provider=provider, threads=threads)
     return Predictor(path, provider=provider, threads=threads)
+
+
+def torch_device(provider: str) -> str:
+    """Give torch's device for a provider; ProviderError where torch has none or it is missing."""
+    import torch
+
+    device = provider.lower().removesuffix("executionprovider")
+    if device == "cpu" or (device == "cuda" and torch.cuda.is_available()):
+        return device
+    there = "cpu, cuda" if torch.cuda.is_available() else "cpu"
+    raise ProviderError(
+        f"provider '{provider}' is not available to torch, which has: {there}",
+        hint="--provider cpu",
+    )
 
 
 class EagerBackend:
@@ -64,16 +78,19 @@ class EagerBackend:
 
 
 class TorchScriptBackend:
-    """A TorchScript file, in torch on the CPU."""
+    """A TorchScript file, in torch; `threads` are torch's for the whole process."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, provider: str = "cpu", threads: int | None = None) -> None:
         try:
             import torch
         except ImportError as error:
             raise MissingExtraError(f"torch, which computes {path.name},", "train") from error
         extra = {CARD_KEY: ""}
+        self.device = torch_device(provider)
+        if threads:
+            torch.set_num_threads(threads)
         try:
-            self.module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
+            self.module = torch.jit.load(str(path), map_location=self.device, _extra_files=extra)
         except (RuntimeError, ValueError) as error:
             raise ModelFileError(
                 f"{path} can't be opened as TorchScript: {str(error).splitlines()[0]}"
@@ -87,5 +104,5 @@ class TorchScriptBackend:
         import torch
 
         with torch.inference_mode():
-            probabilities, logits = self.module(torch.from_numpy(pixels))
-        return probabilities.numpy(), logits.numpy()
+            probabilities, logits = self.module(torch.from_numpy(pixels).to(self.device))
+        return probabilities.cpu().numpy(), logits.cpu().numpy()

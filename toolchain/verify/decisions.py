@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-RULE = "no label differs, but where the two best logits are closer than the numbers' bound"
+RULE = "no label differs, but where the two best logits are within twice the numbers' bound"
 
 
 class Decisions(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.errors import ParityError
+from toolchain.errors import DataError, ParityError
 from toolchain.machine import installed_versions
 from toolchain.narrator import Narrator, Silent
 from toolchain.runfolder import RunFolder, references_file, run_of_model
@@ -81,6 +81,7 @@ def verify(
     model: str | os.PathLike[str],
     *,
     run: str | os.PathLike[str] | None = None,
+    data: str | None = None,
     provider: str = "cpu",
     threads: int | None = None,
     images: int = MOST_IMAGES,
@@ -88,7 +89,8 @@ def verify(
 ) -> Verification:
     """Verify a model file with every witness at hand.
 
-    `run` names the run folder where the file was moved out of it. Raises ModelFileError or
+    `run` names the run folder where the file was moved out of it, `data` the images where they were
+    moved; a run around the file that lacks its images is left out. Raises ModelFileError or
     ProviderError for a file that can't be opened, ParityError where no witness is at hand; a
     comparison that fails is in the result.
     """
@@ -98,7 +100,12 @@ def verify(
     folder = RunFolder.open(run) if run is not None else run_of_model(path)
     workshop = None
     if folder is not None and (run is not None or _has_torch()):
-        workshop = open_workshop(folder, images=images)
+        try:
+            workshop = open_workshop(folder, images=images, data=data)
+        except DataError as error:
+            if run is not None or data is not None:
+                raise
+            narrator.say(f"{error}; verifying without the run ({error.hint})")
     stored = references_file(path)
     references = read_references(stored) if stored.is_file() else None
     return verify_backend(
@@ -145,8 +152,13 @@ def verify_backend(
     )
 
 
-def open_workshop(run: RunFolder, *, images: int = MOST_IMAGES) -> Workshop:
-    """Give the trained model of a run and up to `images` of its validation images."""
+def open_workshop(
+    run: RunFolder, *, images: int = MOST_IMAGES, data: str | None = None
+) -> Workshop:
+    """Give the trained model of a run and up to `images` of its validation images.
+
+    Raises DataError where the images are not where they were and `data` doesn't say where.
+    """
     from toolchain.evaluate.evaluate import (
         known_unreadable,
         load_run_classifier,
@@ -154,7 +166,7 @@ def open_workshop(run: RunFolder, *, images: int = MOST_IMAGES) -> Workshop:
         run_settings,
     )
 
-    dataset = run_dataset(run, run_settings(run))
+    dataset = run_dataset(run, run_settings(run), data)
     unreadable = known_unreadable(run)
     readable = [s.path for s in dataset.val if dataset.name_of(s.path) not in unreadable]
     paths = evenly(readable, images)
@@ -245,11 +257,11 @@ def _against_workshop(backend: Backend, workshop: Workshop, narrator: Narrator) 
         reference.append(eager.run(sides[0]))
         candidate.append(backend.run(sides[1]))
     expected_all, found_all = _joined(reference), _joined(candidate)
-    differences.append(numbers.compare(expected_all[1], found_all[1]))
-    worst = numbers.worst(differences)
+    on_images = numbers.compare(expected_all[1], found_all[1])
+    worst = numbers.worst([*differences, on_images])
     return [
         _numbers_level("run", worst, inputs=sum(BATCHES) + len(workshop.paths)),
-        _decisions_level("run", workshop.names, expected_all, found_all, worst),
+        _decisions_level("run", workshop.names, expected_all, found_all, on_images),
     ]
 
 
