@@ -34,7 +34,7 @@ ORDER = (
 """A room imports rooms before it only."""
 PUBLIC = "toolchain"
 """The package itself: its version may be imported, it hands out the errors and the predictor."""
-RUNTIME_PACKAGES = {"numpy", "PIL", "onnxruntime", "msgspec", "platformdirs"}
+RUNTIME_PACKAGES = {"numpy", "PIL", "onnxruntime", "msgspec"}
 HEAVY = ("torch", "torchvision", "onnx")
 
 

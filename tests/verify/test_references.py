@@ -17,6 +17,7 @@ from toolchain.verify.references import References, evenly, read_references, wri
 def some() -> References:
     rng = np.random.default_rng(0)
     return References(
+        classes=("a", "b"),
         names=("val/a/1.jpg", "val/b/zwölf.png", "val/b/empty.bmp"),
         files=(b"first", rng.bytes(1000), b""),
         pixels=rng.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8),
@@ -81,7 +82,7 @@ def test_failed_write_leaves_the_older_references(some: References, tmp_path: Pa
     path = tmp_path / "references.npz"
     write_references(some, path)
     copy = shutil.copy(path, tmp_path / "copy.npz")
-    broken = References(some.names, ("text",) * 3, *(3 * [some.pixels]))  # type: ignore[arg-type]
+    broken = References(some.classes, some.names, ("text",) * 3, *(3 * [some.pixels]))  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         write_references(broken, path)
     assert path.read_bytes() == Path(copy).read_bytes()

@@ -104,7 +104,7 @@ def test_images_that_were_too_large_to_travel_are_compared_by_their_pixels(
 ) -> None:
     model = Path(shutil.copy(lone, tmp_path / "dish.onnx"))
     r = read_references(exported / "model.onnx.references.npz")
-    bare = References(r.names, (b"",) * len(r), r.pixels, r.probabilities, r.logits)
+    bare = References(r.classes, r.names, (b"",) * len(r), r.pixels, r.probabilities, r.logits)
     write_references(bare, tmp_path / "dish.onnx.references.npz")
     result = verify(model)
     assert result.passed

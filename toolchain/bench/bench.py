@@ -79,7 +79,7 @@ def bench(
     with contextlib.ExitStack() as stack:
         processes = [stack.enter_context(Process(contender)) for contender in contenders]
         opened = [p.open() for p in narrator.track(processes, "opening", len(processes))]
-        logits = [np.array(reply.logits, dtype=np.float32) for reply in opened]
+        logits = [np.frombuffer(r.logits, dtype="<f4").reshape(-1, r.classes) for r in opened]
         difference = _require_same_answers(contenders, logits)
         cases = rounds.measure(processes, batch_sizes, seconds, narrator)
     load_ms = {p.contender: reply.load_ms for p, reply in zip(processes, opened, strict=True)}
@@ -132,6 +132,12 @@ def _require_same_answers(
     contenders: Sequence[Contender],
     logits: Sequence[np.ndarray[tuple[int, int], np.dtype[np.float32]]],
 ) -> float:
+    for contender, other in zip(contenders, logits, strict=True):
+        if other.shape != logits[0].shape:
+            raise RefusedError(
+                f"{contender.name} has {other.shape[1]} classes, {contenders[0].name} has "
+                f"{logits[0].shape[1]}: nothing to compare"
+            )
     differences = [numbers.compare(logits[0], other) for other in logits]
     for contender, difference in zip(contenders, differences, strict=True):
         if not difference.passed:

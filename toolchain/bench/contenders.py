@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -33,12 +34,13 @@ class Process:
 
     def __init__(self, contender: Contender) -> None:
         self.contender = contender
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed on exit, as the process)
         # -P keeps a folder named toolchain in the user's working directory out of the way.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "toolchain.bench.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._stderr,
             text=True,
             env=users_environment(),
         )
@@ -67,6 +69,7 @@ class Process:
     ) -> None:
         self._process.kill()
         self._process.communicate()
+        self._stderr.close()
 
     def _ask(self, request: Request) -> Reply:
         assert self._process.stdin is not None
@@ -80,7 +83,8 @@ class Process:
         if not line:
             code = self._process.wait()
             raise RefusedError(
-                f"{self.contender.name} ended with status {code} while it was measured",
+                f"{self.contender.name} ended with status {code} while it was measured"
+                f"{self._last_words()}",
                 hint="it may have run out of memory; try a smaller --batch-size",
             )
         reply: Reply = msgspec.json.decode(line, type=Reply)
@@ -90,3 +94,9 @@ class Process:
             ToolchainError.__init__(failure, reply.message, hint=reply.hint)
             raise failure
         return reply
+
+    def _last_words(self) -> str:
+        """Give the last line of what the process wrote to standard error."""
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        return f": {lines[-1]}" if lines else ""

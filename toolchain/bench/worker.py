@@ -36,10 +36,11 @@ class Measure(msgspec.Struct, tag=True):
 
 
 class Opened(msgspec.Struct, tag=True):
-    """The model is open; `logits` are those of the generated inputs."""
+    """The model is open; `logits` are the float32 values [inputs, classes] of generated inputs."""
 
     load_ms: float
-    logits: list[list[float]]
+    classes: int
+    logits: bytes
 
 
 class Measured(msgspec.Struct, tag=True):
@@ -85,7 +86,7 @@ def _open(request: Open) -> tuple[Backend, Opened]:
     backend = _open_eager(request) if request.eager else _open_file(request)
     load_ms = (time.perf_counter() - started) * 1e3
     _, logits = backend.run(generated_pixels(backend.card.preprocessing.size))
-    return backend, Opened(load_ms, logits.tolist())
+    return backend, Opened(load_ms, logits.shape[1], logits.astype("<f4").tobytes())
 
 
 def _open_file(request: Open) -> Backend:

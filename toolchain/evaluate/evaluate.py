@@ -83,6 +83,8 @@ def evaluate(
     narrator.say(f"evaluating {run.path} on {len(samples)} {split} images of {dataset.root}")
     unreadable = known_unreadable(run)
     good = [s for s in samples if dataset.name_of(s.path) not in unreadable]
+    if not good:
+        raise DataError(f"{dataset.root} has no readable image in its {split} split")
     views = Views(good, card.preprocessing)
     loader = make_loader(views, batch_size=batch_size, workers=workers, shuffle=False, seed=0)
     classifier = load_run_classifier(run).to(choose_device(device))

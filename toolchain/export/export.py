@@ -135,7 +135,7 @@ def _target(
     if output is None:
         return run.model_file(model_format)
     path = Path(output)
-    if path.suffix and not path.is_dir():
+    if path.suffix in (".onnx", ".pt") and not path.is_dir():
         if len(formats) > 1:
             raise DataError(f"{path} names one file, and {len(formats)} formats were asked for")
         return path
@@ -163,8 +163,9 @@ def _references(workshop: Workshop) -> References:
     pixels = np.stack([pixels_of(workshop.eager, path, names[path]) for path in paths])
     probabilities, logits = outputs(workshop.eager, pixels)
     files = [path.read_bytes() if path.stat().st_size <= MOST_BYTES else b"" for path in paths]
+    classes = workshop.eager.card.classes
     return References(
-        tuple(names[path] for path in paths), tuple(files), pixels, probabilities, logits
+        classes, tuple(names[path] for path in paths), tuple(files), pixels, probabilities, logits
     )
 
 

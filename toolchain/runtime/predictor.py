@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.errors import ImageError, ParityError
+from toolchain.errors import ImageError, ModelFileError, ParityError
 from toolchain.runtime.card import Card
 from toolchain.runtime.image import ImageSource, read_image
 from toolchain.runtime.preprocess import preprocess
@@ -135,7 +135,10 @@ class Predictor:
         ]
 
     def run(self, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-        """Give (probabilities, logits), each float32 [batch, classes], of a batch of pixels."""
+        """Give (probabilities, logits), each float32 [batch, classes], of a batch of pixels.
+
+        Raises ImageError for pixels of another shape, ModelFileError where the model can't compute.
+        """
         size = self.card.preprocessing.size
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):
             raise ImageError(
@@ -144,7 +147,13 @@ class Predictor:
             )
         if self._session is None:
             raise ValueError("this predictor is closed")
-        probabilities, logits = self._session.run(["probabilities", "logits"], {"pixels": pixels})
+        names = ["probabilities", "logits"]
+        try:
+            probabilities, logits = self._session.run(names, {"pixels": pixels})
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise ModelFileError(
+                f"{self.model} can't compute {len(pixels)} images: {str(error).splitlines()[0]}"
+            ) from error
         return probabilities, logits
 
     def close(self) -> None:

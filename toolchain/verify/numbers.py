@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,7 @@ class Difference(msgspec.Struct, frozen=True):
 
     @property
     def passed(self) -> bool:
-        """True when every value is within the bound; NaN never is."""
+        """True when every value is within the bound; NaN and infinity never are."""
         return self.values > 0 and self.max_abs <= self.bound
 
 
@@ -42,6 +44,8 @@ def compare(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> D
         )
     if not reference.size:
         return Difference(0.0, 0.0, TOLERANCE, 0)
+    if not (np.isfinite(reference).all() and np.isfinite(candidate).all()):
+        return Difference(math.nan, math.nan, TOLERANCE, reference.size)
     distance = np.abs(reference.astype(np.float64) - candidate)
     return Difference(
         max_abs=float(distance.max()),

@@ -7,7 +7,6 @@ the comparison from the image's bytes.
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,8 @@ MOST_BYTES = 512 * 1024
 class References:
     """Images and the trained model's outputs for them."""
 
+    classes: tuple[str, ...]
+    """The class names in the order of the outputs."""
     names: tuple[str, ...]
     files: tuple[bytes, ...]
     """Each image file as it was, or nothing where it was too large to take along."""
@@ -49,6 +50,7 @@ def write_references(references: References, path: Path) -> None:
     """Write them as one .npz file, whole or not at all."""
     lengths = [len(data) for data in references.files]
     arrays = {
+        "classes": np.array(references.classes),
         "names": np.array(references.names),
         "file_lengths": np.array(lengths, dtype=np.int64),
         "file_bytes": np.frombuffer(b"".join(references.files), dtype=np.uint8),
@@ -68,13 +70,14 @@ def read_references(path: Path) -> References:
             data = arrays["file_bytes"].tobytes()
             starts = ends - arrays["file_lengths"]
             return References(
+                classes=tuple(str(name) for name in arrays["classes"]),
                 names=tuple(str(name) for name in arrays["names"]),
                 files=tuple(data[a:b] for a, b in zip(starts, ends, strict=True)),
                 pixels=arrays["pixels"],
                 probabilities=arrays["probabilities"],
                 logits=arrays["logits"],
             )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged archive raises whatever its damage leads to
         raise ModelFileError(
             f"the reference outputs {path} can't be read: {error}",
             hint="copy them again, or remove them to verify by the card alone",

@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +20,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.errors import DataError, ParityError
+from toolchain.errors import DataError, ModelFileError, ParityError
 from toolchain.machine import installed_versions
 from toolchain.narrator import Narrator, Silent
 from toolchain.runfolder import RunFolder, references_file, run_of_model
+from toolchain.runtime.card import Card
 from toolchain.runtime.image import read_image
 from toolchain.runtime.preprocess import preprocess
 from toolchain.runtime.selftest import generated_pixels, proof_difference
@@ -34,6 +36,17 @@ BATCHES = (1, 2, 5)
 """The sizes that are compared: one, the exporter's example, and an odd one."""
 CHUNK = 8
 MOST_IMAGES = 400
+
+CARD_FIELDS = (
+    "classes",
+    "task",
+    "preprocessing",
+    "normalisation",
+    "temperature",
+    "threshold",
+    "architecture",
+    "weights",
+)
 
 Both = tuple[NDArray[np.float32], NDArray[np.float32]]
 """(probabilities, logits)."""
@@ -131,11 +144,11 @@ def verify_backend(
     started = time.monotonic()
     levels: list[Level] = []
     if backend.card.proof is not None:
-        levels.append(_against_card(backend))
+        levels += _levels("card", lambda: _against_card(backend))
     if references is not None:
-        levels += _against_references(backend, references)
+        levels += _levels("references", lambda: _against_references(backend, references))
     if workshop is not None:
-        levels += _against_workshop(backend, workshop, narrator)
+        levels += _levels("run", lambda: _against_workshop(backend, workshop, narrator))
     if not levels:
         raise ParityError(
             f"nothing to verify {path} against: no proof in its card, no references, no run",
@@ -203,23 +216,46 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _against_card(backend: Backend) -> Level:
+def _levels(against: str, compare: Callable[[], list[Level]]) -> list[Level]:
+    """Give the levels of a witness; a model that can't compute fails, whatever the reason."""
+    try:
+        return compare()
+    except ModelFileError as error:
+        return [
+            Level(
+                level="numbers",
+                against=against,
+                passed=False,
+                rule="the model computes any batch",
+                figures={"error": (str(error),)},
+            )
+        ]
+
+
+def _against_card(backend: Backend) -> list[Level]:
     proof = backend.card.proof
     assert proof is not None
     _, logits = backend.run(generated_pixels(backend.card.preprocessing.size))
     difference = proof_difference(proof, logits)
-    return Level(
-        level="numbers",
-        against="card",
-        passed=difference <= proof.tolerance,
-        rule=f"|a − b| ≤ {proof.tolerance:g} · max(1, max|a|) on generated inputs",
-        figures={"inputs": len(logits), "relative_difference": difference},
-    )
+    return [
+        Level(
+            level="numbers",
+            against="card",
+            passed=difference <= proof.tolerance,
+            rule=f"|a − b| ≤ {proof.tolerance:g} · max(1, max|a|) on generated inputs",
+            figures={"inputs": len(logits), "relative_difference": difference},
+        )
+    ]
 
 
 def _against_references(backend: Backend, references: References) -> list[Level]:
-    difference = numbers.compare(references.logits, outputs(backend, references.pixels)[1])
-    levels = [_numbers_level("references", difference, inputs=len(references))]
+    probabilities, logits = outputs(backend, references.pixels)
+    difference = numbers.compare(references.logits, logits)
+    on_probabilities = numbers.compare(references.probabilities, probabilities)
+    worst = numbers.worst([difference, on_probabilities])
+    levels = [_numbers_level("references", worst, inputs=len(references))]
+    if references.classes != backend.card.classes:
+        raise ModelFileError("the references were made for other classes than the card names")
     with_bytes = [i for i, data in enumerate(references.files) if data]
     if with_bytes:
         names = [references.names[i] for i in with_bytes]
@@ -258,8 +294,10 @@ def _against_workshop(backend: Backend, workshop: Workshop, narrator: Narrator) 
         candidate.append(backend.run(sides[1]))
     expected_all, found_all = _joined(reference), _joined(candidate)
     on_images = numbers.compare(expected_all[1], found_all[1])
+    differences.append(numbers.compare(expected_all[0], found_all[0]))
     worst = numbers.worst([*differences, on_images])
     return [
+        _card_level(eager.card, backend.card),
         _numbers_level("run", worst, inputs=sum(BATCHES) + len(workshop.paths)),
         _decisions_level("run", workshop.names, expected_all, found_all, on_images),
     ]
@@ -267,6 +305,21 @@ def _against_workshop(backend: Backend, workshop: Workshop, narrator: Narrator) 
 
 def _joined(parts: list[Both]) -> Both:
     return np.concatenate([p for p, _ in parts]), np.concatenate([row for _, row in parts])
+
+
+def _card_level(expected: Card, found: Card) -> Level:
+    """Compare what shapes an answer: permuted classes give wrong labels from right numbers."""
+    different = tuple(n for n in CARD_FIELDS if getattr(expected, n) != getattr(found, n))
+    figures: dict[str, float | int | tuple[str, ...]] = {"fields": len(CARD_FIELDS)}
+    if different:
+        figures["different"] = different
+    return Level(
+        level="card",
+        against="run",
+        passed=not different,
+        rule="equal in " + ", ".join(CARD_FIELDS),
+        figures=figures,
+    )
 
 
 def _numbers_level(against: str, difference: numbers.Difference, *, inputs: int) -> Level:
