@@ -106,7 +106,7 @@ def test_a_model_that_answers_differently_is_not_raced(
     model: Path, tmp_path: Path, change: tampering.Tampering
 ) -> None:
     other = tampering.tampered(model, tmp_path / "other.onnx", change)
-    with pytest.raises(RefusedError, match=r"other\.onnx and model\.onnx give different answers"):
+    with pytest.raises(RefusedError, match=r"other\.onnx .*: nothing to compare"):
         bench([model, other], batch_sizes=(1,), threads=(1,), seconds=SECONDS, eager=False)
 
 

@@ -89,8 +89,16 @@ def test_auto_takes_the_test_split_where_there_is_one_and_val_can_be_named(
     found = evaluate(own_run.path, data=str(own_data), workers=0)
     assert (found.split, found.images) == ("test", 1)
     assert found.per_class[2].images == 1
-    assert own_run.read_card().metrics.split == "test"  # type: ignore[union-attr]
     assert evaluate(own_run.path, data=str(own_data), split="val", workers=0).split == "val"
+
+
+def test_training_images_and_other_data_do_not_enter_the_card(
+    own_run: RunFolder, own_data: Path
+) -> None:
+    before = own_run.read_card()
+    evaluate(own_run.path, split="train", workers=0)
+    evaluate(own_run.path, data=str(own_data), split="val", workers=0)
+    assert own_run.read_card() == before
 
 
 def test_a_split_that_is_not_there_is_refused_with_one_that_is(own_run: RunFolder) -> None:

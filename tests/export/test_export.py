@@ -63,6 +63,7 @@ def test_export_leaves_each_format_with_its_report_and_references(exported: Path
             ("numbers", "card"),
             ("numbers", "references"),
             ("decisions", "references"),
+            ("card", "run"),
             ("numbers", "run"),
             ("decisions", "run"),
         ]

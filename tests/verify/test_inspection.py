@@ -28,7 +28,7 @@ def test_a_file_says_what_it_is(exported: Path, name: str, model_format: str) ->
     assert (found.card.format, found.card.classes) == (model_format, ("across", "aslant", "down"))
     assert found.card.metrics is not None
     assert found.references
-    assert found.parity == "at export, 5 of 5 levels passed"
+    assert found.parity == "at export, 6 of 6 levels passed"
 
 
 def test_a_file_without_company_says_so(model: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from toolchain.verify.verify import (
 CARD, REFERENCES, RUN = (
     [("numbers", "card")],
     [("numbers", "references"), ("decisions", "references")],
-    [("numbers", "run"), ("decisions", "run")],
+    [("card", "run"), ("numbers", "run"), ("decisions", "run")],
 )
 
 
@@ -216,7 +216,9 @@ def test_without_any_witness_nothing_is_claimed(lone: Path, tmp_path: Path) -> N
     assert "--run" in str(caught.value.hint)
 
 
-def test_data_of_the_run_that_is_gone_is_said(lone: Path, run_folder: Path, tmp_path: Path) -> None:
+def test_data_of_the_run_that_moved_is_asked_for_and_taken_from_there(
+    lone: Path, run_folder: Path, stripes: Path, tmp_path: Path
+) -> None:
     run = RunFolder(tmp_path / "run")
     run.path.mkdir()
     for name in ("card.json", "model.safetensors", "settings.toml"):
@@ -224,7 +226,18 @@ def test_data_of_the_run_that_is_gone_is_said(lone: Path, run_folder: Path, tmp_
     run.settings.write_text(run.settings.read_text().replace("stripes", "gone"))
     with pytest.raises(DataError, match="no longer there") as caught:
         verify(lone, run=run.path)
-    assert "--data" not in str(caught.value.hint)  # which `rtl verify` doesn't have
+    assert "--data" in str(caught.value.hint)
+    assert verify(lone, run=run.path, data=str(stripes)).passed
+
+
+def test_a_file_in_a_run_without_its_data_is_verified_without_the_run(
+    run_folder: Path, exported: Path, tmp_path: Path
+) -> None:
+    run = RunFolder(shutil.copytree(run_folder, tmp_path / "run"))
+    run.settings.write_text(run.settings.read_text().replace("stripes", "gone"))
+    result = verify(run.model_file("onnx"))
+    assert result.passed
+    assert {level.against for level in result.levels} == {"card", "references"}
 
 
 def test_provider_that_is_missing_is_an_error_not_another_provider(lone: Path) -> None:
