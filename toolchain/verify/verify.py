@@ -63,8 +63,24 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def summary(self) -> str:
-        """The figures in one line."""
-        return "  ".join(f"{name} {_shown(value)}" for name, value in self.figures.items())
+        """The figures in one line, for a person."""
+        f = self.figures
+        if "error" in f:
+            return _listed(f["error"])
+        if self.level == "card":
+            different = f"different in {_listed(f['different'])}" if "different" in f else "equal"
+            return f"{f['fields']} fields, {different}"
+        if self.level == "decisions":
+            flipped = f": {_listed(f['flipped'])}" if "flipped" in f else ""
+            return (
+                f"{f['images']} images, {f['flips']} other labels{flipped}, "
+                f"probabilities within {f['max_probability_difference']:.1g}"
+            )
+        if "relative_difference" in f:
+            return f"{f['inputs']} inputs, relative difference {f['relative_difference']:.1g}"
+        return (
+            f"{f['inputs']} inputs, differences up to {f['max_difference']:.1g} ({f['bound']:.1g})"
+        )
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
@@ -358,10 +374,8 @@ def _decisions_level(
     )
 
 
-def _shown(value: float | int | tuple[str, ...]) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(value)
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
+def _listed(value: float | int | tuple[str, ...]) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _has_torch() -> bool:
