@@ -77,10 +77,8 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
                 f"probabilities within {f['max_probability_difference']:.1g}"
             )
         if "relative_difference" in f:
-            return f"{f['inputs']} inputs, relative difference {f['relative_difference']:.1g}"
-        return (
-            f"{f['inputs']} inputs, differences up to {f['max_difference']:.1g} ({f['bound']:.1g})"
-        )
+            return f"{f['inputs']} inputs, off by {f['relative_difference']:.1g} (relative)"
+        return f"{f['inputs']} inputs, off by {f['max_difference']:.1g}, allowed {f['bound']:.1g}"
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
