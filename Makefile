@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# -qq: what pip says of its own settings is not about rtl; errors still show.
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .PHONY: help demo test lint types unit docs docs-check bench clean
 
@@ -17,16 +18,17 @@ help:
 
 # One environment for all; each stamp says what has been installed into it.
 $(VENV)/.train: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) -e ".[cpu,train]"
+	@echo "installing into $(VENV), once; torch is large, so this takes minutes"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) -e ".[cpu,train]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	$(PIP) -e ".[cpu,train,dev]"
+	@$(PIP) -e ".[cpu,train,dev]"
 	@touch $@
 
 demo: $(VENV)/.train
-	$(BIN)/rtl demo
+	@$(BIN)/rtl demo
 
 test: lint types unit
 

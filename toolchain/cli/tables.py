@@ -181,12 +181,13 @@ def show_verification(result: Verification) -> None:
 def show_benchmark(result: Benchmark) -> None:
     """Show the cases of a benchmark."""
     few = any(r.p99_interval_ms[1] is None for r in result.results)
+    several = len({(r.contender, r.provider, r.threads) for r in result.results}) > 1
+    same = f"the same answers within {result.max_difference:.1g}; " if several else ""
     show(
         benchmark_table(result),
         Text(f"{result.machine}", "dim"),
         Text(
-            f"{result.verdict}; the same answers within {result.max_difference:.1g}; "
-            f"{result.seconds_per_case:g} s a case"
+            f"{result.verdict}; {same}{result.seconds_per_case:g} s a case"
             + ("; ~: too few calls to bound this percentile" if few else ""),
             "dim",
         ),
