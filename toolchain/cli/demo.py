@@ -160,7 +160,7 @@ class _Demo:
 
     def _start(self, weights: str | None) -> dict[str, Any]:
         """Take the weights given, else torchvision's, else none, and say which."""
-        from toolchain.training.imagenet import imagenet_state
+        from toolchain.training.imagenet import imagenet_state, place_for
 
         if weights == "none":
             return SCRATCH
@@ -169,9 +169,11 @@ class _Demo:
         try:
             imagenet_state(ARCH, self.told)
         except TrainingError as error:
+            place = place_for(ARCH)
             self.told.say(
                 f"{error}.\nSo this demo trains from scratch, at {SCRATCH['size']} pixels.\n"
-                f"To start from weights: {error.hint}; then run it again."
+                f"To start from weights: rtl demo --weights FILE, or put {place.name} into "
+                f"{place.parent}."
             )
             return SCRATCH
         return {"weights": "imagenet", **PRETRAINED}

@@ -38,6 +38,8 @@ def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = 
         title_justify="left",
         title_style="bold",
         pad_edge=False,
+        # Two spaces between columns, so that a benchmark fits 80.
+        padding=(0, 1, 0, 0),
     )
     for name in columns:
         right = name in numbers
@@ -181,14 +183,16 @@ def show_verification(result: Verification) -> None:
 def show_benchmark(result: Benchmark) -> None:
     """Show the cases of a benchmark."""
     few = any(r.p99_interval_ms[1] is None for r in result.results)
+    noisy = result.verdict == "noisy"
     several = len({(r.contender, r.provider, r.threads) for r in result.results}) > 1
     same = f"the same answers within {result.max_difference:.1g}; " if several else ""
     show(
         benchmark_table(result),
         Text(f"{result.machine}", "dim"),
         Text(
-            f"{result.verdict}; {same}{result.seconds_per_case:g} s a case"
-            + ("; ~: too few calls to bound this percentile" if few else ""),
+            f"{same}{result.seconds_per_case:g} s a case"
+            + ("; *: noisy, medians of rounds apart by over 10 %" if noisy else "")
+            + ("; ~: too few calls to bound it" if few else ""),
             "dim",
         ),
     )
@@ -202,7 +206,7 @@ def benchmark_table(result: Benchmark) -> Table:
     for row in result.results:
         name = row.contender + (f" {row.provider}" if len(providers) > 1 else "")
         table.add_row(
-            name + (" (noisy)" if row.verdict == "noisy" else ""),
+            name + (" *" if row.verdict == "noisy" else ""),
             str(row.batch_size),
             str(row.threads),
             f"{row.p50_ms:.1f}",

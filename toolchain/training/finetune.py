@@ -165,7 +165,7 @@ class _Training:
 
     def _epoch(self, epoch: int) -> Outputs:
         started = time.monotonic()
-        of = f"epoch {epoch}/{self.settings.epochs}"
+        of = f"epoch {epoch:>{len(str(self.settings.epochs))}}/{self.settings.epochs}"
         used = rates(self.optimizer)
         self.views.epoch.fill_(epoch)
         trained = train_epoch(

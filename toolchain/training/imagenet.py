@@ -44,6 +44,11 @@ def imagenet_state(arch: str, narrator: Narrator) -> tuple[dict[str, Any], str]:
     return state, origin
 
 
+def place_for(arch: str) -> Path:
+    """Give where a file with the ImageNet weights of an architecture is looked for."""
+    return cached_file(import_torchvision().models.get_model_weights(arch).DEFAULT.url)
+
+
 def cached_file(url: str) -> Path:
     """Give where torch caches a download."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
