@@ -12,6 +12,7 @@ import msgspec
 from toolchain import __version__
 from toolchain.errors import ToolchainError
 from toolchain.machine import installed_versions, this_machine
+from toolchain.narrator import shown
 from toolchain.runtime.cores import cgroup_quota
 from toolchain.runtime.session import SHORT_NAMES, import_onnxruntime, short_name
 
@@ -145,9 +146,9 @@ def _weights_cache() -> Check:
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     cached = sorted(file.name for file in folder.glob("*.pth"))
     if cached:
-        return Check("ok", "ImageNet weights", f"cached in {folder}: {', '.join(cached)}")
+        return Check("ok", "ImageNet weights", f"cached in {shown(folder)}: {', '.join(cached)}")
     return Check(
         "note",
         "ImageNet weights",
-        f"none cached in {folder}; they are downloaded when first needed",
+        f"none cached in {shown(folder)}; they are downloaded when first needed",
     )

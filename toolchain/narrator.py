@@ -7,6 +7,7 @@ progress bars; an app or a test passes nothing and hears nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
@@ -20,6 +21,14 @@ class Narrator(Protocol):
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
         """Pass the items on while showing how many of `total` have gone by."""
+
+
+def shown(path: Path) -> str:
+    """Give a path as a reader would type it: from the current folder, or from home with `~`."""
+    for start, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if path.is_relative_to(start) and path != start:
+            return prefix + path.relative_to(start).as_posix()
+    return str(path)
 
 
 class Silent:

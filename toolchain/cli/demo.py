@@ -13,7 +13,7 @@ import click
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import quiet_option, traceback_option
 from toolchain.errors import TrainingError
-from toolchain.narrator import Narrator
+from toolchain.narrator import Narrator, shown
 from toolchain.runfolder import RunFolder, free_run_path
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class _Demo:
             self.told.say(
                 f"{error}.\nSo this demo trains from scratch, at {SCRATCH['size']} pixels.\n"
                 f"To start from weights: rtl demo --weights FILE, or put {place.name} into "
-                f"{place.parent}."
+                f"{shown(place.parent)}."
             )
             return SCRATCH
         return {"weights": "imagenet", **PRETRAINED}

@@ -13,7 +13,7 @@ from toolchain.data.layouts import Dataset, read_dataset
 from toolchain.errors import DataError
 from toolchain.evaluate.intervals import wilson_interval
 from toolchain.evaluate.metrics import ClassMetrics, class_metrics, macro_f1
-from toolchain.narrator import Narrator, Silent
+from toolchain.narrator import Narrator, Silent, shown
 from toolchain.runfolder import RunFolder, write_text
 from toolchain.runtime.card import Metrics
 from toolchain.training.settings import FinetuneSettings, read_settings
@@ -80,7 +80,7 @@ def evaluate(
     if not samples:
         raise DataError(f"{dataset.root} has no {split} split", hint="--split val")
 
-    narrator.say(f"evaluating {run.path} on {len(samples)} {split} images of {dataset.root}")
+    narrator.say(f"evaluating {run.path} on {len(samples)} {split} images of {shown(dataset.root)}")
     unreadable = known_unreadable(run)
     good = [s for s in samples if dataset.name_of(s.path) not in unreadable]
     if not good:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from toolchain.errors import TrainingError
-from toolchain.narrator import Narrator
+from toolchain.narrator import Narrator, shown
 from toolchain.training.torchvision_import import import_torchvision
 
 PATIENCE_S = 4.0
@@ -30,7 +30,7 @@ def imagenet_state(arch: str, narrator: Narrator) -> tuple[dict[str, Any], str]:
         if not _answers(weights.url):
             raise TrainingError(
                 f"ImageNet weights of {arch} are not cached and their server does not answer",
-                hint=f"put {Path(weights.url).name} into {cached.parent}, "
+                hint=f"put {Path(weights.url).name} into {shown(cached.parent)}, "
                 "or give --weights FILE, or --weights none to train from scratch",
             )
         narrator.say(f"downloading {Path(weights.url).name}")
