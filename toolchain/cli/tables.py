@@ -32,14 +32,15 @@ STATES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
     """Give an empty table; `numbers` are the columns that are aligned to the right."""
+    terminal = console().is_terminal
     made = Table(
-        box=box.SIMPLE_HEAD if console().is_terminal else None,
+        box=box.SIMPLE_HEAD if terminal else None,
         title=title,
         title_justify="left",
         title_style="bold",
         pad_edge=False,
-        # Two spaces between columns, so that a benchmark fits 80.
-        padding=(0, 1, 0, 0),
+        # Two spaces between columns, so that a benchmark fits 80; the box brings one of them.
+        padding=(0, 1 if terminal else 2, 0, 0),
     )
     for name in columns:
         right = name in numbers
