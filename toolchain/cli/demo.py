@@ -41,7 +41,9 @@ PRETRAINED: dict[str, Any] = {
     "strategy": "head",
     "size": 128,
     "epochs": 14,
-    "lr_head": 1e-2,
+    "batch_size": 16,
+    "lr_head": 2e-2,
+    "weight_decay": 0.0,
     "schedule": "cosine",
     "augment": "turns",
 }
