@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from toolchain.cli import tables, terminal
-from toolchain.cli.options import json_option, quiet_option, traceback_option
+from toolchain.cli.options import (
+    data_option,
+    images_option,
+    json_option,
+    quiet_option,
+    traceback_option,
+)
 
 if TYPE_CHECKING:
     from toolchain.export.export import Format
@@ -31,14 +37,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="File or folder; by default export/ in RUN.",
 )
-@click.option("--data", help="Data folder of the run, where it was moved.")
-@click.option(
-    "--images",
-    type=click.IntRange(min=1),
-    default=400,
-    show_default=True,
-    help="At most so many validation images are compared from their bytes.",
-)
+@data_option
+@images_option
 @json_option
 @quiet_option
 @traceback_option

@@ -25,6 +25,14 @@ provider_option = click.option(
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), help="Threads; by default the cores that may be used."
 )
+data_option = click.option("--data", help="Data folder of the run, where it was moved.")
+images_option = click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    default=400,
+    show_default=True,
+    help="At most so many validation images are compared from their bytes.",
+)
 device_option = click.option(
     "--device",
     type=click.Choice(["auto", "cuda", "mps", "cpu"]),

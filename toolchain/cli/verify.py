@@ -6,6 +6,8 @@ import click
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import (
+    data_option,
+    images_option,
     json_option,
     provider_option,
     quiet_option,
@@ -17,14 +19,8 @@ from toolchain.cli.options import (
 @click.command()
 @click.argument("model")
 @click.option("--run", help="Run folder the file came from, where it was moved elsewhere.")
-@click.option("--data", help="Data folder of the run, where it was moved.")
-@click.option(
-    "--images",
-    type=click.IntRange(min=1),
-    default=400,
-    show_default=True,
-    help="At most so many validation images are compared from their bytes.",
-)
+@data_option
+@images_option
 @provider_option
 @threads_option
 @json_option
