@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -185,12 +186,17 @@ def test_interrupted_training_keeps_the_best_epoch_and_prints_the_command_that_g
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
+        # A shell that runs the suite in the background has it ignore Ctrl-C; a user's does not.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "card.json").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    try:
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "Traceback" not in stderr
     assert "error: interrupted; the best of " in stderr
