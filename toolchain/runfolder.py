@@ -7,6 +7,9 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from toolchain.errors import DataError, TrainingError
 from toolchain.runtime.card import Card, decode_card, encode_card
@@ -137,6 +140,16 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def json_text(result: Any) -> str:
+    """Give a result as indented JSON, as every report and `--json` shows it."""
+    return msgspec.json.format(msgspec.json.encode(result)).decode()
+
+
+def write_json(path: Path, result: Any) -> None:
+    """Write a result as indented JSON, whole or not at all."""
+    write_text(path, json_text(result) + "\n")
 
 
 def _umask() -> int:

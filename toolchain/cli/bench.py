@@ -8,7 +8,7 @@ import click
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, quiet_option, traceback_option
-from toolchain.runfolder import RunFolder
+from toolchain.runfolder import RunFolder, write_json
 
 
 @click.command()
@@ -90,7 +90,7 @@ def command(
     if output is None and Path(models[0]).is_dir():
         output = RunFolder(models[0]).bench_result("-".join(providers))
     if output is not None:
-        terminal.write_json(result, output)
+        write_json(output, result)
     if as_json:
         terminal.print_json(result)
     else:

@@ -14,7 +14,7 @@ from toolchain.cli import tables, terminal
 from toolchain.cli.options import quiet_option, traceback_option
 from toolchain.errors import TrainingError
 from toolchain.narrator import Narrator, shown
-from toolchain.runfolder import RunFolder, free_run_path
+from toolchain.runfolder import RunFolder, free_run_path, write_json
 
 if TYPE_CHECKING:
     from toolchain.bench.bench import Benchmark
@@ -197,7 +197,7 @@ class _Demo:
         from toolchain.bench.bench import bench
 
         result = bench([self.run.path], batch_sizes=(1, 8), seconds=2.0, narrator=self.told)
-        terminal.write_json(result, self.run.bench_result("cpu"))
+        write_json(self.run.bench_result("cpu"), result)
         tables.show_benchmark(result)
         return result
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import msgspec
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,7 +19,7 @@ from rich.progress import (
 from rich.text import Text
 
 from toolchain.narrator import Narrator, Silent
-from toolchain.runfolder import write_text
+from toolchain.runfolder import json_text
 
 Item = TypeVar("Item")
 
@@ -70,12 +68,7 @@ def narrator(quiet: bool) -> Narrator:
 
 def print_json(result: Any) -> None:
     """Print a result as indented JSON."""
-    click.echo(msgspec.json.format(msgspec.json.encode(result), indent=2).decode())
-
-
-def write_json(result: Any, path: Path) -> None:
-    """Write a result as indented JSON, whole or not at all."""
-    write_text(path, msgspec.json.format(msgspec.json.encode(result), indent=2).decode() + "\n")
+    click.echo(json_text(result))
 
 
 def print_next(*words: object, quiet: bool = False) -> None:

@@ -14,7 +14,7 @@ from toolchain.errors import DataError
 from toolchain.evaluate.intervals import wilson_interval
 from toolchain.evaluate.metrics import ClassMetrics, class_metrics, macro_f1
 from toolchain.narrator import Narrator, Silent, shown
-from toolchain.runfolder import RunFolder, write_text
+from toolchain.runfolder import RunFolder, write_json
 from toolchain.runtime.card import Metrics
 from toolchain.training.settings import FinetuneSettings, read_settings
 
@@ -92,7 +92,7 @@ def evaluate(
 
     names = [dataset.name_of(s.path) for s in good]
     result = _evaluation(run, split, dataset.classes, outputs, names, card.temperature)
-    write_text(run.evaluation, msgspec.json.format(msgspec.json.encode(result)).decode() + "\n")
+    write_json(run.evaluation, result)
     title = f"{split}, {result.images} images, {result.accuracy:.1%} right"
     draw_confusion(outputs.confusion, dataset.classes, title, run.confusion)
     if split != "train" and data is None:

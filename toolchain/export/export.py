@@ -25,7 +25,7 @@ from toolchain.runfolder import (
     references_file,
     rejected_file,
     whole_file,
-    write_text,
+    write_json,
 )
 from toolchain.runtime.card import Card
 from toolchain.runtime.selftest import generated_pixels, make_proof
@@ -97,7 +97,7 @@ def export(
             WRITERS[model_format](served, card, candidate)
             result = _verify(candidate, path, references, workshop, narrator)
         write_references(references, references_file(path))
-        write_text(parity_file(path), _report(result))
+        write_json(parity_file(path), result)
         seconds = time.monotonic() - started
         exported.append(Exported(path, model_format, path.stat().st_size, result, seconds))
     return exported
@@ -119,7 +119,7 @@ def _verify(
     try:
         require_parity(result)
     except ParityError as error:
-        write_text(rejected_file(path), _report(result))
+        write_json(rejected_file(path), result)
         raise ParityError(
             f"{error}; the file was not kept", hint=f"{error.hint}; see {rejected_file(path)}"
         ) from None
@@ -167,7 +167,3 @@ def _references(workshop: Workshop) -> References:
     return References(
         classes, tuple(names[path] for path in paths), tuple(files), pixels, probabilities, logits
     )
-
-
-def _report(result: Verification) -> str:
-    return msgspec.json.format(msgspec.json.encode(result), indent=2).decode() + "\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import hashlib
 import os
 import shlex
 import time
@@ -20,7 +20,7 @@ from toolchain.data.audit import Audit, audit_dataset, is_inside
 from toolchain.data.layouts import Dataset, read_dataset
 from toolchain.errors import DataError, Interrupted
 from toolchain.narrator import Narrator, Silent
-from toolchain.runfolder import RunFolder, free_run_path, whole_file, write_text
+from toolchain.runfolder import RunFolder, free_run_path, whole_file, write_json, write_text
 from toolchain.runtime.card import Card, Preprocessing, Weights
 from toolchain.training import models, pictures
 from toolchain.training.augment import augmented_view
@@ -79,7 +79,7 @@ def finetune(
     # The run must find its data from whichever folder it is looked at later.
     placed = msgspec.structs.replace(settings, data=str(Path(settings.data).resolve()))
     write_text(run.settings, settings_toml(placed))
-    write_text(run.audit, msgspec.json.format(msgspec.json.encode(audit)).decode() + "\n")
+    write_json(run.audit, audit)
     card = _card(settings, dataset, audit)
     training = _Training(settings, dataset, classifier, origin, card, run, narrator)
     try:
@@ -206,10 +206,10 @@ class _Training:
         return (outputs.accuracy, -outputs.loss) > (best.accuracy, -best.loss)
 
     def _save(self) -> None:
-        state = copy.copy(self.classifier.state_dict())
+        data = models.weights_bytes(self.classifier.state_dict())
         with whole_file(self.run.weights) as temporary:
-            temporary.write_bytes(models.weights_bytes(state))
-        record = models.weights_record(self.classifier, self.origin)
+            temporary.write_bytes(data)
+        record = Weights(origin=self.origin, sha256=hashlib.sha256(data).hexdigest())
         self.run.write_card(msgspec.structs.replace(self.card, weights=record))
 
 

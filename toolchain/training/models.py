@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from toolchain.errors import TrainingError
 from toolchain.narrator import Narrator
-from toolchain.runtime.card import Normalisation, Weights
+from toolchain.runtime.card import Normalisation
 from toolchain.training.imagenet import imagenet_state
 from toolchain.training.torchvision_import import import_torchvision
 
@@ -128,11 +128,6 @@ def state_sha256(state: State) -> str:
 def weights_bytes(state: State) -> bytes:
     """Give a state dict in the safetensors format."""
     return save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
-
-
-def weights_record(classifier: Classifier, origin: str) -> Weights:
-    """Give the card's record of where weights came from and what they are now."""
-    return Weights(origin=origin, sha256=state_sha256(classifier.state_dict()))
 
 
 def _load_backbone(network: nn.Module, state: State, arch: str, origin: str) -> None:
