@@ -62,7 +62,7 @@ def run_folder(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run trained from scratch on the stripes, at 64 pixels; it is evaluated too."""
     from toolchain.evaluate.evaluate import evaluate
     from toolchain.training.finetune import finetune
-    from toolchain.training.settings import read_settings
+    from toolchain.training.settings_file import read_settings
 
     path = tmp_path_factory.mktemp("runs") / "stripes"
     settings = read_settings(

@@ -13,7 +13,8 @@ from toolchain.errors import DataError, TrainingError
 from toolchain.runtime.card import decode_card
 from toolchain.training.finetune import finetune
 from toolchain.training.models import state_sha256
-from toolchain.training.settings import FinetuneSettings, read_settings
+from toolchain.training.settings import FinetuneSettings
+from toolchain.training.settings_file import read_settings
 
 
 def small(data: Path, **given: object) -> FinetuneSettings:

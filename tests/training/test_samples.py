@@ -13,7 +13,7 @@ from toolchain.runtime.image import read_image
 from toolchain.runtime.preprocess import preprocess
 from toolchain.training.augment import augmented_view
 from toolchain.training.samples import Views, batches, make_loader
-from toolchain.training.settings import read_settings
+from toolchain.training.settings_file import read_settings
 
 SMALL = Preprocessing(size=48, resize_size=55)
 

@@ -7,13 +7,8 @@ import msgspec
 import pytest
 
 from tests.conftest import ROOT
-from toolchain.training.settings import (
-    FinetuneSettings,
-    SettingsError,
-    read_settings,
-    settings_sha256,
-    settings_toml,
-)
+from toolchain.training.settings import FinetuneSettings, SettingsError
+from toolchain.training.settings_file import read_settings, settings_sha256, settings_toml
 
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
 CASES = {

@@ -9,7 +9,7 @@ from torch import nn
 from toolchain.errors import TrainingError
 from toolchain.training.models import IMAGENET_NORMALISATION, Classifier, build_network
 from toolchain.training.schedules import make_optimizer
-from toolchain.training.settings import read_settings
+from toolchain.training.settings_file import read_settings
 from toolchain.training.strategies import Trainable, apply_strategy, set_training_mode
 
 

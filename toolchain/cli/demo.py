@@ -96,7 +96,7 @@ class _Demo:
         from toolchain.evaluate.evaluate import evaluate
         from toolchain.export.export import export
         from toolchain.training.finetune import finetune
-        from toolchain.training.settings import read_settings
+        from toolchain.training.settings_file import read_settings
 
         with self._step("data"):
             drawn = self._draw(seed)

@@ -10,7 +10,8 @@ import click
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, quiet_option, settings_options, traceback_option
 from toolchain.errors import Interrupted
-from toolchain.training.settings import SettingsError, read_settings
+from toolchain.training.settings import SettingsError
+from toolchain.training.settings_file import read_settings
 
 
 @click.command()

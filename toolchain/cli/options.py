@@ -74,6 +74,9 @@ def settings_options(function: Function) -> Function:
         if get_origin(declared) is Literal:
             kind = click.Choice(get_args(declared))
         flag = f"--{field.name.replace('_', '-')}"
-        text = f"{describe(field)}  [default: {field.default}]"
+        if declared is bool:
+            flag += f"/--no-{flag[2:]}"
+        default = ("on" if field.default else "off") if declared is bool else field.default
+        text = f"{describe(field)}  [default: {default}]"
         function = click.option(flag, field.name, type=kind, default=None, help=text)(function)
     return function

@@ -16,7 +16,8 @@ from toolchain.evaluate.metrics import ClassMetrics, class_metrics, macro_f1
 from toolchain.narrator import Narrator, Silent, shown
 from toolchain.runfolder import RunFolder, write_json
 from toolchain.runtime.card import Metrics
-from toolchain.training.settings import FinetuneSettings, read_settings
+from toolchain.training.settings import FinetuneSettings
+from toolchain.training.settings_file import read_settings
 
 if TYPE_CHECKING:
     from toolchain.training.loop import Outputs

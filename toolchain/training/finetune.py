@@ -27,7 +27,8 @@ from toolchain.training.augment import augmented_view
 from toolchain.training.loop import Outputs, choose_device, predict_split, train_epoch
 from toolchain.training.samples import Views, make_loader
 from toolchain.training.schedules import Schedule, make_optimizer, rates
-from toolchain.training.settings import FinetuneSettings, settings_sha256, settings_toml
+from toolchain.training.settings import FinetuneSettings
+from toolchain.training.settings_file import settings_sha256, settings_toml
 from toolchain.training.strategies import Trainable, apply_strategy
 
 

@@ -6,11 +6,7 @@ docs/settings.md all come from this struct.
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import tomllib
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -27,6 +23,7 @@ Architecture = Literal[
     "wide_resnet50_2",
     "wide_resnet101_2",
 ]
+Task = Literal["single-label", "multi-label"]
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 
 
@@ -37,7 +34,16 @@ class SettingsError(ValueError):
 class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `rtl finetune` does; each field is an option, a TOML key and a line in the run."""
 
-    data: Annotated[str, Meta(description="Folder of images, or a list file train.txt.")] = ""
+    data: Annotated[
+        str, Meta(description="Folder of images, or a list file train.txt or labels.csv.")
+    ] = ""
+    task: Annotated[
+        Task,
+        Meta(
+            description="What an image has: one class (single-label), or any number of them, read "
+            "from a CSV (multi-label)."
+        ),
+    ] = "single-label"
     arch: Annotated[Architecture, Meta(description="Backbone, by its torchvision name.")] = (
         "resnet18"
     )
@@ -49,19 +55,29 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         ),
     ] = "imagenet"
     strategy: Annotated[
-        Literal["head", "partial", "full"],
+        Literal["head", "partial", "full", "two-stage", "progressive"],
         Meta(
             description="What is trained: the new classifier (head), the later layers too "
-            "(partial), everything (full)."
+            "(partial), everything (full), first head and then partial (two-stage), more layers "
+            "every few epochs (progressive)."
         ),
     ] = "head"
     freeze_until: Annotated[
         str,
         Meta(
-            description="For partial: the first part that is trained (layer1 to layer4), "
+            description="partial and two-stage: the first part that is trained (layer1 to layer4), "
             "third (freeze the first third of the layers), or how many layers to freeze."
         ),
     ] = "layer4"
+    head_epochs: Annotated[
+        int, Meta(ge=1, description="two-stage: epochs in which only the classifier is trained.")
+    ] = 5
+    unfreeze_layers: Annotated[
+        int, Meta(ge=1, description="progressive: layers that are trained in addition each time.")
+    ] = 10
+    unfreeze_every: Annotated[
+        int, Meta(ge=1, description="progressive: epochs from one time to the next.")
+    ] = 5
     epochs: Annotated[int, Meta(ge=1, description="Passes over the training images.")] = 25
     batch_size: Annotated[int, Meta(ge=1, description="Images in one training step.")] = 32
     optimizer: Annotated[Literal["adam", "adamw", "sgd"], Meta(description="The optimiser.")] = (
@@ -71,6 +87,15 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     lr_backbone: Annotated[
         float, Meta(gt=0, description="Learning rate of trained backbone layers.")
     ] = 1e-4
+    layer_decay: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            description="Rate of each stage (layer4, layer3, …) relative to the one after it; "
+            "1 gives all of the backbone the same rate.",
+        ),
+    ] = 1.0
     momentum: Annotated[float, Meta(ge=0, lt=1, description="Momentum of sgd.")] = 0.9
     weight_decay: Annotated[
         float, Meta(ge=0, description="Weight decay; norms and biases have none.")
@@ -79,8 +104,11 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         float, Meta(ge=0, description="Clip gradients to this norm; 0 does not clip.")
     ] = 0.0
     schedule: Annotated[
-        Literal["constant", "plateau", "cosine"],
-        Meta(description="How rates fall: not, on a plateau of validation accuracy, as a cosine."),
+        Literal["constant", "plateau", "cosine", "one-cycle", "step"],
+        Meta(
+            description="How rates move: not, on a plateau of the validation metric, as a cosine, "
+            "up and down in one cycle, in steps."
+        ),
     ] = "plateau"
     warmup_epochs: Annotated[
         int, Meta(ge=0, description="Epochs in which the rates rise from near zero.")
@@ -95,17 +123,42 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         int, Meta(ge=0, description="cosine: epochs until the lowest rate; 0 means all epochs.")
     ] = 0
     eta_min: Annotated[float, Meta(ge=0, description="cosine: the lowest rate.")] = 1e-6
+    step_epochs: Annotated[
+        int, Meta(ge=1, description="step: epochs from one fall of the rates to the next.")
+    ] = 10
+    step_factor: Annotated[
+        float, Meta(gt=0, lt=1, description="step: multiply the rates by this.")
+    ] = 0.1
+    cycle_warmup: Annotated[
+        float, Meta(gt=0, lt=1, description="one-cycle: share of all steps in which rates rise.")
+    ] = 0.3
+    metric: Annotated[
+        Literal["accuracy", "macro_f1", "auc", "loss"],
+        Meta(description="Validation metric that the best epoch, plateau and stopping go by."),
+    ] = "accuracy"
     early_stopping: Annotated[
         int,
         Meta(ge=0, description="Stop after this many epochs without a better one; 0 never does."),
     ] = 0
     augment: Annotated[
-        Literal["none", "s0", "s1", "s3", "turns"],
+        Literal["none", "s0", "s1", "s3", "turns", "randaugment", "trivialaugment"],
         Meta(
             description="Augmentation preset: s0 (rotation 45, flips), s1 (s0 with colour jitter), "
-            "s3 (flip, rotation 15, mild jitter), turns (flips and quarter turns), none."
+            "s3 (flip, rotation 15, mild jitter), turns (flips and quarter turns), randaugment, "
+            "trivialaugment, none."
         ),
     ] = "s3"
+    mixup: Annotated[
+        float, Meta(ge=0, description="MixUp with Beta(alpha, alpha); 0 does not mix.")
+    ] = 0.0
+    cutmix: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="CutMix with Beta(alpha, alpha); 0 does not. With MixUp too, each batch "
+            "takes one of them.",
+        ),
+    ] = 0.0
     preprocessing: Annotated[
         Literal["auto", "crop", "squash"],
         Meta(
@@ -130,6 +183,68 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     label_smoothing: Annotated[
         float, Meta(ge=0, lt=1, description="Label smoothing of the loss.")
     ] = 0.0
+    loss: Annotated[
+        Literal["auto", "cross-entropy", "focal", "bce"],
+        Meta(
+            description="Loss; auto is cross-entropy, and bce (binary cross entropy with logits) "
+            "for multi-label."
+        ),
+    ] = "auto"
+    focal_gamma: Annotated[
+        float, Meta(ge=0, description="focal: how little easy images count.")
+    ] = 2.0
+    class_weights: Annotated[
+        bool, Meta(description="Let each class count alike in the loss, however rare it is.")
+    ] = False
+    balanced_sampling: Annotated[
+        bool, Meta(description="Draw training images so that each class is seen alike often.")
+    ] = False
+    ema: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="Keep a moving average of the weights with this decay, and judge and save "
+            "that; 0 does not.",
+        ),
+    ] = 0.0
+    accumulate: Annotated[
+        int, Meta(ge=1, description="Batches whose gradients are added before a step.")
+    ] = 1
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16", "auto"],
+        Meta(
+            description="Arithmetic of training: fp32, bf16 or fp16 by autocast (fp16 on cuda "
+            "only), or whatever a half-second probe finds fastest (auto)."
+        ),
+    ] = "fp32"
+    channels_last: Annotated[
+        bool, Meta(description="Keep images and weights channels-last in memory.")
+    ] = False
+    compile: Annotated[
+        bool, Meta(description="Compile the network with torch.compile; needs a C++ compiler.")
+    ] = False
+    cache: Annotated[
+        bool,
+        Meta(
+            description="Compute what is frozen once for each image and keep it on disk; the rest "
+            "trains from there."
+        ),
+    ] = True
+    views: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="cache: augmented views of each training image that are computed. Without "
+            "augmentation it is the clean view alone.",
+        ),
+    ] = 5
+    cache_gb: Annotated[
+        float, Meta(gt=0, description="cache: most space that all kept features take, in GB.")
+    ] = 10.0
+    tensorboard: Annotated[
+        bool, Meta(description="Write TensorBoard logs into the run folder.")
+    ] = False
     seed: Annotated[int, Meta(ge=0, description="Seed of everything random.")] = 0
     device: Annotated[
         Literal["auto", "cuda", "mps", "cpu"],
@@ -138,86 +253,6 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     workers: Annotated[
         int, Meta(ge=-1, description="Processes that decode images; -1 means one for each core.")
     ] = -1
-
-
-def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSettings:
-    """Give the settings from a TOML file and, over it, what was `given` by hand.
-
-    Raises SettingsError naming the key and the nearest known one, or the value and its bounds.
-    """
-    values: dict[str, Any] = {}
-    if config is not None:
-        try:
-            values = tomllib.loads(config.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise SettingsError(
-                f"{config}: {(error.strerror or 'not readable').lower()}"
-            ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{config} is not TOML: {error}") from error
-    source = f"{config}: " if config else ""
-    _require_known(values | given, source)
-    try:
-        return resolve(msgspec.convert(values | given, FinetuneSettings))
-    except msgspec.ValidationError as error:
-        raise SettingsError(source + _plain(str(error))) from error
-
-
-def _require_known(values: dict[str, Any], source: str) -> None:
-    known = FinetuneSettings.__struct_fields__
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            meant = f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(known)}"
-            raise SettingsError(f"{source}unknown setting '{key}'{meant}")
-
-
-def _plain(message: str) -> str:
-    """Turn msgspec's "Expected … - at `$.key`" into "key: expected …"."""
-    text, _, path = message.rpartition(" - at `$.")
-    return f"{path.rstrip('`')}: {text[0].lower()}{text[1:]}" if text else message
-
-
-def resolve(settings: FinetuneSettings) -> FinetuneSettings:
-    """Replace what means "depends on another setting" by its value.
-
-    Raises SettingsError where two settings contradict each other.
-    """
-    mode = settings.preprocessing
-    if mode == "auto":
-        mode = "squash" if settings.augment in ("s0", "s1") else "crop"
-    resize_size = settings.resize_size or round(settings.size * 256 / 224)
-    if mode == "crop" and resize_size < settings.size:
-        raise SettingsError(f"resize_size: {resize_size} is smaller than size {settings.size}")
-    freeze = settings.freeze_until
-    if freeze not in ("third", "layer1", "layer2", "layer3", "layer4") and not freeze.isdecimal():
-        raise SettingsError(
-            f"freeze_until: '{freeze}' is not layer1 to layer4, third, or a number of layers"
-        )
-    return msgspec.structs.replace(
-        settings,
-        preprocessing=mode,
-        resize_size=resize_size,
-        t_max=settings.t_max or settings.epochs,
-    )
-
-
-def settings_toml(settings: FinetuneSettings) -> str:
-    """Give the settings as TOML with each field's description above it."""
-    lines = []
-    for field in msgspec.structs.fields(FinetuneSettings):
-        value = getattr(settings, field.name)
-        # A JSON string or number is a TOML string or number.
-        lines.append(f"# {describe(field)}\n{field.name} = {msgspec.json.encode(value).decode()}\n")
-    return "\n".join(lines)
-
-
-def settings_sha256(settings: FinetuneSettings) -> str:
-    """Give a digest of the settings that shape the result; where the data lies is not one."""
-    values = msgspec.to_builtins(settings)
-    for place in ("data", "device", "workers"):
-        del values[place]
-    return hashlib.sha256(msgspec.json.encode(values, order="sorted")).hexdigest()
 
 
 def describe(field: msgspec.structs.FieldInfo) -> str:
