@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +34,10 @@ class RunFolder:
         self.evaluation = self.path / "evaluation.json"
         self.export = self.path / "export"
         self.bench = self.path / "bench"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.rate_sweep = self.path / "lr-find.json"
+        self.rate_picture = self.path / "lr-find.png"
 
     def require_free(self) -> None:
         """Raise TrainingError where something already stands: a run is never written over."""
@@ -41,16 +47,35 @@ class RunFolder:
                 hint=f"choose another folder with -o, or remove {self.path}",
             )
 
-    def create(self) -> None:
-        """Make the folder; TrainingError where it is not free."""
+    def create(self, settings: str) -> None:
+        """Make the folder with its settings in it, in one step; TrainingError where it is taken.
+
+        A run that is killed at once can then be resumed: there is no folder without settings.
+        """
         self.require_free()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            made = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
         except OSError as error:
             raise TrainingError(f"{self.path} can't be made: {error.strerror}") from error
+        try:
+            made.chmod(0o777 & ~_umask())
+            write_text(made / self.settings.name, settings)
+            with contextlib.suppress(FileNotFoundError):
+                self.path.rmdir()  # an empty one, as require_free has seen
+            made.rename(self.path)
+        except OSError as error:
+            shutil.rmtree(made, ignore_errors=True)
+            self.require_free()  # another run may have come first
+            raise TrainingError(f"{self.path} can't be made: {error.strerror}") from error
+
+    def drop_checkpoints(self) -> None:
+        """Remove what a finished run no longer needs."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def discard(self) -> None:
         """Remove a run that has no weights yet, and the folder if nothing else is in it."""
+        self.drop_checkpoints()
         for file in (self.settings, self.audit, self.metrics):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -63,6 +88,11 @@ class RunFolder:
         if not run.path.is_dir():
             raise DataError(f"{run.path}: no such run folder", hint="rtl finetune DATA makes one")
         missing = [f.name for f in (run.settings, run.card, run.weights) if not f.is_file()]
+        if missing and run.checkpoints.is_dir():
+            raise DataError(
+                f"{run.path} is not a finished run: its training was stopped",
+                hint=f"rtl finetune --resume {shlex.quote(str(run.path))}",
+            )
         if missing:
             raise DataError(
                 f"{run.path} is not a finished run: {', '.join(missing)} missing",
@@ -118,10 +148,11 @@ def free_run_path(parent: Path, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `path`; it becomes `path` when the block ends without an error.
 
-    Whoever looks sees the old file or the new one, never half of one.
+    Whoever looks sees the old file or the new one, never half of one. `durable` waits until the
+    bytes are on the disk, so that this also holds if the power goes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -131,6 +162,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield temporary
         # mkstemp makes files that only their owner may read; a model is for others too.
         temporary.chmod(0o666 & ~_umask())
+        if durable:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

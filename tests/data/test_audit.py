@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -170,6 +171,27 @@ def test_fingerprint_changes_with_what_the_model_learns_from(change: str, data: 
     assert audit(data).fingerprint != before
 
 
+def test_fingerprint_is_that_of_split_label_and_content_lines(data: Path) -> None:
+    # Runs of earlier versions hold such fingerprints.
+    lines = sorted(
+        f"{split}\t{path.parent.name}\t{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+        for split in ("train", "val")
+        for path in data.glob(f"{split}/*/*.png")
+    )
+    assert audit(data).fingerprint == hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def test_samples_come_back_with_the_digests_of_their_files(data: Path) -> None:
+    (data / "train/apple/bad.jpg").write_bytes(b"damaged")
+    dataset = read_dataset(data)
+    readable, _ = audit_dataset(dataset)
+    for sample in (*readable.train, *readable.val):
+        assert sample.digest == hashlib.sha256(sample.path.read_bytes()).hexdigest()
+    # A digest is no part of what a sample is.
+    assert readable.val == dataset.val
+    assert {sample.digest for sample in dataset.val} == {""}
+
+
 def test_data_folder_is_left_untouched(data: Path) -> None:
     (data / "train/apple/bad.jpg").write_bytes(b"damaged")
     before = tree_digest(data)
@@ -238,3 +260,68 @@ def test_path_in_a_data_set_is_recognised_through_links_and_dots(tmp_path: Path)
     assert is_inside(tmp_path / "data", tmp_path / "data")
     assert not is_inside(tmp_path / "data2", tmp_path / "data")
     assert not is_inside(tmp_path / "data" / ".." / "run", tmp_path / "data")
+
+
+def table(root: Path, *lines: str) -> Path:
+    """Write labels.csv beside images that it may name."""
+    (root / "labels.csv").write_text("\n".join(["file,labels,split", *lines]))
+    return root
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A multi-label data set: three training images and one to validate on."""
+    root = tmp_path / "many"
+    for number in range(4):
+        draw(root / f"{number}.png", number)
+    return table(
+        root, "0.png,cat;dog,train", "1.png,dog,train", "2.png,,train", "3.png,cat;dog,val"
+    )
+
+
+def audit_many(root: Path) -> Audit:
+    return audit_dataset(read_dataset(root, "multi-label"))[1]
+
+
+def test_image_of_several_classes_counts_in_each(many: Path) -> None:
+    found = audit_many(many)
+    assert found.images == 4
+    assert found.per_class == {
+        "cat": {"train": 1, "val": 1, "test": 0},
+        "dog": {"train": 2, "val": 1, "test": 0},
+    }
+    assert found.duplicates == found.label_conflicts == ()
+
+
+def test_same_bytes_conflict_where_their_sets_of_classes_differ(many: Path) -> None:
+    for name in ("same", "fewer"):
+        shutil.copy(many / "0.png", many / f"{name}.png")
+    lines = (many / "labels.csv").read_text().splitlines()[1:]
+    table(many, *lines, "same.png,dog;cat,train")
+    found = audit_many(many)
+    assert (len(found.duplicates), found.label_conflicts) == (1, ())
+    table(many, *lines, "fewer.png,cat,train")
+    assert audit_many(many).label_conflicts == (("0.png", "fewer.png"),)
+
+
+@pytest.mark.parametrize("row", ["0.png,cat,train", "0.png,cat;dog;owl,train", "0.png,,train"])
+def test_fingerprint_changes_with_the_set_of_classes(row: str, many: Path) -> None:
+    others = ("1.png,cat;dog;owl,train", "3.png,cat;dog,val")
+    before = audit_many(table(many, "0.png,cat;dog,train", *others)).fingerprint
+    assert audit_many(table(many, row, *others)).fingerprint != before
+
+
+def test_fingerprint_tells_sets_apart_whose_names_join_to_the_same(many: Path) -> None:
+    prints = set()
+    for header in ("a,b|c", "a|b,c"):
+        lines = ("0.png,1,1,train", "3.png,1,1,val")
+        (many / "labels.csv").write_text("\n".join([f"file,{header},split", *lines]))
+        prints.add(audit_many(many).fingerprint)
+    assert len(prints) == 2
+
+
+def test_class_whose_training_images_are_all_unreadable_is_refused(many: Path) -> None:
+    (many / "0.png").write_bytes(b"damaged")
+    with pytest.raises(DataError, match="no readable training image in cat") as caught:
+        audit_many(many)
+    assert "--task multi-label" in str(caught.value.hint)

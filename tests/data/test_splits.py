@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolchain.data.splits import carve, position, split_of
+from toolchain.data.splits import Named, carve, position, split_class, split_classes, split_of
 from toolchain.errors import DataError
 
 
-def named(root: Path, label: str, count: int) -> list[tuple[Path, str]]:
-    return [(root / "train" / label / f"{number}.jpg", label) for number in range(count)]
+def named(root: Path, label: str, count: int) -> Named:
+    return [(root / "train" / label / f"{number}.jpg", (label,)) for number in range(count)]
 
 
 def test_shares_are_7_1_2() -> None:
@@ -57,7 +57,7 @@ def test_carving_takes_the_same_images_when_others_are_added(tmp_path: Path) -> 
     train = named(tmp_path, "apple", 100) + named(tmp_path, "pear", 100)
     _, few = carve(train, tmp_path)
     _, many = carve(train + named(tmp_path, "plum", 300), tmp_path)
-    assert [item for item in many if item[1] != "plum"] == few
+    assert [item for item in many if item[1] != ("plum",)] == few
 
 
 def test_carving_does_not_depend_on_the_location(tmp_path: Path) -> None:
@@ -73,3 +73,31 @@ def test_too_few_images_to_carve_from_are_refused(count: int, tmp_path: Path) ->
     with pytest.raises(DataError, match=f"{count} training images are too few") as caught:
         carve(named(tmp_path, "apple", count), tmp_path)
     assert "val/" in str(caught.value.hint)
+
+
+@given(st.lists(st.sampled_from(["a", "b", "ab", "abc", ""]), max_size=60), st.integers(0, 1000))
+def test_every_class_keeps_a_training_image_and_validates_where_it_can(
+    owned: list[str], start: int
+) -> None:
+    names = [f"{start + number}.jpg" for number in range(len(owned))]
+    splits, moved = split_classes(names, owned)
+    assert moved == sum(split != split_of(n) for split, n in zip(splits, names, strict=True))
+    for label in set("".join(owned)):
+        having = [split for split, own in zip(splits, owned, strict=True) if label in own]
+        assert "train" in having
+        alone = [i for i, own in enumerate(owned) if own == label]
+        if len(alone) > 1:
+            assert "val" in having
+
+
+@given(st.integers(1, 30), st.integers(0, 1000))
+def test_images_of_one_class_each_are_split_as_their_folders_would_be(
+    count: int, start: int
+) -> None:
+    names = [f"{start + number}.jpg" for number in range(count)]
+    assert split_classes(names, ["a"] * count)[0] == split_class(names)
+
+
+def test_images_without_a_class_follow_the_hash() -> None:
+    names = [f"{number}.jpg" for number in range(50)]
+    assert split_classes(names, [()] * 50) == ([split_of(name) for name in names], 0)

@@ -51,6 +51,7 @@ def test_evaluation_json_has_the_keys_that_others_read(run_folder: Path) -> None
     assert found.keys() >= {"version", "split", "images", "confusion", "results"} | KEYS
     assert found["per_class"][0].keys() == {"label", "images", "precision", "recall", "f1"}
     assert found["results"][0].keys() == {"file", "label", "predicted", "probability"}
+    assert (found["task"], found["threshold"]) == ("single-label", None)
 
 
 def test_figures_follow_from_the_results_of_the_images(result: Evaluation) -> None:
@@ -59,6 +60,13 @@ def test_figures_follow_from_the_results_of_the_images(result: Evaluation) -> No
     assert result.accuracy_interval == wilson_interval(right, 24)
     assert sum(map(sum, result.confusion)) == 24
     assert all(1 / 3 < row.probability <= 1 for row in result.results)
+
+
+def test_probabilities_are_judged_by_order_and_by_size(result: Evaluation) -> None:
+    confidence = sum(row.probability for row in result.results) / result.images
+    assert 0.5 < result.auc <= 1
+    # The mean over bins is at least the distance of the means.
+    assert abs(result.accuracy - confidence) - 1e-6 <= result.calibration_error <= 1
 
 
 def test_each_image_of_the_split_has_its_result_and_its_own_label(
@@ -80,6 +88,7 @@ def test_metrics_enter_the_card(run_folder: Path, result: Evaluation) -> None:
     assert (metrics.split, metrics.images, metrics.accuracy) == ("val", 24, result.accuracy)
     assert metrics.accuracy_interval == result.accuracy_interval
     assert metrics.macro_f1 == result.macro_f1
+    assert (metrics.auc, metrics.calibration_error) == (result.auc, result.calibration_error)
 
 
 def test_auto_takes_the_test_split_where_there_is_one_and_val_can_be_named(

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 
 from toolchain.evaluate.metrics import ClassMetrics, class_metrics, macro_f1
-from toolchain.training.loop import Outputs
+from toolchain.training.outputs import Outputs
 
 
 def metrics_of(rows: list[list[int]]) -> list[ClassMetrics]:
-    return class_metrics(np.array(rows), "abcd"[: len(rows)])
+    """Give the metrics of as many images [true class][predicted class]."""
+    each = np.eye(len(rows), dtype=bool)
+    pairs = [(i, j) for (i, j), count in np.ndenumerate(np.array(rows)) for _ in range(count)]
+    truth, predicted = zip(*pairs, strict=True)
+    return class_metrics(each[list(truth)], each[list(predicted)], "abcd"[: len(rows)])
 
 
 def rates(metrics: ClassMetrics) -> tuple[float, float, float]:
@@ -44,6 +48,19 @@ def test_macro_f1_is_the_mean_over_the_classes_that_have_images() -> None:
 
 def test_macro_f1_counts_a_rare_class_like_a_frequent_one() -> None:
     assert macro_f1(metrics_of([[98, 0], [2, 0]])) == pytest.approx((2 * 98 / 198) / 2)
+
+
+def test_images_of_several_classes_count_in_each() -> None:
+    truth = np.array([[1, 1], [1, 0], [0, 0]], dtype=bool)
+    predicted = np.array([[1, 0], [1, 1], [0, 1]], dtype=bool)
+    a, b = class_metrics(truth, predicted, "ab")
+    assert (a.images, *rates(a)) == (2, 1, 1, 1)
+    assert (b.images, *rates(b)) == (1, 0, 0, 0)
+
+
+def test_macro_f1_of_images_without_any_class_is_0() -> None:
+    nothing = np.zeros((3, 2), dtype=bool)
+    assert macro_f1(class_metrics(nothing, ~nothing, "ab")) == 0
 
 
 def test_confusion_counts_true_by_row_and_predicted_by_column() -> None:

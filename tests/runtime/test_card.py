@@ -145,3 +145,22 @@ def test_crop_larger_than_the_resized_image_is_refused_when_made() -> None:
 def test_needed_side_is_the_resize_for_crop_and_the_size_for_squash() -> None:
     assert Preprocessing(mode="crop", size=224, resize_size=256).needed == 256
     assert Preprocessing(mode="squash", size=224, resize_size=256).needed == 224
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(None, 0.5), (0.3, 0.3), (0.0, 0.0)])
+def test_a_class_of_multi_label_counts_from_the_threshold_or_one_half(
+    threshold: float | None, expected: float
+) -> None:
+    text = changed(task="multi-label", threshold=threshold)
+    assert decode_card(text, source="x").label_threshold == expected
+
+
+def test_metrics_of_an_older_card_lack_what_was_added() -> None:
+    metrics = decode_card(encode_card(some_card()), source="x").metrics
+    assert metrics is not None
+    assert (metrics.auc, metrics.calibration_error) == (None, None)
+    content = json.loads(changed(metrics__auc=0.875, metrics__calibration_error=0.01))
+    del content["metrics"]["auc"]
+    found = decode_card(json.dumps(content), source="x").metrics
+    assert found is not None
+    assert (found.auc, found.calibration_error) == (None, 0.01)

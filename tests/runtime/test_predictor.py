@@ -37,6 +37,7 @@ def photos(stripes: Path) -> list[Path]:
 
 
 CLASSES = ("across", "aslant", "down")
+ALL = ("owl", "cat", "dog")
 
 
 def with_card(model: Path, path: Path, **changes: Any) -> Path:
@@ -230,6 +231,54 @@ def test_prediction_below_the_threshold_is_marked(threshold: float | None, rejec
     prediction = Prediction(("cat", "dog"), probabilities, np.log(probabilities), threshold)
     assert prediction.label == "dog"
     assert prediction.rejected is rejected
+
+
+def test_one_label_is_all_labels_of_a_single_label_prediction() -> None:
+    probabilities = np.array([0.4, 0.6], dtype=np.float32)
+    prediction = Prediction(("cat", "dog"), probabilities, np.log(probabilities), 0.7)
+    assert prediction.labels == ("dog",)
+    assert prediction.predicted == prediction.top(1)
+
+
+def several(*logits: float, threshold: float | None = None) -> Prediction:
+    """A multi-label prediction of cat, dog and owl."""
+    array = np.array(logits, dtype=np.float32)
+    classes = ("cat", "dog", "owl")
+    return Prediction(classes, 1 / (1 + np.exp(-array)), array, threshold, "multi-label")
+
+
+@pytest.mark.parametrize(
+    ("threshold", "labels"),
+    [(None, ("owl", "cat")), (0.5, ("owl", "cat")), (0.8, ("owl",)), (0.9, ()), (0, ALL)],
+)
+def test_labels_are_those_that_reach_the_threshold_most_probable_first(
+    threshold: float | None, labels: tuple[str, ...]
+) -> None:
+    prediction = several(1.0, -1.0, 2.0, threshold=threshold)
+    assert prediction.labels == labels
+    assert [entry.label for entry in prediction.predicted] == list(labels)
+    assert str(labels) in repr(prediction)
+
+
+def test_a_probability_of_exactly_the_threshold_counts() -> None:
+    assert several(0.0, -1e-3, 1e-3).labels == ("owl", "cat")
+    seven = np.array([0.7, 0.1], dtype=np.float32)  # in float32 a little less than 0.7
+    assert Prediction(("a", "b"), seven, seven, 0.7, "multi-label").labels == ("a",)
+
+
+def test_no_label_is_an_answer_and_the_most_probable_class_is_still_named() -> None:
+    prediction = several(-3.0, -1.0, -2.0, threshold=0.6)
+    assert prediction.labels == ()
+    assert prediction.rejected is False
+    assert (prediction.label, prediction.top(2)[1].label) == ("dog", "owl")
+
+
+def test_task_of_the_card_reaches_the_prediction(
+    model: Path, tmp_path: Path, photos: list[Path]
+) -> None:
+    path = with_card(model, tmp_path / "model.onnx", task="multi-label", threshold=0.0)
+    with Predictor(path) as predictor:
+        assert sorted(predictor(photos[0]).labels) == sorted(CLASSES)
 
 
 def test_threshold_of_the_card_reaches_the_prediction(

@@ -50,6 +50,14 @@ def test_probabilities_follow_the_temperature() -> None:
     torch.testing.assert_close(probabilities, torch.softmax(logits / 2.5, dim=1))
 
 
+def test_multi_label_gives_each_class_a_probability_of_its_own() -> None:
+    classifier = Classifier(build_network("resnet18", 3), IMAGENET_NORMALISATION).eval()
+    pixels = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        probabilities, logits = Served(classifier, 2.5, "multi-label")(pixels)
+    torch.testing.assert_close(probabilities, torch.sigmoid(logits / 2.5))
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_weights_of_other_classes_start_the_backbone_but_not_the_head(
     tmp_path: Path, suffix: str

@@ -1,16 +1,20 @@
-"""Labels that differ count, except where the two best were a tie to begin with."""
+"""Labels that differ count, except where there was a tie to begin with."""
 
 from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.runtime.test_card import some_card
+from toolchain.runtime.card import Card
 from toolchain.verify.decisions import Decisions, compare_decisions
 
 Rows = list[list[float]]
+ONE_LABEL = msgspec.structs.replace(some_card(), threshold=None)
 
 
 def both(logits: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -20,7 +24,7 @@ def both(logits: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 def decided(reference: Rows, candidate: Rows, *, bound: float = 0.01) -> Decisions:
     names = [f"{i}.jpg" for i in range(len(reference))]
-    return compare_decisions(names, both(reference), both(candidate), bound=bound)
+    return compare_decisions(names, both(reference), both(candidate), card=ONE_LABEL, bound=bound)
 
 
 def test_same_labels_pass() -> None:
@@ -62,4 +66,61 @@ def test_ten_names_are_given_of_many_flips() -> None:
 
 def test_no_image_decides_nothing() -> None:
     nothing = np.zeros((0, 2), dtype=np.float32)
-    assert not compare_decisions([], (nothing, nothing), (nothing, nothing), bound=0.01).passed
+    for card in (ONE_LABEL, any_labels()):
+        sides = (nothing, nothing), (nothing, nothing)
+        assert not compare_decisions([], *sides, card=card, bound=0.01).passed
+
+
+def any_labels(threshold: float | None = None, temperature: float = 1.0) -> Card:
+    return msgspec.structs.replace(
+        some_card(), task="multi-label", threshold=threshold, temperature=temperature
+    )
+
+
+def decided_sets(card: Card, reference: Rows, candidate: Rows) -> Decisions:
+    def sigmoid(logits: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        array = np.array(logits, dtype=np.float32)
+        return 1 / (1 + np.exp(-array / np.float32(card.temperature))), array
+
+    names = [f"{i}.jpg" for i in range(len(reference))]
+    return compare_decisions(names, sigmoid(reference), sigmoid(candidate), card=card, bound=0.01)
+
+
+def test_same_sets_of_labels_pass_whichever_class_leads() -> None:
+    found = decided_sets(any_labels(), [[1, 2, -1], [-3, -2, -1]], [[2, 1, -1], [-1, -2, -3]])
+    assert found.passed
+    assert (found.flips, found.flips_outside_margin) == (0, 0)
+
+
+def test_one_class_more_or_less_is_another_set() -> None:
+    found = decided_sets(any_labels(), [[1, 1], [1, -1], [1, 1]], [[1, 1], [1, 1], [1, -1]])
+    assert not found.passed
+    assert (found.flips, found.flips_outside_margin) == (2, 2)
+    assert found.flipped == ("1.jpg", "2.jpg")
+
+
+@pytest.mark.parametrize(("logit", "passes"), [(0.009, True), (0.011, False)])
+def test_a_class_within_the_bound_of_the_threshold_is_a_tie(logit: float, passes: bool) -> None:
+    found = decided_sets(any_labels(), [[logit, 5]], [[-0.001, 5]])
+    assert found.passed == passes
+    assert (found.flips, found.flips_outside_margin) == (1, 0 if passes else 1)
+
+
+def test_a_tie_in_one_class_excuses_no_other() -> None:
+    assert not decided_sets(any_labels(), [[0.001, 5]], [[-0.001, -5]]).passed
+
+
+@pytest.mark.parametrize(("logit", "passes"), [(2.7805, True), (2.79, False)])
+def test_ties_lie_at_the_threshold_and_temperature_of_the_card(logit: float, passes: bool) -> None:
+    # A probability of 0.8 at temperature 2 is a logit of 2 · ln 4 = 2.7726.
+    card = any_labels(threshold=0.8, temperature=2.0)
+    assert decided_sets(card, [[logit, 9]], [[2.77, 9]]).passed == passes
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_the_ends_of_the_range_are_thresholds_too(threshold: float) -> None:
+    assert decided_sets(any_labels(threshold), [[1, -1]], [[1, -1]]).passed
+
+
+def test_a_class_that_is_no_number_fails() -> None:
+    assert not decided_sets(any_labels(), [[1.0, 2.0]], [[1.0, math.nan]]).passed

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import click
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, quiet_option, traceback_option
+from toolchain.runtime.card import Task
 
 
 @click.group()
@@ -15,21 +18,30 @@ def command() -> None:
 
 @command.command()
 @click.argument("data")
+@click.option(
+    "--task",
+    type=click.Choice(get_args(Task)),
+    default="single-label",
+    show_default=True,
+    help="What an image has: one class, or any number of them, read from a CSV.",
+)
 @json_option
 @quiet_option
 @traceback_option
-def check(data: str, as_json: bool, quiet: bool) -> None:
+def check(data: str, task: Task, as_json: bool, quiet: bool) -> None:
     """Read every image of DATA and list what would hurt training; nothing is written.
 
     \b
     rtl data check photos
+    rtl data check photos/labels.csv --task multi-label
     """
     from toolchain.data.audit import audit_dataset
     from toolchain.data.layouts import read_dataset
 
-    _, audit = audit_dataset(read_dataset(data), terminal.narrator(quiet))
+    _, audit = audit_dataset(read_dataset(data, task), terminal.narrator(quiet))
     if as_json:
         terminal.print_json(audit)
     else:
         tables.show_audit(audit)
-    terminal.print_next("rtl", "finetune", data, quiet=quiet)
+    of_task = ("--task", task) if task == "multi-label" else ()
+    terminal.print_next("rtl", "finetune", data, *of_task, quiet=quiet)

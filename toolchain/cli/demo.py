@@ -218,8 +218,8 @@ def _audit_words(trained: Finetuned) -> str:
 
 def _training_words(trained: Finetuned) -> str:
     return (
-        f"{ARCH}: {tables.percent(trained.val_accuracy)} on validation, "
-        f"epoch {trained.best_epoch} of {trained.epochs}"
+        f"{ARCH}: {tables.percent(trained.summary.val_accuracy)} on validation, "
+        f"epoch {trained.summary.best_epoch} of {trained.summary.epochs}"
     )
 
 

@@ -10,14 +10,28 @@ import click
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, quiet_option, settings_options, traceback_option
 from toolchain.errors import Interrupted
-from toolchain.training.settings import SettingsError
+from toolchain.training.settings import FinetuneSettings, SettingsError
 from toolchain.training.settings_file import read_settings
+
+WITH_RESUME = ("workers", "device")
+"""Settings that may change when a run goes on: they say where it computes, not what."""
 
 
 @click.command()
 @click.argument("data", required=False)
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file of these settings.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Run folder to make.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with a run that was stopped; its own settings hold.",
+)
+@click.option(
+    "--lr-find",
+    is_flag=True,
+    help="Train nothing: try learning rates on a few batches, draw the curve, suggest one.",
+)
 @settings_options
 @json_option
 @quiet_option
@@ -26,6 +40,8 @@ def command(
     data: str | None,
     config: Path | None,
     output: Path | None,
+    resume: Path | None,
+    lr_find: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -33,15 +49,22 @@ def command(
     """Fine-tune a ResNet on DATA and leave a run folder.
 
     DATA is a folder with train/ and val/ and a folder for each class in them, or a folder for each
-    class (split 7:1:2), or a list train.txt of lines `path label`. It is only read.
+    class (split 7:1:2), or a list train.txt of lines `path label`, or for --task multi-label a CSV.
+    It is only read.
 
     Settings come from --config; an option on the command line replaces what the file says.
 
     \b
     rtl finetune photos --arch resnet18 --strategy head -o runs/photos
     rtl finetune photos --config configs/food-resnet50-partial.toml
+    rtl finetune --resume runs/photos
+    rtl finetune photos --lr-find
+    torchrun --nproc-per-node 2 -m toolchain finetune photos
     """
     given = {name: value for name, value in options.items() if value is not None}
+    if resume is not None:
+        _resume(resume, data, config, output, lr_find, given, as_json, quiet)
+        return
     if data is not None:
         given["data"] = data
     try:
@@ -50,30 +73,114 @@ def command(
         raise click.UsageError(str(error)) from error
     if not settings.data:
         raise click.UsageError("Missing argument 'DATA': the folder of images.")
+    if lr_find:
+        _find_rate(settings, config, output, given, as_json, quiet)
+        return
 
     from toolchain.training.finetune import finetune
 
     try:
-        result = finetune(settings, output, narrator=terminal.narrator(quiet))
+        result = finetune(settings, output, narrator=terminal.narrator(_silent(quiet)))
     except KeyboardInterrupt as stop:
         # Stopped before the first epoch ended: there is nothing to go on from.
-        again: list[object] = ["finetune", settings.data]
-        again += ["-o", output] if output else []
-        again += ["--config", str(config)] if config else []
-        for name, value in given.items():
-            again += [] if name == "data" else [f"--{name.replace('_', '-')}", str(value)]
-        raise Interrupted("interrupted", hint=terminal.rtl_command(*again)) from stop
+        again = _command(given, config, output)
+        raise Interrupted("interrupted", hint=again) from stop
+    _show(result, as_json, quiet)
+
+
+def _resume(
+    run: Path,
+    data: str | None,
+    config: Path | None,
+    output: Path | None,
+    lr_find: bool,
+    given: dict[str, Any],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    others = [name for name in given if name not in WITH_RESUME]
+    refused = [f"--{name.replace('_', '-')}" for name in others]
+    refused += ["DATA"] if data is not None else []
+    refused += ["--config"] if config is not None else []
+    refused += ["--output"] if output is not None else []
+    refused += ["--lr-find"] if lr_find else []
+    if refused:
+        raise click.UsageError(
+            f"--resume goes on with the run's own settings; {', '.join(refused)} can't be changed "
+            "(--workers and --device can)"
+        )
+
+    from toolchain.training.finetune import resume
+
+    _show(resume(run, narrator=terminal.narrator(_silent(quiet)), **given), as_json, quiet)
+
+
+def _find_rate(
+    settings: FinetuneSettings,
+    config: Path | None,
+    output: Path | None,
+    given: dict[str, Any],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    from toolchain.training.rate_search import search_rate
+
+    result = search_rate(settings, output, narrator=terminal.narrator(quiet))
     if as_json:
+        terminal.print_json(result)
+    else:
+        tables.show_rate_search(result)
+    if result.lr_head is not None:
+        found = {**given, "lr_head": result.lr_head, "lr_backbone": result.lr_backbone}
+        terminal.print_next(*_words(found, config, None), quiet=quiet)
+
+
+def _show(result: Any, as_json: bool, quiet: bool) -> None:
+    from toolchain.training.distributed import is_writer
+
+    if not is_writer():
+        return
+    if as_json:
+        summary = result.summary
         terminal.print_json(
             {
                 "version": 1,
                 "run": str(result.run.path),
-                "best_epoch": result.best_epoch,
-                "epochs": result.epochs,
-                "val_accuracy": result.val_accuracy,
+                "best_epoch": summary.best_epoch,
+                "epochs": summary.epochs,
+                "val_accuracy": summary.val_accuracy,
+                "val_macro_f1": summary.val_macro_f1,
+                "val_auc": summary.val_auc,
+                "temperature": summary.temperature,
+                "calibration_error": summary.calibration_error,
+                "findings": summary.findings,
                 "seconds": round(result.seconds, 3),
             }
         )
     else:
         tables.show_finetuned(result)
     terminal.print_next("rtl", "evaluate", result.run.path, quiet=quiet)
+
+
+def _silent(quiet: bool) -> bool:
+    from toolchain.training.distributed import is_writer
+
+    return quiet or not is_writer()
+
+
+def _command(given: dict[str, Any], config: Path | None, output: Path | None) -> str:
+    return terminal.rtl_command(*_words(given, config, output)[1:])
+
+
+def _words(given: dict[str, Any], config: Path | None, output: Path | None) -> list[object]:
+    """Give the command that was typed, with these settings."""
+    words: list[object] = ["rtl", "finetune", *([given["data"]] if "data" in given else [])]
+    words += ["-o", output] if output else []
+    words += ["--config", config] if config else []
+    for name, value in given.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(option if value else f"--no-{option[2:]}")
+        elif name != "data":
+            words += [option, value]
+    return words

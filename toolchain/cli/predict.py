@@ -23,6 +23,7 @@ from toolchain.cli.options import (
 )
 from toolchain.data.layouts import images_under
 from toolchain.errors import ImageError, PartialFailure
+from toolchain.runtime.card import Task
 from toolchain.runtime.predictor import Prediction, Predictor
 
 Row = tuple[str, Prediction | ImageError]
@@ -75,7 +76,8 @@ def command(
     told = terminal.narrator(quiet)
     rows = _predict(predictor, files, batch_size)
     tracked = told.track(rows, "predicting", len(files))
-    failures = _write(tracked, "jsonl" if as_json else output_format, top)
+    form = "jsonl" if as_json else output_format
+    failures = _write(tracked, form, top, predictor.card.task)
     if len(files) == 1 and failures:
         raise failures[0]
     if failures:
@@ -103,7 +105,7 @@ def _predict(predictor: Predictor, files: Iterable[Path], batch_size: int) -> It
         yield from zip((str(path) for path in batch), results, strict=True)
 
 
-def _write(rows: Iterable[Row], output_format: str, top: int) -> list[ImageError]:
+def _write(rows: Iterable[Row], output_format: str, top: int, task: Task) -> list[ImageError]:
     """Write predictions as they come (a table at the end) and give the errors among them."""
     failures: list[ImageError] = []
 
@@ -114,9 +116,9 @@ def _write(rows: Iterable[Row], output_format: str, top: int) -> list[ImageError
             yield name, result
 
     if output_format == "table":
-        tables.show(tables.predictions_table(noted(), top))
+        tables.show(tables.predictions_table(noted(), top, task))
     elif output_format == "csv":
-        _write_csv(noted(), top, sys.stdout)
+        _write_csv(noted(), top, task, sys.stdout)
     else:
         for name, result in noted():
             click.echo(json.dumps(_line(name, result, top), ensure_ascii=False))
@@ -127,6 +129,9 @@ def _line(name: str, result: Prediction | ImageError, top: int) -> dict[str, obj
     if isinstance(result, ImageError):
         return {"file": name, "error": str(result), "accepted": ImageError.accepted}
     best = [{"label": label, "probability": round(p, 6)} for label, p in result.top(top)]
+    if result.task == "multi-label":
+        probabilities = [round(p, 6) for _, p in result.predicted]
+        return {"file": name, "labels": result.labels, "probabilities": probabilities, "top": best}
     return {
         "file": name,
         "label": result.label,
@@ -135,14 +140,17 @@ def _line(name: str, result: Prediction | ImageError, top: int) -> dict[str, obj
     }
 
 
-def _write_csv(rows: Iterable[Row], top: int, stream: IO[str]) -> None:
+def _write_csv(rows: Iterable[Row], top: int, task: Task, stream: IO[str]) -> None:
     writer = csv.writer(stream)
     ranked = [f"{name}_{rank}" for rank in range(1, top + 1) for name in ("label", "probability")]
-    writer.writerow(["file", *ranked, "error"])
+    # As in the CSV that such a model was trained on.
+    columns = (["labels"] if task == "multi-label" else []) + ranked
+    writer.writerow(["file", *columns, "error"])
     for name, result in rows:
         if isinstance(result, ImageError):
-            writer.writerow([name, *[""] * len(ranked), str(result)])
+            writer.writerow([name, *[""] * len(columns), str(result)])
             continue
-        cells = [cell for label, p in result.top(top) for cell in (label, f"{p:.6f}")]
+        cells = [";".join(result.labels)] if task == "multi-label" else []
+        cells += [cell for label, p in result.top(top) for cell in (label, f"{p:.6f}")]
         # A model with fewer classes than `top` leaves the last columns empty.
-        writer.writerow([name, *cells, *[""] * (len(ranked) - len(cells)), ""])
+        writer.writerow([name, *cells, *[""] * (len(columns) - len(cells)), ""])

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from toolchain.cli.terminal import console
 from toolchain.errors import ImageError
-from toolchain.runtime.card import Card, Preprocessing
+from toolchain.runtime.card import Card, Preprocessing, Task
 
 if TYPE_CHECKING:
     from toolchain.bench.bench import Benchmark, Result
@@ -84,18 +84,27 @@ def percent(rate: float) -> str:
 
 def show_finetuned(result: Finetuned) -> None:
     """Show what training left."""
-    run = result.run
+    run, summary = result.run, result.summary
+    auc = "" if summary.val_auc is None else f", AUC {summary.val_auc:.3f}"
+    before, after = summary.calibration_error
     show(
         facts(
             [
                 ("run", str(run.path)),
-                ("best epoch", f"{result.best_epoch} of {result.epochs}"),
+                ("best epoch", f"{summary.best_epoch} of {summary.epochs}"),
                 (
                     "validation",
-                    f"{percent(result.val_accuracy)} of {len(result.dataset.val)} images",
+                    f"{percent(summary.val_accuracy)} of {len(result.dataset.val)} images, "
+                    f"macro F1 {summary.val_macro_f1:.3f}{auc}",
+                ),
+                (
+                    "calibration",
+                    f"temperature {summary.temperature:.2f}: "
+                    f"error {percent(before)} → {percent(after)}",
                 ),
                 ("time", f"{result.seconds:.0f} s"),
                 ("made", f"{run.weights.name}, {run.curves.name}, {run.confusion.name}, …"),
+                *((finding.name, f"{finding.evidence}; {finding.remedy}") for finding in summary.findings),
             ]
         )
     )
@@ -114,7 +123,7 @@ def show_audit(audit: Audit) -> None:
         show(found)
     for name, groups in (
         ("the same bytes in more than one split", audit.leaks),
-        ("the same bytes in more than one class", audit.label_conflicts),
+        ("the same bytes with different classes", audit.label_conflicts),
     ):
         if groups:
             table = new_table(name)
@@ -127,7 +136,7 @@ def show_audit(audit: Audit) -> None:
                 ("unreadable", str(len(audit.unreadable))),
                 ("duplicates", f"{len(audit.duplicates)} groups with the same bytes"),
                 ("leaks", f"{len(audit.leaks)} groups in more than one split"),
-                ("label conflicts", f"{len(audit.label_conflicts)} groups in more than one class"),
+                ("label conflicts", f"{len(audit.label_conflicts)} groups with different classes"),
                 ("rare classes", ", ".join(audit.rare_classes) or "none"),
                 ("small", f"{audit.small} images under 64 pixels"),
                 ("EXIF-rotated", f"{audit.rotated_by_exif} images, which rtl turns upright"),
@@ -145,19 +154,20 @@ def show_evaluation(result: Evaluation) -> None:
         rates = (percent(rate) for rate in (row.precision, row.recall, row.f1))
         table.add_row(row.label, str(row.images), *rates)
     low, high = result.accuracy_interval
-    show(
-        table,
-        facts(
-            [
-                ("split", f"{result.split}, {result.images} images"),
-                (
-                    "accuracy",
-                    f"{percent(result.accuracy)} (95 % interval {percent(low)} to {percent(high)})",
-                ),
-                ("macro F1", percent(result.macro_f1)),
-            ]
+    whole = " right in all classes" if result.task == "multi-label" else ""
+    rows: list[tuple[str, str | Text]] = [
+        ("split", f"{result.split}, {result.images} images"),
+        (
+            "accuracy",
+            f"{percent(result.accuracy)}{whole} (95 % interval {percent(low)} to {percent(high)})",
         ),
-    )
+        ("macro F1", percent(result.macro_f1)),
+    ]
+    if result.auc is not None:
+        rows.append(("AUC", f"{result.auc:.3f}"))
+    if result.calibration_error is not None:
+        rows.append(("calibration", f"probabilities off by {percent(result.calibration_error)}"))
+    show(table, facts(rows))
 
 
 def show_exported(exported: Sequence[Exported]) -> None:
@@ -234,16 +244,22 @@ def megabytes(count: int) -> str:
     return f"{count / 1e6:.1f} MB"
 
 
-def predictions_table(rows: Iterable[tuple[str, Prediction | ImageError]], top: int) -> Table:
+def predictions_table(
+    rows: Iterable[tuple[str, Prediction | ImageError]], top: int, task: Task = "single-label"
+) -> Table:
     """Give predictions as a table, errors in place of labels."""
-    table = new_table("file", "label", "probability", numbers=("probability",))
+    columns = ("label",) if task == "single-label" else ("labels", "most probable")
+    table = new_table("file", *columns, "probability", numbers=("probability",))
     for name, result in rows:
         if isinstance(result, ImageError):
-            table.add_row(name, Text(str(result).removeprefix(f"{name}: "), "red"), "")
+            reason = Text(str(result).removeprefix(f"{name}: "), "red")
+            table.add_row(name, reason, *[""] * len(columns))
             continue
         best = result.top(top)
+        labels = () if task == "single-label" else ("\n".join(result.labels) or "none",)
         table.add_row(
             name,
+            *labels,
             "\n".join(label for label, _ in best),
             "\n".join(percent(probability) for _, probability in best),
         )
@@ -262,7 +278,7 @@ def show_inspection(result: Inspection) -> None:
         ("preprocessing", preprocessing_words(card.preprocessing)),
         ("network", f"{card.architecture}, started from {card.weights.origin}"),
         ("metrics", _metrics_words(card)),
-        ("probabilities", f"softmax, temperature {card.temperature:g}"),
+        ("probabilities", probability_words(card)),
         ("made", f"{card.created} with {made_with}"),
     ]
     if card.opset:
@@ -281,6 +297,17 @@ def preprocessing_words(p: Preprocessing) -> str:
     else:
         words = f"upright, short side {p.resize_size}, centre {p.size}×{p.size}"
     return words + (f", JPEGs decoded small while ≥ {p.decode_scale}×" if p.decode_scale else "")
+
+
+def probability_words(card: Card) -> str:
+    """Say how probabilities come from logits, and what is made of them."""
+    if card.task == "multi-label":
+        return (
+            f"sigmoid, temperature {card.temperature:g}; "
+            f"a class counts from {percent(card.label_threshold)}"
+        )
+    rejected = "" if card.threshold is None else f"; rejected below {percent(card.threshold)}"
+    return f"softmax, temperature {card.temperature:g}{rejected}"
 
 
 def _metrics_words(card: Card) -> str:

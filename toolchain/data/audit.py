@@ -43,14 +43,14 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     split_by: str
     images: int
     per_class: dict[str, dict[str, int]]
-    """class → split → readable images."""
+    """class → split → readable images; an image of several classes counts in each."""
     unreadable: tuple[Unreadable, ...]
     duplicates: tuple[tuple[str, ...], ...]
     """Groups of files with the same bytes."""
     leaks: tuple[tuple[str, ...], ...]
     """Those groups that stand in more than one split: validation would see training images."""
     label_conflicts: tuple[tuple[str, ...], ...]
-    """Those groups that stand in more than one class."""
+    """Those groups whose files have different classes."""
     rotated_by_exif: int
     small: int
     rare_classes: tuple[str, ...]
@@ -68,7 +68,8 @@ class _Found(msgspec.Struct, frozen=True):
 def audit_dataset(dataset: Dataset, narrator: Narrator | None = None) -> tuple[Dataset, Audit]:
     """Decode every file once and give (the data set without its unreadable files, what was found).
 
-    Raises DataError when a class has no readable training image, or no validation image is left.
+    The samples that are given know their digests. Raises DataError when a class has no readable
+    training image, or no validation image is left.
     """
     narrator = narrator or Silent()
     samples = [(split, sample) for split in SPLITS for sample in dataset.split(split)]
@@ -76,11 +77,11 @@ def audit_dataset(dataset: Dataset, narrator: Narrator | None = None) -> tuple[D
         results = pool.map(lambda item: _look(item[1].path), samples)
         found = list(narrator.track(results, "reading the images", len(samples)))
     rows = [
-        (split, dataset.classes[sample.label], dataset.name_of(sample.path), result)
+        (split, _label_text(dataset, sample), dataset.name_of(sample.path), result)
         for (split, sample), result in zip(samples, found, strict=True)
     ]
-    unreadable = {s.path for (_, s), f in zip(samples, found, strict=True) if f.error}
-    readable = _without_unreadable(dataset, unreadable)
+    digests = {s.path: f.digest for (_, s), f in zip(samples, found, strict=True) if not f.error}
+    readable = _readable(dataset, digests)
     groups = _same_content(rows)
     per_class = _per_class(readable)
     return readable, Audit(
@@ -123,22 +124,37 @@ def _as_stored(data: bytes) -> tuple[bool, int]:
         return rotated, min(image.size)
 
 
-def _without_unreadable(dataset: Dataset, unreadable: set[Path]) -> Dataset:
+def _label_text(dataset: Dataset, sample: Sample) -> str:
+    """Give a text that is the same for the same classes, and for no others."""
+    if dataset.task == "multi-label":
+        # As JSON, because any separator may stand in the name of a class.
+        return msgspec.json.encode([dataset.classes[label] for label in sample.labels]).decode()
+    (label,) = sample.labels
+    return dataset.classes[label]
+
+
+def _readable(dataset: Dataset, digests: dict[Path, str]) -> Dataset:
+    """Give the data set with the files that have a digest, and the digests."""
+
     def keep(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
-        return tuple(sample for sample in samples if sample.path not in unreadable)
+        return tuple(replace(s, digest=digests[s.path]) for s in samples if s.path in digests)
 
     readable = replace(
         dataset, train=keep(dataset.train), val=keep(dataset.val), test=keep(dataset.test)
     )
-    present = {sample.label for sample in readable.train}
+    present = {label for sample in readable.train for label in sample.labels}
     if gone := [name for i, name in enumerate(dataset.classes) if i not in present]:
         raise DataError(
             f"{dataset.root}: no readable training image in {', '.join(gone)}",
-            hint=f"rtl data check {dataset.root} lists the files",
+            hint=f"rtl data check {dataset.root}{_task_option(dataset)} lists the files",
         )
     if not readable.val:
         raise DataError(f"{dataset.root}: no readable validation image")
     return readable
+
+
+def _task_option(dataset: Dataset) -> str:
+    return "" if dataset.task == "single-label" else f" --task {dataset.task}"
 
 
 Row = tuple[str, str, str, _Found]
@@ -158,7 +174,10 @@ def _names(groups: Iterable[Group]) -> tuple[tuple[str, ...], ...]:
 
 
 def _per_class(dataset: Dataset) -> dict[str, dict[str, int]]:
-    counts = {split: Counter(s.label for s in dataset.split(split)) for split in SPLITS}
+    counts = {
+        split: Counter(label for sample in dataset.split(split) for label in sample.labels)
+        for split in SPLITS
+    }
     return {
         name: {split: counts[split][label] for split in SPLITS}
         for label, name in enumerate(dataset.classes)

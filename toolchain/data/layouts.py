@@ -3,6 +3,8 @@
 1. `DATA/train/CLASS/*.jpg`, `DATA/val/CLASS/*.jpg`, optionally `DATA/test/CLASS/*.jpg`
 2. `DATA/CLASS/*.jpg`, split 7:1:2 by a stable hash
 3. `DATA/train.txt`, `DATA/val.txt` and/or `DATA/test.txt`, each line `path label`
+4. multi-label: `DATA/labels.csv`, or `DATA/train.csv` beside `val.csv` and `test.csv`; see
+   `label_table`
 
 Classes are matched by name, never by position: a class missing from `val/` shifts nothing.
 """
@@ -11,12 +13,13 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from toolchain.data.splits import carve, split_class
+from toolchain.data.label_table import TABLES, find_tables, read_tables
+from toolchain.data.splits import BY_HASH, Named, carve, class_names, named_for_splits, split_class
 from toolchain.errors import DataError
+from toolchain.runtime.card import Task
 
 IMAGE_SUFFIXES = frozenset(
     [
@@ -38,21 +41,26 @@ IMAGE_SUFFIXES = frozenset(
         ".mpo",
     ]
 )
-# Folder and list names that people use for each split.
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
 LAYOUTS = "train/ and val/ with a folder for each class; or a folder for each class; or train.txt"
+
+
+Label = int | tuple[int, ...]
+"""An index into the data set's classes; for multi-label the sorted indices, which may be none."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled image; `label` is an index into the data set's classes."""
+    """One labelled image."""
 
     path: Path
-    label: int
+    label: Label
+    digest: str = field(default="", compare=False)
+    """sha256 of the file's bytes, in hex; empty until the audit has read the file."""
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The indices of all its classes, whatever the task."""
+        return self.label if isinstance(self.label, tuple) else (self.label,)
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ class Dataset:
     test: tuple[Sample, ...]
     split_by: str
     """One sentence about where the splits come from."""
+    task: Task = "single-label"
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """Give the samples of `train`, `val` or `test`."""
@@ -79,26 +88,46 @@ class Dataset:
             return path.as_posix()
 
 
-# While reading, samples carry class names; they become indices when all names are known.
-Named = list[tuple[Path, str]]
-
-
-def read_dataset(path: str | os.PathLike[str]) -> Dataset:
+def read_dataset(path: str | os.PathLike[str], task: Task = "single-label") -> Dataset:
     """Find the images under a path and their labels.
 
-    Nothing is decoded or written. Raises DataError for a path that no layout fits, for fewer than
-    two classes, and for a class of `val` or `test` that `train` lacks.
+    Nothing is decoded or written. Raises DataError for a path that no layout of the task fits, for
+    fewer than two classes, and for a class of `val` or `test` that `train` lacks.
     """
     root = Path(path)
     if not root.exists():
-        raise DataError(f"{root}: no such folder", hint=f"DATA is a folder with {LAYOUTS}")
-    if root.is_file():
-        lists = _splits_among(
-            f for f in root.parent.iterdir() if f.is_file() and f.suffix == ".txt"
+        expected = TABLES if task == "multi-label" else LAYOUTS
+        raise DataError(f"{root}: no such folder", hint=f"DATA is a folder with {expected}")
+    if task == "multi-label":
+        return _from_tables(root)
+    return _from_file(root) if root.is_file() else _from_folder(root)
+
+
+def _from_tables(path: Path) -> Dataset:
+    tables = find_tables(path)
+    if not tables:
+        found = "is no CSV" if path.is_file() else "has no labels.csv and no train.csv"
+        raise DataError(
+            f"{path} {found}; multi-label reads its labels from one", hint=f"expected {TABLES}"
         )
-        return _from_lists(lists if root in lists.values() else {"train": root}, root.parent)
-    folders = _splits_among(d for d in root.iterdir() if d.is_dir())
-    lists = _splits_among(f for f in root.iterdir() if f.is_file() and f.suffix == ".txt")
+    root = path.parent if path.is_file() else path
+    named, split_by = read_tables(tables, root)
+    return _assemble(root, named, split_by, task="multi-label")
+
+
+def _from_file(file: Path) -> Dataset:
+    if find_tables(file):
+        raise DataError(
+            f"{file} is a CSV, which is for images with any number of classes",
+            hint="--task multi-label",
+        )
+    lists = _lists_in(file.parent)
+    return _from_lists(lists if file in lists.values() else {"train": file}, file.parent)
+
+
+def _from_folder(root: Path) -> Dataset:
+    folders = named_for_splits(d for d in root.iterdir() if d.is_dir())
+    lists = _lists_in(root)
     if "train" in folders:
         return _from_split_folders(folders, root)
     if "train" in lists:
@@ -109,15 +138,8 @@ def read_dataset(path: str | os.PathLike[str]) -> Dataset:
     return _from_one_folder(root)
 
 
-def _splits_among(paths: Iterable[Path]) -> dict[str, Path]:
-    """Give the paths that are named for a split, in small or capital letters, in split order."""
-    by_name = {path.stem.lower(): path for path in sorted(paths, reverse=True)}
-    return {
-        split: by_name[name]
-        for split, names in SPLIT_NAMES.items()
-        for name in reversed(names)
-        if name in by_name
-    }
+def _lists_in(folder: Path) -> dict[str, Path]:
+    return named_for_splits(f for f in folder.iterdir() if f.is_file() and f.suffix == ".txt")
 
 
 def _from_split_folders(folders: dict[str, Path], root: Path) -> Dataset:
@@ -130,19 +152,19 @@ def _from_split_folders(folders: dict[str, Path], root: Path) -> Dataset:
 def _from_one_folder(root: Path) -> Dataset:
     named: dict[str, Named] = {"train": [], "val": [], "test": []}
     by_class: dict[str, list[Path]] = defaultdict(list)
-    for path, name in _class_folders(root):
+    for path, (name,) in _class_folders(root):
         by_class[name].append(path)
     for name, paths in by_class.items():
         splits = split_class([path.relative_to(root).as_posix() for path in paths])
         for path, split in zip(paths, splits, strict=True):
-            named[split].append((path, name))
-    return _assemble(root, named, "7:1:2 by a stable hash of each file's name")
+            named[split].append((path, (name,)))
+    return _assemble(root, named, BY_HASH)
 
 
 def _class_folders(root: Path) -> Named:
     """Give (path, class) of the images in each class folder, deeper folders included."""
     classes = sorted(d for d in root.iterdir() if d.is_dir() and not d.name.startswith("."))
-    return [(path, folder.name) for folder in classes for path in images_under(folder)]
+    return [(path, (folder.name,)) for folder in classes for path in images_under(folder)]
 
 
 def images_under(folder: Path) -> list[Path]:
@@ -186,7 +208,7 @@ def _read_list(file: Path) -> Named:
         path = file.parent / name.strip()
         if not path.is_file():
             raise DataError(f"{file}, line {number}: {path} does not exist")
-        samples.append((path, label))
+        samples.append((path, (label,)))
     return samples
 
 
@@ -197,44 +219,56 @@ def _with_class_names(named: dict[str, Named]) -> dict[str, Named]:
     numbers padded so that they sort as numbers.
     """
     everything = [item for samples in named.values() for item in samples]
-    labels = {label for _, label in everything}
+    labels = class_names(everything)
     if not all(label.isdecimal() for label in labels):
         return named
-    pairs = {(label, path.parent.name) for path, label in everything}
+    pairs = {(label, path.parent.name) for path, (label,) in everything}
     if len(pairs) == len(labels) == len({folder for _, folder in pairs}):
         names = dict(pairs)
     else:
         width = max(len(label) for label in labels)
         names = {label: label.zfill(width) for label in labels}
-    return {split: [(p, names[label]) for p, label in items] for split, items in named.items()}
+    return {
+        split: [(path, (names[label],)) for path, (label,) in items]
+        for split, items in named.items()
+    }
 
 
-def _assemble(root: Path, named: dict[str, Named], split_by: str) -> Dataset:
+def _assemble(
+    root: Path, named: dict[str, Named], split_by: str, *, task: Task = "single-label"
+) -> Dataset:
     train, val = named.get("train", []), named.get("val", [])
     test = named.get("test", [])
-    classes = tuple(sorted({name for _, name in train}))
+    classes = tuple(sorted(class_names(train)))
     if not train:
-        raise DataError(f"{root}: no images found", hint=f"expected {LAYOUTS}")
+        raise _unfit(root, "no images found")
     if len(classes) < 2:
-        raise DataError(
-            f"{root}: only one class, '{classes[0]}'; a classifier needs two or more",
-            hint=f"expected {LAYOUTS}",
-        )
+        raise _unfit(root, f"only one class, '{classes[0]}'; a classifier needs two or more")
     if not val:
         train, val = carve(train, root)
         split_by += "; one in eight training images became the validation split"
     _require_known(root, classes, {"val": val, "test": test})
     indices = {name: index for index, name in enumerate(classes)}
 
-    def samples(items: Iterable[tuple[Path, str]]) -> tuple[Sample, ...]:
-        return tuple(Sample(path, indices[name]) for path, name in items)
+    def samples(items: Named) -> tuple[Sample, ...]:
+        labels = [tuple(sorted(indices[name] for name in names)) for _, names in items]
+        if task == "multi-label":
+            return tuple(Sample(path, own) for (path, _), own in zip(items, labels, strict=True))
+        return tuple(Sample(path, own) for (path, _), (own,) in zip(items, labels, strict=True))
 
-    return Dataset(root, classes, samples(train), samples(val), samples(test), split_by)
+    return Dataset(root, classes, samples(train), samples(val), samples(test), split_by, task)
+
+
+def _unfit(root: Path, found: str) -> DataError:
+    """Give the error for a folder without classes; a CSV in it may be what was meant."""
+    if tables := ", ".join(table.name for table in find_tables(root)):
+        return DataError(f"{root}: {found}, beside {tables}", hint="--task multi-label")
+    return DataError(f"{root}: {found}", hint=f"expected {LAYOUTS}")
 
 
 def _require_known(root: Path, classes: tuple[str, ...], others: dict[str, Named]) -> None:
     for split, items in others.items():
-        if unknown := sorted({name for _, name in items} - set(classes)):
+        if unknown := sorted(class_names(items) - set(classes)):
             raise DataError(
                 f"{root}: {split} has classes that train lacks: {', '.join(unknown)}",
                 hint="class folders are matched by name; rename or move them",

@@ -92,7 +92,7 @@ def export(
         path = _target(run, model_format, formats, output)
         narrator.say(f"exporting {path}")
         card = _card(workshop.eager, model_format)
-        served = Served(workshop.eager.classifier, card.temperature).eval()
+        served = Served(workshop.eager.classifier, card.temperature, card.task).eval()
         with whole_file(path) as candidate:
             WRITERS[model_format](served, card, candidate)
             result = _verify(candidate, path, references, workshop, narrator)

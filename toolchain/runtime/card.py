@@ -14,6 +14,11 @@ from toolchain.errors import ModelFileError
 
 SCHEMA_VERSION = 1
 CARD_KEY = "rtl.card"
+LABEL_THRESHOLD = 0.5
+"""Multi-label: the probability from which a class is predicted, unless the card names another."""
+
+Task = Literal["single-label", "multi-label"]
+"""What an image has: one class, or any number of them."""
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -69,6 +74,10 @@ class Metrics(msgspec.Struct, frozen=True):
     accuracy_interval: tuple[Share, Share]
     """95 % Wilson interval."""
     macro_f1: Share
+    auc: Share | None = None
+    """Area under the ROC curve, mean over the classes; None where no class can be judged."""
+    calibration_error: Share | None = None
+    """How far probabilities are from the share that is right; None where it was not measured."""
 
 
 class Proof(msgspec.Struct, frozen=True):
@@ -92,13 +101,14 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int = SCHEMA_VERSION
     classes: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
     """Class names in the order of the outputs."""
-    task: Literal["single-label", "multi-label"] = "single-label"
+    task: Task = "single-label"
     preprocessing: Preprocessing
     normalisation: Normalisation
     temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
-    """probabilities = softmax(logits / temperature)."""
+    """probabilities = softmax(logits / temperature); for multi-label sigmoid."""
     threshold: Share | None = None
-    """Predictions below this probability are marked as rejected."""
+    """Predictions below this probability are marked as rejected. For multi-label: the probability
+    from which a class is predicted, 0.5 where it is None."""
     architecture: str
     weights: Weights
     settings_sha256: str
@@ -121,6 +131,11 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         """Refuse a class list with a name twice: labels would be ambiguous."""
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("a class name stands twice")
+
+    @property
+    def label_threshold(self) -> float:
+        """Multi-label: the probability from which a class is predicted."""
+        return LABEL_THRESHOLD if self.threshold is None else self.threshold
 
 
 class _Version(msgspec.Struct):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.errors import ImageError, ModelFileError, ParityError
-from toolchain.runtime.card import Card
+from toolchain.runtime.card import LABEL_THRESHOLD, Card, Task
 from toolchain.runtime.image import ImageSource, read_image
 from toolchain.runtime.preprocess import preprocess
 from toolchain.runtime.selftest import generated_pixels, proof_difference
@@ -42,6 +42,8 @@ class Prediction:
     logits: Floats
     """float32 [classes]."""
     threshold: float | None = None
+    """Single-label: below it a prediction is rejected. Multi-label: from it on a class counts."""
+    task: Task = "single-label"
 
     @property
     def index(self) -> int:
@@ -50,7 +52,7 @@ class Prediction:
 
     @property
     def label(self) -> str:
-        """The most probable class."""
+        """The most probable class; for multi-label too, where `labels` is the answer."""
         return self.classes[self.index]
 
     @property
@@ -59,8 +61,28 @@ class Prediction:
         return float(self.probabilities[self.index])
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes that the image has, most probable first.
+
+        Multi-label: those at or above the threshold (0.5 where the card has none), so there may be
+        none. Single-label: `label` alone.
+        """
+        return tuple(label for label, _ in self.predicted)
+
+    @property
+    def predicted(self) -> list[ClassProbability]:
+        """The classes of `labels` with their probabilities."""
+        if self.task == "single-label":
+            return self.top(1)
+        threshold = LABEL_THRESHOLD if self.threshold is None else self.threshold
+        # Probabilities never rise along `top`, so those that reach the threshold come first.
+        return self.top(int((self.probabilities >= threshold).sum()))
+
+    @property
     def rejected(self) -> bool:
-        """True when the card has a threshold and `probability` is below it."""
+        """Single-label: true when the card has a threshold and `probability` is below it."""
+        if self.task == "multi-label":
+            return False  # that an image has none of the classes is an answer
         return self.threshold is not None and self.probability < self.threshold
 
     def top(self, count: int = 5) -> list[ClassProbability]:
@@ -69,6 +91,8 @@ class Prediction:
         return [ClassProbability(self.classes[i], float(self.probabilities[i])) for i in order]
 
     def __repr__(self) -> str:
+        if self.task == "multi-label":
+            return f"Prediction(labels={self.labels!r})"
         return f"Prediction({self.label!r}, probability={self.probability:.4f})"
 
 
@@ -130,7 +154,7 @@ class Predictor:
         """Predict a batch of pixels uint8 [batch, size, size, 3], as `pixels` gives them."""
         probabilities, logits = self.run(pixels)
         return [
-            Prediction(self.classes, p, row, self.card.threshold)
+            Prediction(self.classes, p, row, self.card.threshold, self.card.task)
             for p, row in zip(probabilities, logits, strict=True)
         ]
 

@@ -1,4 +1,8 @@
-"""Augmentation presets, those of the source material and one of our own, on upright RGB images.
+"""Augmentation presets on upright RGB images.
+
+`s0`, `s1` and `s3` come from the source material, `turns` is our own, and `randaugment` (Cubuk et
+al. 2020, arXiv 1909.13719) and `trivialaugment` (Müller and Hutter 2021, arXiv 2103.10158) are
+torchvision's.
 
 A view is made from the same upright image as the clean view, and like it ends as uint8 pixels.
 """
@@ -10,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -36,16 +39,6 @@ def augmented_view(settings: FinetuneSettings) -> View | None:
     return View(lambda image: np.asarray(chain(image)), of_clean=settings.augment == "turns")
 
 
-def seed_view(seed: int, epoch: int, index: int) -> None:
-    """Seed torch's CPU generator for one view of one image.
-
-    A view depends on these three alone, so the number of worker processes changes nothing.
-    """
-    mixed = np.random.SeedSequence((seed, epoch, index)).generate_state(1, np.uint64)[0]
-    # Not torch.manual_seed: it seeds every kind of device, at a hundred times the cost.
-    torch.default_generator.manual_seed(int(mixed))
-
-
 def _preset(settings: FinetuneSettings, t: Any) -> list[Any]:
     size = settings.size
     # The presets were published for 224 pixels; other sizes keep their proportions.
@@ -54,6 +47,8 @@ def _preset(settings: FinetuneSettings, t: Any) -> list[Any]:
         # The eight ways to lay a square down; for subjects without an upright of their own.
         turns = [t.Identity(), *(t.RandomRotation((angle, angle)) for angle in (90, 180, 270))]
         return [t.RandomHorizontalFlip(0.5), t.RandomChoice(turns)]
+    if settings.augment in ("randaugment", "trivialaugment"):
+        return _policy_preset(settings, t)
     if settings.augment == "s3":
         return [
             t.Resize(settings.resize_size),
@@ -71,3 +66,19 @@ def _preset(settings: FinetuneSettings, t: Any) -> list[Any]:
     ]
     jitter = t.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
     return s0 if settings.augment == "s0" else [*s0, jitter]
+
+
+def _policy_preset(settings: FinetuneSettings, t: Any) -> list[Any]:
+    policies = {"randaugment": t.RandAugment, "trivialaugment": t.TrivialAugmentWide}
+    # With squash nothing keeps resize_size from being smaller than the crop.
+    short_side = max(settings.resize_size, settings.size)
+    # torchvision's training scripts crop 8 to 100 % of the image (RandomResizedCrop) and apply the
+    # policy to that. A small data set can't afford crops that miss what the label names, and a
+    # defect's size may tell its class. So the scale stays that of the clean view, and the crop
+    # comes last, to cut off some of the black that the policy turns and shifts in.
+    return [
+        t.Resize(short_side),
+        policies[settings.augment](interpolation=t.InterpolationMode.BILINEAR),
+        t.RandomHorizontalFlip(0.5),
+        t.RandomCrop(settings.size),
+    ]

@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shlex
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import PIL
 import torch
 
 from toolchain import __version__
-from toolchain.data.audit import Audit, audit_dataset, is_inside
-from toolchain.data.layouts import Dataset, read_dataset
-from toolchain.errors import DataError, Interrupted
+from toolchain.data.audit import Audit, is_inside
+from toolchain.data.layouts import Dataset
+from toolchain.errors import DataError, Interrupted, ToolchainError, TrainingError
 from toolchain.narrator import Narrator, Silent
-from toolchain.runfolder import RunFolder, free_run_path, whole_file, write_json, write_text
-from toolchain.runtime.card import Card, Preprocessing, Weights
+from toolchain.runfolder import RunFolder, free_run_path, whole_file, write_json
+from toolchain.runtime.card import Card, Weights
 from toolchain.training import models, pictures
-from toolchain.training.augment import augmented_view
-from toolchain.training.loop import Outputs, choose_device, predict_split, train_epoch
-from toolchain.training.samples import Views, make_loader
-from toolchain.training.schedules import Schedule, make_optimizer, rates
+from toolchain.training.calibration import calibration_error, fit_temperature
+from toolchain.training.checkpoints import Checkpoints, held
+from toolchain.training.diagnosis import Finding, diagnose
+from toolchain.training.distributed import Processes, joined
+from toolchain.training.event_log import require_tensorboard
+from toolchain.training.loop import choose_device
 from toolchain.training.settings import FinetuneSettings
-from toolchain.training.settings_file import settings_sha256, settings_toml
-from toolchain.training.strategies import Trainable, apply_strategy
+from toolchain.training.settings_file import read_settings, settings_sha256, settings_toml
+from toolchain.training.setup import Setup, placed, prepare, read_data
+from toolchain.training.trainer import Trainer
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What the epochs came to; the last line of metrics.jsonl. Rates in 0…1."""
+
+    epochs: int
+    best_epoch: int
+    val_loss: float
+    val_accuracy: float
+    val_macro_f1: float
+    val_auc: float | None
+    temperature: float
+    """Fitted on the validation images of the best epoch."""
+    calibration_error: tuple[float, float]
+    """Expected calibration error before and after the temperature."""
+    findings: list[Finding]
+    """What the curves say."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +60,7 @@ class Finetuned:
     run: RunFolder
     dataset: Dataset
     audit: Audit
-    trainable: Trainable
-    best_epoch: int
-    epochs: int
-    val_accuracy: float
+    summary: Summary
     seconds: float
 
 
@@ -59,215 +77,170 @@ def finetune(
     """
     narrator = narrator or Silent()
     started = time.monotonic()
-    device = choose_device(settings.device)
-    run = RunFolder(output or _default_output(settings))
-    run.require_free()
-    dataset, audit = _read_data(settings, run, narrator)
+    with joined() as processes:
+        run = RunFolder(processes.from_writer(output or _default_output(settings)))
+        if processes.is_writer:
+            run.require_free()
+            if settings.tensorboard:
+                require_tensorboard()
+        dataset, audit = _read_data(settings, run, processes, narrator)
+        torch.manual_seed(settings.seed)
+        start = models.start_classifier(
+            settings.arch,
+            len(dataset.classes),
+            settings.weights,
+            dropout=settings.dropout,
+            narrator=narrator,
+        )
+        device = choose_device(settings.device, processes.local_rank)
+        narrator.say(f"{settings.arch} from {start[1]}, on {_where(device, processes)}")
+        setup = prepare(settings, dataset, start, device, processes, narrator)
+        if processes.is_writer:
+            run.create(settings_toml(placed(setup.settings)))
+            write_json(run.audit, audit)
+        return _train(setup, run, audit, started, narrator, fresh=True)
 
-    torch.manual_seed(settings.seed)
-    classifier, origin = models.start_classifier(
-        settings.arch,
-        len(dataset.classes),
-        settings.weights,
-        dropout=settings.dropout,
-        narrator=narrator,
-    )
-    classifier.to(device)
-    trainable = apply_strategy(classifier, settings)
-    narrator.say(f"{settings.arch} from {origin}, on {device}: {trainable}")
 
-    run.create()
-    # The run must find its data from whichever folder it is looked at later.
-    placed = msgspec.structs.replace(settings, data=str(Path(settings.data).resolve()))
-    write_text(run.settings, settings_toml(placed))
-    write_json(run.audit, audit)
-    card = _card(settings, dataset, audit)
-    training = _Training(settings, dataset, classifier, origin, card, run, narrator)
+def resume(
+    run_path: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    device: str | None = None,
+    narrator: Narrator | None = None,
+) -> Finetuned:
+    """Go on with a run that was stopped; on a CPU it ends as if it had never been.
+
+    `workers` and `device` may differ from the run's. Raises DataError where the run or its data
+    can't serve, and TrainingError where it is finished or another process trains it.
+    """
+    narrator = narrator or Silent()
+    started = time.monotonic()
+    with joined() as processes:
+        run = RunFolder(run_path)
+        settings = _stopped_settings(run)
+        settings = msgspec.structs.replace(
+            settings,
+            workers=settings.workers if workers is None else workers,
+            device=settings.device if device is None else device,
+        )
+        dataset, audit = _read_data(settings, run, processes, narrator)
+        _require_same_data(run, audit)
+        torch.manual_seed(settings.seed)
+        start = _started(run, settings, len(dataset.classes), narrator)
+        chosen = choose_device(settings.device, processes.local_rank)
+        narrator.say(f"going on with {run.path}, on {_where(chosen, processes)}")
+        setup = prepare(settings, dataset, start, chosen, processes, narrator)
+        return _train(setup, run, audit, started, narrator, fresh=False)
+
+
+def _train(
+    setup: Setup, run: RunFolder, audit: Audit, started: float, narrator: Narrator, *, fresh: bool
+) -> Finetuned:
+    """Train what is left and write the model; where that stops, the run can be resumed."""
+    if not setup.processes.is_writer:
+        trainer = Trainer(setup, run, narrator)
+        _fit(trainer, run)
+        return _finetuned(setup, run, audit, trainer, started)
+    with held(run):
+        trainer = Trainer(setup, run, narrator)
+        with _kept_safe(run, trainer, fresh):
+            try:
+                _fit(trainer, run)
+            except (KeyboardInterrupt, ToolchainError):
+                if trainer.epoch:
+                    _write_model(setup, run, audit, trainer)
+                raise
+            _write_model(setup, run, audit, trainer)
+        result = _finetuned(setup, run, audit, trainer, started)
+    run.drop_checkpoints()
+    return result
+
+
+def _fit(trainer: Trainer, run: RunFolder) -> None:
+    """Begin, or go on from the newest checkpoint, and train to the end."""
+    if not trainer.load() and trainer.setup.processes.is_writer:
+        run.metrics.unlink(missing_ok=True)
+        trainer.checkpoints.save_start(trainer.setup.frozen_state(), trainer.setup.origin)
+    trainer.fit()
+
+
+@contextlib.contextmanager
+def _kept_safe(run: RunFolder, trainer: Trainer, fresh: bool) -> Iterator[None]:
+    """Explain what stopped training and what goes on; a run without an epoch leaves nothing."""
+    again = f"rtl finetune --resume {shlex.quote(str(run.path))}"
     try:
-        training.fit()
-    except KeyboardInterrupt as stop:
-        if not training.best_epoch:
+        yield
+    except (KeyboardInterrupt, ToolchainError, OSError) as stop:
+        if not trainer.epoch and fresh:
             run.discard()
+        kept = f"the best of {trainer.epoch} epochs is kept in {run.path}"
+        if isinstance(stop, OSError):
+            reason = (stop.strerror or str(stop)).lower()
+            raise TrainingError(
+                f"{run.path} can't be written: {reason}",
+                hint=f"make room, then {again if trainer.saved_epoch else 'start again'}",
+            ) from stop
+        if not trainer.epoch:
             raise
-        _draw(training, dataset)
-        raise Interrupted(
-            f"interrupted; the best of {len(training.history)} epochs is kept in {run.path}",
-            hint=f"rtl evaluate {shlex.quote(str(run.path))}",
-        ) from stop
-    _draw(training, dataset)
-    return Finetuned(
-        run=run,
-        dataset=dataset,
-        audit=audit,
-        trainable=trainable,
-        best_epoch=training.best_epoch,
-        epochs=len(training.history),
-        val_accuracy=training.best_outputs.accuracy,
-        seconds=time.monotonic() - started,
+        if isinstance(stop, KeyboardInterrupt):
+            raise Interrupted(f"interrupted; {kept}", hint=again) from stop
+        stop.args = (f"{stop}; {kept}",)
+        raise
+
+
+def _finetuned(
+    setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer, started: float
+) -> Finetuned:
+    seconds = time.monotonic() - started
+    return Finetuned(run, setup.dataset, audit, _summary(setup, trainer), seconds)
+
+
+def _summary(setup: Setup, trainer: Trainer) -> Summary:
+    outputs = trainer.best_outputs
+    temperature = fit_temperature(outputs)
+    return Summary(
+        epochs=trainer.epoch,
+        best_epoch=trainer.best_epoch,
+        val_loss=outputs.loss,
+        val_accuracy=outputs.accuracy,
+        val_macro_f1=outputs.macro_f1,
+        val_auc=outputs.auc,
+        temperature=temperature,
+        calibration_error=(
+            calibration_error(outputs, 1.0),
+            calibration_error(outputs, temperature),
+        ),
+        findings=diagnose(trainer.history, setup.settings),
     )
 
 
-def preprocessing_of(settings: FinetuneSettings) -> Preprocessing:
-    """Give the one preprocessing that the settings ask for; settings must be resolved."""
-    assert settings.preprocessing != "auto"
-    return Preprocessing(
-        mode=settings.preprocessing,
-        size=settings.size,
-        resize_size=settings.resize_size,
-        decode_scale=settings.decode_scale,
-    )
+def _write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) -> None:
+    """Write the best epoch's weights, their card, the pictures and the summary."""
+    summary = _summary(setup, trainer)
+    data = models.weights_bytes(trainer.best_state())
+    with whole_file(run.weights) as temporary:
+        temporary.write_bytes(data)
+    record = Weights(origin=setup.origin, sha256=hashlib.sha256(data).hexdigest())
+    run.write_card(_card(setup, audit, record, summary.temperature))
+    with run.metrics.open("a", encoding="utf-8") as file:
+        file.write(msgspec.json.encode({"summary": summary}).decode() + "\n")
+    pictures.draw_curves(trainer.history, trainer.best_epoch, run.curves)
+    outputs = trainer.best_outputs
+    if not outputs.multi_label:
+        title = f"validation, {len(outputs.labels)} images, {outputs.accuracy:.1%} right"
+        pictures.draw_confusion(outputs.confusion, setup.dataset.classes, title, run.confusion)
 
 
-class _Training:
-    """The epochs, and the best of them so far."""
-
-    def __init__(
-        self,
-        settings: FinetuneSettings,
-        dataset: Dataset,
-        classifier: models.Classifier,
-        origin: str,
-        card: Card,
-        run: RunFolder,
-        narrator: Narrator,
-    ) -> None:
-        self.settings, self.classifier, self.origin = settings, classifier, origin
-        self.card, self.run, self.narrator = card, run, narrator
-        self.optimizer = make_optimizer(classifier, settings)
-        view = augmented_view(settings)
-        self.views = Views(dataset.train, card.preprocessing, view=view, seed=settings.seed)
-        clean = Views(dataset.val, card.preprocessing)
-        for views, name in ((self.views, "training"), (clean, "validation")):
-            if views.fits_in_memory():
-                views.read_once(narrator, f"reading the {name} images")
-        size, workers = settings.batch_size, settings.workers
-        self.train_loader = make_loader(
-            self.views, batch_size=size, workers=workers, shuffle=True, seed=settings.seed
-        )
-        self.val_loader = make_loader(
-            clean, batch_size=size, workers=workers, shuffle=False, seed=0
-        )
-        self.schedule = Schedule(self.optimizer, settings, steps=len(self.train_loader))
-        self.history: list[dict[str, Any]] = []
-        self.best_epoch = 0
-        self.best_outputs: Outputs
-
-    def fit(self) -> None:
-        for epoch in range(1, self.settings.epochs + 1):
-            outputs = self._epoch(epoch)
-            if self._is_best(outputs):
-                self._save()
-                self.best_epoch, self.best_outputs = epoch, outputs
-            self.schedule.after_epoch(outputs.accuracy)
-            patience = self.settings.early_stopping
-            if patience and epoch - self.best_epoch >= patience:
-                self.narrator.say(f"stopped early: no better epoch in {patience}")
-                break
-
-    def _epoch(self, epoch: int) -> Outputs:
-        started = time.monotonic()
-        of = f"epoch {epoch:>{len(str(self.settings.epochs))}}/{self.settings.epochs}"
-        used = rates(self.optimizer)
-        self.views.epoch.fill_(epoch)
-        trained = train_epoch(
-            self.classifier,
-            self.train_loader,
-            self.optimizer,
-            self.schedule,
-            self.settings,
-            self.narrator,
-            label=of,
-        )
-        outputs = predict_split(
-            self.classifier, self.val_loader, self.narrator, label=f"{of}, validation"
-        )
-        row = {
-            "epoch": epoch,
-            "train_loss": round(trained.loss, 6),
-            "train_accuracy": round(trained.accuracy, 6),
-            "val_loss": round(outputs.loss, 6),
-            "val_accuracy": round(outputs.accuracy, 6),
-            "learning_rates": used,
-            "seconds": round(time.monotonic() - started, 3),
-        }
-        self.history.append(row)
-        with self.run.metrics.open("a", encoding="utf-8") as file:
-            file.write(msgspec.json.encode(row).decode() + "\n")
-        self.narrator.say(
-            f"{of}  loss {trained.loss:.3f} → {outputs.loss:.3f}  "
-            f"accuracy {trained.accuracy:.1%} → {outputs.accuracy:.1%}  {row['seconds']:.1f} s"
-        )
-        return outputs
-
-    def _is_best(self, outputs: Outputs) -> bool:
-        """Prefer accuracy, then the lower loss: small validation sets tie often."""
-        if not self.best_epoch:
-            return True
-        best = self.best_outputs
-        return (outputs.accuracy, -outputs.loss) > (best.accuracy, -best.loss)
-
-    def _save(self) -> None:
-        data = models.weights_bytes(self.classifier.state_dict())
-        with whole_file(self.run.weights) as temporary:
-            temporary.write_bytes(data)
-        record = Weights(origin=self.origin, sha256=hashlib.sha256(data).hexdigest())
-        self.run.write_card(msgspec.structs.replace(self.card, weights=record))
-
-
-def _default_output(settings: FinetuneSettings) -> Path:
-    data = Path(settings.data).resolve()
-    name = data.stem if data.is_file() else data.name
-    return free_run_path(Path("runs"), f"{name}-{settings.arch}-{settings.strategy}")
-
-
-def _read_data(
-    settings: FinetuneSettings, run: RunFolder, narrator: Narrator
-) -> tuple[Dataset, Audit]:
-    found = read_dataset(settings.data)
-    if is_inside(run.path, found.root):
-        raise DataError(
-            f"{run.path} lies inside the data folder {found.root}, which rtl never writes to",
-            hint="choose another folder with -o",
-        )
-    dataset, audit = audit_dataset(found, narrator)
-    counts = ", ".join(f"{len(dataset.split(s))} {s}" for s in ("train", "val", "test"))
-    narrator.say(f"{dataset.root}: {len(dataset.classes)} classes; {counts} ({dataset.split_by})")
-    for line in warnings_of(audit):
-        narrator.say(line)
-    return dataset, audit
-
-
-def warnings_of(audit: Audit) -> list[str]:
-    """Give one line for each kind of problem that the audit found."""
-    lines = []
-    if audit.unreadable:
-        first = audit.unreadable[0]
-        lines.append(
-            f"left out {len(audit.unreadable)} unreadable files, first {first.file}: {first.reason}"
-        )
-    if audit.leaks:
-        lines.append(
-            f"{len(audit.leaks)} groups of equal images stand in more than one split, "
-            f"first {audit.leaks[0][0]}: validation is too optimistic"
-        )
-    if audit.label_conflicts:
-        lines.append(
-            f"{len(audit.label_conflicts)} groups of equal images stand in more than one class, "
-            f"first {audit.label_conflicts[0][0]}"
-        )
-    if audit.rare_classes:
-        lines.append(f"far fewer images than in the largest class: {', '.join(audit.rare_classes)}")
-    return lines
-
-
-def _card(settings: FinetuneSettings, dataset: Dataset, audit: Audit) -> Card:
+def _card(setup: Setup, audit: Audit, weights: Weights, temperature: float) -> Card:
     return Card(
-        classes=dataset.classes,
-        preprocessing=preprocessing_of(settings),
+        classes=setup.dataset.classes,
+        task=setup.settings.task,
+        preprocessing=setup.preprocessing,
         normalisation=models.IMAGENET_NORMALISATION,
-        architecture=settings.arch,
-        weights=Weights(origin="", sha256=""),
-        settings_sha256=settings_sha256(settings),
+        temperature=temperature,
+        architecture=setup.settings.arch,
+        weights=weights,
+        settings_sha256=settings_sha256(setup.settings),
         data_sha256=audit.fingerprint,
         versions={
             "rtl": __version__,
@@ -278,8 +251,71 @@ def _card(settings: FinetuneSettings, dataset: Dataset, audit: Audit) -> Card:
     )
 
 
-def _draw(training: _Training, dataset: Dataset) -> None:
-    run, outputs = training.run, training.best_outputs
-    pictures.draw_curves(training.history, training.best_epoch, run.curves)
-    title = f"validation, {len(outputs.labels)} images, {outputs.accuracy:.1%} right"
-    pictures.draw_confusion(outputs.confusion, dataset.classes, title, run.confusion)
+def _default_output(settings: FinetuneSettings) -> Path:
+    data = Path(settings.data).resolve()
+    name = data.stem if data.is_file() else data.name
+    return free_run_path(Path("runs"), f"{name}-{settings.arch}-{settings.strategy}")
+
+
+def _read_data(
+    settings: FinetuneSettings, run: RunFolder, processes: Processes, narrator: Narrator
+) -> tuple[Dataset, Audit]:
+    """Read the data in one process and hand it to all."""
+    found = None
+    if processes.is_writer:
+        root = Path(settings.data)
+        if is_inside(run.path, root.parent if root.is_file() else root):
+            raise DataError(
+                f"{run.path} lies inside the data folder {root}, which rtl never writes to",
+                hint="choose another folder with -o",
+            )
+        found = read_data(settings, narrator)
+    found = processes.from_writer(found)
+    assert found is not None
+    return found
+
+
+def _where(device: torch.device, processes: Processes) -> str:
+    return f"{device} in {processes.count} processes" if processes.count > 1 else str(device)
+
+
+def _stopped_settings(run: RunFolder) -> FinetuneSettings:
+    """Give the settings of a run that was stopped; DataError or TrainingError for another."""
+    if not run.settings.is_file():
+        raise DataError(f"{run.path} is no run folder", hint="rtl finetune DATA makes one")
+    if run.weights.is_file() and not run.checkpoints.is_dir():
+        raise TrainingError(
+            f"{run.path} has finished; there is nothing to go on with",
+            hint=f"rtl evaluate {shlex.quote(str(run.path))}",
+        )
+    return read_settings(run.settings, {})
+
+
+def _require_same_data(run: RunFolder, audit: Audit) -> None:
+    """A run goes on only with the images and labels that it began with."""
+    if not run.audit.is_file():
+        return  # stopped before it was written
+    before = msgspec.json.decode(run.audit.read_bytes(), type=Audit)
+    if before.fingerprint != audit.fingerprint:
+        raise DataError(
+            f"{audit.data} has changed since {run.path} began: {before.images} files then, "
+            f"{audit.images} now",
+            hint=f"start anew: rtl finetune {shlex.quote(audit.data)}",
+        )
+
+
+def _started(
+    run: RunFolder, settings: FinetuneSettings, classes: int, narrator: Narrator
+) -> tuple[models.Classifier, str]:
+    """Give the classifier as it was when the run began."""
+    start = Checkpoints(run).load_start()
+    if start is None:
+        return models.start_classifier(
+            settings.arch, classes, settings.weights, dropout=settings.dropout, narrator=narrator
+        )
+    frozen, origin = start
+    network = models.build_network(settings.arch, classes, dropout=settings.dropout)
+    classifier = models.Classifier(network, models.IMAGENET_NORMALISATION)
+    # The rest is in the checkpoint.
+    classifier.load_state_dict(frozen, strict=False)
+    return classifier, origin

@@ -1,66 +1,147 @@
-"""One epoch of training, and one pass of evaluation."""
+"""One step, one epoch of training, and one pass of evaluation."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from toolchain.errors import TrainingError
 from toolchain.narrator import Narrator
-from toolchain.training.models import Classifier
-from toolchain.training.samples import Batch, batches
-from toolchain.training.schedules import Schedule
-from toolchain.training.settings import FinetuneSettings
-from toolchain.training.strategies import set_training_mode
+from toolchain.training.distributed import Processes
+from toolchain.training.losses import Loss
+from toolchain.training.mixing import Mixer
+from toolchain.training.outputs import Outputs
+from toolchain.training.precision import Arithmetic
+from toolchain.training.samples import Batch, Source, labels_of
+
+CHECK_EVERY = 10
+"""Steps after which the loss is looked at; each look waits for a GPU to finish."""
+START_STEPS = 20
+"""Steps of the first epoch whose losses are kept: an unstable start shows there."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """Loss and accuracy over a split."""
+    """Loss and accuracy over the training images of an epoch, as they were trained on."""
 
     loss: float
     accuracy: float
+    step_losses: list[float]
+    """The losses of the first steps."""
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """What a classifier says about a split: logits [images, classes] and labels [images]."""
+@dataclass
+class Stepper:
+    """Makes the steps of training."""
 
-    logits: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    model: nn.Module
+    optimizer: Optimizer
+    loss: Loss
+    arithmetic: Arithmetic
+    scaler: torch.amp.GradScaler
+    device: torch.device
+    multi_label: bool = False
+    mixer: Mixer | None = None
+    clip_norm: float = 0.0
+    processes: Processes = field(default_factory=Processes)
 
-    @property
-    def accuracy(self) -> float:
-        """The share of images whose largest logit is their label's."""
-        return float((self.logits.argmax(1) == self.labels).mean())
+    def backward(self, batch: Batch, share: float) -> tuple[Tensor, Tensor]:
+        """Add a batch's gradients and give (sum of its losses, images that were right).
 
-    def probabilities(self, temperature: float) -> NDArray[np.float32]:
-        """Softmax of logits / temperature, float32 [images, classes]."""
-        scaled = torch.from_numpy(self.logits) / temperature
-        return torch.softmax(scaled, dim=1).numpy()
+        `share` is the batch's part of the step, for steps over several batches.
+        """
+        inputs, targets = batch.inputs.to(self.device), batch.targets.to(self.device)
+        if self.mixer is not None:
+            inputs, targets = self.mixer(inputs, targets)
+        with self.arithmetic.autocast(self.device):
+            logits = self.model(inputs)
+        total = self.loss(logits, targets)[: batch.counted].sum()
+        # DDP averages over the processes; times their number, that is the mean over all images.
+        mean = total * (self.processes.count / batch.images)
+        self.scaler.scale(mean * share).backward()
+        right = self._right(logits.detach(), targets)[: batch.counted].sum()
+        return total.detach(), right
 
-    @property
-    def confusion(self) -> NDArray[np.int64]:
-        """Counts of images [true class, predicted class]."""
-        classes = self.logits.shape[1]
-        pairs = self.labels * classes + self.logits.argmax(1)
-        return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    def _right(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Say for each image whether it is right; of mixed images, the larger part counts."""
+        if self.multi_label:
+            return ((logits > 0) == (targets > 0.5)).all(1)
+        return logits.argmax(1) == (targets if targets.ndim == 1 else targets.argmax(1))
 
-    @property
-    def loss(self) -> float:
-        """Mean cross entropy, in nats."""
-        logits = torch.from_numpy(self.logits)
-        return float(nn.functional.cross_entropy(logits, torch.from_numpy(self.labels)))
+    def update(self) -> None:
+        """Change the weights by what the gradients say."""
+        if self.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(trained, self.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
 
 
-def choose_device(name: str) -> torch.device:
+def train_epoch(
+    stepper: Stepper,
+    batches: Iterator[Batch],
+    count: int,
+    *,
+    accumulate: int,
+    after_step: Callable[[], None],
+    narrator: Narrator,
+    label: str,
+) -> Pass:
+    """Train on each of `count` batches once; TrainingError when the loss is no longer a number."""
+    loss_sum = torch.zeros((), device=stepper.device)
+    right = torch.zeros((), device=stepper.device)
+    counted = 0
+    means: list[Tensor] = []
+    for index, batch in enumerate(narrator.track(batches, label, count)):
+        window = min(accumulate, count - index // accumulate * accumulate)
+        losses, hits = stepper.backward(batch, 1 / window)
+        if (index + 1) % accumulate == 0 or index + 1 == count:
+            stepper.update()
+            after_step()
+        loss_sum += losses
+        right += hits
+        counted += batch.counted
+        if len(means) < START_STEPS:
+            means.append(losses / max(batch.counted, 1))
+        if stepper.device.type == "cpu" or index % CHECK_EVERY == 0 or index + 1 == count:
+            _require_number(loss_sum.item(), label)
+    sums = stepper.processes.sums(loss_sum.item(), right.item(), counted)
+    return Pass(sums[0] / sums[2], sums[1] / sums[2], [round(m.item(), 6) for m in means])
+
+
+@torch.inference_mode()
+def predict_split(
+    model: nn.Module,
+    source: Source,
+    device: torch.device,
+    narrator: Narrator,
+    *,
+    label: str,
+    processes: Processes | None = None,
+) -> Outputs:
+    """Give the logits of a split; with several processes each image is computed once, by one."""
+    processes = processes or Processes()
+    model.eval()
+    logits: list[Tensor] = []
+    indices: list[int] = []
+    for batch in narrator.track(source.epoch(1), label, len(source)):
+        logits.append(model(batch.inputs.to(device)).float().cpu()[: batch.counted])
+        indices += batch.indices[: batch.counted]
+    gathered = processes.gather((torch.cat(logits).numpy(), indices))
+    order = np.argsort(np.concatenate([np.asarray(part, dtype=np.int64) for _, part in gathered]))
+    rows = np.concatenate([rows for rows, _ in gathered])
+    return Outputs(rows[order], labels_of(source.targets))
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
     """Give the device; auto takes cuda, else mps, else cpu. TrainingError where it is missing."""
     available = {
         "cuda": torch.cuda.is_available(),
@@ -74,55 +155,12 @@ def choose_device(name: str) -> torch.device:
         raise TrainingError(
             f"device '{name}' is not available; this torch has: {there}", hint="--device auto"
         )
-    return torch.device(name)
+    return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
 
 
-def train_epoch(
-    classifier: Classifier,
-    loader: DataLoader[Batch],
-    optimizer: Optimizer,
-    schedule: Schedule,
-    settings: FinetuneSettings,
-    narrator: Narrator,
-    *,
-    label: str,
-) -> Pass:
-    """Train on each batch once; TrainingError when the loss is no longer a number."""
-    device = classifier.mean.device
-    criterion = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
-    trained = [p for group in optimizer.param_groups for p in group["params"]]
-    set_training_mode(classifier)
-    loss_sum = correct = images = 0.0
-    for pixels, labels in narrator.track(batches(loader), label, len(loader)):
-        pixels, labels = pixels.to(device), labels.to(device)
-        logits = classifier(pixels)
-        loss = criterion(logits, labels)
-        if not math.isfinite(value := loss.item()):
-            raise TrainingError(
-                f"the loss became {value} in {label}",
-                hint="lower --lr-head and --lr-backbone, or clip gradients with --clip-norm 1.0",
-            )
-        optimizer.zero_grad()
-        loss.backward()
-        if settings.clip_norm:
-            nn.utils.clip_grad_norm_(trained, settings.clip_norm)
-        optimizer.step()
-        schedule.after_step()
-        images += len(labels)
-        loss_sum += value * len(labels)
-        correct += (logits.detach().argmax(1) == labels).sum().item()
-    return Pass(loss_sum / images, correct / images)
-
-
-@torch.inference_mode()
-def predict_split(
-    classifier: Classifier, loader: DataLoader[Batch], narrator: Narrator, *, label: str
-) -> Outputs:
-    """Give the logits of a split; the loader must not shuffle."""
-    classifier.eval()
-    device = classifier.mean.device
-    logits, labels = [], []
-    for pixels, truth in narrator.track(batches(loader), label, len(loader)):
-        logits.append(classifier(pixels.to(device)).float().cpu())
-        labels.append(truth)
-    return Outputs(torch.cat(logits).numpy(), torch.cat(labels).numpy())
+def _require_number(value: float, label: str) -> None:
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"the loss became {value} in {label}",
+            hint="lower --lr-head and --lr-backbone, or clip gradients with --clip-norm 1.0",
+        )

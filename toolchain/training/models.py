@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from toolchain.errors import TrainingError
 from toolchain.narrator import Narrator
-from toolchain.runtime.card import Normalisation
+from toolchain.runtime.card import Normalisation, Task
 from toolchain.training.imagenet import imagenet_state
 from toolchain.training.torchvision_import import import_torchvision
 
@@ -39,23 +39,36 @@ class Classifier(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Normalise and classify."""
-        planes = pixels.permute(0, 3, 1, 2).to(torch.float32)
-        logits: Tensor = self.network((planes - self.mean) / self.std)
+        logits: Tensor = self.network(normalised(pixels, self.mean, self.std))
         return logits
 
 
-class Served(nn.Module):
-    """What a model file computes: (probabilities, logits) of pixels."""
+def normalised(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Give planes float32 [batch, 3, size, size] of pixels [batch, size, size, 3] in 0…255."""
+    return (pixels.permute(0, 3, 1, 2).to(torch.float32) - mean) / std
 
-    def __init__(self, classifier: Classifier, temperature: float) -> None:
+
+class Served(nn.Module):
+    """What a model file computes: (probabilities, logits) of pixels, each [batch, classes].
+
+    For multi-label each class has a probability of its own, whatever the others have.
+    """
+
+    def __init__(
+        self, classifier: Classifier, temperature: float, task: Task = "single-label"
+    ) -> None:
         super().__init__()
         self.classifier = classifier
         self.temperature = temperature
+        self.task = task
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Classify, and turn logits into probabilities."""
         logits = self.classifier(pixels)
-        return torch.softmax(logits / self.temperature, dim=1), logits
+        scaled = logits / self.temperature
+        if self.task == "multi-label":
+            return torch.sigmoid(scaled), logits
+        return torch.softmax(scaled, dim=1), logits
 
 
 def build_network(arch: str, classes: int, *, dropout: float = 0.0) -> nn.Module:

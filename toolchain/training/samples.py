@@ -1,9 +1,10 @@
-"""Batches of pixels and labels, decoded in worker processes."""
+"""Batches of pixels and targets, decoded in worker processes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -19,17 +20,46 @@ from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.image import read_image
 from toolchain.runtime.preprocess import preprocess
-from toolchain.training.augment import View, seed_view
+from toolchain.training.augment import View
+from toolchain.training.order import Order
+from toolchain.training.seeds import seed_view
 
 MOST_BYTES_IN_MEMORY = 1_000_000_000
 """Clean pixels up to this size are kept: about 6,600 images of 224 pixels."""
 
-Item = tuple[Tensor, int]
-Batch = tuple[Tensor, Tensor]
+Item = Tensor | ImageError
 
 
-class Views(Dataset[Item | ImageError]):
-    """One view of each sample: pixels uint8 [size, size, 3] and the label.
+class Batch(NamedTuple):
+    """What one step computes."""
+
+    inputs: Tensor
+    """Pixels uint8 [batch, size, size, 3], or features float32 [batch, …]."""
+    targets: Tensor
+    """Class indices int64 [batch], or for multi-label float32 [batch, classes]."""
+    indices: tuple[int, ...]
+    """Which samples they are."""
+    counted: int
+    """So many of them count: all, but in a process that had none left."""
+    images: int
+    """Images of the batch in all processes together."""
+
+
+class Source(Protocol):
+    """Where the batches of a split come from."""
+
+    samples: Sequence[Sample]
+    targets: Tensor
+
+    def __len__(self) -> int:
+        """Give the batches of an epoch."""
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Give the batches of an epoch."""
+
+
+class Views(Dataset[Item]):
+    """One view of each sample, pixels uint8 [size, size, 3].
 
     Without `view` it is the clean view, the one that evaluation and the device see.
     """
@@ -53,12 +83,12 @@ class Views(Dataset[Item | ImageError]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> Item | ImageError:
+    def __getitem__(self, index: int) -> Item:
         try:
             pixels = self._pixels(index)
         except ImageError as error:
             return error  # raised in a worker it would come back as a page of traceback
-        return torch.from_numpy(pixels.copy()), self.samples[index].label
+        return torch.from_numpy(pixels.copy())
 
     def fits_in_memory(self) -> bool:
         """Say whether what never changes between epochs is small enough to be read once."""
@@ -70,7 +100,7 @@ class Views(Dataset[Item | ImageError]):
 
         def read(sample: Sample) -> NDArray[np.uint8] | ImageError:
             try:
-                return self._clean_pixels(sample)
+                return clean_pixels(sample, self.preprocessing)
             except ImageError as error:
                 return error
 
@@ -86,60 +116,102 @@ class Views(Dataset[Item | ImageError]):
             if self.view.of_clean
             else read_image(self.samples[index].path, self.preprocessing)
         )
-        with torch.random.fork_rng(devices=[]):
-            seed_view(self.seed, int(self.epoch), index)
-            return self.view.make(start)
+        return seen(self.view, start, self.seed, int(self.epoch), index)
 
     def _clean(self, index: int) -> NDArray[np.uint8]:
         if self.clean is None:
-            return self._clean_pixels(self.samples[index])
+            return clean_pixels(self.samples[index], self.preprocessing)
         kept = self.clean[index]
         if isinstance(kept, ImageError):
             raise kept
         return kept
 
-    def _clean_pixels(self, sample: Sample) -> NDArray[np.uint8]:
-        return preprocess(read_image(sample.path, self.preprocessing), self.preprocessing)
+
+class PixelSource:
+    """Batches of pixels, a view of each image."""
+
+    def __init__(self, views: Views, targets: Tensor, order: Order, workers: int) -> None:
+        """`workers` are the processes that decode; -1 takes one for each core."""
+        self.views, self.targets, self.order = views, targets, order
+        self.samples = views.samples
+        self.workers = usable_cores() if workers < 0 else workers
+        self.loader: DataLoader[Item] | None = None
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Give the batches of an epoch; DataError for an image that has become unreadable."""
+        self.views.epoch.fill_(number)
+        self.order.epoch = number
+        self.loader = self.loader or self._new_loader()
+        for part, pixels in zip(self.order.parts(), self.loader, strict=True):
+            if isinstance(pixels, ImageError):
+                raise DataError(
+                    f"an image can't be read: {pixels}", hint="remove or replace it and start again"
+                )
+            targets = self.targets[list(part.indices)]
+            yield Batch(pixels, targets, part.indices, part.counted, part.images)
+
+    def _new_loader(self) -> DataLoader[Item]:
+        # Images that were read once need no worker processes.
+        workers = 0 if self.views.clean is not None else min(self.workers, len(self.order))
+        return DataLoader(
+            self.views,
+            batch_sampler=self.order,
+            num_workers=workers,
+            collate_fn=collate,
+            # Its own: a DataLoader draws a number each epoch, which nothing here depends on.
+            generator=torch.Generator(),
+            persistent_workers=workers > 0,
+        )
 
 
-def make_loader(
-    views: Views, *, batch_size: int, workers: int, shuffle: bool, seed: int
-) -> DataLoader[Batch]:
-    """Give a loader of (pixels uint8 [batch, size, size, 3], labels int64 [batch]).
-
-    Images that were read once need no worker processes.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    workers = usable_cores() if workers < 0 else workers
-    workers = 0 if views.clean is not None else min(workers, -(-len(views) // batch_size))
-    return DataLoader(
-        views,  # type: ignore[arg-type]  # our collate turns items into batches
-        batch_size=batch_size,
-        shuffle=shuffle,
-        num_workers=workers,
-        collate_fn=_collate,
-        generator=generator,
-        persistent_workers=workers > 0,
-        # BatchNorm can't train on a single image.
-        drop_last=shuffle and len(views) > batch_size and len(views) % batch_size == 1,
-    )
+def clean_source(
+    samples: Sequence[Sample],
+    classes: int,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    workers: int,
+) -> PixelSource:
+    """Give the clean views of a split in its own order, to be evaluated."""
+    order = Order(samples, batch_size, seed=None)
+    return PixelSource(Views(samples, preprocessing), targets_of(samples, classes), order, workers)
 
 
-def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
-    """Give the loader's batches; DataError for an image that has become unreadable."""
-    for batch in loader:
-        if isinstance(batch, ImageError):
-            raise DataError(
-                f"an image can't be read: {batch}", hint="remove or replace it and start again"
-            )
-        yield batch
+def targets_of(samples: Sequence[Sample], classes: int) -> Tensor:
+    """Give class indices int64 [images]; for multi-label 0 and 1, float32 [images, classes]."""
+    if all(isinstance(sample.label, int) for sample in samples):
+        return torch.tensor([sample.label for sample in samples])
+    targets = torch.zeros(len(samples), classes)
+    for row, sample in zip(targets, samples, strict=True):
+        row[torch.tensor(sample.label, dtype=torch.int64)] = 1.0
+    return targets
 
 
-def _collate(items: list[Item | ImageError]) -> Batch | ImageError:
-    pixels, labels = [], []
+def labels_of(targets: Tensor) -> NDArray[np.int64] | NDArray[np.bool_]:
+    """Give targets as the metrics want them: int64 [images], or bool [images, classes]."""
+    return targets.numpy() if targets.ndim == 1 else targets.numpy() > 0.5
+
+
+def clean_pixels(sample: Sample, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Give a sample's clean view; ImageError where it can't be read."""
+    return preprocess(read_image(sample.path, preprocessing), preprocessing)
+
+
+def seen(view: View, start: Image.Image, *seeds: int) -> NDArray[np.uint8]:
+    """Give a random view of an image, the one that these seeds name."""
+    with torch.random.fork_rng(devices=[]):
+        seed_view(*seeds)
+        return view.make(start)
+
+
+def collate(items: list[Item]) -> Item:
+    """Stack pixels; of unreadable images, give the first one's error."""
+    pixels = []
     for item in items:
         if isinstance(item, ImageError):
             return item
-        pixels.append(item[0])
-        labels.append(item[1])
-    return torch.stack(pixels), torch.tensor(labels)
+        pixels.append(item)
+    return torch.stack(pixels)

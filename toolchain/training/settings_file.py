@@ -90,6 +90,8 @@ def _require_consistent(settings: FinetuneSettings) -> None:
             "balanced_sampling: an image of several classes belongs to none of them alone; "
             "for multi-label use class_weights"
         )
+    if settings.schedule == "one-cycle" and settings.warmup_epochs:
+        raise SettingsError("warmup_epochs: one-cycle warms up by itself, for cycle_warmup of it")
     if settings.strategy == "two-stage" and settings.head_epochs >= settings.epochs:
         raise SettingsError(
             f"head_epochs: {settings.head_epochs} of {settings.epochs} epochs leave none for the "

@@ -1,4 +1,4 @@
-"""What is frozen and what is trained."""
+"""What is frozen and what is trained, stage by stage."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from toolchain.errors import TrainingError
+from toolchain.training.boundary import STAGES
 from toolchain.training.models import Classifier
 from toolchain.training.settings import FinetuneSettings
-
-STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 @dataclass(frozen=True)
 class Trainable:
-    """What a strategy left trainable. Layers are counted as in the names of ResNets: the
+    """What a stage left trainable. Layers are counted as in the names of ResNets: the
     convolutions of the main path and the linear layer, without the shortcuts' convolutions.
     """
 
@@ -30,22 +29,48 @@ class Trainable:
         share = self.parameters / self.all_parameters
         return (
             f"training {self.layers} of {self.all_layers} layers, "
-            f"{self.parameters:,} of {self.all_parameters:,} parameters ({share:.1%})"
+            f"{self.parameters:,} of {self.all_parameters:,} parameters ({share:.2%})"
         )
 
 
-def apply_strategy(classifier: Classifier, settings: FinetuneSettings) -> Trainable:
-    """Freeze what the strategy says and give what is left.
+@dataclass(frozen=True)
+class Stage:
+    """Epochs in which the same layers are frozen."""
 
-    Raises TrainingError where `freeze_until` asks for more layers than there are.
+    first_epoch: int
+    epochs: int
+    frozen: int
+    """So many layers from the input on are frozen."""
+
+
+def plan_stages(network: nn.Module, settings: FinetuneSettings) -> tuple[Stage, ...]:
+    """Give the stages of a strategy, in order; each trains what the one before it trained, or more.
+
+    Raises TrainingError where more layers are to be frozen than there are.
     """
-    network = classifier.network
-    for parameter in network.parameters():
-        parameter.requires_grad = settings.strategy == "full"
-    if settings.strategy == "partial":
-        _unfreeze_after(network, settings.freeze_until)
-    for parameter in network.get_submodule("fc").parameters():
-        parameter.requires_grad = True
+    layers = len(main_path(network))
+    all_but_head = layers - 1
+    if settings.strategy == "two-stage":
+        first = Stage(1, settings.head_epochs, all_but_head)
+        rest = settings.epochs - settings.head_epochs
+        later = _frozen_layers(network, settings.freeze_until)
+        return (first, Stage(settings.head_epochs + 1, rest, later))
+    if settings.strategy == "progressive":
+        return tuple(_progressive(settings, all_but_head))
+    frozen = {
+        "head": all_but_head,
+        "partial": _frozen_layers(network, settings.freeze_until),
+        "full": 0,
+    }[settings.strategy]
+    return (Stage(1, settings.epochs, frozen),)
+
+
+def enter_stage(network: nn.Module, stage: Stage) -> Trainable:
+    """Freeze what the stage says, free the rest, and count it."""
+    frozen = set(main_path(network)[: stage.frozen])
+    for name, module in network.named_modules():
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad = _layer_of(name) not in frozen
     return trainable(network)
 
 
@@ -88,27 +113,29 @@ def _parameters(network: nn.Module, name: str) -> Iterator[nn.Parameter]:
     return network.get_submodule(name).parameters(recurse=False)
 
 
-def _unfreeze_after(network: nn.Module, freeze_until: str) -> None:
-    frozen = _frozen_layers(network, freeze_until)
-    for name, module in network.named_modules():
-        if any(True for _ in module.parameters(recurse=False)):
-            train = _layer_of(name) not in frozen
-            for parameter in module.parameters(recurse=False):
-                parameter.requires_grad = train
+def _progressive(settings: FinetuneSettings, all_but_head: int) -> Iterator[Stage]:
+    """First the classifier, then so many more layers every so many epochs (article S3's advice)."""
+    frozen, first = all_but_head, 1
+    while first <= settings.epochs:
+        left = settings.epochs - first + 1
+        # Once nothing is frozen, the last stage goes on to the end.
+        epochs = min(settings.unfreeze_every, left) if frozen else left
+        yield Stage(first, epochs, frozen)
+        first += epochs
+        frozen = max(0, frozen - settings.unfreeze_layers)
 
 
-def _frozen_layers(network: nn.Module, freeze_until: str) -> set[str]:
+def _frozen_layers(network: nn.Module, freeze_until: str) -> int:
     layers = main_path(network)
     if freeze_until in STAGES:
-        first = next(i for i, name in enumerate(layers) if name.startswith(freeze_until))
-        return set(layers[:first])
+        return next(i for i, name in enumerate(layers) if name.startswith(freeze_until))
     count = len(layers) // 3 if freeze_until == "third" else int(freeze_until)
     if count >= len(layers):
         raise TrainingError(
             f"freeze_until: {count} layers to freeze, and this network has {len(layers)}",
             hint=f"at most {len(layers) - 1}; the classifier is always trained",
         )
-    return set(layers[:count])
+    return count
 
 
 def _layer_of(name: str) -> str:

@@ -73,7 +73,9 @@ class EagerBackend:
 
         with torch.inference_mode():
             logits = self.classifier(torch.from_numpy(pixels).to(self.classifier.mean.device))
-            probabilities = torch.softmax(logits / self.card.temperature, dim=1)
+            scaled = logits / self.card.temperature
+            multi_label = self.card.task == "multi-label"
+            probabilities = torch.sigmoid(scaled) if multi_label else torch.softmax(scaled, dim=1)
         return probabilities.cpu().numpy(), logits.cpu().numpy()
 
 

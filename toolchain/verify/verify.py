@@ -30,6 +30,7 @@ from toolchain.runtime.preprocess import preprocess
 from toolchain.runtime.selftest import generated_pixels, proof_difference
 from toolchain.verify import decisions, numbers
 from toolchain.verify.backends import Backend, EagerBackend, open_backend
+from toolchain.verify.decisions import Both
 from toolchain.verify.references import References, evenly, read_references
 
 BATCHES = (1, 2, 5)
@@ -47,9 +48,6 @@ CARD_FIELDS = (
     "architecture",
     "weights",
 )
-
-Both = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""(probabilities, logits)."""
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
@@ -277,8 +275,9 @@ def _against_references(backend: Backend, references: References) -> list[Level]
             [pixels_of(backend, references.files[i], references.names[i]) for i in with_bytes]
         )
         reference = references.probabilities[with_bytes], references.logits[with_bytes]
+        found = outputs(backend, pixels)
         levels.append(
-            _decisions_level("references", names, reference, outputs(backend, pixels), difference)
+            _decisions_level("references", backend.card, names, reference, found, difference)
         )
     return levels
 
@@ -313,7 +312,7 @@ def _against_workshop(backend: Backend, workshop: Workshop, narrator: Narrator) 
     return [
         _card_level(eager.card, backend.card),
         _numbers_level("run", worst, inputs=sum(BATCHES) + len(workshop.paths)),
-        _decisions_level("run", workshop.names, expected_all, found_all, on_images),
+        _decisions_level("run", eager.card, workshop.names, expected_all, found_all, on_images),
     ]
 
 
@@ -352,9 +351,16 @@ def _numbers_level(against: str, difference: numbers.Difference, *, inputs: int)
 
 
 def _decisions_level(
-    against: str, names: list[str], reference: Both, candidate: Both, difference: numbers.Difference
+    against: str,
+    card: Card,
+    names: list[str],
+    reference: Both,
+    candidate: Both,
+    difference: numbers.Difference,
 ) -> Level:
-    result = decisions.compare_decisions(names, reference, candidate, bound=difference.bound)
+    result = decisions.compare_decisions(
+        names, reference, candidate, card=card, bound=difference.bound
+    )
     figures: dict[str, float | int | tuple[str, ...]] = {
         "images": result.images,
         "flips": result.flips,
@@ -367,7 +373,7 @@ def _decisions_level(
         level="decisions",
         against=against,
         passed=result.passed,
-        rule=decisions.RULE,
+        rule=decisions.RULES[card.task],
         figures=figures,
     )
 

@@ -1,0 +1,327 @@
+"""Images of any number of classes, all the way: a CSV, a run, an evaluation, a file, answers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import Rtl
+from tests.verify import tampering
+from toolchain import Predictor
+from toolchain.data.audit import audit_dataset
+from toolchain.data.layouts import read_dataset
+from toolchain.errors import DataError, ParityError
+from toolchain.evaluate.evaluate import Evaluation, evaluate
+from toolchain.evaluate.intervals import wilson_interval
+from toolchain.export.export import export
+from toolchain.runfolder import RunFolder, write_json
+from toolchain.runtime.card import Card, Preprocessing, Weights
+from toolchain.training.models import (
+    IMAGENET_NORMALISATION,
+    Classifier,
+    build_network,
+    weights_bytes,
+)
+from toolchain.training.settings_file import read_settings, settings_toml
+from toolchain.verify.verify import verify
+
+SIZE = 32
+TEMPERATURE = 2.0
+PREPROCESSING = Preprocessing(size=SIZE, resize_size=SIZE)
+
+
+def draw(path: Path, labels: tuple[str, ...], seed: int) -> None:
+    """Write a noisy picture with stripes across, down, both (a hatch) or neither."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:40, :40]
+    level = np.full((40, 40), 127.0)
+    for label, along in (("across", y), ("down", x)):
+        if label in labels:
+            level += 55 * np.sin(along / 2.0 + rng.uniform(0, 6))
+    pixels = np.clip(level[:, :, None] + rng.normal(0, 12, (40, 40, 3)), 0, 255)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def hatches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of 60 pictures and labels.csv, which the hash splits."""
+    folder = tmp_path_factory.mktemp("hatches")
+    kinds: tuple[tuple[str, ...], ...] = (("across",), ("down",), ("across", "down"), ())
+    rows = [["file", "labels"]]
+    for number in range(60):
+        labels = kinds[number % 4]
+        draw(folder / "img" / f"{number:02}.png", labels, number)
+        rows.append([f"img/{number:02}.png", ";".join(labels)])
+    with (folder / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(hatches: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run as training leaves it, of a network whose answers on these pictures differ."""
+    folder = RunFolder(tmp_path_factory.mktemp("runs") / "hatches")
+    folder.path.mkdir()
+    dataset, audit = audit_dataset(read_dataset(hatches, "multi-label"))
+    torch.manual_seed(0)
+    classifier = Classifier(build_network("resnet18", 2), IMAGENET_NORMALISATION).eval()
+    answers = logits_of(classifier, [sample.path for sample in dataset.train])
+    with torch.no_grad():
+        # Around zero, so that each class is found in half of the pictures.
+        classifier.network.get_submodule("fc").bias -= answers.median(dim=0).values
+    data = weights_bytes(classifier.state_dict())
+    folder.weights.write_bytes(data)
+    settings = read_settings(
+        None, {"data": str(hatches), "task": "multi-label", "weights": "none", "size": SIZE}
+    )
+    folder.settings.write_text(settings_toml(settings))
+    write_json(folder.audit, audit)
+    folder.write_card(
+        Card(
+            classes=dataset.classes,
+            task="multi-label",
+            preprocessing=PREPROCESSING,
+            normalisation=IMAGENET_NORMALISATION,
+            temperature=TEMPERATURE,
+            architecture="resnet18",
+            weights=Weights(origin="random", sha256=""),
+            settings_sha256="",
+            data_sha256=audit.fingerprint,
+            versions={"rtl": "0"},
+            created="2026-01-01T00:00:00+00:00",
+        )
+    )
+    return folder
+
+
+def logits_of(classifier: Classifier, paths: list[Path]) -> torch.Tensor:
+    from toolchain.runtime.image import read_image
+    from toolchain.runtime.preprocess import preprocess
+
+    pixels = [preprocess(read_image(path, PREPROCESSING), PREPROCESSING) for path in paths]
+    with torch.inference_mode():
+        return classifier(torch.from_numpy(np.stack(pixels)))
+
+
+@pytest.fixture(scope="module")
+def result(run: RunFolder) -> Evaluation:
+    return evaluate(run.path, workers=0)
+
+
+@pytest.fixture(scope="module")
+def model(run: RunFolder, result: Evaluation) -> Path:
+    """That run as an ONNX file, exported after its evaluation; TorchScript lies beside it."""
+    export(run.path, ("onnx", "torchscript"))
+    return run.model_file("onnx")
+
+
+@pytest.fixture(scope="module")
+def predictor(model: Path) -> Iterator[Predictor]:
+    with Predictor(model, self_test=True) as opened:
+        yield opened
+
+
+def test_evaluation_counts_an_image_as_right_in_all_of_its_classes(result: Evaluation) -> None:
+    right = sum(set(r.labels or ()) == set(r.predicted_labels or ()) for r in result.results)
+    assert result.images == len(result.results) > 5
+    assert result.accuracy == right / result.images
+    assert result.accuracy_interval == wilson_interval(right, result.images)
+    assert (result.task, result.threshold) == ("multi-label", 0.5)
+
+
+def test_rates_of_a_class_follow_from_the_results_of_the_images(result: Evaluation) -> None:
+    for row in result.per_class:
+        truly = [row.label in (r.labels or ()) for r in result.results]
+        taken = [row.label in (r.predicted_labels or ()) for r in result.results]
+        hits = sum(a and b for a, b in zip(truly, taken, strict=True))
+        assert row.images == sum(truly)
+        assert row.recall == pytest.approx(hits / max(sum(truly), 1))
+        assert row.precision == pytest.approx(hits / max(sum(taken), 1))
+    assert {len(r.predicted_labels or ()) for r in result.results} >= {0, 2}
+
+
+def test_results_hold_the_probabilities_of_what_was_predicted(result: Evaluation) -> None:
+    for row in result.results:
+        assert row.probabilities is not None
+        assert row.predicted_labels is not None
+        assert len(row.probabilities) == len(row.predicted_labels)
+        assert list(row.probabilities) == sorted(row.probabilities, reverse=True)
+        assert all(0.5 <= probability <= 1 for probability in row.probabilities)
+
+
+def test_evaluation_json_has_sets_of_labels_and_no_confusion(
+    run: RunFolder, result: Evaluation
+) -> None:
+    found = json.loads(run.evaluation.read_text())
+    assert found["results"][0].keys() == {"file", "labels", "predicted_labels", "probabilities"}
+    assert found["confusion"] == []
+    assert msgspec.json.decode(run.evaluation.read_bytes(), type=Evaluation) == result
+    assert not run.confusion.exists()
+
+
+def test_card_holds_what_was_measured(run: RunFolder, result: Evaluation) -> None:
+    metrics = run.read_card().metrics
+    assert metrics is not None
+    assert (metrics.accuracy, metrics.auc) == (result.accuracy, result.auc)
+    assert metrics.calibration_error == result.calibration_error is not None
+
+
+def test_threshold_of_the_card_decides_in_the_evaluation(run: RunFolder, tmp_path: Path) -> None:
+    own = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+    own.write_card(msgspec.structs.replace(own.read_card(), threshold=0.0))
+    found = evaluate(own.path, workers=0)
+    assert found.threshold == 0
+    assert all(row.recall == 1 for row in found.per_class)
+    assert {len(r.predicted_labels or ()) for r in found.results} == {2}
+
+
+def test_a_run_whose_csv_is_gone_is_refused(run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "data" / "across").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"no labels\.csv"):
+        evaluate(run.path, data=str(tmp_path / "data"), workers=0)
+
+
+def test_exported_files_pass_by_all_witnesses(model: Path, run: RunFolder) -> None:
+    for path in (model, run.model_file("torchscript")):
+        found = verify(path)
+        assert found.passed
+        assert {level.against for level in found.levels} == {"card", "references", "run"}
+        rules = [level.rule for level in found.levels if level.level == "decisions"]
+        assert all("no set of labels differs" in rule for rule in rules)
+
+
+def test_probabilities_are_the_sigmoid_of_each_logit(model: Path, predictor: Predictor) -> None:
+    kinds = {node.op_type for node in onnx.load(model).graph.node}
+    assert "Sigmoid" in kinds
+    assert "Softmax" not in kinds
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+    probabilities, logits = predictor.run(pixels)
+    np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-logits / TEMPERATURE)), atol=1e-6)
+
+
+def test_device_says_what_the_evaluation_said(
+    predictor: Predictor, result: Evaluation, hatches: Path
+) -> None:
+    for row in result.results:
+        prediction = predictor(hatches / row.file)
+        assert prediction.labels == row.predicted_labels
+        found = [probability for _, probability in prediction.predicted]
+        assert found == pytest.approx(row.probabilities, abs=1e-4)
+
+
+def other_sigmoid(content: onnx.ModelProto) -> None:
+    """Take the probabilities from the logits alone, without the temperature."""
+    [sigmoid] = [node for node in content.graph.node if node.op_type == "Sigmoid"]
+    sigmoid.input[0] = "logits"
+
+
+@pytest.mark.parametrize(
+    ("change", "level"),
+    [
+        (tampering.one_weight, "numbers"),
+        (other_sigmoid, "numbers"),
+        (tampering.card_says(threshold=0.4), "card"),
+        (tampering.card_says(task="single-label"), "card"),
+        (tampering.card_says(temperature=1.0), "card"),
+    ],
+)
+def test_a_file_that_was_changed_falls_short(
+    model: Path, run: RunFolder, tmp_path: Path, change: tampering.Tampering, level: str
+) -> None:
+    path = tampering.tampered(model, tmp_path / "changed.onnx", change)
+    found = verify(path, run=run.path)
+    assert level in {one.level for one in found.levels if not one.passed}
+
+
+def test_a_file_that_finds_other_classes_in_the_images_falls_short(
+    model: Path, run: RunFolder, tmp_path: Path
+) -> None:
+    def change(content: onnx.ModelProto) -> None:
+        tampering.change_tensor(content, "fc.bias", lambda bias: bias + np.float32(100))
+
+    path = tampering.tampered(model, tmp_path / "changed.onnx", change)
+    shutil.copy(f"{model}.references.npz", f"{path}.references.npz")
+    found = verify(path, run=run.path)
+    decisions = [level for level in found.levels if level.level == "decisions"]
+    assert len(decisions) == 2
+    assert all(level.figures["flips_outside_margin"] for level in decisions)
+
+
+def test_a_file_that_is_served_as_single_label_does_not_come_to_exist(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from toolchain.export import export as story
+    from toolchain.training.models import Served
+
+    monkeypatch.setattr(story, "Served", lambda classifier, t, task: Served(classifier, t))
+    with pytest.raises(ParityError, match="the file was not kept"):
+        export(run.path, ["torchscript"], tmp_path)
+
+
+def test_predict_writes_a_line_of_labels_for_each_file(
+    rtl: Rtl, model: Path, hatches: Path, result: Evaluation
+) -> None:
+    files = [hatches / row.file for row in result.results]
+    broken = hatches.parent / "broken.png"
+    done = rtl("predict", model, *files, broken, "--json", "--top", 2)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 7
+    assert [tuple(line["labels"]) for line in lines[:-1]] == [
+        row.predicted_labels for row in result.results
+    ]
+    assert lines[0].keys() == {"file", "labels", "probabilities", "top"}
+    assert len(lines[0]["top"]) == 2
+    assert lines[-1].keys() == {"file", "error", "accepted"}
+
+
+def test_predict_writes_a_csv_like_the_one_of_training(
+    rtl: Rtl, model: Path, hatches: Path, result: Evaluation
+) -> None:
+    files = [hatches / row.file for row in result.results]
+    done = rtl("predict", model, *files, "--format", "csv", "--top", 3)
+    header, *rows = csv.reader(io.StringIO(done.stdout))
+    assert header[:4] == ["file", "labels", "label_1", "probability_1"]
+    assert {len(row) for row in rows} == {len(header)}
+    assert [tuple(filter(None, row[1].split(";"))) for row in rows] == [
+        row.predicted_labels for row in result.results
+    ]
+
+
+def test_tables_show_sets_of_labels(
+    rtl: Rtl, model: Path, run: RunFolder, hatches: Path, result: Evaluation
+) -> None:
+    none = next(row.file for row in result.results if not row.predicted_labels)
+    table = rtl("predict", model, hatches / none, "--format", "table").stdout
+    assert table.splitlines()[1].split()[1] == "none"
+    assert "right in all classes" in rtl("evaluate", run.path).stdout
+    words = rtl("inspect", model).stdout
+    assert "sigmoid, temperature 2; a class counts from 50.0 %" in words
+
+
+def test_contenders_of_a_multi_label_run_give_the_same_answers(rtl: Rtl, model: Path) -> None:
+    done = rtl("bench", model.parent.parent, "--seconds", 0.1, "--batch-size", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len({row["contender"] for row in found["results"]}) == 3
+
+
+def test_data_check_takes_the_task_and_passes_it_on(rtl: Rtl, hatches: Path) -> None:
+    done = rtl("data", "check", hatches, "--task", "multi-label", "--json")
+    assert json.loads(done.stdout)["per_class"]["across"].keys() == {"train", "val", "test"}
+    assert done.stderr.splitlines()[-1].endswith("--task multi-label")
+    refused = rtl("data", "check", hatches)
+    assert refused.returncode == 3
+    assert "hint: --task multi-label" in refused.stderr

@@ -1,0 +1,174 @@
+"""What training needs before its first step: data, network, stages, device, arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import nn
+
+from toolchain.data.audit import Audit, audit_dataset
+from toolchain.data.layouts import Dataset, read_dataset
+from toolchain.narrator import Narrator
+from toolchain.runtime.card import Preprocessing
+from toolchain.training.boundary import Prefix, Tail, frozen_parts
+from toolchain.training.distributed import Processes
+from toolchain.training.losses import Loss, make_loss
+from toolchain.training.models import Classifier, State
+from toolchain.training.precision import (
+    PROBE_IMAGES,
+    Arithmetic,
+    choose_arithmetic,
+    laid_out,
+)
+from toolchain.training.samples import targets_of
+from toolchain.training.settings import FinetuneSettings
+from toolchain.training.strategies import Stage, enter_stage, plan_stages
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that the steps of training follow from."""
+
+    settings: FinetuneSettings
+    dataset: Dataset
+    classifier: Classifier
+    origin: str
+    """One line about where the weights come from."""
+    stages: tuple[Stage, ...]
+    trained: frozenset[str]
+    """Names of the tensors that some stage changes."""
+    device: torch.device
+    arithmetic: Arithmetic
+    processes: Processes
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The clean view."""
+        return preprocessing_of(self.settings)
+
+    def loss(self) -> Loss:
+        """Give the loss, with the class weights of this data set."""
+        train, classes = self.dataset.train, len(self.dataset.classes)
+        targets = targets_of(train, classes)
+        counts = targets.bincount(minlength=classes) if targets.ndim == 1 else targets.sum(0)
+        return make_loss(self.settings, [int(count) for count in counts], len(train))
+
+    def trained_state(self) -> State:
+        """Give the live tensors that some stage changes: parameters, and statistics of norms."""
+        state = self.classifier.state_dict()
+        return {name: tensor for name, tensor in state.items() if name in self.trained}
+
+    def frozen_state(self) -> State:
+        """Give the tensors that no stage changes."""
+        state = self.classifier.state_dict()
+        return {name: tensor for name, tensor in state.items() if name not in self.trained}
+
+
+def read_data(settings: FinetuneSettings, narrator: Narrator) -> tuple[Dataset, Audit]:
+    """Give the data set without what can't be read, and the audit; both are told. DataError."""
+    dataset, audit = audit_dataset(read_dataset(settings.data, settings.task), narrator)
+    counts = ", ".join(f"{len(dataset.split(s))} {s}" for s in ("train", "val", "test"))
+    narrator.say(f"{dataset.root}: {len(dataset.classes)} classes; {counts} ({dataset.split_by})")
+    for line in warnings_of(audit):
+        narrator.say(line)
+    return dataset, audit
+
+
+def prepare(
+    settings: FinetuneSettings,
+    dataset: Dataset,
+    start: tuple[Classifier, str],
+    device: torch.device,
+    processes: Processes,
+    narrator: Narrator,
+) -> Setup:
+    """Give the setup of training that begins with the classifier and origin of `start`."""
+    classifier, origin = start
+    classifier.to(device)
+    stages = plan_stages(classifier.network, settings)
+    # The last stage trains all that any stage trains.
+    enter_stage(classifier.network, stages[-1])
+    trained = _trained_tensors(classifier)
+    probed, example = _what_is_trained(classifier, settings, device)
+    arithmetic = processes.from_writer(
+        choose_arithmetic(probed, example, settings, device, narrator)
+        if processes.is_writer
+        else None
+    )
+    assert arithmetic is not None
+    laid_out(classifier, arithmetic.memory_format)
+    resolved = msgspec.structs.replace(
+        settings, precision=arithmetic.precision, channels_last=arithmetic.channels_last
+    )
+    return Setup(
+        resolved, dataset, classifier, origin, stages, trained, device, arithmetic, processes
+    )
+
+
+def placed(settings: FinetuneSettings) -> FinetuneSettings:
+    """Give the settings with absolute paths: a run is looked at from other folders later."""
+    weights = settings.weights
+    if weights not in ("imagenet", "none"):
+        weights = str(Path(weights).resolve())
+    return msgspec.structs.replace(
+        settings, data=str(Path(settings.data).resolve()), weights=weights
+    )
+
+
+def preprocessing_of(settings: FinetuneSettings) -> Preprocessing:
+    """Give the one preprocessing that the settings ask for; settings must be resolved."""
+    assert settings.preprocessing != "auto"
+    return Preprocessing(
+        mode=settings.preprocessing,
+        size=settings.size,
+        resize_size=settings.resize_size,
+        decode_scale=settings.decode_scale,
+    )
+
+
+def warnings_of(audit: Audit) -> list[str]:
+    """Give one line for each kind of problem that the audit found."""
+    lines = []
+    if audit.unreadable:
+        first = audit.unreadable[0]
+        lines.append(
+            f"left out {len(audit.unreadable)} unreadable files, first {first.file}: {first.reason}"
+        )
+    if audit.leaks:
+        lines.append(
+            f"{len(audit.leaks)} groups of equal images stand in more than one split, "
+            f"first {audit.leaks[0][0]}: validation is too optimistic"
+        )
+    if audit.label_conflicts:
+        lines.append(
+            f"{len(audit.label_conflicts)} groups of equal images stand in more than one class, "
+            f"first {audit.label_conflicts[0][0]}"
+        )
+    if audit.rare_classes:
+        lines.append(f"far fewer images than in the largest class: {', '.join(audit.rare_classes)}")
+    return lines
+
+
+def _trained_tensors(classifier: Classifier) -> frozenset[str]:
+    changed = {
+        name
+        for name, module in classifier.named_modules()
+        if any(p.requires_grad for p in module.parameters(recurse=False))
+    }
+    return frozenset(n for n in classifier.state_dict() if n.rpartition(".")[0] in changed)
+
+
+def _what_is_trained(
+    classifier: Classifier, settings: FinetuneSettings, device: torch.device
+) -> tuple[nn.Module, torch.Tensor]:
+    """Give what the last stage trains and a few inputs of it, to be timed."""
+    shape = (PROBE_IMAGES, settings.size, settings.size, 3)
+    pixels = torch.full(shape, 128, dtype=torch.uint8, device=device)
+    frozen = frozen_parts(classifier.network)
+    if not settings.cache or not frozen:
+        return classifier, pixels
+    with torch.no_grad():
+        return Tail(classifier, frozen), Prefix(classifier, frozen).eval()(pixels)
