@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from PIL import Image
 
 # Before anything loads torch: the suite must not crawl where the machine is shared.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# What training keeps between runs must not come from, or go to, the user's own cache.
+CACHE = tempfile.TemporaryDirectory(prefix="rtl-tests-")
+os.environ["RTL_CACHE_DIR"] = CACHE.name
 
 pytest_plugins = ["tests.environments"]
 

@@ -305,7 +305,7 @@ def test_tables_show_sets_of_labels(
 ) -> None:
     none = next(row.file for row in result.results if not row.predicted_labels)
     table = rtl("predict", model, hatches / none, "--format", "table").stdout
-    assert table.splitlines()[1].split()[1] == "none"
+    assert table.splitlines()[1].split()[1] == "–"
     assert "right in all classes" in rtl("evaluate", run.path).stdout
     words = rtl("inspect", model).stdout
     assert "sigmoid, temperature 2; a class counts from 50.0 %" in words

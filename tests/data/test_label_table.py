@@ -90,9 +90,11 @@ def test_the_column_of_the_file_may_stand_anywhere(column: str, tmp_path: Path) 
     }
 
 
-def test_the_first_column_is_the_file_where_none_is_called_so(tmp_path: Path) -> None:
-    write(tmp_path, "id,labels,split", "1.jpg,cat;dog,train", "2.jpg,cat,val")
-    assert len(read_dataset(tmp_path, "multi-label").train) == 1
+def test_the_first_column_with_a_name_is_the_file_where_none_is_called_so(tmp_path: Path) -> None:
+    put(tmp_path, "1.jpg", "2.jpg")
+    (tmp_path / "labels.csv").write_text(",id,a,b,split\n0,1.jpg,1,1,train\n1,2.jpg,0,1,val\n")
+    dataset = read_dataset(tmp_path, "multi-label")
+    assert everything(dataset) == {"1.jpg": ("a", "b"), "2.jpg": ("b",)}
 
 
 @pytest.mark.parametrize("cell", ["cat;dog", "dog|cat", " cat ; dog ;", "dog;cat;dog"])

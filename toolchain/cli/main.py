@@ -24,13 +24,25 @@ COMMANDS = {
     "bench": "Measure latency, throughput and memory of model files side by side.",
     "predict": "Label images with a model file; needs no torch.",
     "inspect": "Show what a model file says about itself.",
+    "cache": "Show or remove what training keeps between runs.",
     "doctor": "Check this installation: versions, providers, known traps.",
 }
 # Which extra brings which package, for imports that fail.
 EXTRA_OF = {
     "onnxruntime": "cpu",
     **dict.fromkeys(
-        ("torch", "torchvision", "onnx", "onnxscript", "safetensors", "matplotlib"), "train"
+        (
+            "torch",
+            "torchvision",
+            "onnx",
+            "onnxscript",
+            "safetensors",
+            "matplotlib",
+            "torchmetrics",
+            "filelock",
+            "platformdirs",
+        ),
+        "train",
     ),
 }
 

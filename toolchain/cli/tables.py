@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from toolchain.evaluate.evaluate import Evaluation
     from toolchain.export.export import Exported
     from toolchain.runtime.predictor import Prediction
+    from toolchain.training.feature_store import EntrySize
     from toolchain.training.finetune import Finetuned
+    from toolchain.training.rate_search import RateSearch
     from toolchain.verify.inspection import Inspection
     from toolchain.verify.verify import Verification
 
@@ -104,10 +107,44 @@ def show_finetuned(result: Finetuned) -> None:
                 ),
                 ("time", f"{result.seconds:.0f} s"),
                 ("made", f"{run.weights.name}, {run.curves.name}, {run.confusion.name}, …"),
-                *((finding.name, f"{finding.evidence}; {finding.remedy}") for finding in summary.findings),
+                *(
+                    (finding.name, f"{finding.evidence}; {finding.remedy}")
+                    for finding in summary.findings
+                ),
             ]
         )
     )
+
+
+def show_rate_search(result: RateSearch) -> None:
+    """Show what a sweep of learning rates suggests."""
+    if result.lr_head is None:
+        suggestion = "none: the loss falls at no rate; look at the picture"
+    else:
+        suggestion = f"--lr-head {result.lr_head:g} --lr-backbone {result.lr_backbone:g}"
+    show(
+        facts(
+            [
+                ("suggestion", suggestion),
+                ("tried", f"{result.rates[0]:.1g} to {result.rates[-1]:.1g}"),
+                ("picture", result.picture),
+            ]
+        )
+    )
+
+
+def show_cache(folder: Path, entries: Sequence[EntrySize]) -> None:
+    """Show the kept features, the longest unused first."""
+    if not entries:
+        show(Text(f"{folder}: nothing is kept"))
+        return
+    table = new_table("data", "network", "before", "view", "rows", "MB", numbers=("rows", "MB"))
+    for entry in entries:
+        about = entry.about
+        size = f"{entry.bytes / 1e6:.1f}"
+        table.add_row(about.data, about.arch, about.boundary, about.view, str(entry.rows), size)
+    total = sum(entry.bytes for entry in entries) / 1e6
+    show(Text(f"{folder}: {total:.1f} MB"), table)
 
 
 def show_audit(audit: Audit) -> None:
@@ -256,7 +293,7 @@ def predictions_table(
             table.add_row(name, reason, *[""] * len(columns))
             continue
         best = result.top(top)
-        labels = () if task == "single-label" else ("\n".join(result.labels) or "none",)
+        labels = () if task == "single-label" else ("\n".join(result.labels) or "–",)
         table.add_row(
             name,
             *labels,
@@ -313,10 +350,12 @@ def probability_words(card: Card) -> str:
 def _metrics_words(card: Card) -> str:
     if card.metrics is None:
         return "none; rtl evaluate RUN before the export puts them in"
-    low, high = card.metrics.accuracy_interval
+    metrics = card.metrics
+    low, high = metrics.accuracy_interval
+    whole = " right in all classes" if card.task == "multi-label" else ""
     return (
-        f"{percent(card.metrics.accuracy)} of {card.metrics.images} {card.metrics.split} images "
-        f"({percent(low)} to {percent(high)}), macro F1 {percent(card.metrics.macro_f1)}"
+        f"{percent(metrics.accuracy)} of {metrics.images} {metrics.split} images{whole} "
+        f"({percent(low)} to {percent(high)}), macro F1 {percent(metrics.macro_f1)}"
     )
 
 

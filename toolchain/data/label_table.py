@@ -6,7 +6,9 @@
 
 The first line names the columns. The file is the column called file, path, image or filename, else
 the first one; it is relative to the CSV's folder. The classes stand in one column `labels`, with
-`;` or `|` between the names, or each has a column of 0 and 1. A column `split` is optional.
+`;` or `|` between the names, or each has a column of 0 and 1. A column `split` is optional; without
+it `train.csv` takes the `val.csv` and `test.csv` beside it, and any other CSV is split 7:1:2 by a
+stable hash of the files' names.
 """
 
 from __future__ import annotations
@@ -180,7 +182,9 @@ def _columns(table: Path, header: list[str]) -> _Columns:
     if not header:
         raise DataError(f"{table} is empty", hint=f"expected {TABLES}")
     lower = [name.lower() for name in header]
-    file = next((i for i, name in enumerate(lower) if name in FILE_COLUMNS), 0)
+    # A table that pandas wrote begins with a column without a name, which counts its lines.
+    named = [i for i, name in enumerate(header) if name]
+    file = next((i for i in named if lower[i] in FILE_COLUMNS), named[0])
     if _is_file(table.parent / header[file]):
         raise DataError(
             f"{table}, line 1: {header[file]} is an image; the first line names the columns",
@@ -188,8 +192,7 @@ def _columns(table: Path, header: list[str]) -> _Columns:
         )
     split = lower.index("split") if "split" in lower else None
     labels = lower.index("labels") if "labels" in lower else None
-    # A table that pandas wrote begins with a column without a name, which counts its lines.
-    others = [i for i, name in enumerate(header) if name and i not in (file, split, labels)]
+    others = [i for i in named if i not in (file, split, labels)]
     if twice := {header[i] for i in others if header.count(header[i]) > 1}:
         raise DataError(
             f"{table}, line 1: several columns are called '{min(twice)}'",

@@ -43,7 +43,6 @@ IMAGE_SUFFIXES = frozenset(
 )
 LAYOUTS = "train/ and val/ with a folder for each class; or a folder for each class; or train.txt"
 
-
 Label = int | tuple[int, ...]
 """An index into the data set's classes; for multi-label the sorted indices, which may be none."""
 

@@ -17,7 +17,7 @@ import PIL
 import torch
 
 from toolchain import __version__
-from toolchain.data.audit import Audit, is_inside
+from toolchain.data.audit import Audit
 from toolchain.data.layouts import Dataset
 from toolchain.errors import DataError, Interrupted, ToolchainError, TrainingError
 from toolchain.narrator import Narrator, Silent
@@ -263,13 +263,7 @@ def _read_data(
     """Read the data in one process and hand it to all."""
     found = None
     if processes.is_writer:
-        root = Path(settings.data)
-        if is_inside(run.path, root.parent if root.is_file() else root):
-            raise DataError(
-                f"{run.path} lies inside the data folder {root}, which rtl never writes to",
-                hint="choose another folder with -o",
-            )
-        found = read_data(settings, narrator)
+        found = read_data(settings, run.path, narrator)
     found = processes.from_writer(found)
     assert found is not None
     return found

@@ -11,6 +11,8 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta
 
+from toolchain.runtime.card import Task
+
 Architecture = Literal[
     "resnet18",
     "resnet34",
@@ -23,7 +25,6 @@ Architecture = Literal[
     "wide_resnet50_2",
     "wide_resnet101_2",
 ]
-Task = Literal["single-label", "multi-label"]
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 
 

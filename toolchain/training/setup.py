@@ -9,8 +9,9 @@ import msgspec
 import torch
 from torch import nn
 
-from toolchain.data.audit import Audit, audit_dataset
+from toolchain.data.audit import Audit, audit_dataset, is_inside
 from toolchain.data.layouts import Dataset, read_dataset
+from toolchain.errors import DataError
 from toolchain.narrator import Narrator
 from toolchain.runtime.card import Preprocessing
 from toolchain.training.boundary import Prefix, Tail, frozen_parts
@@ -67,8 +68,19 @@ class Setup:
         return {name: tensor for name, tensor in state.items() if name not in self.trained}
 
 
-def read_data(settings: FinetuneSettings, narrator: Narrator) -> tuple[Dataset, Audit]:
-    """Give the data set without what can't be read, and the audit; both are told. DataError."""
+def read_data(
+    settings: FinetuneSettings, output: Path, narrator: Narrator
+) -> tuple[Dataset, Audit]:
+    """Give the data set without what can't be read, and the audit; both are told.
+
+    Raises DataError for data that can't serve, and for an `output` inside of it.
+    """
+    root = Path(settings.data)
+    if is_inside(output, root.parent if root.is_file() else root):
+        raise DataError(
+            f"{output} lies inside the data folder {root}, which rtl never writes to",
+            hint="choose another folder with -o",
+        )
     dataset, audit = audit_dataset(read_dataset(settings.data, settings.task), narrator)
     counts = ", ".join(f"{len(dataset.split(s))} {s}" for s in ("train", "val", "test"))
     narrator.say(f"{dataset.root}: {len(dataset.classes)} classes; {counts} ({dataset.split_by})")
