@@ -111,17 +111,20 @@ def make_room(needed: int, limit: int, keep: Sequence[Path], narrator: Narrator)
 
     `keep` are entries of this run. They count, but are not removed.
     """
-    present = [entry for entry in entries() if entry.folder not in keep]
-    free = _free_bytes(features_folder()) - SPARE_BYTES
-    if needed > limit or needed > free + sum(entry.bytes for entry in present):
+    present = entries()
+    others = [entry for entry in present if entry.folder not in keep]
+    total = needed + sum(entry.bytes for entry in present)
+    lacking = needed - (_free_bytes(features_folder()) - SPARE_BYTES)
+    removable = sum(entry.bytes for entry in others)
+    if total - removable > limit or lacking > removable:
         return False
-    total = sum(entry.bytes for entry in present)
-    while present and (total + needed > limit or needed > free):
-        oldest = present.pop(0)
+    for oldest in others:
+        if total <= limit and lacking <= 0:
+            break
         shutil.rmtree(oldest.folder, ignore_errors=True)
         narrator.say(f"removed the features of {oldest.about.data} to make room")
         total -= oldest.bytes
-        free = _free_bytes(features_folder()) - SPARE_BYTES
+        lacking -= oldest.bytes
     return True
 
 
@@ -141,6 +144,10 @@ class Entry:
     def new_bytes(self, names: Iterable[str]) -> int:
         """Give how many bytes the missing rows will take."""
         return len(self.missing(names)) * self.about.row_bytes
+
+    def remove(self) -> None:
+        """Remove all rows."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextlib.contextmanager
     def filling(self, names: Sequence[str], narrator: Narrator) -> Iterator[Filler]:

@@ -195,13 +195,18 @@ def _fill(part: FrozenPart, prefix: Prefix, wanted: Sequence[Wanted], narrator: 
         if not entry.missing(names):
             continue
         engine = engine or fastest_engine(prefix, part.preprocessing.size, part.device)
-        with entry.filling(names, narrator) as filler:
-            missing = set(filler.missing)
-            todo = [item for name, item in zip(names, items, strict=True) if name in missing]
-            pictures = _Pictures(todo, part.preprocessing, view, part.settings.seed)
-            for features in _computed(engine, pictures, part, narrator):
-                for row in features:
-                    filler.put(row)
+        try:
+            with entry.filling(names, narrator) as filler:
+                missing = set(filler.missing)
+                todo = [item for name, item in zip(names, items, strict=True) if name in missing]
+                pictures = _Pictures(todo, part.preprocessing, view, part.settings.seed)
+                for features in _computed(engine, pictures, part, narrator):
+                    for row in features:
+                        filler.put(row)
+        except OSError as error:
+            entry.remove()
+            reason = (error.strerror or str(error)).lower()
+            raise Unstorable(f"its results can't be kept in {place()}: {reason}") from error
 
 
 class _Pictures(TorchDataset[Item]):

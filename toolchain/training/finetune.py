@@ -97,7 +97,6 @@ def finetune(
         setup = prepare(settings, dataset, start, device, processes, narrator)
         if processes.is_writer:
             run.create(settings_toml(placed(setup.settings)))
-            write_json(run.audit, audit)
         return _train(setup, run, audit, started, narrator, fresh=True)
 
 
@@ -139,13 +138,13 @@ def _train(
     """Train what is left and write the model; where that stops, the run can be resumed."""
     if not setup.processes.is_writer:
         trainer = Trainer(setup, run, narrator)
-        _fit(trainer, run)
+        _fit(trainer, run, audit)
         return _finetuned(setup, run, audit, trainer, started)
     with held(run):
         trainer = Trainer(setup, run, narrator)
         with _kept_safe(run, trainer, fresh):
             try:
-                _fit(trainer, run)
+                _fit(trainer, run, audit)
             except (KeyboardInterrupt, ToolchainError):
                 if trainer.epoch:
                     _write_model(setup, run, audit, trainer)
@@ -156,9 +155,10 @@ def _train(
     return result
 
 
-def _fit(trainer: Trainer, run: RunFolder) -> None:
+def _fit(trainer: Trainer, run: RunFolder, audit: Audit) -> None:
     """Begin, or go on from the newest checkpoint, and train to the end."""
     if not trainer.load() and trainer.setup.processes.is_writer:
+        write_json(run.audit, audit)
         run.metrics.unlink(missing_ok=True)
         trainer.checkpoints.save_start(trainer.setup.frozen_state(), trainer.setup.origin)
     trainer.fit()
@@ -177,7 +177,7 @@ def _kept_safe(run: RunFolder, trainer: Trainer, fresh: bool) -> Iterator[None]:
         if isinstance(stop, OSError):
             reason = (stop.strerror or str(stop)).lower()
             raise TrainingError(
-                f"{run.path} can't be written: {reason}",
+                f"{stop.filename or run.path} can't be written: {reason}",
                 hint=f"make room, then {again if trainer.saved_epoch else 'start again'}",
             ) from stop
         if not trainer.epoch:

@@ -1,0 +1,81 @@
+"""What caching the frozen layers saves: `finetune` against the plain loop, as ratios in one run.
+
+ResNet-18 from random weights (the time does not depend on them), 500 drawn photographs of machined
+parts (400 train, 100 val), 20 epochs, batches of 32, two workers on both sides. RTL_BENCH_EPOCHS
+shortens the plain loop; its time is then scaled to 20 epochs, and the printed line says so.
+
+    pytest benchmarks/test_finetune.py -s --benchmark-only
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.plain_loop import plain_loop
+from toolchain.data.parts import CLASSES, draw_part
+from toolchain.training.finetune import finetune
+from toolchain.training.settings_file import read_settings
+
+EPOCHS = 20
+PLAIN_EPOCHS = int(os.environ.get("RTL_BENCH_EPOCHS", str(EPOCHS)))
+TRAIN, VAL = 400, 100
+
+CASES = {
+    "head, clean view": ({"strategy": "head", "augment": "none"}, 40.0),
+    "head, five augmented views": ({"strategy": "head", "augment": "s3", "views": 5}, 10.0),
+    "partial from layer4, clean view": ({"strategy": "partial", "augment": "none"}, 4.0),
+    "full, precision auto": ({"strategy": "full", "augment": "s3", "precision": "auto"}, 2.0),
+}
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("parts")
+    for split, count, first in (("train", TRAIN, 1), ("val", VAL, TRAIN + 1)):
+        for number in range(count):
+            label = CLASSES[number % len(CLASSES)]
+            path = folder / split / label / f"{number:04}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draw_part(label, first + number).save(path, quality=90)
+    return folder
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_finetune_beside_the_plain_loop(
+    benchmark: BenchmarkFixture,
+    parts: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    # Each case computes its features itself.
+    monkeypatch.setenv("RTL_CACHE_DIR", str(tmp_path / "cache"))
+    given, bar = CASES[name]
+    fixed = {
+        "data": str(parts),
+        "weights": "none",
+        "epochs": EPOCHS,
+        "batch_size": 32,
+        "workers": 2,
+    }
+    settings = read_settings(None, {**fixed, **given})
+    plain = read_settings(None, {**fixed, **given, "epochs": PLAIN_EPOCHS})
+    plain_s = plain_loop(plain).seconds * EPOCHS / PLAIN_EPOCHS
+
+    def ours() -> float:
+        started = time.perf_counter()
+        finetune(settings, tmp_path / "run")
+        return time.perf_counter() - started
+
+    ours_s = benchmark.pedantic(ours, rounds=1)
+    ratio = plain_s / ours_s
+    benchmark.extra_info["ratio"] = ratio
+    scaled = f", scaled from {PLAIN_EPOCHS} epochs" if PLAIN_EPOCHS != EPOCHS else ""
+    print(
+        f"\n{name}: plain {plain_s:.1f} s{scaled}, rtl {ours_s:.1f} s: {ratio:.1f} × (bar {bar:g})"
+    )
