@@ -27,6 +27,7 @@ from toolchain.evaluate.intervals import wilson_interval
 from toolchain.export.export import export
 from toolchain.runfolder import RunFolder, write_json
 from toolchain.runtime.card import Card, Preprocessing, Weights
+from toolchain.training.finetune import finetune
 from toolchain.training.models import (
     IMAGENET_NORMALISATION,
     Classifier,
@@ -131,6 +132,29 @@ def model(run: RunFolder, result: Evaluation) -> Path:
 def predictor(model: Path) -> Iterator[Predictor]:
     with Predictor(model, self_test=True) as opened:
         yield opened
+
+
+def test_training_on_a_csv_leaves_a_run_for_all_that_follows(hatches: Path, tmp_path: Path) -> None:
+    settings = read_settings(
+        None,
+        {
+            "data": str(hatches / "labels.csv"),
+            "task": "multi-label",
+            "weights": "none",
+            "strategy": "full",
+            "size": SIZE,
+            "epochs": 2,
+            "augment": "none",
+            "workers": 0,
+        },
+    )
+    trained = finetune(settings, tmp_path / "run")
+    assert (trained.run.read_card().task, trained.dataset.task) == ("multi-label", "multi-label")
+    assert not trained.run.confusion.exists()
+    assert evaluate(trained.run.path, workers=0).task == "multi-label"
+    [made] = export(trained.run.path, images=4)
+    with Predictor(made.path, self_test=True) as predictor:
+        assert predictor(hatches / "img" / "00.png").task == "multi-label"
 
 
 def test_evaluation_counts_an_image_as_right_in_all_of_its_classes(result: Evaluation) -> None:

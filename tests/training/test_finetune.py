@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import draw_stripes, tree_digest
 from toolchain.errors import DataError, TrainingError
+from toolchain.runfolder import RunFolder
 from toolchain.runtime.card import decode_card
 from toolchain.training.finetune import finetune
 from toolchain.training.models import state_sha256
@@ -30,6 +32,13 @@ def small(data: Path, **given: object) -> FinetuneSettings:
     return read_settings(None, {**fixed, **given})
 
 
+def epochs_of(run: RunFolder) -> list[dict[str, Any]]:
+    """Give the lines of metrics.jsonl that tell of an epoch; the summary comes after them."""
+    *epochs, last = (json.loads(line) for line in run.metrics.read_text().splitlines())
+    assert list(last) == ["summary"]
+    return epochs
+
+
 def test_a_run_folder_holds_what_a_person_needs_to_explain_it(run_folder: Path) -> None:
     names = {path.name for path in run_folder.iterdir()}
     assert {
@@ -42,19 +51,27 @@ def test_a_run_folder_holds_what_a_person_needs_to_explain_it(run_folder: Path) 
         "confusion.png",
         "evaluation.json",
     } <= names
-    rows = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
-    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert [row["epoch"] for row in epochs_of(RunFolder(run_folder))] == [1, 2, 3, 4]
     assert tomllib.loads((run_folder / "settings.toml").read_text())["size"] == 64
     with Image.open(run_folder / "curves.png") as picture:
         assert picture.width > 800
 
 
+def test_the_last_line_of_the_metrics_sums_up_the_best_epoch(run_folder: Path) -> None:
+    run = RunFolder(run_folder)
+    summary = json.loads(run.metrics.read_text().splitlines()[-1])["summary"]
+    best = epochs_of(run)[summary["best_epoch"] - 1]
+    for name in ("val_loss", "val_accuracy", "val_macro_f1", "val_auc"):
+        assert summary[name] == pytest.approx(best[name], abs=1e-6)
+    assert summary["temperature"] == run.read_card().temperature
+
+
 def test_the_kept_weights_are_those_of_the_best_epoch(stripes: Path, tmp_path: Path) -> None:
     result = finetune(small(stripes, epochs=3, lr_head=1e-3, lr_backbone=1e-3), tmp_path / "run")
-    rows = [json.loads(line) for line in result.run.metrics.read_text().splitlines()]
+    rows = epochs_of(result.run)
     best = max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
-    assert result.best_epoch == best["epoch"]
-    assert result.val_accuracy == pytest.approx(best["val_accuracy"], abs=1e-6)
+    assert result.summary.best_epoch == best["epoch"]
+    assert result.summary.val_accuracy == pytest.approx(best["val_accuracy"], abs=1e-6)
     card = decode_card(result.run.card.read_bytes(), source="card")
     assert card.weights.sha256 == state_sha256(load_file(result.run.weights))
 
@@ -112,7 +129,7 @@ def test_early_stopping_ends_after_its_patience(stripes: Path, tmp_path: Path) -
     rates = {"lr_head": 1e-30, "lr_backbone": 1e-30, "weight_decay": 0.0}
     settings = small(stripes, epochs=9, early_stopping=2, strategy="head", augment="none", **rates)
     result = finetune(settings, tmp_path / "run")
-    assert (result.best_epoch, result.epochs) == (1, 3)
+    assert (result.summary.best_epoch, result.summary.epochs) == (1, 3)
 
 
 @pytest.mark.parametrize(
@@ -126,5 +143,4 @@ def test_rates_follow_their_schedule(
         stripes, epochs=4, schedule=schedule, strategy="head", lr_head=1e-3, augment="none"
     )
     run = finetune(settings, tmp_path / "run").run
-    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    assert [row["learning_rates"][0] for row in rows] == pytest.approx(expected, rel=0.01)
+    assert [row["learning_rates"][0] for row in epochs_of(run)] == pytest.approx(expected, rel=0.01)

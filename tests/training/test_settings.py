@@ -79,6 +79,33 @@ def test_stored_settings_read_back_as_they_were(tmp_path: Path) -> None:
 
 def test_the_digest_follows_what_shapes_the_result_and_nothing_else() -> None:
     settings = read_settings(None, {})
-    moved = msgspec.structs.replace(settings, data="elsewhere", workers=3)
-    changed = msgspec.structs.replace(settings, seed=1)
-    assert settings_sha256(settings) == settings_sha256(moved) != settings_sha256(changed)
+    moved = msgspec.structs.replace(
+        settings, data="elsewhere", workers=3, device="cpu", cache_gb=1.0, tensorboard=True
+    )
+    assert settings_sha256(moved) == settings_sha256(settings)
+    for changed in ({"seed": 1}, {"ema": 0.9}, {"cache": False}, {"precision": "bf16"}):
+        other = msgspec.structs.replace(settings, **changed)
+        assert settings_sha256(other) != settings_sha256(settings)
+
+
+def test_the_loss_that_auto_means_follows_from_the_task() -> None:
+    assert read_settings(None, {}).loss == "cross-entropy"
+    assert read_settings(None, {"task": "multi-label"}).loss == "bce"
+    assert read_settings(None, {"task": "multi-label", "loss": "focal"}).loss == "focal"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"task": "multi-label", "loss": "cross-entropy"}, "multi-label takes bce"),
+        ({"loss": "bce"}, "bce is for --task multi-label"),
+        ({"task": "multi-label", "balanced_sampling": True}, "use class_weights"),
+        ({"schedule": "one-cycle", "warmup_epochs": 1}, "one-cycle warms up by itself"),
+        ({"strategy": "two-stage", "head_epochs": 5, "epochs": 5}, "5 of 5 epochs leave none"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    given: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        read_settings(None, given)

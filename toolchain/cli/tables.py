@@ -90,6 +90,9 @@ def show_finetuned(result: Finetuned) -> None:
     run, summary = result.run, result.summary
     auc = "" if summary.val_auc is None else f", AUC {summary.val_auc:.3f}"
     before, after = summary.calibration_error
+    made = [run.weights.name, run.curves.name]
+    if result.dataset.task == "single-label":
+        made.append(run.confusion.name)
     show(
         facts(
             [
@@ -97,7 +100,8 @@ def show_finetuned(result: Finetuned) -> None:
                 ("best epoch", f"{summary.best_epoch} of {summary.epochs}"),
                 (
                     "validation",
-                    f"{percent(summary.val_accuracy)} of {len(result.dataset.val)} images, "
+                    f"{percent(summary.val_accuracy)} of {len(result.dataset.val)} images"
+                    f"{whole_words(result.dataset.task)}, "
                     f"macro F1 {summary.val_macro_f1:.3f}{auc}",
                 ),
                 (
@@ -106,7 +110,7 @@ def show_finetuned(result: Finetuned) -> None:
                     f"error {percent(before)} → {percent(after)}",
                 ),
                 ("time", f"{result.seconds:.0f} s"),
-                ("made", f"{run.weights.name}, {run.curves.name}, {run.confusion.name}, …"),
+                ("made", f"{', '.join(made)}, …"),
                 *(
                     (finding.name, f"{finding.evidence}; {finding.remedy}")
                     for finding in summary.findings
@@ -191,7 +195,7 @@ def show_evaluation(result: Evaluation) -> None:
         rates = (percent(rate) for rate in (row.precision, row.recall, row.f1))
         table.add_row(row.label, str(row.images), *rates)
     low, high = result.accuracy_interval
-    whole = " right in all classes" if result.task == "multi-label" else ""
+    whole = whole_words(result.task)
     rows: list[tuple[str, str | Text]] = [
         ("split", f"{result.split}, {result.images} images"),
         (
@@ -205,6 +209,11 @@ def show_evaluation(result: Evaluation) -> None:
     if result.calibration_error is not None:
         rows.append(("calibration", f"probabilities off by {percent(result.calibration_error)}"))
     show(table, facts(rows))
+
+
+def whole_words(task: Task) -> str:
+    """Say what an accuracy counts, where that is not the one class of an image."""
+    return " right in all classes" if task == "multi-label" else ""
 
 
 def show_exported(exported: Sequence[Exported]) -> None:
@@ -352,7 +361,7 @@ def _metrics_words(card: Card) -> str:
         return "none; rtl evaluate RUN before the export puts them in"
     metrics = card.metrics
     low, high = metrics.accuracy_interval
-    whole = " right in all classes" if card.task == "multi-label" else ""
+    whole = whole_words(card.task)
     return (
         f"{percent(metrics.accuracy)} of {metrics.images} {metrics.split} images{whole} "
         f"({percent(low)} to {percent(high)}), macro F1 {percent(metrics.macro_f1)}"

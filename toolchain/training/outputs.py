@@ -85,7 +85,8 @@ class Outputs:
         labels = torch.from_numpy(truth).long()
         # Class by class, because torchmetrics' own mean takes a class without images for a 0.
         areas = [binary_auroc(scores[:, k], labels[:, k], validate_args=False) for k in judged]
-        return float(torch.stack(areas).double().mean())
+        # Sums in float32 can end a little above 1.
+        return min(1.0, float(torch.stack(areas).double().mean()))
 
     @property
     def confusion(self) -> NDArray[np.int64]:

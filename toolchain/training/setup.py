@@ -75,10 +75,10 @@ def read_data(
 
     Raises DataError for data that can't serve, and for an `output` inside of it.
     """
-    root = Path(settings.data)
-    if is_inside(output, root.parent if root.is_file() else root):
+    # A list may stand beside anything; a folder of images is the data's own.
+    if Path(settings.data).is_dir() and is_inside(output, Path(settings.data)):
         raise DataError(
-            f"{output} lies inside the data folder {root}, which rtl never writes to",
+            f"{output} lies inside the data folder {settings.data}, which rtl never writes to",
             hint="choose another folder with -o",
         )
     dataset, audit = audit_dataset(read_dataset(settings.data, settings.task), narrator)
@@ -156,7 +156,7 @@ def warnings_of(audit: Audit) -> list[str]:
         )
     if audit.label_conflicts:
         lines.append(
-            f"{len(audit.label_conflicts)} groups of equal images stand in more than one class, "
+            f"{len(audit.label_conflicts)} groups of equal images have different classes, "
             f"first {audit.label_conflicts[0][0]}"
         )
     if audit.rare_classes:
