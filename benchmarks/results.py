@@ -25,6 +25,7 @@ from benchmarks.plain_loop import plain_loop
 from toolchain.evaluate.intervals import wilson_interval
 from toolchain.machine import this_machine
 from toolchain.training.finetune import finetune
+from toolchain.training.settings import FinetuneSettings
 from toolchain.training.settings_file import read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,28 +34,28 @@ STORE = Path(__file__).with_name("results.jsonl")
 PAGE = ROOT / "docs" / "results.md"
 SEEDS = (0, 1, 2)
 
-# Settings that differ from the defaults.
-RECIPES: dict[str, dict[str, Any]] = {
-    "head": {"strategy": "head"},
-    "partial": {"strategy": "partial"},
-    "full": {"strategy": "full"},
+WEIGHTS = SHARED / "weights" / "resnet18-imagenet-partial.safetensors"
+
+# Recipe (configs/photos-….toml) → data sets.
+TRANSFER = ("head", "partial", "full")
+RECIPES = {
+    **dict.fromkeys(TRANSFER, ("food3", "hymenoptera", "steel6")),
+    "scratch": ("food3", "food10_64px"),
 }
-SCRATCH: dict[str, dict[str, Any]] = {}
-SETS = ("food3", "hymenoptera", "steel6")
-PLAIN = ("head", "partial", "full")
 
 
 def cases() -> list[tuple[str, str, dict[str, Any]]]:
-    """Give (data set, recipe, settings) of everything that is run."""
-    weights = str(SHARED / "weights" / "resnet18-imagenet-partial.safetensors")
-    found = [
-        (name, recipe, {**given, "weights": weights})
-        for name in SETS
-        for recipe, given in RECIPES.items()
+    """Give (data set, recipe, settings beside the recipe's) of everything that is run."""
+    return [
+        (name, recipe, {"weights": str(WEIGHTS)} if recipe in TRANSFER else {})
+        for recipe, names in RECIPES.items()
+        for name in names
     ]
-    return found + [
-        (name, "from scratch", {**given, "weights": "none"}) for name, given in SCRATCH.items()
-    ]
+
+
+def config_of(recipe: str) -> Path:
+    """Give the file of a recipe."""
+    return ROOT / "configs" / f"photos-{recipe}.toml"
 
 
 def run(plain: bool) -> None:
@@ -63,22 +64,23 @@ def run(plain: bool) -> None:
     by = "plain loop" if plain else "rtl"
     for seed in SEEDS:
         for name, recipe, given in cases():
-            if (name, recipe, seed, by) in done or (plain and recipe not in PLAIN):
+            if (name, recipe, seed, by) in done or (plain and recipe not in TRANSFER):
                 continue
             given = {**given, "data": str(SHARED / "data" / name), "seed": seed}
             row = {"data": name, "recipe": recipe, "seed": seed, "by": by}
-            row |= _plain(given) if plain else _ours(given)
+            settings = read_settings(config_of(recipe), given)
+            row |= _plain(settings) if plain else _ours(settings)
             with STORE.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
 
 
-def _ours(given: dict[str, Any]) -> dict[str, Any]:
+def _ours(settings: FinetuneSettings) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp(prefix="rtl-results-"))
     # Each run computes its own features: the time is that of a first run.
     os.environ["RTL_CACHE_DIR"] = str(folder / "cache")
     started = time.perf_counter()
-    result = finetune(read_settings(None, given), folder / "run")
+    result = finetune(settings, folder / "run")
     seconds = time.perf_counter() - started
     shutil.rmtree(folder)
     summary = result.summary
@@ -92,8 +94,7 @@ def _ours(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _plain(given: dict[str, Any]) -> dict[str, Any]:
-    settings = read_settings(None, given)
+def _plain(settings: FinetuneSettings) -> dict[str, Any]:
     result = plain_loop(settings)
     return {
         "accuracy": result.val_accuracy,
@@ -117,9 +118,6 @@ def write() -> None:
     for (data, recipe, by), rows in sorted(cells.items()):
         if by == "rtl":
             lines.append(_line(data, recipe, rows, cells.get((data, recipe, "plain loop"), [])))
-    lines.append(RECIPES_HEAD)
-    for name, recipe, given in cases():
-        lines.append(f"| {name} | {recipe} | {_differing(given)} |\n")
     PAGE.write_text("".join(lines), encoding="utf-8")
 
 
@@ -133,21 +131,15 @@ over as many images as the validation split has; the sets are small, so it is wi
 of a whole run, the features of frozen layers included. "Plain loop" is the tutorials' way with the
 same settings ([benchmarks/plain_loop.py](../benchmarks/plain_loop.py)).
 
-The weights are all of torchvision's ImageNet ResNet-18 but the last block, which begins as the
+A recipe is `configs/photos-RECIPE.toml`, with `--weights FILE` but for scratch. food3 has 150 images
+for training and 120 for validation, hymenoptera 244 and 153, steel6 240 and 240, food10_64px 450 and
+400 of 64 pixels. The weights are all of torchvision's ImageNet ResNet-18 but the last block, which begins as the
 identity; with the whole of them expect more.
 
 {machine}
 
 | data | recipe | accuracy | 95 % interval | seeds | time | plain loop | its time |
 |---|---|---|---|---|---|---|---|
-"""
-
-RECIPES_HEAD = """
-The images: food3 has 150 for training and 120 for validation, hymenoptera 244 and 153, steel6 240
-and 240, food10_64px 450 and 400. Settings that differ from [the defaults](settings.md):
-
-| data | recipe | settings |
-|---|---|---|
 """
 
 
@@ -167,11 +159,6 @@ def _line(data: str, recipe: str, rows: list[dict[str, Any]], plain: list[dict[s
 
 def _seconds(rows: list[dict[str, Any]]) -> str:
     return f"{statistics.median(row['seconds'] for row in rows):.0f} s"
-
-
-def _differing(given: dict[str, Any]) -> str:
-    shown = {k: v for k, v in given.items() if k != "weights" or v == "none"}
-    return ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in shown.items())
 
 
 def _machine() -> str:

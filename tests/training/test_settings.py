@@ -19,6 +19,13 @@ CASES = {
     "lung-ct-resnet152": ("resnet152", "partial"),
     "defects-resnet152": ("resnet152", "partial"),
     "defects-resnet50": ("resnet50", "partial"),
+    "food-resnet18-two-stage": ("resnet18", "two-stage"),
+    "defects-resnet50-progressive": ("resnet50", "progressive"),
+    # rtl's own
+    "photos-head": ("resnet18", "head"),
+    "photos-partial": ("resnet18", "partial"),
+    "photos-full": ("resnet18", "full"),
+    "photos-scratch": ("resnet18", "full"),
 }
 
 
