@@ -131,10 +131,10 @@ over as many images as the validation split has; the sets are small, so it is wi
 of a whole run, the features of frozen layers included. "Plain loop" is the tutorials' way with the
 same settings ([benchmarks/plain_loop.py](../benchmarks/plain_loop.py)).
 
-A recipe is `configs/photos-RECIPE.toml`, with `--weights FILE` but for scratch. food3 has 150 images
-for training and 120 for validation, hymenoptera 244 and 153, steel6 240 and 240, food10_64px 450 and
-400 of 64 pixels. The weights are all of torchvision's ImageNet ResNet-18 but the last block, which begins as the
-identity; with the whole of them expect more.
+A recipe is `configs/photos-RECIPE.toml`, with `--weights FILE` but for scratch. food3 has 150
+images for training and 120 for validation, hymenoptera 244 and 153, steel6 240 and 240, food10_64px
+450 and 400 of 64 pixels. The weights are all of torchvision's ImageNet ResNet-18 but the last
+block, which begins as the identity; with the whole of them expect more.
 
 {machine}
 

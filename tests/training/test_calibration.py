@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toolchain.training.calibration import HIGHEST, LOWEST, calibration_error, fit_temperature
+from toolchain.training.calibration import calibration_error, fit_temperature
 from toolchain.training.outputs import Outputs
 from toolchain.training.torchvision_import import import_torchvision
 
@@ -90,18 +90,18 @@ def test_the_temperature_stays_where_the_labels_have_no_say(outputs: Outputs) ->
     ids=["single", "several"],
 )
 def test_only_wrong_answers_give_the_highest_temperature(outputs: Outputs) -> None:
-    assert fit_temperature(outputs) == HIGHEST
+    assert fit_temperature(outputs) == 20.0
 
 
 def test_tiny_logits_give_the_lowest_temperature() -> None:
     outputs = scaled_by(1e-4, several=False, images=500)
     assert outputs.accuracy < 1
-    assert fit_temperature(outputs) == LOWEST
+    assert fit_temperature(outputs) == 0.05
 
 
 def test_huge_logits_do_not_overflow() -> None:
     outputs = outputs_of([[1e30, 0], [0, 1e30], [1e30, 0]], [0, 1, 1])
-    assert fit_temperature(outputs) == HIGHEST
+    assert fit_temperature(outputs) == 20.0
 
 
 def test_the_error_is_the_gap_between_confidence_and_what_was_right() -> None:
@@ -122,7 +122,7 @@ def test_the_error_agrees_with_torchmetrics() -> None:
     import torch
     from torchmetrics.functional.classification import multiclass_calibration_error
 
-    outputs = scaled_by(2.0, several=False, images=500)
+    outputs = scaled_by(1.2, several=False, images=80)  # so few that gaps of either sign appear
     probabilities = torch.from_numpy(outputs.probabilities(1.0))
     expected = multiclass_calibration_error(probabilities, torch.from_numpy(outputs.labels), 4)
     assert calibration_error(outputs, 1.0) == pytest.approx(float(expected), abs=1e-6)

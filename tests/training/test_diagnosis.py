@@ -334,15 +334,22 @@ def test_validation_loss_near_zero_may_wiggle() -> None:
     assert diagnose(history(train, val, 0.99), settings(), 3) == []
 
 
+def test_a_rise_by_a_tenth_is_no_over_fitting() -> None:
+    train = [1.0, 0.6, 0.4, 0.3, 0.25, 0.2, 0.18, 0.16, 0.14, 0.12]
+    val = [1.5, 1.2, 1.0, 1.0, 1.02, 1.04, 1.06, 1.08, 1.1, 1.1]
+    assert diagnose(history(train, val), settings(), 10) == []
+
+
 def test_where_both_losses_rise_it_is_not_over_fitting() -> None:
     train = [0.6, 0.5, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75]
     val = [0.6, 0.5, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
     assert diagnose(history(train, val), settings(), 3) == []
 
 
-def test_a_single_bad_last_epoch_is_no_over_fitting() -> None:
-    train = [1.0, 0.6, 0.4, 0.3, 0.25, 0.2, 0.18, 0.16]
-    val = [0.9, 0.6, 0.5, 0.45, 0.44, 0.44, 0.43, 1.5]
+@pytest.mark.parametrize(("epochs", "bad"), [(8, 1), (12, 2)])
+def test_one_or_two_bad_last_epochs_are_no_over_fitting(epochs: int, bad: int) -> None:
+    train = [0.8**epoch for epoch in range(epochs)]
+    val = [0.4 + 0.5 * loss for loss in train[:-bad]] + [1.5] * bad
     assert diagnose(history(train, val), settings(), 3) == []
 
 
@@ -373,6 +380,15 @@ def test_a_swing_between_early_epochs_is_told_and_a_later_one_is_not() -> None:
     (finding,) = diagnose(history(early, calm), settings(), 3)
     assert finding.evidence == "training loss rose from 0.700 (epoch 2) to 1.300 (epoch 3)"
     assert diagnose(history(late, calm), settings(), 3) == []
+
+
+def test_swings_near_zero_are_no_instability() -> None:
+    losses = [0.02, 0.01, 0.03, 0.01, 0.02, 0.05, 0.01]
+    assert diagnose(history(losses, losses, 0.99), settings(), 3) == []
+
+
+def test_losses_of_zero_are_no_trouble() -> None:
+    assert diagnose(history([0.0] * 12, [0.0] * 12, 1.0), settings()) == []
 
 
 def test_the_start_of_a_run_is_counted_from_the_end_of_its_warm_up() -> None:

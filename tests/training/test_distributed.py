@@ -43,7 +43,7 @@ def launch(processes: int, folder: Path, *words: object) -> subprocess.Popen[str
         text=True,
         cwd=folder,
         # One thread each, as torchrun would set it with a notice of five lines.
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from toolchain.training.pictures import draw_confusion, draw_curves
+from toolchain.training.pictures import draw_confusion, draw_curves, draw_rate_sweep
+from toolchain.training.rate_finder import sweep_rates
 
 
 def epochs(count: int) -> list[dict[str, Any]]:
@@ -69,6 +70,38 @@ def test_a_class_name_with_dollars_is_drawn_as_it_stands(tmp_path: Path) -> None
     names = ["under $5_{ or $9", "over"]
     draw_confusion(np.eye(2, dtype=np.int64), names, "val", tmp_path / "confusion.png")
     assert has_blue(pixels_of(tmp_path / "confusion.png"))
+
+
+def sweep_losses(count: int) -> list[float]:
+    """Losses that fall a little, and break for the last tenth of the rates."""
+    return [2.3 - 0.01 * i if i < 90 else 2.0 * (i - 88) for i in range(count)]
+
+
+def test_a_suggested_rate_is_marked_in_its_sweep(tmp_path: Path) -> None:
+    rates = sweep_rates()
+    draw_rate_sweep(rates, sweep_losses(100), rates[50], tmp_path / "with.png")
+    draw_rate_sweep(rates, sweep_losses(100), None, tmp_path / "without.png")
+    marked, plain = (pixels_of(tmp_path / name) for name in ("with.png", "without.png"))
+    assert marked.shape == plain.shape == (468, 910, 3)
+    assert has_blue(plain)
+    # The line stands in the middle of the axes and reaches to their top.
+    added = (marked != plain).any(axis=2)
+    assert added[40:100, 440:500].any()
+    assert not added[40:100, :440].any()
+
+
+def test_a_break_leaves_the_picture_and_does_not_flatten_the_descent(tmp_path: Path) -> None:
+    losses = sweep_losses(100)
+    draw_rate_sweep(sweep_rates(), losses, None, tmp_path / "calm.png")
+    draw_rate_sweep(sweep_rates(), [*losses[:99], 1e9], None, tmp_path / "broken.png")
+    calm, broken = (pixels_of(tmp_path / name) for name in ("calm.png", "broken.png"))
+    assert (calm[:, :600] == broken[:, :600]).all()
+
+
+@pytest.mark.parametrize("losses", [[], [2.3], [2.3, float("nan"), 1.0], [2.0] * 100])
+def test_a_sweep_that_says_nothing_is_drawn(tmp_path: Path, losses: list[float]) -> None:
+    draw_rate_sweep(sweep_rates(), losses, None, tmp_path / "sweep.png")
+    assert pixels_of(tmp_path / "sweep.png").shape == (468, 910, 3)
 
 
 def test_a_failure_leaves_the_older_picture(tmp_path: Path) -> None:

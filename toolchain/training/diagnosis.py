@@ -238,7 +238,8 @@ def _learned_nothing(rows: Sequence[Row], guessing: float | None) -> str | None:
         hardly = f"{now}, hardly better than the {guessing:.3f} of guessing"
         return hardly if lowest > NEAR_GUESSING * guessing else None
     first = rows[0]
-    kept = min(last[key] / first[key] for key in ("train_loss", "val_loss") if first[key])
+    ratios = [last[key] / first[key] for key in ("train_loss", "val_loss") if first[key]]
+    kept = min(ratios, default=0.0)
     accuracy = max(last["train_accuracy"], last["val_accuracy"])
     if kept > 1 - STANDING_STILL and accuracy < LOW_ACCURACY:
         return f"{now}, after {first['train_loss']:.3f} and {first['val_loss']:.3f} in the first"
@@ -264,8 +265,7 @@ def _falls_little(rows: Sequence[Row], guessing: float | None) -> bool:
         "val_loss": max(rows[0]["val_loss"], guessing or 0.0),
     }
     return all(
-        _calm(rows, key)[-1][key] > (1 - LITTLE_FALL) * start
-        for key, start in starts.items()
+        _calm(rows, key)[-1][key] > (1 - LITTLE_FALL) * start for key, start in starts.items()
     )
 
 

@@ -1,4 +1,4 @@
-"""The pictures in a run folder: the curves of training and the confusion matrix."""
+"""The pictures of training: its curves, the confusion matrix and a sweep of learning rates."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from toolchain.runfolder import whole_file
+from toolchain.training.rate_finder import smoothed
 
 TRAIN_COLOUR, VAL_COLOUR = "#8a8f98", "#1f5fa8"
 MOST_NUMBERED = 25
@@ -72,6 +73,48 @@ def draw_confusion(
     colours = figure.colorbar(shown, ax=axes, shrink=0.8, format=PercentFormatter(1.0, decimals=0))
     colours.outline.set_visible(False)
     _save(figure, path)
+
+
+def draw_rate_sweep(
+    rates: Sequence[float], losses: Sequence[float], suggestion: float | None, path: Path
+) -> None:
+    """Draw the loss over the learning rate of a sweep, smoothed too, with the suggestion marked.
+
+    `losses` are those before each step, in nats, and may end before `rates`; `suggestion` is one of
+    the rates, or None.
+    """
+    values = np.asarray(losses, dtype=np.float64)
+    if len(broken := np.flatnonzero(~np.isfinite(values))):
+        values = values[: broken[0]]
+    tried, curve = np.asarray(rates[: len(values)]), np.asarray(smoothed(values.tolist()))
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(tried, values, color=TRAIN_COLOUR, linewidth=0.8, alpha=0.7, label="each batch")
+    axes.plot(tried, curve, color=VAL_COLOUR, label="smoothed")
+    if suggestion is not None:
+        axes.axvline(suggestion, color=VAL_COLOUR, linewidth=0.8, linestyle=":")
+        level = curve[int(np.argmin(np.abs(tried - suggestion)))]
+        axes.plot([suggestion], [level], "o", color=VAL_COLOUR)
+    axes.set_xscale("log")
+    axes.set_xlim(min(rates), max(rates))
+    axes.set_ylim(*_valley(values, curve))
+    axes.set_xlabel("learning rate")
+    axes.set_title("loss", loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    found = "no rate to suggest" if suggestion is None else f"suggested: {suggestion:.2g}"
+    axes.legend(frameon=False, loc="lower left", title=found)
+    _save(figure, path)
+
+
+def _valley(losses: NDArray[np.float64], curve: NDArray[np.float64]) -> tuple[float, float]:
+    """Give the limits in which the descent fills the picture; the break above may leave it."""
+    if not len(losses):
+        return 0.0, 1.0
+    high = float(curve[: int(curve.argmin()) + 1].max())
+    low = float(min(losses.min(), curve.min()))
+    room = 0.15 * (high - low) or 0.1
+    return max(0.0, low - room), high + 3 * room
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -48,16 +49,15 @@ class Arithmetic:
 
 
 def choose_arithmetic(
-    model: nn.Module,
-    example: torch.Tensor,
+    probe: Callable[[], tuple[nn.Module, torch.Tensor]],
     settings: FinetuneSettings,
     device: torch.device,
     narrator: Narrator,
 ) -> Arithmetic:
     """Give the arithmetic that the settings ask for; `auto` takes the fastest on this machine.
 
-    `model` is what will be trained and `example` a batch of its input. Neither they nor any random
-    generator are changed. Raises TrainingError for fp16 without a GPU.
+    `probe` gives what will be trained and a batch of its input; it is asked only for `auto`. These
+    and the random generators are left as they are. Raises TrainingError for fp16 without a GPU.
     """
     if settings.precision == "fp16" and device.type != "cuda":
         raise TrainingError(
@@ -66,6 +66,7 @@ def choose_arithmetic(
         )
     if settings.precision != "auto":
         return Arithmetic(settings.precision, settings.channels_last)
+    model, example = probe()
     candidates = [
         Arithmetic("fp32", False),
         Arithmetic("fp32", True),

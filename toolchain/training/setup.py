@@ -104,9 +104,10 @@ def prepare(
     # The last stage trains all that any stage trains.
     enter_stage(classifier.network, stages[-1])
     trained = _trained_tensors(classifier)
-    probed, example = _what_is_trained(classifier, settings, device)
     arithmetic = processes.from_writer(
-        choose_arithmetic(probed, example, settings, device, narrator)
+        choose_arithmetic(
+            lambda: _what_is_trained(classifier, settings, device), settings, device, narrator
+        )
         if processes.is_writer
         else None
     )
