@@ -367,6 +367,15 @@ def test_an_instability_beyond_doubt_is_told_after_one_epoch() -> None:
     assert finding.evidence == "training loss was 12.500 in epoch 1, far worse than guessing"
 
 
+def test_a_first_epoch_far_above_the_untrained_network_is_told() -> None:
+    losses = [1.8, 0.9, 0.6, 0.5]
+    (finding,) = diagnose(history(losses, losses), settings(), 3)
+    assert finding.evidence == (
+        "training loss was 1.800 in epoch 1, far above the 1.099 of the untrained network"
+    )
+    assert diagnose(history([1.5, *losses[1:]], losses), settings(), 3) == []
+
+
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])
 def test_a_loss_that_is_not_a_number_is_told_and_does_no_harm(value: float | None) -> None:
     rows = history([0.7, 0.6, 0.5, 0.4, 0.3], [0.7, value, 0.5, 0.4, 0.3])

@@ -112,8 +112,8 @@ def assert_as_trained(result: Finetuned) -> Evaluation:
     """`rtl evaluate` finds what training said of the same weights."""
     found = evaluate(result.run.path, workers=0)
     assert found.images == 24
-    # Features that were kept have eleven bits; bf16 has eight, and is for training alone.
-    assert found.loss == pytest.approx(result.summary.val_loss, rel=0.01)
+    # Features that were kept have eleven bits; evaluation computes them anew.
+    assert found.loss == pytest.approx(result.summary.val_loss, rel=1e-3)
     assert found.accuracy == pytest.approx(result.summary.val_accuracy, abs=0.05)
     return found
 

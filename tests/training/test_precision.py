@@ -35,9 +35,7 @@ def chosen(**given: Any) -> tuple[Arithmetic, str]:
     """Give (what is chosen for a small network, what was said)."""
     listener = Listener()
     settings = read_settings(None, {"precision": "auto", **given})
-    found = choose_arithmetic(
-        lambda: (nn.Linear(4, 2), torch.zeros(8, 4)), settings, CPU, listener
-    )
+    found = choose_arithmetic(lambda: (nn.Linear(4, 2), torch.zeros(8, 4)), settings, CPU, listener)
     return found, "\n".join(listener.lines)
 
 
@@ -129,7 +127,7 @@ def test_bf16_learns_as_fp32_does_but_not_bit_for_bit(
     first, last = epochs_of(half.run)
     assert last["train_loss"] < 0.7 * first["train_loss"]
     expected = [row["train_loss"] for row in epochs_of(plain.run)]
-    assert [first["train_loss"], last["train_loss"]] == pytest.approx(expected, rel=0.2)
+    assert [first["train_loss"], last["train_loss"]] == pytest.approx(expected, rel=0.05)
     assert half.run.read_card().weights.sha256 != plain.run.read_card().weights.sha256
 
 
@@ -138,5 +136,5 @@ def test_channels_last_gives_the_same_run_to_rounding(
 ) -> None:
     moved = finetune(last_stage(stripes, channels_last=True), tmp_path / "run").run
     for ours, theirs in zip(epochs_of(moved), epochs_of(plain.run), strict=True):
-        for name in ("train_loss", "val_loss", "val_accuracy", "val_auc"):
-            assert ours[name] == pytest.approx(theirs[name], abs=0.02), name
+        for name in ("train_loss", "val_loss"):
+            assert ours[name] == pytest.approx(theirs[name], abs=1e-3), name

@@ -197,7 +197,10 @@ def _far_above_guessing(
     for row in early:
         loss, epoch = row["train_loss"], row["epoch"]
         if guessing and _swings(guessing, loss, SWING_OF_EPOCHS * strictness):
-            return f"training loss was {loss:.3f} in epoch {epoch}, after {guessing:.3f} untrained"
+            return (
+                f"training loss was {loss:.3f} in epoch {epoch}, far above the {guessing:.3f} of "
+                "the untrained network"
+            )
         if loss > ABOVE_ANY_GUESSING:
             return f"training loss was {loss:.3f} in epoch {epoch}, far worse than guessing"
     return None

@@ -210,7 +210,7 @@ def _summary(setup: Setup, trainer: Trainer) -> Summary:
             calibration_error(outputs, 1.0),
             calibration_error(outputs, temperature),
         ),
-        findings=diagnose(trainer.history, setup.settings),
+        findings=diagnose(trainer.history, setup.settings, len(setup.dataset.classes)),
     )
 
 
