@@ -1,0 +1,298 @@
+"""What stops training without a kill: Ctrl-C, a full disk, a loss that is NaN, another run."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import re
+import resource
+import shlex
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training.test_resume import (
+    COMMON,
+    EACH_EPOCH,
+    HEAD,
+    TWO_LAYERS,
+    Desk,
+    Ended,
+    Fault,
+    at_call,
+    checkpoint_after,
+    killed_in_step,
+    outcome,
+    replaced,
+    wait_for,
+    wait_in_step,
+)
+
+STEP = "toolchain.training.loop:Stepper.update"
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    return Desk(tmp_path_factory.mktemp("desk"))
+
+
+def interrupt() -> None:
+    """Do to this process what Ctrl-C does."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def interrupted_at(where: str, number: int = 1, *, after: bool = False) -> Fault:
+    return partial(at_call, where, number, interrupt, after=after)
+
+
+def error_of(ended: Ended) -> str:
+    """Give the error, which is one line followed by at most a hint, and no traceback."""
+    assert "Traceback" not in ended.output
+    lines = ended.output.splitlines()
+    (place,) = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    assert len(lines) - place <= 2, ended.output
+    return lines[place].removeprefix("error: ")
+
+
+def test_after_ctrl_c_the_run_can_be_used_and_its_command_goes_on(
+    desk: Desk, stripes: Path
+) -> None:
+    words = [*TWO_LAYERS, "--no-cache", "--augment", "s1", "--workers", "2"]
+    faults: list[Fault] = [checkpoint_after(1), partial(wait_in_step, 8)]
+    running = desk.start("finetune", stripes, *words, "-o", "it's mine", faults=faults)
+    wait_for(desk.folder / "waiting")
+    os.killpg(running.process.pid or 0, signal.SIGINT)  # a terminal tells the workers too
+    ended = running.ended()
+    assert ended.status == 130
+    assert error_of(ended) == "interrupted; the best of 2 epochs is kept in it's mine"
+    assert desk.rtl("evaluate", "it's mine").status == 0
+    command = shlex.split(ended.hint)
+    assert command == ["rtl", "finetune", "--resume", "it's mine"]
+    assert desk.rtl(*command[1:]).status == 0
+    gone_on, whole = outcome(desk.folder / "it's mine"), desk.never_stopped(stripes, *words)
+    assert (gone_on.weights, gone_on.metrics) == (whole.weights, whole.metrics)
+
+
+def test_ctrl_c_again_and_again_loses_nothing(desk: Desk, stripes: Path) -> None:
+    faults = [EACH_EPOCH, interrupted_at(STEP, 5)]
+    assert desk.finetune(stripes, *HEAD, faults=faults, output="often").status == 130
+    for faults in ([EACH_EPOCH, interrupted_at(STEP, 4)], [interrupted_at(STEP, 2)]):
+        ended = desk.resume("often", faults=faults)
+        assert ended.status == 130
+        assert ended.hint == "rtl finetune --resume often"
+    assert desk.resume("often").status == 0
+    assert outcome(desk.folder / "often") == desk.never_stopped(stripes, *HEAD)
+
+
+def test_ctrl_c_while_the_model_is_written_leaves_a_run_that_goes_on(
+    desk: Desk, stripes: Path
+) -> None:
+    faults = [interrupted_at("toolchain.runfolder:RunFolder.write_card")]
+    ended = desk.finetune(stripes, *HEAD, faults=faults, output="writing")
+    assert (ended.status, ended.hint) == (130, "rtl finetune --resume writing")
+    assert desk.resume("writing").status == 0
+    assert outcome(desk.folder / "writing") == desk.never_stopped(stripes, *HEAD)
+
+
+@pytest.mark.xfail(strict=True, reason="it keeps an epoch that the history does not have yet")
+def test_ctrl_c_at_the_end_of_an_epoch_keeps_an_epoch_that_is_told(
+    desk: Desk, stripes: Path
+) -> None:
+    faults = [interrupted_at("toolchain.training.schedules:Schedule.after_epoch", 2)]
+    words = [*HEAD, "--metric", "loss"]
+    assert desk.finetune(stripes, *words, faults=faults, output="end").status == 130
+    *epochs, last = outcome(desk.folder / "end").metrics
+    assert last["summary"]["best_epoch"] in [row["epoch"] for row in epochs]
+
+
+EARLY = pytest.mark.xfail(strict=True, reason="nobody cleans up yet while the trainer is made")
+LOGS = pytest.mark.xfail(strict=True, reason="TensorBoard's logs are not removed")
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        pytest.param(interrupted_at("toolchain.training.setup:audit_dataset"), [], id="reading"),
+        pytest.param(
+            interrupted_at("toolchain.training.trainer:make_optimizer"),
+            [],
+            id="beginning",
+            marks=EARLY,
+        ),
+        pytest.param(
+            interrupted_at("toolchain.training.feature_store:Filler.put", 9),
+            ["--size", "48"],
+            id="features",
+        ),
+        pytest.param(interrupted_at(STEP, 2), [], id="step"),
+        pytest.param(interrupted_at(STEP, 2), ["--tensorboard"], id="logs", marks=LOGS),
+    ],
+)
+def test_ctrl_c_before_an_epoch_has_ended_leaves_no_folder(
+    desk: Desk, stripes: Path, tmp_path: Path, fault: Fault, words: list[str]
+) -> None:
+    if "--tensorboard" in words:
+        pytest.importorskip("tensorboard")
+    output = f"early {tmp_path.name}"
+    ended = desk.finetune(stripes, *HEAD, *words, faults=[fault], output=output)
+    assert ended.status == 130
+    assert error_of(ended) == "interrupted"
+    assert list(desk.folder.glob(f"*{output}*")) == []
+    assert shlex.split(ended.hint)[:5] == ["rtl", "finetune", str(stripes), "-o", output]
+
+
+def test_the_command_that_was_stopped_can_be_given_again(desk: Desk, stripes: Path) -> None:
+    ended = desk.finetune(stripes, *HEAD, faults=[interrupted_at(STEP, 2)], output="once more")
+    assert desk.rtl(*shlex.split(ended.hint)[1:]).status == 0
+    assert outcome(desk.folder / "once more") == desk.never_stopped(stripes, *HEAD)
+
+
+@pytest.mark.xfail(strict=True, reason="before a resumed run has been loaded, nothing names it")
+def test_ctrl_c_while_a_resumed_run_reads_images_names_the_command_too(
+    desk: Desk, stripes: Path
+) -> None:
+    faults = [EACH_EPOCH, killed_in_step(5)]
+    assert desk.finetune(stripes, *HEAD, faults=faults, output="reading").status == -9
+    faults = [interrupted_at("toolchain.training.setup:audit_dataset")]
+    ended = desk.resume("reading", faults=faults)
+    assert (ended.status, ended.hint) == (130, "rtl finetune --resume reading")
+
+
+def fill_disk() -> None:
+    """Let no file of this process grow beyond 10 kB: more fails as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+
+
+def full_at(where: str, number: int = 1) -> Fault:
+    return partial(at_call, where, number, fill_disk)
+
+
+SAVE = "toolchain.training.checkpoints:Checkpoints.save"
+
+
+@pytest.mark.parametrize(
+    ("where", "number"),
+    [(SAVE, 3), ("toolchain.training.finetune:_write_model", 1)],
+    ids=["checkpoint", "model"],
+)
+def test_a_full_disk_stops_with_the_last_checkpoint_and_the_command_that_goes_on(
+    desk: Desk, stripes: Path, where: str, number: int
+) -> None:
+    run = desk.folder / f"full at {number}"
+    faults = [EACH_EPOCH, full_at(where, number)]
+    ended = desk.finetune(stripes, *HEAD, faults=faults, output=run.name)
+    assert ended.status == 11
+    assert error_of(ended).endswith(f"{run.name} can't be written: file too large")
+    again = f"rtl finetune --resume '{run.name}'"
+    assert ended.hint == f"make room, then {again}"
+    assert not [file for file in run.rglob("*") if file.name.startswith(".")]
+    assert desk.rtl("evaluate", run.name).hint == again
+    assert desk.resume(run.name).status == 0
+    assert outcome(run) == desk.never_stopped(stripes, *HEAD)
+
+
+@pytest.mark.xfail(strict=True, reason="it says to start again, but the folder is taken then")
+def test_after_a_disk_full_at_the_first_checkpoint_the_hint_works(
+    desk: Desk, stripes: Path
+) -> None:
+    faults = [full_at(SAVE)]
+    ended = desk.finetune(stripes, *HEAD, faults=faults, output="first")
+    assert ended.status == 11
+    assert (desk.folder / "first").exists() == ("--resume first" in ended.hint)
+
+
+def test_a_disk_that_is_full_from_the_beginning_leaves_no_folder(desk: Desk, stripes: Path) -> None:
+    faults = [full_at("toolchain.training.checkpoints:Checkpoints.save_start")]
+    ended = desk.finetune(stripes, *HEAD, faults=faults, output="nothing")
+    assert ended.status == 11
+    assert "can't be written: file too large" in error_of(ended)
+    assert ended.hint == "make room, then start again"
+    assert not list(desk.folder.glob("*nothing*"))
+
+
+def break_weights(step: int) -> None:
+    """Let the n-th step of training make every trained weight NaN."""
+    steps = itertools.count(1)
+
+    def broken(update: Callable[[Any], None]) -> Callable[[Any], None]:
+        def call(stepper: Any) -> None:
+            update(stepper)
+            if next(steps) == step:
+                for group in stepper.optimizer.param_groups:
+                    for parameter in group["params"]:
+                        parameter.data.fill_(math.nan)
+
+        return call
+
+    replaced(STEP, broken)
+
+
+def test_a_loss_that_is_no_number_stops_and_the_best_epoch_is_kept(
+    desk: Desk, stripes: Path
+) -> None:
+    faults = [partial(break_weights, 7)]
+    ended = desk.finetune(stripes, *TWO_LAYERS, faults=faults, output="nan")
+    assert ended.status == 11
+    message = "the loss became nan in epoch 3/3; the best of 2 epochs is kept in nan"
+    assert error_of(ended) == message
+    assert "--lr-head" in ended.hint
+    assert is_finite(desk.folder / "nan")
+    assert desk.rtl("evaluate", "nan").status == 0
+
+
+def test_with_an_absurd_rate_training_stops_in_the_first_epoch(desk: Desk, stripes: Path) -> None:
+    rates = ["--lr-head", "1e38", "--lr-backbone", "1e38", "--optimizer", "sgd"]
+    ended = desk.finetune(stripes, *TWO_LAYERS, *rates, output="absurd")
+    assert ended.status == 11
+    assert re.match(r"the loss became (nan|inf) in epoch 1/3$", error_of(ended))
+    assert not (desk.folder / "absurd").exists()
+
+
+@pytest.mark.xfail(strict=True, reason="only the loss over training images is looked at")
+def test_weights_that_the_last_step_broke_are_not_kept_as_the_best(
+    desk: Desk, stripes: Path
+) -> None:
+    faults = [partial(break_weights, 3)]
+    words = [*TWO_LAYERS, "--epochs", "1"]
+    ended = desk.finetune(stripes, *words, faults=faults, output="broken")
+    assert ended.status == 11, ended.output
+    assert "epoch 1/1" in error_of(ended)
+    assert not (desk.folder / "broken").exists()
+
+
+def is_finite(run: Path) -> bool:
+    tensors = load_file(run / "model.safetensors").values()
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
+
+def meet(count: int) -> None:
+    """Wait until so many processes have come here."""
+    Path(f"met-{os.getpid()}").touch()
+    ends = time.monotonic() + 60
+    while len(list(Path().glob("met-*"))) < count and time.monotonic() < ends:
+        time.sleep(0.001)
+
+
+def test_of_two_runs_into_one_folder_one_wins(tmp_path: Path, stripes: Path) -> None:
+    desk = Desk(tmp_path)
+    faults = [partial(at_call, "toolchain.runfolder:RunFolder.create", 1, partial(meet, 2))]
+    words = ["finetune", stripes, *COMMON, "--strategy", "head", "-o", "run"]
+    both = [desk.start(*words, "--seed", seed, faults=faults) for seed in (1, 2)]
+    ended = [running.ended() for running in both]
+    assert sorted(one.status for one in ended) == [0, 11]
+    winner, loser = sorted(ended, key=lambda one: one.status)
+    assert error_of(loser).startswith("run exists and is not empty")
+    assert "-o" in loser.hint
+    seed = 1 + ended.index(winner)
+    assert f"\nseed = {seed}\n" in (tmp_path / "run" / "settings.toml").read_text()
+    assert len(outcome(tmp_path / "run").metrics) == 4  # three epochs and the summary
+    assert sorted(path.name for path in tmp_path.glob("*run*")) == ["run"]
+    assert desk.rtl("evaluate", "run").status == 0
