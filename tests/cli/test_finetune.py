@@ -162,12 +162,11 @@ def test_lr_find_leaves_its_picture_and_its_figures_and_no_model(search: Search)
 
 
 def test_the_command_that_lr_find_offers_trains_at_the_suggested_rates(
-    rtl: Rtl, search: Search, tmp_path: Path
+    search: Search, tmp_path: Path
 ) -> None:
     program, *words = search.next
     assert program == "rtl"
-    done = rtl(*words, "-o", "run")
-    assert done.returncode == 0, done.stderr
+    assert run_command([*words, "-o", str(tmp_path / "run"), "--quiet"]) == 0
     stored = read_settings(tmp_path / "run" / "settings.toml", {})
     found = json.loads(search.stdout)
     assert (stored.lr_head, stored.lr_backbone) == (found["lr_head"], found["lr_backbone"])

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -77,48 +77,64 @@ def figures_of(run: RunFolder) -> list[float]:
     return [row[name] for row in epochs_of(run) for name in FIGURES]
 
 
+def summary_of(run: RunFolder) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads(run.metrics.read_text().splitlines()[-1])["summary"]
+    return summary
+
+
+class Head(NamedTuple):
+    """A run of the strategy head by several processes, and the same by one."""
+
+    processes: int
+    folder: Path
+    """Where it was started."""
+    done: Done
+    run: RunFolder
+    alone: RunFolder
+
+
 @pytest.fixture(scope="module", params=CASES)
 def head(
     request: pytest.FixtureRequest, stripes: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, Path, Done]:
-    """A run of the strategy head by several processes: (its case, where it was started, it)."""
+) -> Head:
     processes, given = CASES[request.param]
     folder = tmp_path_factory.mktemp(request.param)
     done = finished(launch(processes, folder, *words_for(stripes, **given)))
-    return request.param, folder, done
+    alone = finetune(
+        small(stripes, strategy="head", **given), tmp_path_factory.mktemp("alone") / "run"
+    )
+    return Head(processes, folder, done, RunFolder(folder / "run"), alone.run)
 
 
-def test_processes_together_get_what_one_gets_alone(
-    head: tuple[str, Path, Done], stripes: Path, tmp_path: Path
-) -> None:
-    case, folder, _ = head
-    run = RunFolder(folder / "run")
-    alone = finetune(small(stripes, strategy="head", **CASES[case][1]), tmp_path / "alone").run
-    assert figures_of(run) == pytest.approx(figures_of(alone), abs=1e-4)
-    ours, theirs = load_file(run.weights), load_file(alone.weights)
+def test_processes_together_get_what_one_gets_alone(head: Head) -> None:
+    assert figures_of(head.run) == pytest.approx(figures_of(head.alone), abs=1e-5)
+    ours, theirs = load_file(head.run.weights), load_file(head.alone.weights)
     for name, weights in ours.items():
-        torch.testing.assert_close(weights, theirs[name], atol=1e-4, rtol=1e-3)
-    assert run.settings.read_text() == alone.settings.read_text()
+        torch.testing.assert_close(weights, theirs[name], atol=1e-5, rtol=1e-4)
+    assert head.run.settings.read_text() == head.alone.settings.read_text()
 
 
-def test_one_process_alone_writes_and_speaks(head: tuple[str, Path, Done]) -> None:
-    case, folder, done = head
-    assert [path.name for path in folder.iterdir()] == ["run"]
-    # Twice what a file holds, or twice a line, would be there if two had written.
-    assert [row["epoch"] for row in epochs_of(RunFolder(folder / "run"))] == [1, 2]
-    said = [line.split("  ")[0] for line in (done.stdout + done.stderr).splitlines()]
+@pytest.mark.xfail(reason="the losses of the first steps are those of the writer's images alone")
+def test_the_losses_of_the_first_steps_are_over_whole_batches(head: Head) -> None:
+    ours, theirs = (epochs_of(run)[0]["train_loss_start"] for run in (head.run, head.alone))
+    assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+def test_one_process_alone_writes_and_speaks(head: Head) -> None:
+    assert [path.name for path in head.folder.iterdir()] == ["run"]
+    # Each epoch would be there twice if two had written, and each line if two had spoken.
+    assert [row["epoch"] for row in epochs_of(head.run)] == [1, 2]
+    said = [line.split("  ")[0] for line in (head.done.stdout + head.done.stderr).splitlines()]
     assert len(said) == len(set(said)), said
-    assert f"resnet18 from random, on cpu in {CASES[case][0]} processes" in said
+    assert f"resnet18 from random, on cpu in {head.processes} processes" in said
     assert {"epoch 1/2", "epoch 2/2", "next: rtl evaluate run"} <= set(said)
 
 
-def test_each_validation_image_counts_once(head: tuple[str, Path, Done], tmp_path: Path) -> None:
-    """rtl evaluate goes through them alone, and it is the same model."""
-    run = RunFolder(shutil.copytree(head[1] / "run", tmp_path / "run"))
-    summary = json.loads(run.metrics.read_text().splitlines()[-1])["summary"]
-    result = evaluate(run.path, workers=0)
+def test_each_validation_image_counts_once(head: Head) -> None:
+    """rtl evaluate goes through them in one process, and it is the same model."""
+    result = evaluate(head.run.path, workers=0)
     assert result.images == 24
-    assert result.loss == pytest.approx(summary["val_loss"], abs=1e-4)
+    assert result.loss == pytest.approx(summary_of(head.run)["val_loss"], abs=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +150,8 @@ def stopped(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ru
         time.sleep(0.005)
     # Links, because the next checkpoint replaces this one soon; training writes no file again.
     skip = shutil.ignore_patterns("lock", ".*", "metrics.jsonl")
-    shutil.copytree(whole.path, part.path, copy_function=os.link, ignore=skip)
+    if process.poll() is None:
+        shutil.copytree(whole.path, part.path, copy_function=os.link, ignore=skip)
     finished(process)
     return whole, part
 
@@ -160,8 +177,8 @@ def test_validation_judges_the_weights_that_are_kept(
     stopped: tuple[RunFolder, RunFolder],
 ) -> None:
     run, _ = stopped
-    summary = json.loads(run.metrics.read_text().splitlines()[-1])["summary"]
-    assert evaluate(run.path, workers=0).loss == pytest.approx(summary["val_loss"], abs=1e-4)
+    result = evaluate(run.path, workers=0)
+    assert result.loss == pytest.approx(summary_of(run)["val_loss"], abs=1e-4)
 
 
 @pytest.mark.xfail(reason="cli/main.py reports an error in every process")

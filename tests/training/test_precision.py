@@ -17,6 +17,7 @@ from toolchain.training.checkpoints import random_state
 from toolchain.training.finetune import Finetuned, finetune
 from toolchain.training.models import IMAGENET_NORMALISATION, Classifier, build_network
 from toolchain.training.precision import Arithmetic, choose_arithmetic
+from toolchain.training.settings import FinetuneSettings
 from toolchain.training.settings_file import read_settings
 
 CPU = torch.device("cpu")
@@ -89,7 +90,7 @@ def test_the_choice_is_stored_with_the_run_and_trains_what_asking_for_it_would(
     stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_speeds(monkeypatch, SPEEDS)
-    fixed = {"strategy": "head", "cache": False, "augment": "none"}
+    fixed = {"strategy": "head", "augment": "none"}
     auto = finetune(small(stripes, precision="auto", **fixed), tmp_path / "auto").run
     stored = read_settings(auto.settings, {})
     assert (stored.precision, stored.channels_last) == ("bf16", True)
@@ -112,18 +113,19 @@ def test_fp16_without_a_gpu_is_refused_with_a_way_out(
 
 @pytest.fixture(scope="module")
 def plain(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Finetuned:
-    """A run of the last stage in full precision."""
-    return finetune(last_stage(stripes), tmp_path_factory.mktemp("plain") / "run")
+    """A run of the last block in full precision."""
+    return finetune(last_block(stripes), tmp_path_factory.mktemp("plain") / "run")
 
 
-def last_stage(data: Path, **given: Any) -> Any:
-    return small(data, strategy="partial", augment="none", epochs=2, **given)
+def last_block(data: Path, **given: Any) -> FinetuneSettings:
+    fixed = {"strategy": "partial", "freeze_until": "15", "augment": "none", "epochs": 2}
+    return small(data, **fixed, **given)
 
 
 def test_bf16_learns_as_fp32_does_but_not_bit_for_bit(
     stripes: Path, tmp_path: Path, plain: Finetuned
 ) -> None:
-    half = finetune(last_stage(stripes, precision="bf16"), tmp_path / "run")
+    half = finetune(last_block(stripes, precision="bf16"), tmp_path / "run")
     first, last = epochs_of(half.run)
     assert last["train_loss"] < 0.7 * first["train_loss"]
     expected = [row["train_loss"] for row in epochs_of(plain.run)]
@@ -134,7 +136,7 @@ def test_bf16_learns_as_fp32_does_but_not_bit_for_bit(
 def test_channels_last_gives_the_same_run_to_rounding(
     stripes: Path, tmp_path: Path, plain: Finetuned
 ) -> None:
-    moved = finetune(last_stage(stripes, channels_last=True), tmp_path / "run").run
+    moved = finetune(last_block(stripes, channels_last=True), tmp_path / "run").run
     for ours, theirs in zip(epochs_of(moved), epochs_of(plain.run), strict=True):
         for name in ("train_loss", "val_loss"):
             assert ours[name] == pytest.approx(theirs[name], abs=1e-3), name

@@ -9,7 +9,6 @@ import re
 import resource
 import shlex
 import signal
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from tests.training.test_resume import (
     at_call,
     checkpoint_after,
     killed_in_step,
+    meet,
     outcome,
     replaced,
     wait_for,
@@ -83,11 +83,12 @@ def test_after_ctrl_c_the_run_can_be_used_and_its_command_goes_on(
 
 def test_ctrl_c_again_and_again_loses_nothing(desk: Desk, stripes: Path) -> None:
     faults = [EACH_EPOCH, interrupted_at(STEP, 5)]
-    assert desk.finetune(stripes, *HEAD, faults=faults, output="often").status == 130
-    for faults in ([EACH_EPOCH, interrupted_at(STEP, 4)], [interrupted_at(STEP, 2)]):
-        ended = desk.resume("often", faults=faults)
-        assert ended.status == 130
-        assert ended.hint == "rtl finetune --resume often"
+    for start in (
+        partial(desk.finetune, stripes, *HEAD, output="often"),
+        partial(desk.resume, "often"),
+    ):
+        ended = start(faults=faults)
+        assert (ended.status, ended.hint) == (130, "rtl finetune --resume often")
     assert desk.resume("often").status == 0
     assert outcome(desk.folder / "often") == desk.never_stopped(stripes, *HEAD)
 
@@ -271,14 +272,6 @@ def test_weights_that_the_last_step_broke_are_not_kept_as_the_best(
 def is_finite(run: Path) -> bool:
     tensors = load_file(run / "model.safetensors").values()
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
-
-
-def meet(count: int) -> None:
-    """Wait until so many processes have come here."""
-    Path(f"met-{os.getpid()}").touch()
-    ends = time.monotonic() + 60
-    while len(list(Path().glob("met-*"))) < count and time.monotonic() < ends:
-        time.sleep(0.001)
 
 
 def test_of_two_runs_into_one_folder_one_wins(tmp_path: Path, stripes: Path) -> None:
