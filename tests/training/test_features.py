@@ -7,7 +7,6 @@ import copy
 import functools
 import json
 import pickle
-import resource
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -32,7 +31,7 @@ from tests.training.test_resume import (
     outcome,
     rows_kept_at_once,
 )
-from tests.training.test_stops import fill_disk
+from tests.training.test_stops import empty_disk, fill_disk
 from toolchain.data.audit import audit_dataset
 from toolchain.data.layouts import read_dataset
 from toolchain.narrator import Silent
@@ -498,10 +497,6 @@ def test_features_too_large_for_float16_are_not_kept(
     made, told = inputs(stripes, large)
     assert isinstance(made.train, PixelSource)
     assert "the frozen part is computed each epoch: a feature is larger than float16" in told.text
-
-
-def empty_disk() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 def test_a_disk_that_fills_up_costs_the_features_and_not_the_run(
