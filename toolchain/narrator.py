@@ -6,6 +6,7 @@ progress bars; an app or a test passes nothing and hears nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -29,6 +30,11 @@ def shown(path: Path) -> str:
         if path.is_relative_to(start) and path != start:
             return prefix + path.relative_to(start).as_posix()
     return str(path)
+
+
+def is_speaker() -> bool:
+    """Say whether this process speaks: the only one, or the first of those torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class Silent:

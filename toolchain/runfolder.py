@@ -70,12 +70,26 @@ class RunFolder:
             raise TrainingError(f"{self.path} can't be made: {error.strerror}") from error
 
     def drop_checkpoints(self) -> None:
-        """Remove what a finished run no longer needs."""
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        """Remove what a finished run no longer needs, at once for whoever looks."""
+        going = self.path / f".{self.checkpoints.name}.removed"
+        with contextlib.suppress(FileNotFoundError):
+            self.checkpoints.rename(going)
+        shutil.rmtree(going, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove the temporary files of a process that was killed in the run."""
+        for folder in (self.path, self.checkpoints):
+            for left in folder.glob(".*.*"):
+                if left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Remove a run that has no weights yet, and the folder if nothing else is in it."""
         self.drop_checkpoints()
+        shutil.rmtree(self.tensorboard, ignore_errors=True)
+        self.sweep()
         for file in (self.settings, self.audit, self.metrics):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -88,7 +102,7 @@ class RunFolder:
         if not run.path.is_dir():
             raise DataError(f"{run.path}: no such run folder", hint="rtl finetune DATA makes one")
         missing = [f.name for f in (run.settings, run.card, run.weights) if not f.is_file()]
-        if missing and run.checkpoints.is_dir():
+        if missing and run.settings.is_file():
             raise DataError(
                 f"{run.path} is not a finished run: its training was stopped",
                 hint=f"rtl finetune --resume {shlex.quote(str(run.path))}",

@@ -114,7 +114,6 @@ def test_processes_together_get_what_one_gets_alone(head: Head) -> None:
     assert head.run.settings.read_text() == head.alone.settings.read_text()
 
 
-@pytest.mark.xfail(reason="the losses of the first steps are those of the writer's images alone")
 def test_the_losses_of_the_first_steps_are_over_whole_batches(head: Head) -> None:
     ours, theirs = (epochs_of(run)[0]["train_loss_start"] for run in (head.run, head.alone))
     assert ours == pytest.approx(theirs, abs=1e-4)
@@ -169,10 +168,6 @@ def test_a_run_of_two_processes_that_was_stopped_goes_on_bit_for_bit(
     assert figures_of(part) == figures_of(whole)
 
 
-@pytest.mark.xfail(
-    reason="each process validates with the BatchNorm statistics of its own images; the writer's "
-    "are saved"
-)
 def test_validation_judges_the_weights_that_are_kept(
     stopped: tuple[RunFolder, RunFolder],
 ) -> None:
@@ -181,7 +176,6 @@ def test_validation_judges_the_weights_that_are_kept(
     assert result.loss == pytest.approx(summary_of(run)["val_loss"], abs=1e-4)
 
 
-@pytest.mark.xfail(reason="cli/main.py reports an error in every process")
 def test_an_error_is_told_by_one_process_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

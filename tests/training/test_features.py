@@ -437,7 +437,6 @@ def test_views_belong_to_the_image_and_not_to_its_place(
     assert np.array_equal(by_image(before.train, 1), by_image(after.train, 1)[1:])
 
 
-@pytest.mark.xfail(strict=True, reason="torch computes a single image otherwise than several")
 def test_a_row_does_not_depend_on_what_is_computed_with_it(
     data: Path, start: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -557,7 +556,6 @@ def slow_rows() -> None:
     at_call("toolchain.training.feature_store:Filler.put", 1, partial(time.sleep, 0.5))
 
 
-@pytest.mark.xfail(strict=True, reason="its own rows are gone, which is told as a run not writable")
 def test_clearing_the_cache_does_not_stop_a_run_that_fills_it(
     stripes: Path, tmp_path: Path
 ) -> None:
@@ -583,7 +581,6 @@ def clear() -> None:
     assert feature_store.clear() > 0
 
 
-@pytest.mark.xfail(strict=True, reason="a preset's view is a lambda, which can't be pickled")
 def test_workers_can_be_started_afresh() -> None:
     """As on macOS and Windows, and from Python 3.14 on everywhere."""
     view = augmented_view(read_settings(None, {"augment": "s1", "size": 32}))

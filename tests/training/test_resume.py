@@ -293,7 +293,6 @@ def test_epochs_after_the_last_checkpoint_are_trained_again(desk: Desk, stripes:
     assert outcome(desk.folder / "rare") == desk.never_stopped(stripes, *HEAD)
 
 
-@pytest.mark.xfail(strict=True, reason="nobody removes the temporary files of a killed process")
 def test_half_a_model_file_does_not_stay(desk: Desk, stripes: Path) -> None:
     faults = [killed_with_half("model.safetensors")]
     assert desk.finetune(stripes, *HEAD, faults=faults, output="half").status == -9
@@ -352,19 +351,14 @@ def ended_without_cleaning(desk: Desk, stripes: Path) -> Path:
     return desk.folder / "uncleaned"
 
 
-LOST_START = pytest.mark.xfail(
-    strict=True, reason="a checkpoint without start.* is taken for one that can be gone on from"
-)
-
-
 @pytest.mark.parametrize(
     "gone",
     [
         "lock",
         "epoch-0003.json",
         "epoch-0003.safetensors",
-        pytest.param("start.json", marks=LOST_START),
-        pytest.param("start.safetensors", marks=LOST_START),
+        pytest.param("start.json"),
+        pytest.param("start.safetensors"),
     ],
 )
 def test_it_does_not_matter_which_file_the_removal_began_with(
@@ -412,7 +406,6 @@ def test_a_checkpoint_needs_the_weights_file_no_more(
     assert outcome(desk.folder / "without file") == from_file[1]
 
 
-@pytest.mark.xfail(strict=True, reason="what is trained begins at random instead")
 def test_a_run_that_starts_over_does_so_from_its_weights_file_or_not_at_all(
     desk: Desk, from_file: tuple[Path, Outcome]
 ) -> None:
@@ -438,7 +431,6 @@ def test_evaluation_of_a_killed_run_names_the_command_that_goes_on(desk: Desk, c
     assert shlex.split(ended.hint) == ["rtl", "finetune", "--resume", copy]
 
 
-@pytest.mark.xfail(strict=True, reason="without a folder of checkpoints it is not told")
 def test_a_run_killed_at_once_is_told_to_go_on_too(desk: Desk, stripes: Path) -> None:
     faults = [killed_at("toolchain.runfolder:RunFolder.create", after=True)]
     assert desk.finetune(stripes, *HEAD, faults=faults, output="at once").status == -9
@@ -478,7 +470,6 @@ def test_a_run_goes_on_with_its_own_data_only(tmp_path: Path, stripes: Path) -> 
     assert desk.resume("run").status == 0
 
 
-@pytest.mark.xfail(strict=True, reason="the order of the images is not compared, but batches go by")
 def test_a_list_in_another_order_gives_the_same_weights_or_is_refused(
     tmp_path: Path, stripes: Path
 ) -> None:

@@ -103,7 +103,6 @@ def test_ctrl_c_while_the_model_is_written_leaves_a_run_that_goes_on(
     assert outcome(desk.folder / "writing") == desk.never_stopped(stripes, *HEAD)
 
 
-@pytest.mark.xfail(strict=True, reason="it keeps an epoch that the history does not have yet")
 def test_ctrl_c_at_the_end_of_an_epoch_keeps_an_epoch_that_is_told(
     desk: Desk, stripes: Path
 ) -> None:
@@ -114,10 +113,6 @@ def test_ctrl_c_at_the_end_of_an_epoch_keeps_an_epoch_that_is_told(
     assert last["summary"]["best_epoch"] in [row["epoch"] for row in epochs]
 
 
-EARLY = pytest.mark.xfail(strict=True, reason="nobody cleans up yet while the trainer is made")
-LOGS = pytest.mark.xfail(strict=True, reason="TensorBoard's logs are not removed")
-
-
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
@@ -126,7 +121,6 @@ LOGS = pytest.mark.xfail(strict=True, reason="TensorBoard's logs are not removed
             interrupted_at("toolchain.training.trainer:make_optimizer"),
             [],
             id="beginning",
-            marks=EARLY,
         ),
         pytest.param(
             interrupted_at("toolchain.training.feature_store:Filler.put", 9),
@@ -134,7 +128,7 @@ LOGS = pytest.mark.xfail(strict=True, reason="TensorBoard's logs are not removed
             id="features",
         ),
         pytest.param(interrupted_at(STEP, 2), [], id="step"),
-        pytest.param(interrupted_at(STEP, 2), ["--tensorboard"], id="logs", marks=LOGS),
+        pytest.param(interrupted_at(STEP, 2), ["--tensorboard"], id="logs"),
     ],
 )
 def test_ctrl_c_before_an_epoch_has_ended_leaves_no_folder(
@@ -156,7 +150,6 @@ def test_the_command_that_was_stopped_can_be_given_again(desk: Desk, stripes: Pa
     assert outcome(desk.folder / "once more") == desk.never_stopped(stripes, *HEAD)
 
 
-@pytest.mark.xfail(strict=True, reason="before a resumed run has been loaded, nothing names it")
 def test_ctrl_c_while_a_resumed_run_reads_images_names_the_command_too(
     desk: Desk, stripes: Path
 ) -> None:
@@ -205,7 +198,6 @@ def test_a_full_disk_stops_with_the_last_checkpoint_and_the_command_that_goes_on
     assert outcome(run) == desk.never_stopped(stripes, *HEAD)
 
 
-@pytest.mark.xfail(strict=True, reason="it says to start again, but the folder is taken then")
 def test_after_a_disk_full_at_the_first_checkpoint_the_hint_works(
     desk: Desk, stripes: Path
 ) -> None:
@@ -224,7 +216,6 @@ def test_a_disk_that_is_full_from_the_beginning_leaves_no_folder(desk: Desk, str
     assert not list(desk.folder.glob("*nothing*"))
 
 
-@pytest.mark.xfail(strict=True, reason="it goes on from pixels, which are not rounded to float16")
 def test_a_run_from_kept_features_does_not_go_on_without_them(desk: Desk, stripes: Path) -> None:
     faults = [EACH_EPOCH, killed_in_step(8)]
     assert desk.finetune(stripes, *HEAD, faults=faults, output="kept").status == -9
@@ -275,7 +266,6 @@ def test_with_an_absurd_rate_training_stops_in_the_first_epoch(desk: Desk, strip
     assert not (desk.folder / "absurd").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="only the loss over training images is looked at")
 def test_weights_that_the_last_step_broke_are_not_kept_as_the_best(
     desk: Desk, stripes: Path
 ) -> None:

@@ -10,6 +10,7 @@ import click
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, quiet_option, settings_options, traceback_option
 from toolchain.errors import Interrupted
+from toolchain.narrator import is_speaker
 from toolchain.training.settings import FinetuneSettings, SettingsError
 from toolchain.training.settings_file import read_settings
 
@@ -80,7 +81,7 @@ def command(
     from toolchain.training.finetune import finetune
 
     try:
-        result = finetune(settings, output, narrator=terminal.narrator(_silent(quiet)))
+        result = finetune(settings, output, narrator=terminal.narrator(quiet or not is_speaker()))
     except KeyboardInterrupt as stop:
         # Stopped before the first epoch ended: there is nothing to go on from.
         again = _command(given, config, output)
@@ -98,21 +99,28 @@ def _resume(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    others = [name for name in given if name not in WITH_RESUME]
-    refused = [f"--{name.replace('_', '-')}" for name in others]
+    others = {name: value for name, value in given.items() if name not in WITH_RESUME}
+    refused = [word for word in _words(others, None, None)[2:] if str(word).startswith("--")]
     refused += ["DATA"] if data is not None else []
     refused += ["--config"] if config is not None else []
     refused += ["--output"] if output is not None else []
     refused += ["--lr-find"] if lr_find else []
     if refused:
+        named = ", ".join(str(word) for word in refused)
         raise click.UsageError(
-            f"--resume goes on with the run's own settings; {', '.join(refused)} can't be changed "
+            f"--resume goes on with the run's own settings; {named} can't be changed "
             "(--workers and --device can)"
         )
 
     from toolchain.training.finetune import resume
 
-    _show(resume(run, narrator=terminal.narrator(_silent(quiet)), **given), as_json, quiet)
+    narrator = terminal.narrator(quiet or not is_speaker())
+    try:
+        result = resume(run, narrator=narrator, **given)
+    except KeyboardInterrupt as stop:
+        again = terminal.rtl_command("finetune", "--resume", run)
+        raise Interrupted("interrupted", hint=again) from stop
+    _show(result, as_json, quiet)
 
 
 def _find_rate(
@@ -136,9 +144,7 @@ def _find_rate(
 
 
 def _show(result: Any, as_json: bool, quiet: bool) -> None:
-    from toolchain.training.distributed import is_writer
-
-    if not is_writer():
+    if not is_speaker():
         return
     if as_json:
         summary = result.summary
@@ -160,12 +166,6 @@ def _show(result: Any, as_json: bool, quiet: bool) -> None:
     else:
         tables.show_finetuned(result)
     terminal.print_next("rtl", "evaluate", result.run.path, quiet=quiet)
-
-
-def _silent(quiet: bool) -> bool:
-    from toolchain.training.distributed import is_writer
-
-    return quiet or not is_writer()
 
 
 def _command(given: dict[str, Any], config: Path | None, output: Path | None) -> str:

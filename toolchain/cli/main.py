@@ -10,6 +10,7 @@ import click
 
 from toolchain import __version__
 from toolchain.errors import MissingExtraError, ToolchainError
+from toolchain.narrator import is_speaker
 from toolchain.waiting import wait_politely
 
 # Name → what it does. Each command lives in the module of its name; importing them all would cost
@@ -107,9 +108,9 @@ def run_command(arguments: list[str]) -> int:
     except click.ClickException as error:
         return _report(error.format_message(), _usage_hint(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        return _report("interrupted", None, 130)
+        return _report("interrupted", None, 130, told=is_speaker())
     except ToolchainError as error:
-        return _report(str(error), error.hint, error.exit_code)
+        return _report(str(error), error.hint, error.exit_code, told=is_speaker())
     except ImportError as error:
         return _report_import(error)
     except OSError as error:
@@ -117,13 +118,20 @@ def run_command(arguments: list[str]) -> int:
         return _report(f"{where}{(error.strerror or str(error)).lower()}", None, 1)
     except Exception as error:  # a bug of ours
         hint = "this is a bug in rtl; run again with --traceback and report it"
-        return _report(f"unexpected {type(error).__name__}: {error}", hint, 1)
+        message = f"unexpected {type(error).__name__}: {error}"
+        return _report(message, hint, 1, told=is_speaker() or not _is_echo(error))
     return 0
 
 
-def _report(message: str, hint: str | None, status: int) -> int:
-    click.echo(f"error: {message}", err=True)
-    if hint:
+def _is_echo(error: Exception) -> bool:
+    """Say whether an error is only that another process, which tells its own, has gone."""
+    return type(error).__module__.startswith("torch") or "closed by peer" in str(error)
+
+
+def _report(message: str, hint: str | None, status: int, *, told: bool = True) -> int:
+    if told:
+        click.echo(f"error: {message}", err=True)
+    if told and hint:
         click.echo(f"hint: {hint}", err=True)
     return status
 

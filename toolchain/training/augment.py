@@ -9,8 +9,6 @@ A view is made from the same upright image as the clean view, and like it ends a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,22 +19,28 @@ from toolchain.training.settings import FinetuneSettings
 from toolchain.training.torchvision_import import import_torchvision
 
 
-@dataclass(frozen=True)
 class View:
-    """A random view of an image, as uint8 pixels [size, size, 3]."""
+    """A random view of an image."""
 
-    make: Callable[[Image.Image], NDArray[np.uint8]]
-    of_clean: bool
-    """True when it starts from the clean view's pixels, False when from the upright image."""
+    def __init__(self, settings: FinetuneSettings) -> None:
+        self.settings = settings
+        self.of_clean = settings.augment == "turns"
+        """True when it starts from the clean view's pixels, False when from the upright image."""
+        transforms = import_torchvision().transforms.v2
+        self._chain = transforms.Compose(_preset(settings, transforms))
+
+    def __reduce__(self) -> tuple[type[View], tuple[FinetuneSettings]]:
+        # A worker process that starts afresh must import torchvision in our way first.
+        return View, (self.settings,)
+
+    def make(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Give a view as uint8 pixels [size, size, 3]."""
+        return np.asarray(self._chain(image))
 
 
 def augmented_view(settings: FinetuneSettings) -> View | None:
     """Give the preset's view; None when nothing is augmented."""
-    if settings.augment == "none":
-        return None
-    transforms = import_torchvision().transforms.v2
-    chain = transforms.Compose(_preset(settings, transforms))
-    return View(lambda image: np.asarray(chain(image)), of_clean=settings.augment == "turns")
+    return None if settings.augment == "none" else View(settings)
 
 
 def _preset(settings: FinetuneSettings, t: Any) -> list[Any]:

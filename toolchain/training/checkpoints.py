@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import random
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +23,16 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 from safetensors.torch import load
 from torch.optim import Optimizer
 
 from toolchain.errors import TrainingError
 from toolchain.runfolder import RunFolder, whole_file
 from toolchain.training.models import State, weights_bytes
+
+Checkpoint = tuple[State, dict[str, Any]]
+"""Tensors by name, and everything else."""
 
 MOST_OVERHEAD = 0.05
 """Writing may take this share of the time; an epoch of cached features lasts milliseconds."""
@@ -45,6 +50,12 @@ def held(run: RunFolder) -> Iterator[None]:
             f"{run.path} is being trained by another process",
             hint="wait for it, or choose another folder with -o",
         ) from error
+
+
+def resume_command(run: RunFolder, processes: int = 1) -> str:
+    """Give the command that goes on with a run, in as many processes as before."""
+    start = f"torchrun --nproc-per-node {processes} -m toolchain" if processes > 1 else "rtl"
+    return f"{start} finetune --resume {shlex.quote(str(run.path))}"
 
 
 class Checkpoints:
@@ -72,16 +83,15 @@ class Checkpoints:
         spent = time.monotonic() - started
         self.not_before = time.monotonic() + spent / MOST_OVERHEAD
 
-    def load(self) -> tuple[State, dict[str, Any]] | None:
-        """Give the newest whole checkpoint as (tensors, record), None where there is none."""
+    def load(self) -> Checkpoint | None:
+        """Give the newest whole checkpoint, None where there is none."""
         for file in sorted(self.folder.glob("epoch-*.json"), reverse=True):
-            record = json.loads(file.read_text(encoding="utf-8"))
-            tensors = self._tensors(record["epoch"])
-            if not tensors.is_file():
-                continue
-            data = tensors.read_bytes()
-            if hashlib.sha256(data).hexdigest() == record["sha256"]:
-                return load(data), record
+            # What is cut off or gone is no checkpoint; the one before it may be.
+            with contextlib.suppress(OSError, ValueError):
+                record = json.loads(file.read_text(encoding="utf-8"))
+                data = file.with_suffix(".safetensors").read_bytes()
+                if hashlib.sha256(data).hexdigest() == record["sha256"]:
+                    return load(data), record
         return None
 
     def save_start(self, frozen: State, origin: str) -> None:
@@ -90,11 +100,12 @@ class Checkpoints:
         _write(self.folder / "start.json", json.dumps({"origin": origin}).encode())
 
     def load_start(self) -> tuple[State, str] | None:
-        """Give those weights and that line; None where no checkpoint goes on from them."""
-        if not any(self.folder.glob("epoch-*.json")):
+        """Give those weights and that line; None where they are not both there."""
+        try:
+            origin = json.loads((self.folder / "start.json").read_bytes())["origin"]
+            return load((self.folder / "start.safetensors").read_bytes()), origin
+        except (OSError, ValueError, SafetensorError):
             return None
-        origin = json.loads((self.folder / "start.json").read_bytes())["origin"]
-        return load((self.folder / "start.safetensors").read_bytes()), origin
 
     def _tensors(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:04}.safetensors"

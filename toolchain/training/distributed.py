@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -59,6 +59,12 @@ class Processes:
         """Give the sums over all processes."""
         return [sum(column) for column in zip(*self.gather(values), strict=True)]
 
+    def align(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Overwrite tensors by the writer's."""
+        if self.count > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, src=0)
+
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
         """Give the model with gradients averaged over the processes."""
         if self.count == 1:
@@ -69,16 +75,15 @@ class Processes:
         return nn.parallel.DistributedDataParallel(model, device_ids=ids)
 
 
-def is_writer() -> bool:
-    """Say whether this process is the one that speaks, before the processes have met."""
-    return os.environ.get("RANK", "0") == "0"
+def is_alone() -> bool:
+    """Say whether there are no other processes that train with this one."""
+    return os.environ.get("WORLD_SIZE", "1") == "1"
 
 
 @contextlib.contextmanager
 def joined() -> Iterator[Processes]:
     """Meet the other processes that torchrun started, for the length of the block."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
+    if is_alone():
         yield Processes()
         return
     backend = "nccl" if torch.cuda.is_available() else "gloo"
@@ -86,7 +91,7 @@ def joined() -> Iterator[Processes]:
     try:
         yield Processes(
             rank=distributed.get_rank(),
-            count=count,
+            count=distributed.get_world_size(),
             local_rank=int(os.environ.get("LOCAL_RANK", "0")),
         )
     finally:

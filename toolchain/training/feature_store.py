@@ -177,10 +177,13 @@ class Entry:
         return self._map(index.file), np.array([index.rows[name] for name in names])
 
     def _index(self) -> _Index:
+        """Give the index; an empty one where it, or rows that it names, are gone."""
         try:
-            return msgspec.json.decode((self.folder / "index.json").read_bytes(), type=_Index)
+            index = msgspec.json.decode((self.folder / "index.json").read_bytes(), type=_Index)
+            rows = (self.folder / index.file).stat().st_size // self.about.row_bytes
         except (FileNotFoundError, msgspec.DecodeError):
             return _Index("rows-1.f16", {})
+        return index if rows > max(index.rows.values(), default=-1) else _Index(index.file, {})
 
     def _map(self, file: str) -> Features:
         path = self.folder / file

@@ -60,7 +60,7 @@ class FeatureSource:
             view = (number + chosen) % self.row_of.shape[1]
             rows = self.rows[self.row_of[chosen, view]].astype(np.float32)
             inputs, targets = torch.from_numpy(rows), self.targets[chosen]
-            yield Batch(inputs, targets, part.indices, part.counted, part.images)
+            yield Batch(inputs, targets, part.indices, part.counted, part.step_images)
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,7 @@ def feature_sources(
     plan = [(entry, names) for entry, names, _ in wanted]
     if not processes.from_writer(processes.is_writer and _room(part, plan, narrator)):
         return None
-    try:
-        if processes.is_writer:
-            _fill(part, prefix, wanted, narrator)
-    except Unstorable as error:
-        narrator.say(f"the frozen part is computed each epoch: {error}")
-        return processes.from_writer(None)
-    if not processes.from_writer(True):
+    if not processes.from_writer(processes.is_writer and _filled(part, prefix, wanted, narrator)):
         return None
     train, val = part.dataset.train, part.dataset.val
     entries = {entry.about.view: entry for entry, *_ in wanted}
@@ -188,6 +182,19 @@ def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
+def _filled(part: FrozenPart, prefix: Prefix, wanted: Sequence[Wanted], narrator: Narrator) -> bool:
+    """Compute what is missing; False, with a line that says why, where it can't be kept."""
+    try:
+        _fill(part, prefix, wanted, narrator)
+        if any(entry.missing(names) for entry, names, _ in wanted):
+            # Somebody has cleared the cache meanwhile.
+            _fill(part, prefix, wanted, narrator)
+    except Unstorable as error:
+        narrator.say(f"the frozen part is computed each epoch: {error}")
+        return False
+    return True
+
+
 def _fill(part: FrozenPart, prefix: Prefix, wanted: Sequence[Wanted], narrator: Narrator) -> None:
     view = augmented_view(part.settings)
     engine: Engine | None = None
@@ -270,8 +277,16 @@ def _computed(
                 raise DataError(
                     f"an image can't be read: {pixels}", hint="remove or replace it and start again"
                 )
-            pending.append(pool.submit(engine, pixels.numpy()))
+            pending.append(pool.submit(_padded, engine, pixels.numpy(), batch))
             if len(pending) > 2 * threads:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+def _padded(engine: Engine, pixels: NDArray[np.uint8], batch: int) -> NDArray[np.float32]:
+    """Compute as a full batch: kernels differ by its size, and a row must not depend on that."""
+    missing = batch - len(pixels)
+    if not missing:
+        return engine(pixels)
+    return engine(np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)]))[:-missing]

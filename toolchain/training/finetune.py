@@ -3,54 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-import PIL
 import torch
 
-from toolchain import __version__
 from toolchain.data.audit import Audit
 from toolchain.data.layouts import Dataset
 from toolchain.errors import DataError, Interrupted, ToolchainError, TrainingError
 from toolchain.narrator import Narrator, Silent
-from toolchain.runfolder import RunFolder, free_run_path, whole_file, write_json
-from toolchain.runtime.card import Card, Weights
-from toolchain.training import models, pictures
-from toolchain.training.calibration import calibration_error, fit_temperature
-from toolchain.training.checkpoints import Checkpoints, held
-from toolchain.training.diagnosis import Finding, diagnose
+from toolchain.runfolder import RunFolder, free_run_path, write_json
+from toolchain.training import models
+from toolchain.training.checkpoints import Checkpoint, Checkpoints, held, resume_command
 from toolchain.training.distributed import Processes, joined
+from toolchain.training.ending import Summary, summarise, write_model
 from toolchain.training.event_log import require_tensorboard
 from toolchain.training.loop import choose_device
 from toolchain.training.settings import FinetuneSettings
-from toolchain.training.settings_file import read_settings, settings_sha256, settings_toml
-from toolchain.training.setup import Setup, placed, prepare, read_data
+from toolchain.training.settings_file import read_settings, settings_toml
+from toolchain.training.setup import Setup, data_name, placed, prepare, read_data
 from toolchain.training.trainer import Trainer
-
-
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What the epochs came to; the last line of metrics.jsonl. Rates in 0…1."""
-
-    epochs: int
-    best_epoch: int
-    val_loss: float
-    val_accuracy: float
-    val_macro_f1: float
-    val_auc: float | None
-    temperature: float
-    """Fitted on the validation images of the best epoch."""
-    calibration_error: tuple[float, float]
-    """Expected calibration error before and after the temperature."""
-    findings: list[Finding]
-    """What the curves say."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +74,12 @@ def finetune(
         setup = prepare(settings, dataset, start, device, processes, narrator)
         if processes.is_writer:
             run.create(settings_toml(placed(setup.settings)))
-        return _train(setup, run, audit, started, narrator, fresh=True)
+        try:
+            return _train(setup, run, audit, None, started, narrator)
+        except BaseException:
+            if processes.is_writer and not _worth_keeping(run):
+                run.discard()
+            raise
 
 
 def resume(
@@ -125,39 +107,48 @@ def resume(
         dataset, audit = _read_data(settings, run, processes, narrator)
         _require_same_data(run, audit)
         torch.manual_seed(settings.seed)
-        start = _started(run, settings, len(dataset.classes), narrator)
+        checkpoint = Checkpoints(run).load()
+        start = _started(run, settings, len(dataset.classes), checkpoint, narrator)
         chosen = choose_device(settings.device, processes.local_rank)
         narrator.say(f"going on with {run.path}, on {_where(chosen, processes)}")
         setup = prepare(settings, dataset, start, chosen, processes, narrator)
-        return _train(setup, run, audit, started, narrator, fresh=False)
+        return _train(setup, run, audit, checkpoint, started, narrator)
 
 
 def _train(
-    setup: Setup, run: RunFolder, audit: Audit, started: float, narrator: Narrator, *, fresh: bool
+    setup: Setup,
+    run: RunFolder,
+    audit: Audit,
+    checkpoint: Checkpoint | None,
+    started: float,
+    narrator: Narrator,
 ) -> Finetuned:
     """Train what is left and write the model; where that stops, the run can be resumed."""
     if not setup.processes.is_writer:
         trainer = Trainer(setup, run, narrator)
-        _fit(trainer, run, audit)
+        _fit(trainer, run, audit, checkpoint)
         return _finetuned(setup, run, audit, trainer, started)
     with held(run):
+        run.sweep()
         trainer = Trainer(setup, run, narrator)
-        with _kept_safe(run, trainer, fresh):
+        with _explained(run, trainer):
             try:
-                _fit(trainer, run, audit)
+                _fit(trainer, run, audit, checkpoint)
             except (KeyboardInterrupt, ToolchainError):
                 if trainer.epoch:
-                    _write_model(setup, run, audit, trainer)
+                    write_model(setup, run, audit, trainer)
                 raise
-            _write_model(setup, run, audit, trainer)
+            write_model(setup, run, audit, trainer)
         result = _finetuned(setup, run, audit, trainer, started)
-    run.drop_checkpoints()
+        run.drop_checkpoints()
     return result
 
 
-def _fit(trainer: Trainer, run: RunFolder, audit: Audit) -> None:
-    """Begin, or go on from the newest checkpoint, and train to the end."""
-    if not trainer.load() and trainer.setup.processes.is_writer:
+def _fit(trainer: Trainer, run: RunFolder, audit: Audit, checkpoint: Checkpoint | None) -> None:
+    """Begin, or go on from a checkpoint, and train to the end."""
+    if checkpoint is not None:
+        trainer.load(checkpoint)
+    elif trainer.setup.processes.is_writer:
         write_json(run.audit, audit)
         run.metrics.unlink(missing_ok=True)
         trainer.checkpoints.save_start(trainer.setup.frozen_state(), trainer.setup.origin)
@@ -165,95 +156,42 @@ def _fit(trainer: Trainer, run: RunFolder, audit: Audit) -> None:
 
 
 @contextlib.contextmanager
-def _kept_safe(run: RunFolder, trainer: Trainer, fresh: bool) -> Iterator[None]:
-    """Explain what stopped training and what goes on; a run without an epoch leaves nothing."""
-    again = f"rtl finetune --resume {shlex.quote(str(run.path))}"
+def _explained(run: RunFolder, trainer: Trainer) -> Iterator[None]:
+    """Say what stopped training, what is kept, and what goes on from there."""
+    again = resume_command(run, trainer.setup.processes.count)
     try:
         yield
-    except (KeyboardInterrupt, ToolchainError, OSError) as stop:
-        if not trainer.epoch and fresh:
-            run.discard()
-        kept = f"the best of {trainer.epoch} epochs is kept in {run.path}"
-        if isinstance(stop, OSError):
-            reason = (stop.strerror or str(stop)).lower()
-            raise TrainingError(
-                f"{stop.filename or run.path} can't be written: {reason}",
-                hint=f"make room, then {again if trainer.saved_epoch else 'start again'}",
-            ) from stop
+    except OSError as stop:
+        reason = (stop.strerror or str(stop)).lower()
+        then = again if _worth_keeping(run) else "start again"
+        raise TrainingError(
+            f"{stop.filename or run.path} can't be written: {reason}",
+            hint=f"make room, then {then}",
+        ) from stop
+    except (KeyboardInterrupt, ToolchainError) as stop:
         if not trainer.epoch:
             raise
+        kept = f"the best of {trainer.epoch} epochs is kept in {run.path}"
         if isinstance(stop, KeyboardInterrupt):
             raise Interrupted(f"interrupted; {kept}", hint=again) from stop
         stop.args = (f"{stop}; {kept}",)
         raise
 
 
+def _worth_keeping(run: RunFolder) -> bool:
+    """Say whether a run that was stopped holds a model, or something to go on from."""
+    return run.weights.is_file() or Checkpoints(run).load() is not None
+
+
 def _finetuned(
     setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer, started: float
 ) -> Finetuned:
     seconds = time.monotonic() - started
-    return Finetuned(run, setup.dataset, audit, _summary(setup, trainer), seconds)
-
-
-def _summary(setup: Setup, trainer: Trainer) -> Summary:
-    outputs = trainer.best_outputs
-    temperature = fit_temperature(outputs)
-    return Summary(
-        epochs=trainer.epoch,
-        best_epoch=trainer.best_epoch,
-        val_loss=outputs.loss,
-        val_accuracy=outputs.accuracy,
-        val_macro_f1=outputs.macro_f1,
-        val_auc=outputs.auc,
-        temperature=temperature,
-        calibration_error=(
-            calibration_error(outputs, 1.0),
-            calibration_error(outputs, temperature),
-        ),
-        findings=diagnose(trainer.history, setup.settings, len(setup.dataset.classes)),
-    )
-
-
-def _write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) -> None:
-    """Write the best epoch's weights, their card, the pictures and the summary."""
-    summary = _summary(setup, trainer)
-    data = models.weights_bytes(trainer.best_state())
-    with whole_file(run.weights) as temporary:
-        temporary.write_bytes(data)
-    record = Weights(origin=setup.origin, sha256=hashlib.sha256(data).hexdigest())
-    run.write_card(_card(setup, audit, record, summary.temperature))
-    with run.metrics.open("a", encoding="utf-8") as file:
-        file.write(msgspec.json.encode({"summary": summary}).decode() + "\n")
-    pictures.draw_curves(trainer.history, trainer.best_epoch, run.curves)
-    outputs = trainer.best_outputs
-    if not outputs.multi_label:
-        title = f"validation, {len(outputs.labels)} images, {outputs.accuracy:.1%} right"
-        pictures.draw_confusion(outputs.confusion, setup.dataset.classes, title, run.confusion)
-
-
-def _card(setup: Setup, audit: Audit, weights: Weights, temperature: float) -> Card:
-    return Card(
-        classes=setup.dataset.classes,
-        task=setup.settings.task,
-        preprocessing=setup.preprocessing,
-        normalisation=models.IMAGENET_NORMALISATION,
-        temperature=temperature,
-        architecture=setup.settings.arch,
-        weights=weights,
-        settings_sha256=settings_sha256(setup.settings),
-        data_sha256=audit.fingerprint,
-        versions={
-            "rtl": __version__,
-            "torch": str(torch.__version__),
-            "pillow": PIL.__version__,
-        },
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    return Finetuned(run, setup.dataset, audit, summarise(setup, trainer), seconds)
 
 
 def _default_output(settings: FinetuneSettings) -> Path:
-    data = Path(settings.data).resolve()
-    name = data.stem if data.is_file() else data.name
+    name = data_name(settings.data)
     return free_run_path(Path("runs"), f"{name}-{settings.arch}-{settings.strategy}")
 
 
@@ -299,10 +237,14 @@ def _require_same_data(run: RunFolder, audit: Audit) -> None:
 
 
 def _started(
-    run: RunFolder, settings: FinetuneSettings, classes: int, narrator: Narrator
+    run: RunFolder,
+    settings: FinetuneSettings,
+    classes: int,
+    checkpoint: Checkpoint | None,
+    narrator: Narrator,
 ) -> tuple[models.Classifier, str]:
-    """Give the classifier as it was when the run began."""
-    start = Checkpoints(run).load_start()
+    """Give the classifier as it was when the run began, but for what is in the checkpoint."""
+    start = Checkpoints(run).load_start() if checkpoint is not None else None
     if start is None:
         return models.start_classifier(
             settings.arch, classes, settings.weights, dropout=settings.dropout, narrator=narrator
@@ -310,6 +252,5 @@ def _started(
     frozen, origin = start
     network = models.build_network(settings.arch, classes, dropout=settings.dropout)
     classifier = models.Classifier(network, models.IMAGENET_NORMALISATION)
-    # The rest is in the checkpoint.
     classifier.load_state_dict(frozen, strict=False)
     return classifier, origin

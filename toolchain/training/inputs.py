@@ -56,6 +56,7 @@ def train_order(setup: Setup) -> Order:
         settings.batch_size,
         seed=settings.seed,
         balanced=settings.balanced_sampling,
+        accumulate=settings.accumulate,
         rank=processes.rank,
         processes=processes.count,
     )

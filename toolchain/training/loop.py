@@ -51,20 +51,18 @@ class Stepper:
     clip_norm: float = 0.0
     processes: Processes = field(default_factory=Processes)
 
-    def backward(self, batch: Batch, share: float) -> tuple[Tensor, Tensor]:
-        """Add a batch's gradients and give (sum of its losses, images that were right).
-
-        `share` is the batch's part of the step, for steps over several batches.
-        """
+    def backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Add a batch's gradients and give (sum of its losses, images that were right)."""
         inputs, targets = batch.inputs.to(self.device), batch.targets.to(self.device)
         if self.mixer is not None:
             inputs, targets = self.mixer(inputs, targets)
         with self.arithmetic.autocast(self.device):
             logits = self.model(inputs)
         total = self.loss(logits, targets)[: batch.counted].sum()
-        # DDP averages over the processes; times their number, that is the mean over all images.
-        mean = total * (self.processes.count / batch.images)
-        self.scaler.scale(mean * share).backward()
+        # DDP averages over the processes; times their number, that is the mean over the images of
+        # all processes and of all batches that the step is made of.
+        mean = total * (self.processes.count / batch.step_images)
+        self.scaler.scale(mean).backward()
         right = self._right(logits.detach(), targets)[: batch.counted].sum()
         return total.detach(), right
 
@@ -99,22 +97,21 @@ def train_epoch(
     loss_sum = torch.zeros((), device=stepper.device)
     right = torch.zeros((), device=stepper.device)
     counted = 0
-    means: list[Tensor] = []
+    first: list[tuple[Tensor, int]] = []
     for index, batch in enumerate(narrator.track(batches, label, count)):
-        window = min(accumulate, count - index // accumulate * accumulate)
-        losses, hits = stepper.backward(batch, 1 / window)
+        losses, hits = stepper.backward(batch)
         if (index + 1) % accumulate == 0 or index + 1 == count:
             stepper.update()
             after_step()
         loss_sum += losses
         right += hits
         counted += batch.counted
-        if len(means) < START_STEPS:
-            means.append(losses / max(batch.counted, 1))
+        if len(first) < START_STEPS:
+            first.append((losses, batch.counted))
         if stepper.device.type == "cpu" or index % CHECK_EVERY == 0 or index + 1 == count:
-            _require_number(loss_sum.item(), label)
+            require_number(loss_sum.item(), label)
     sums = stepper.processes.sums(loss_sum.item(), right.item(), counted)
-    return Pass(sums[0] / sums[2], sums[1] / sums[2], [round(m.item(), 6) for m in means])
+    return Pass(sums[0] / sums[2], sums[1] / sums[2], _step_losses(first, stepper.processes))
 
 
 @torch.inference_mode()
@@ -158,7 +155,17 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
 
 
-def _require_number(value: float, label: str) -> None:
+def _step_losses(first: list[tuple[Tensor, int]], processes: Processes) -> list[float]:
+    """Give the mean losses of the first batches, over all processes."""
+    gathered = processes.gather([(losses.item(), counted) for losses, counted in first])
+    return [
+        round(sum(losses for losses, _ in parts) / sum(counted for _, counted in parts), 6)
+        for parts in zip(*gathered, strict=True)
+    ]
+
+
+def require_number(value: float, label: str) -> None:
+    """Raise TrainingError where a loss is no number."""
     if not math.isfinite(value):
         raise TrainingError(
             f"the loss became {value} in {label}",

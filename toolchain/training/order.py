@@ -18,8 +18,8 @@ class Part:
     indices: tuple[int, ...]
     counted: int
     """So many of them count; a process without an image computes one that counts for nothing."""
-    images: int
-    """Images of the batch in all processes together."""
+    step_images: int
+    """Images of the step that the batch is part of, in all processes and batches together."""
 
 
 class Order:
@@ -36,12 +36,17 @@ class Order:
         *,
         seed: int | None,
         balanced: bool = False,
+        accumulate: int = 1,
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        """`seed` None keeps the samples' own order; `balanced` draws each class alike often."""
+        """`seed` None keeps the samples' own order; `balanced` draws each class alike often.
+
+        `accumulate` are the batches of a step.
+        """
         self.count = len(samples)
         self.batch_size = batch_size
+        self.step_size = batch_size * accumulate
         self.seed = seed
         self.weights = _balanced_weights(samples) if balanced else None
         self.rank, self.processes = rank, processes
@@ -59,7 +64,9 @@ class Order:
         for start in range(0, self.used, self.batch_size):
             batch = indices[start : min(start + self.batch_size, self.used)]
             own = batch[self.rank :: self.processes]
-            yield Part(tuple(own or batch[:1]), len(own), len(batch))
+            step_start = start - start % self.step_size
+            step_images = min(self.step_size, self.used - step_start)
+            yield Part(tuple(own or batch[:1]), len(own), step_images)
 
     def __iter__(self) -> Iterator[list[int]]:
         """Give the parts' indices: what a DataLoader wants of a batch sampler."""

@@ -15,7 +15,7 @@ from toolchain.errors import TrainingError
 from toolchain.narrator import Narrator, Silent
 from toolchain.runfolder import RunFolder, free_run_path, write_json
 from toolchain.training import models, pictures
-from toolchain.training.distributed import Processes
+from toolchain.training.distributed import Processes, is_alone
 from toolchain.training.inputs import stage_inputs
 from toolchain.training.loop import Stepper, choose_device
 from toolchain.training.mixing import make_mixer
@@ -23,7 +23,7 @@ from toolchain.training.rate_finder import should_stop, smoothed, suggest_rate, 
 from toolchain.training.samples import Batch, Source
 from toolchain.training.schedules import make_optimizer
 from toolchain.training.settings import FinetuneSettings
-from toolchain.training.setup import prepare, read_data
+from toolchain.training.setup import data_name, prepare, read_data
 from toolchain.training.strategies import enter_stage, set_training_mode
 
 
@@ -53,8 +53,11 @@ def search_rate(
     classifier and backbone. Nothing of the training is kept. Raises as `finetune` does.
     """
     narrator = narrator or Silent()
-    data = Path(settings.data)
-    folder = RunFolder(output or free_run_path(Path("runs"), f"{data.stem}-lr-find"))
+    if not is_alone():
+        raise TrainingError("--lr-find runs in one process", hint="start it without torchrun")
+    # Each rate has one batch.
+    settings = msgspec.structs.replace(settings, accumulate=1)
+    folder = RunFolder(output or free_run_path(Path("runs"), f"{data_name(settings.data)}-lr-find"))
     folder.require_free()
     dataset, _ = read_data(settings, folder.path, narrator)
     torch.manual_seed(settings.seed)
@@ -109,7 +112,7 @@ def _sweep(
     for rate, batch in narrator.track(steps, "trying learning rates", len(planned)):
         for group, share in zip(stepper.optimizer.param_groups, shares, strict=True):
             group["lr"] = rate * share
-        total, _ = stepper.backward(batch, 1.0)
+        total, _ = stepper.backward(batch)
         loss = total.item() / batch.counted
         if not math.isfinite(loss):
             break

@@ -41,8 +41,8 @@ class Batch(NamedTuple):
     """Which samples they are."""
     counted: int
     """So many of them count: all, but in a process that had none left."""
-    images: int
-    """Images of the batch in all processes together."""
+    step_images: int
+    """Images of the step that it is part of, in all processes and batches."""
 
 
 class Source(Protocol):
@@ -151,7 +151,7 @@ class PixelSource:
                     f"an image can't be read: {pixels}", hint="remove or replace it and start again"
                 )
             targets = self.targets[list(part.indices)]
-            yield Batch(pixels, targets, part.indices, part.counted, part.images)
+            yield Batch(pixels, targets, part.indices, part.counted, part.step_images)
 
     def _new_loader(self) -> DataLoader[Item]:
         # Images that were read once need no worker processes.

@@ -18,6 +18,9 @@ from toolchain.training.boundary import STAGES
 from toolchain.training.models import Classifier
 from toolchain.training.settings import FinetuneSettings
 
+FEWEST_IN_CYCLE = 2
+"""Steps that one cycle needs for its rise; a run with no more than that has constant rates."""
+
 
 def make_optimizer(classifier: Classifier, settings: FinetuneSettings) -> Optimizer:
     """Give the optimiser over all parameters that require a gradient now.
@@ -64,12 +67,16 @@ class Schedule:
         if settings.schedule == "cosine":
             falling = max(1, settings.t_max * steps - self.warmup_left)
             self.each_step = CosineAnnealingLR(optimizer, T_max=falling, eta_min=settings.eta_min)
-        elif settings.schedule == "one-cycle":
+        elif settings.schedule == "one-cycle" and settings.epochs * steps > FEWEST_IN_CYCLE:
+            total = settings.epochs * steps
             self.each_step = OneCycleLR(
                 optimizer,
                 max_lr=[group["lr"] for group in optimizer.param_groups],
-                total_steps=settings.epochs * steps,
-                pct_start=settings.cycle_warmup,
+                total_steps=total,
+                # torch divides by the steps of the rise less one.
+                pct_start=max(settings.cycle_warmup, FEWEST_IN_CYCLE / total),
+                # Momentum stays as it is set.
+                cycle_momentum=False,
             )
         elif settings.schedule == "step":
             self.each_epoch = StepLR(optimizer, settings.step_epochs, settings.step_factor)
@@ -79,6 +86,8 @@ class Schedule:
                 mode="max",
                 factor=settings.plateau_factor,
                 patience=settings.plateau_patience,
+                # torch's is relative, and a negated loss would count as a gain while it stands.
+                threshold=0.0,
             )
 
     def after_step(self) -> None:

@@ -118,10 +118,16 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         float, Meta(gt=0, lt=1, description="plateau: multiply the rates by this.")
     ] = 0.5
     plateau_patience: Annotated[
-        int, Meta(ge=0, description="plateau: epochs without a gain before that.")
+        int,
+        Meta(ge=0, description="plateau: epochs without a gain that come before that."),
     ] = 3
     t_max: Annotated[
-        int, Meta(ge=0, description="cosine: epochs until the lowest rate; 0 means all epochs.")
+        int,
+        Meta(
+            ge=0,
+            description="cosine: epochs until the lowest rate, after which it rises again; 0 means "
+            "all epochs.",
+        ),
     ] = 0
     eta_min: Annotated[float, Meta(ge=0, description="cosine: the lowest rate.")] = 1e-6
     step_epochs: Annotated[

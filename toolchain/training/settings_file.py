@@ -92,6 +92,12 @@ def _require_consistent(settings: FinetuneSettings) -> None:
         )
     if settings.schedule == "one-cycle" and settings.warmup_epochs:
         raise SettingsError("warmup_epochs: one-cycle warms up by itself, for cycle_warmup of it")
+    falling = settings.t_max or settings.epochs
+    ends = min(falling, settings.epochs) if settings.schedule == "cosine" else settings.epochs
+    if settings.warmup_epochs and settings.warmup_epochs >= ends:
+        raise SettingsError(
+            f"warmup_epochs: {settings.warmup_epochs} of {ends} leave none at the full rate"
+        )
     if settings.strategy == "two-stage" and settings.head_epochs >= settings.epochs:
         raise SettingsError(
             f"head_epochs: {settings.head_epochs} of {settings.epochs} epochs leave none for the "

@@ -121,6 +121,12 @@ def prepare(
     )
 
 
+def data_name(data: str) -> str:
+    """Give the name of a data set, for the names of folders."""
+    path = Path(data).resolve()
+    return path.stem if path.is_file() else path.name
+
+
 def placed(settings: FinetuneSettings) -> FinetuneSettings:
     """Give the settings with absolute paths: a run is looked at from other folders later."""
     weights = settings.weights

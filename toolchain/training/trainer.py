@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import torch
 
+from toolchain.errors import TrainingError
 from toolchain.narrator import Narrator
 from toolchain.runfolder import RunFolder, write_text
 from toolchain.training.averaging import MovingAverage, copy_into
 from toolchain.training.checkpoints import (
+    Checkpoint,
     Checkpoints,
     load_optimizer,
     load_random_state,
     optimizer_state,
     random_state,
+    resume_command,
 )
 from toolchain.training.event_log import EventLog
+from toolchain.training.features import FeatureSource
 from toolchain.training.inputs import Inputs, stage_inputs, train_order, wrapped
-from toolchain.training.loop import Pass, Stepper, predict_split, train_epoch
+from toolchain.training.loop import Pass, Stepper, predict_split, require_number, train_epoch
 from toolchain.training.mixing import make_mixer
 from toolchain.training.models import State
 from toolchain.training.outputs import Outputs
@@ -29,6 +35,26 @@ from toolchain.training.schedules import Schedule, make_optimizer, rates
 from toolchain.training.seeds import mixed_seed
 from toolchain.training.setup import Setup
 from toolchain.training.strategies import Stage, enter_stage, set_training_mode
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best epoch so far."""
+
+    epoch: int
+    weights: State
+    """Copies of the tensors that training changes."""
+    outputs: Outputs
+    """What it said about the validation images."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The finished epochs: one value, so that Ctrl-C finds an epoch in it wholly or not at all."""
+
+    history: tuple[dict[str, Any], ...] = ()
+    """The lines of metrics.jsonl."""
+    best: Best | None = None
 
 
 class Trainer:
@@ -63,17 +89,21 @@ class Trainer:
             processes=processes,
         )
         self.stage = 0
-        self.history: list[dict[str, Any]] = []
-        self.best_epoch = 0
-        self.best_weights: State = {}
-        self.best_outputs: Outputs
+        self.progress = Progress()
+        self.from_features: bool | None = None
         self.saved_epoch = 0
         self.log = EventLog(run, settings) if processes.is_writer else None
 
     @property
     def epoch(self) -> int:
         """The last finished epoch, 0 before the first."""
-        return len(self.history)
+        return len(self.progress.history)
+
+    @property
+    def best(self) -> Best:
+        """The best epoch; there must be a finished one."""
+        assert self.progress.best is not None
+        return self.progress.best
 
     def fit(self) -> None:
         """Train the epochs that are left."""
@@ -95,12 +125,15 @@ class Trainer:
             self._write_checkpoint(random_states)
         self.saved_epoch = self.epoch
 
-    def load(self) -> bool:
-        """Go on from the newest checkpoint; False where there is none."""
-        found = self.checkpoints.load()
-        if found is None:
-            return False
-        tensors, record = found
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint; TrainingError where the number of processes is another."""
+        tensors, record = checkpoint
+        before, now = len(record["random"]), self.setup.processes.count
+        if before != now:
+            raise TrainingError(
+                f"{self.run.path} was trained by {before} processes, and here are {now}",
+                hint=resume_command(self.run, before),
+            )
         copy_into(self.weights, _under("model", tensors))
         load_optimizer(self.optimizer, _under("optimizer", tensors), record["optimizer_groups"])
         self.schedule.load(record["schedule"])
@@ -109,20 +142,21 @@ class Trainer:
             self.average.steps = record["average_steps"]
             copy_into(self.average.average, _under("average", tensors))
         self.stage = record["stage"]
-        self.history, self.best_epoch = record["history"], record["best_epoch"]
-        self.best_weights = _under("best", tensors)
         targets = targets_of(self.setup.dataset.val, len(self.setup.dataset.classes))
-        self.best_outputs = Outputs(tensors["best_logits"].numpy(), labels_of(targets))
+        outputs = Outputs(tensors["best_logits"].numpy(), labels_of(targets))
+        best = Best(record["best_epoch"], _under("best", tensors), outputs)
+        self.progress = Progress(tuple(record["history"]), best)
+        self.from_features = record["from_features"]
         rank = str(self.setup.processes.rank)
         load_random_state(_under(f"random.{rank}", tensors), record["random"][int(rank)])
         self.saved_epoch = self.epoch
         if self.setup.processes.is_writer:
-            self._rewrite_metrics()
-        return True
+            # Epochs after the checkpoint are trained again.
+            write_metrics(self.run, self.progress.history)
 
     def best_state(self) -> State:
         """Give all tensors of the best epoch's classifier."""
-        return {**self.setup.classifier.state_dict(), **self.best_weights}
+        return {**self.setup.classifier.state_dict(), **self.best.weights}
 
     def _enter(self, stage: Stage) -> Inputs:
         classifier = self.setup.classifier
@@ -131,6 +165,13 @@ class Trainer:
         when = f"epoch {self.epoch + 1}: " if several else ""
         self.narrator.say(f"{when}{trainable}")
         inputs = stage_inputs(self.setup, stage, self.narrator)
+        from_features = isinstance(inputs.train, FeatureSource)
+        if self.from_features not in (None, from_features) and self.epoch >= stage.first_epoch:
+            raise TrainingError(
+                f"{self.run.path} was trained from kept features and can't go on without them",
+                hint="make room for them, or start again with --no-cache",
+            )
+        self.from_features = from_features
         self.stepper.model = wrapped(self.setup, inputs.model)
         return inputs
 
@@ -149,13 +190,12 @@ class Trainer:
             label=label,
         )
         outputs = self._validate(inputs, f"{label}, validation")
-        score = outputs.score(settings.metric)
-        if self._is_best(outputs):
-            self.best_epoch, self.best_outputs = epoch, outputs
-            best = self.average.average if self.average else self.weights
-            self.best_weights = {name: tensor.detach().clone() for name, tensor in best.items()}
-        self.schedule.after_epoch(score)
-        self._record(label, trained, outputs, used, time.monotonic() - started)
+        require_number(outputs.loss, f"{label}, validation")
+        self.schedule.after_epoch(outputs.score(settings.metric))
+        row = self._row(trained, outputs, used, time.monotonic() - started)
+        best = self._better(epoch, outputs)
+        self.progress = Progress((*self.progress.history, row), best)
+        self._tell(label, row)
         # All processes must agree: saving gathers from all of them.
         if self.setup.processes.from_writer(self.checkpoints.due()):
             self.save()
@@ -167,6 +207,8 @@ class Trainer:
 
     def _validate(self, inputs: Inputs, label: str) -> Outputs:
         def predict() -> Outputs:
+            # Each process has statistics of its own images; what is judged must be what is saved.
+            self.setup.processes.align(self.weights.values())
             return predict_split(
                 inputs.model,
                 inputs.val,
@@ -181,23 +223,32 @@ class Trainer:
         with self.average.in_place():
             return predict()
 
-    def _is_best(self, outputs: Outputs) -> bool:
-        """Prefer the metric, then the lower loss: small validation sets tie often."""
-        if not self.best_epoch:
-            return True
-        metric, best = self.setup.settings.metric, self.best_outputs
-        return (outputs.score(metric), -outputs.loss) > (best.score(metric), -best.loss)
+    def _better(self, epoch: int, outputs: Outputs) -> Best:
+        """Give the better of this epoch and the best so far.
+
+        The metric decides, then the lower loss: small validation sets tie often.
+        """
+        metric, best = self.setup.settings.metric, self.progress.best
+        if best is not None:
+            before = (best.outputs.score(metric), -best.outputs.loss)
+            if (outputs.score(metric), -outputs.loss) <= before:
+                return best
+        judged = self.average.average if self.average else self.weights
+        copies = {name: tensor.detach().clone() for name, tensor in judged.items()}
+        return Best(epoch, copies, outputs)
 
     def _is_over(self, stage: Stage) -> bool:
         """Say whether a stage has had its epochs, or patience has run out in it."""
         last = stage.first_epoch + stage.epochs - 1
         patience = self.setup.settings.early_stopping
-        waited = self.epoch - max(self.best_epoch, stage.first_epoch - 1)
+        best = self.progress.best.epoch if self.progress.best else 0
+        waited = self.epoch - max(best, stage.first_epoch - 1)
         return self.epoch >= last or bool(patience and waited >= patience)
 
-    def _record(
-        self, label: str, trained: Pass, outputs: Outputs, used: list[float], seconds: float
-    ) -> None:
+    def _row(
+        self, trained: Pass, outputs: Outputs, used: list[float], seconds: float
+    ) -> dict[str, Any]:
+        """Give an epoch's line of metrics.jsonl."""
         auc = outputs.auc
         row: dict[str, Any] = {
             "epoch": self.epoch + 1,
@@ -210,26 +261,29 @@ class Trainer:
             "learning_rates": used,
             "seconds": round(seconds, 3),
         }
-        if not self.history:
+        if not self.epoch:
             row["train_loss_start"] = trained.step_losses
-        self.history.append(row)
+        return row
+
+    def _tell(self, label: str, row: dict[str, Any]) -> None:
+        """Write the line of an epoch, and say it."""
         if self.setup.processes.is_writer:
             with self.run.metrics.open("a", encoding="utf-8") as file:
                 file.write(msgspec.json.encode(row).decode() + "\n")
         if self.log is not None:
             self.log.write(row)
+        auc = "–" if row["val_auc"] is None else f"{row['val_auc']:.3f}"
         self.narrator.say(
-            f"{label}  loss {trained.loss:.3f} → {outputs.loss:.3f}  "
-            f"accuracy {trained.accuracy:.1%} → {outputs.accuracy:.1%}  "
-            f"F1 {outputs.macro_f1:.3f}  AUC {'–' if auc is None else f'{auc:.3f}'}  "
-            f"{seconds:.1f} s"
+            f"{label}  loss {row['train_loss']:.3f} → {row['val_loss']:.3f}  "
+            f"accuracy {row['train_accuracy']:.1%} → {row['val_accuracy']:.1%}  "
+            f"F1 {row['val_macro_f1']:.3f}  AUC {auc}  {row['seconds']:.1f} s"
         )
 
     def _write_checkpoint(self, random_states: list[tuple[State, dict[str, Any]]]) -> None:
         optimizer_tensors, groups = optimizer_state(self.optimizer)
         named = {
             "model": self.weights,
-            "best": self.best_weights,
+            "best": self.best.weights,
             "optimizer": optimizer_tensors,
             "average": self.average.average if self.average else {},
             **{f"random.{rank}": tensors for rank, (tensors, _) in enumerate(random_states)},
@@ -239,11 +293,12 @@ class Trainer:
             for prefix, state in named.items()
             for name, tensor in state.items()
         }
-        tensors["best_logits"] = torch.from_numpy(self.best_outputs.logits)
+        tensors["best_logits"] = torch.from_numpy(self.best.outputs.logits)
         record = {
             "stage": self.stage,
-            "history": self.history,
-            "best_epoch": self.best_epoch,
+            "history": self.progress.history,
+            "best_epoch": self.best.epoch,
+            "from_features": self.from_features,
             "optimizer_groups": groups,
             "schedule": self.schedule.state(),
             "scaler": self.stepper.scaler.state_dict(),
@@ -252,10 +307,11 @@ class Trainer:
         }
         self.checkpoints.save(self.epoch, tensors, record)
 
-    def _rewrite_metrics(self) -> None:
-        """Drop the lines of epochs after the checkpoint, which are trained again."""
-        lines = [msgspec.json.encode(row).decode() + "\n" for row in self.history]
-        write_text(self.run.metrics, "".join(lines))
+
+def write_metrics(run: RunFolder, rows: Sequence[dict[str, Any]]) -> None:
+    """Write metrics.jsonl, whole or not at all."""
+    lines = [msgspec.json.encode(row).decode() + "\n" for row in rows]
+    write_text(run.metrics, "".join(lines))
 
 
 def _under(prefix: str, tensors: State) -> State:
