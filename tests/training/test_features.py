@@ -44,7 +44,14 @@ from toolchain.training.augment import augmented_view
 from toolchain.training.boundary import Prefix, Tail, parts
 from toolchain.training.distributed import Processes
 from toolchain.training.feature_engine import Engine
-from toolchain.training.feature_store import About, Entry, EntrySize, entries, features_folder
+from toolchain.training.feature_store import (
+    About,
+    Entry,
+    EntrySize,
+    Filler,
+    entries,
+    features_folder,
+)
 from toolchain.training.features import FeatureSource
 from toolchain.training.inputs import Inputs, stage_inputs
 from toolchain.training.models import (
@@ -81,30 +88,26 @@ class Listener:
 
 
 class Computed:
-    """Counts the images that go through what is frozen."""
+    """Counts the rows that are computed."""
 
     def __init__(self) -> None:
-        self.images = 0
-
-    def engine(self, prefix: Prefix, size: int, device: torch.device) -> Engine:
-        found = feature_engine.fastest_engine(prefix, size, device)
-
-        def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-            self.images += len(pixels)
-            return found(pixels)
-
-        return run
+        self.rows = 0
 
     def since(self) -> int:
         """Give how many there were since the last time."""
-        count, self.images = self.images, 0
+        count, self.rows = self.rows, 0
         return count
 
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
-    counter = Computed()
-    monkeypatch.setattr(features, "fastest_engine", counter.engine)
+    counter, put = Computed(), Filler.put
+
+    def counted(filler: Filler, row: NDArray[np.float32]) -> None:
+        counter.rows += 1
+        put(filler, row)
+
+    monkeypatch.setattr(Filler, "put", counted)
     return counter
 
 

@@ -90,7 +90,7 @@ def test_processes_share_each_batch_out_among_them(processes: int, balanced: boo
         for whole, *parts in zip(alone.parts(), *(s.parts() for s in shares), strict=True):
             counted = [part.indices[: part.counted] for part in parts]
             assert Counter(chain(*counted)) == Counter(whole.indices)
-            assert {part.images for part in parts} == {len(whole.indices)}
+            assert {part.step_images for part in parts} == {len(whole.indices)}
             assert largest_gap(counted) <= 1
 
 
@@ -99,6 +99,12 @@ def test_a_process_without_an_image_computes_one_that_does_not_count() -> None:
     last = [list(order.parts())[-1] for order in orders]
     assert [part.indices for part in last] == [(4,), (4,), (4,)]
     assert [part.counted for part in last] == [1, 0, 0]
+
+
+def test_every_batch_of_a_step_knows_the_images_of_the_whole_step() -> None:
+    order = Order(samples(22), 4, seed=3, accumulate=2)
+    assert [len(part.indices) for part in order.parts()] == [4, 4, 4, 4, 4, 2]
+    assert [part.step_images for part in order.parts()] == [8, 8, 8, 8, 6, 6]
 
 
 def largest_gap(parts: Sequence[Sequence[int]]) -> int:

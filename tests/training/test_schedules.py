@@ -127,7 +127,7 @@ def test_one_cycle_rises_to_the_rate_and_ends_far_below_its_start() -> None:
 
 def test_one_cycle_may_warm_up_for_a_single_step() -> None:
     rates = Run(schedule="one-cycle", epochs=2, cycle_warmup=1 / (2 * STEPS)).rates([0.5] * 2)
-    assert rates[0] == max(rates) == pytest.approx(1.0)
+    assert rates[1] == max(rates) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("given", SCHEDULES, ids=str)

@@ -66,7 +66,7 @@ def test_after_ctrl_c_the_run_can_be_used_and_its_command_goes_on(
     desk: Desk, stripes: Path
 ) -> None:
     words = [*TWO_LAYERS, "--no-cache", "--augment", "s1", "--workers", "2"]
-    faults: list[Fault] = [checkpoint_after(1), partial(wait_in_step, 8)]
+    faults: list[Fault] = [checkpoint_after(1), wait_in_step(8)]
     running = desk.start("finetune", stripes, *words, "-o", "it's mine", faults=faults)
     wait_for(desk.folder / "waiting")
     os.killpg(running.process.pid or 0, signal.SIGINT)  # a terminal tells the workers too
@@ -179,7 +179,7 @@ SAVE = "toolchain.training.checkpoints:Checkpoints.save"
 
 @pytest.mark.parametrize(
     ("where", "number"),
-    [(SAVE, 3), ("toolchain.training.finetune:_write_model", 1)],
+    [(SAVE, 3), ("toolchain.training.finetune:write_model", 1)],
     ids=["checkpoint", "model"],
 )
 def test_a_full_disk_stops_with_the_last_checkpoint_and_the_command_that_goes_on(
@@ -226,6 +226,26 @@ def test_a_run_from_kept_features_does_not_go_on_without_them(desk: Desk, stripe
     ]
     status = desk.resume("kept", faults=faults).status
     assert status == 11 or outcome(desk.folder / "kept") == desk.never_stopped(stripes, *HEAD)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="it is told to make room, though there is more than before, and can never go on",
+)
+def test_a_run_from_pixels_for_lack_of_room_goes_on_from_pixels(
+    tmp_path: Path, stripes: Path
+) -> None:
+    desk = Desk(tmp_path)
+    without_room: list[Fault] = [
+        full_at("toolchain.training.feature_store:Filler.put"),
+        partial(at_call, "toolchain.training.inputs:feature_sources", 1, empty_disk, after=True),
+    ]
+    faults = [*without_room, EACH_EPOCH, killed_in_step(8)]
+    assert desk.finetune(stripes, *HEAD, faults=faults, output="run").status == -9
+    ended = desk.resume("run")
+    assert ended.status == 0, ended.output
+    whole = desk.never_stopped(stripes, *HEAD, "--no-cache")
+    assert outcome(tmp_path / "run").weights == whole.weights
 
 
 def break_weights(step: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from toolchain.data.audit import Audit, audit_dataset, is_inside
-from toolchain.data.layouts import Dataset, read_dataset
+from toolchain.data.layouts import Dataset, Sample, read_dataset
 from toolchain.errors import DataError
 from toolchain.narrator import Narrator
 from toolchain.runtime.card import Preprocessing
@@ -82,6 +82,7 @@ def read_data(
             hint="choose another folder with -o",
         )
     dataset, audit = audit_dataset(read_dataset(settings.data, settings.task), narrator)
+    dataset = _in_order(dataset)
     counts = ", ".join(f"{len(dataset.split(s))} {s}" for s in ("train", "val", "test"))
     narrator.say(f"{dataset.root}: {len(dataset.classes)} classes; {counts} ({dataset.split_by})")
     for line in warnings_of(audit):
@@ -118,6 +119,20 @@ def prepare(
     )
     return Setup(
         resolved, dataset, classifier, origin, stages, trained, device, arithmetic, processes
+    )
+
+
+def _in_order(dataset: Dataset) -> Dataset:
+    """Give the images in the order of their names: that of a list's lines must not matter."""
+
+    def ordered(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        return tuple(sorted(samples, key=lambda sample: dataset.name_of(sample.path)))
+
+    return replace(
+        dataset,
+        train=ordered(dataset.train),
+        val=ordered(dataset.val),
+        test=ordered(dataset.test),
     )
 
 
