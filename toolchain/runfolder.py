@@ -19,6 +19,10 @@ from toolchain.runtime.card import Card, decode_card, encode_card
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript.pt"}
 
 
+REMOVED_CHECKPOINTS = ".checkpoints.removed"
+"""What checkpoints are called while they are removed."""
+
+
 class RunFolder:
     """A folder that training leaves: plain files, readable by a person, movable as one."""
 
@@ -65,25 +69,25 @@ class RunFolder:
                 self.path.rmdir()  # an empty one, as require_free has seen
             made.rename(self.path)
         except OSError as error:
-            shutil.rmtree(made, ignore_errors=True)
             self.require_free()  # another run may have come first
             raise TrainingError(f"{self.path} can't be made: {error.strerror}") from error
+        finally:
+            shutil.rmtree(made, ignore_errors=True)  # there where the rename did not happen
 
     def drop_checkpoints(self) -> None:
         """Remove what a finished run no longer needs, at once for whoever looks."""
-        going = self.path / f".{self.checkpoints.name}.removed"
+        going = self.path / REMOVED_CHECKPOINTS
         with contextlib.suppress(FileNotFoundError):
             self.checkpoints.rename(going)
         shutil.rmtree(going, ignore_errors=True)
 
     def sweep(self) -> None:
         """Remove the temporary files of a process that was killed in the run."""
-        for folder in (self.path, self.checkpoints):
-            for left in folder.glob(".*.*"):
-                if left.is_dir():
-                    shutil.rmtree(left, ignore_errors=True)
-                else:
-                    left.unlink(missing_ok=True)
+        shutil.rmtree(self.path / REMOVED_CHECKPOINTS, ignore_errors=True)
+        files = (self.metrics, self.weights, self.card, self.audit, self.curves, self.confusion)
+        for pattern in (*(f".{file.name}.*" for file in files), "checkpoints/.*.*"):
+            for left in self.path.glob(pattern):
+                left.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Remove a run that has no weights yet, and the folder if nothing else is in it."""

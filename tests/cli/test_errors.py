@@ -190,7 +190,7 @@ def test_interrupted_training_keeps_the_best_epoch_and_prints_the_command_that_g
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "card.json").exists() and time.monotonic() < deadline:
+    while not (tmp_path / "run" / "metrics.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     try:
@@ -200,7 +200,7 @@ def test_interrupted_training_keeps_the_best_epoch_and_prints_the_command_that_g
     assert process.returncode == 130
     assert "Traceback" not in stderr
     assert "error: interrupted; the best of " in stderr
-    assert "hint: rtl evaluate run" in stderr
+    assert "hint: rtl finetune --resume run" in stderr
     assert (tmp_path / "run" / "curves.png").is_file()
 
 

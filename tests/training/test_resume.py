@@ -500,6 +500,22 @@ def test_a_list_in_another_order_gives_the_same_weights_or_is_refused(
     assert status == 3 or outcome(tmp_path / "run").weights == whole.weights
 
 
+def test_settings_that_can_not_be_read_any_more_are_told_as_such(desk: Desk, copy: str) -> None:
+    settings = desk.folder / copy / "settings.toml"
+    settings.write_text(settings.read_text().replace("epochs = 3", "epochs = many"))
+    ended = desk.resume(copy)
+    assert ended.status == 3
+    assert f"{copy}/settings.toml" in ended.output
+    assert "bug" not in ended.output
+
+
+def test_what_the_user_put_into_a_run_stays(desk: Desk, copy: str) -> None:
+    notes = desk.folder / copy / ".my.notes.txt"
+    notes.write_text("years of work")
+    assert desk.resume(copy).status == 0
+    assert notes.read_text() == "years of work"
+
+
 def test_a_run_goes_on_with_its_own_settings_only(desk: Desk, stripes: Path, copy: str) -> None:
     ended = desk.resume(copy, stripes, "--epochs", "9", "--lr-head", "1", "--workers", "0")
     assert ended.status == 2
@@ -517,7 +533,6 @@ def test_a_run_in_training_is_refused_to_others(desk: Desk, copy: str) -> None:
     assert running.ended().status == 0
 
 
-@pytest.mark.xfail(strict=True, reason="who could not have the run discards what another trains")
 def test_who_comes_too_late_for_its_own_run_leaves_it_to_who_has_it(
     tmp_path: Path, stripes: Path
 ) -> None:

@@ -24,7 +24,7 @@ from toolchain.training.distributed import Processes, joined
 from toolchain.training.ending import Summary, summarise, write_model
 from toolchain.training.event_log import require_tensorboard
 from toolchain.training.loop import choose_device
-from toolchain.training.settings import FinetuneSettings
+from toolchain.training.settings import FinetuneSettings, SettingsError
 from toolchain.training.settings_file import read_settings, settings_toml
 from toolchain.training.setup import Setup, data_name, placed, prepare, read_data
 from toolchain.training.trainer import Trainer
@@ -220,7 +220,10 @@ def _stopped_settings(run: RunFolder) -> FinetuneSettings:
             f"{run.path} has finished; there is nothing to go on with",
             hint=f"rtl evaluate {shlex.quote(str(run.path))}",
         )
-    return read_settings(run.settings, {})
+    try:
+        return read_settings(run.settings, {})
+    except SettingsError as error:
+        raise DataError(f"{run.path} can't go on: {error}") from error
 
 
 def _require_same_data(run: RunFolder, audit: Audit) -> None:
