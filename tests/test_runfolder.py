@@ -77,8 +77,9 @@ def test_free_run_path_counts_up_past_what_is_taken(tmp_path: Path) -> None:
 
 def test_new_or_empty_folder_is_free(tmp_path: Path) -> None:
     RunFolder(tmp_path).require_free()
-    RunFolder(tmp_path / "a" / "b").create()
-    assert (tmp_path / "a" / "b").is_dir()
+    RunFolder(tmp_path / "a" / "b").create("epochs = 3\n")
+    assert [file.name for file in (tmp_path / "a" / "b").iterdir()] == ["settings.toml"]
+    assert [file.name for file in (tmp_path / "a").iterdir()] == ["b"]
 
 
 @pytest.mark.parametrize("content", ["run/notes.txt", "run/.hidden", "run"])
@@ -86,7 +87,7 @@ def test_run_is_never_written_over(content: str, tmp_path: Path) -> None:
     (tmp_path / content).parent.mkdir(exist_ok=True)
     (tmp_path / content).write_text("precious")
     with pytest.raises(TrainingError, match="never written over") as caught:
-        RunFolder(tmp_path / "run").create()
+        RunFolder(tmp_path / "run").create("epochs = 3\n")
     assert str(tmp_path / "run") in str(caught.value)
     assert (tmp_path / content).read_text() == "precious"
 
@@ -94,7 +95,7 @@ def test_run_is_never_written_over(content: str, tmp_path: Path) -> None:
 def test_folder_that_cannot_be_made_is_a_training_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TrainingError, match="can't be made"):
-        RunFolder(tmp_path / "file" / "run").create()
+        RunFolder(tmp_path / "file" / "run").create("epochs = 3\n")
 
 
 def test_finished_run_opens(tmp_path: Path) -> None:

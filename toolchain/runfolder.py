@@ -106,7 +106,7 @@ class RunFolder:
         if not run.path.is_dir():
             raise DataError(f"{run.path}: no such run folder", hint="rtl finetune DATA makes one")
         missing = [f.name for f in (run.settings, run.card, run.weights) if not f.is_file()]
-        if missing and run.settings.is_file():
+        if (run.checkpoints.is_dir() and missing) or missing == [run.card.name, run.weights.name]:
             raise DataError(
                 f"{run.path} is not a finished run: its training was stopped",
                 hint=f"rtl finetune --resume {shlex.quote(str(run.path))}",
