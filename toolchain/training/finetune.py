@@ -74,12 +74,7 @@ def finetune(
         setup = prepare(settings, dataset, start, device, processes, narrator)
         if processes.is_writer:
             run.create(settings_toml(placed(setup.settings)))
-        try:
-            return _train(setup, run, audit, None, started, narrator)
-        except BaseException:
-            if processes.is_writer and not _worth_keeping(run):
-                run.discard()
-            raise
+        return _train(setup, run, audit, None, started, narrator, fresh=True)
 
 
 def resume(
@@ -112,7 +107,7 @@ def resume(
         chosen = choose_device(settings.device, processes.local_rank)
         narrator.say(f"going on with {run.path}, on {_where(chosen, processes)}")
         setup = prepare(settings, dataset, start, chosen, processes, narrator)
-        return _train(setup, run, audit, checkpoint, started, narrator)
+        return _train(setup, run, audit, checkpoint, started, narrator, fresh=False)
 
 
 def _train(
@@ -122,6 +117,8 @@ def _train(
     checkpoint: Checkpoint | None,
     started: float,
     narrator: Narrator,
+    *,
+    fresh: bool,
 ) -> Finetuned:
     """Train what is left and write the model; where that stops, the run can be resumed."""
     if not setup.processes.is_writer:
@@ -130,18 +127,29 @@ def _train(
         return _finetuned(setup, run, audit, trainer, started)
     with held(run):
         run.sweep()
-        trainer = Trainer(setup, run, narrator)
-        with _explained(run, trainer):
-            try:
-                _fit(trainer, run, audit, checkpoint)
-            except (KeyboardInterrupt, ToolchainError):
-                if trainer.epoch:
-                    write_model(setup, run, audit, trainer)
-                raise
-            write_model(setup, run, audit, trainer)
-        result = _finetuned(setup, run, audit, trainer, started)
+        try:
+            trainer = _train_and_write(setup, run, audit, checkpoint, narrator)
+        except BaseException:
+            if fresh and not _worth_keeping(run):
+                run.discard()
+            raise
         run.drop_checkpoints()
-    return result
+    return _finetuned(setup, run, audit, trainer, started)
+
+
+def _train_and_write(
+    setup: Setup, run: RunFolder, audit: Audit, checkpoint: Checkpoint | None, narrator: Narrator
+) -> Trainer:
+    trainer = Trainer(setup, run, narrator)
+    with _explained(run, trainer):
+        try:
+            _fit(trainer, run, audit, checkpoint)
+        except (KeyboardInterrupt, ToolchainError):
+            if trainer.epoch:
+                write_model(setup, run, audit, trainer)
+            raise
+        write_model(setup, run, audit, trainer)
+    return trainer
 
 
 def _fit(trainer: Trainer, run: RunFolder, audit: Audit, checkpoint: Checkpoint | None) -> None:

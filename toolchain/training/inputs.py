@@ -25,10 +25,15 @@ class Inputs:
     model: nn.Module
 
 
-def stage_inputs(setup: Setup, stage: Stage, narrator: Narrator) -> Inputs:
-    """Give the inputs of a stage; its layers must have been frozen already."""
+def stage_inputs(
+    setup: Setup, stage: Stage, narrator: Narrator, *, features: bool = True
+) -> Inputs:
+    """Give the inputs of a stage; its layers must have been frozen already.
+
+    Without `features` it goes through pixels, whatever is frozen.
+    """
     frozen = frozen_parts(setup.classifier.network)
-    if frozen and setup.settings.cache and not _mixes_pixels(setup, narrator):
+    if features and frozen and setup.settings.cache and not _mixes_pixels(setup, narrator):
         augmented = setup.settings.augment != "none"
         part = FrozenPart(
             classifier=setup.classifier,

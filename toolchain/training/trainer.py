@@ -164,9 +164,11 @@ class Trainer:
         several = len(self.setup.stages) > 1
         when = f"epoch {self.epoch + 1}: " if several else ""
         self.narrator.say(f"{when}{trainable}")
-        inputs = stage_inputs(self.setup, stage, self.narrator)
+        # A stage ends as it began: features are rounded to 16 bits, so pixels give other weights.
+        began = self.from_features if self.epoch >= stage.first_epoch else None
+        inputs = stage_inputs(self.setup, stage, self.narrator, features=began is not False)
         from_features = isinstance(inputs.train, FeatureSource)
-        if self.from_features not in (None, from_features) and self.epoch >= stage.first_epoch:
+        if began and not from_features:
             raise TrainingError(
                 f"{self.run.path} was trained from kept features and can't go on without them",
                 hint="make room for them, or start again with --no-cache",
