@@ -56,8 +56,10 @@ def calibration_error(outputs: Outputs, temperature: float) -> float:
     The answers fall into 15 bins of equal width by their confidence; the error is the mean over the
     answers of |share that is right - mean confidence| of their bin (Guo et al., equation 3). An
     answer is an image with the probability of its best class; for multi-label it is every image and
-    class with the probability of "yes".
+    class with the probability of "yes". NaN where a logit is not a number.
     """
+    if not np.isfinite(outputs.logits).all():
+        return math.nan
     probabilities = outputs.probabilities(temperature).astype(np.float64)
     if outputs.multi_label:
         confidence, right = probabilities.ravel(), outputs.truth.ravel()

@@ -6,17 +6,40 @@ import copy
 import io
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from toolchain.runtime.cores import usable_cores
 from toolchain.training.boundary import Prefix
 from toolchain.training.precision import laid_out
 
-Engine = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Features float32 [batch, …] of pixels uint8 [batch, size, size, 3]."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What computes features, and how it is best fed."""
+
+    run: Run
+    batch: int
+    """Images at once. Always so many: kernels differ by it, and a row must not depend on that."""
+    threads: int
+    """Batches at the same time."""
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Give the features of at most `batch` images."""
+        missing = self.batch - len(pixels)
+        if not missing:
+            return self.run(pixels)
+        return self.run(np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)]))[
+            :-missing
+        ]
+
 
 ENGINE_TOLERANCE = 1e-3
 """Largest difference from torch, relative to the largest feature; float16 keeps less than that."""
@@ -71,7 +94,8 @@ def _onnxruntime_engine(prefix: Prefix, example: Tensor) -> Engine | None:
         features: NDArray[np.float32] = session.run(None, {"pixels": pixels})[0]
         return features
 
-    return run
+    # One thread a core, each with a batch of its own, is faster than all cores on one.
+    return Engine(run, batch=4, threads=usable_cores())
 
 
 def _torch_engine(prefix: nn.Module, device: torch.device) -> Engine:
@@ -84,4 +108,4 @@ def _torch_engine(prefix: nn.Module, device: torch.device) -> Engine:
             )
         return features
 
-    return run
+    return Engine(run, batch=32, threads=1)

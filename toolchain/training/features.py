@@ -255,13 +255,10 @@ def _computed(
 ) -> Iterator[NDArray[np.float32]]:
     """Give the features of the pictures, in order, batch by batch.
 
-    Workers decode; here one thread a core computes, each a batch of its own, which is faster than
-    all cores on one.
+    Workers decode; here the engine computes.
     """
-    cores = usable_cores()
-    on_cpu = part.device.type == "cpu"
-    batch, threads = (4, cores) if on_cpu else (32, 1)
-    workers = part.settings.workers if part.settings.workers >= 0 else cores
+    batch = engine.batch
+    workers = part.settings.workers if part.settings.workers >= 0 else usable_cores()
     loader = DataLoader(
         pictures,
         batch_size=batch,
@@ -271,22 +268,14 @@ def _computed(
     )
     pending: deque[Future[NDArray[np.float32]]] = deque()
     label = f"features before {part.boundary}"
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(engine.threads) as pool:
         for pixels in narrator.track(loader, label, len(loader)):
             if isinstance(pixels, ImageError):
                 raise DataError(
                     f"an image can't be read: {pixels}", hint="remove or replace it and start again"
                 )
-            pending.append(pool.submit(_padded, engine, pixels.numpy(), batch))
-            if len(pending) > 2 * threads:
+            pending.append(pool.submit(engine, pixels.numpy()))
+            if len(pending) > 2 * engine.threads:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
-
-
-def _padded(engine: Engine, pixels: NDArray[np.uint8], batch: int) -> NDArray[np.float32]:
-    """Compute as a full batch: kernels differ by its size, and a row must not depend on that."""
-    missing = batch - len(pixels)
-    if not missing:
-        return engine(pixels)
-    return engine(np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)]))[:-missing]

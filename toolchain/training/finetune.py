@@ -179,7 +179,8 @@ def _explained(run: RunFolder, trainer: Trainer) -> Iterator[None]:
     except (KeyboardInterrupt, ToolchainError) as stop:
         if not trainer.epoch:
             raise
-        kept = f"the best of {trainer.epoch} epochs is kept in {run.path}"
+        epochs = "1 epoch" if trainer.epoch == 1 else f"{trainer.epoch} epochs"
+        kept = f"the best of {epochs} is kept in {run.path}"
         if isinstance(stop, KeyboardInterrupt):
             raise Interrupted(f"interrupted; {kept}", hint=again) from stop
         stop.args = (f"{stop}; {kept}",)
@@ -238,7 +239,10 @@ def _require_same_data(run: RunFolder, audit: Audit) -> None:
     """A run goes on only with the images and labels that it began with."""
     if not run.audit.is_file():
         return  # stopped before it was written
-    before = msgspec.json.decode(run.audit.read_bytes(), type=Audit)
+    try:
+        before = msgspec.json.decode(run.audit.read_bytes(), type=Audit)
+    except msgspec.DecodeError as error:
+        raise DataError(f"{run.audit} is damaged: {error}") from error
     if before.fingerprint != audit.fingerprint:
         raise DataError(
             f"{audit.data} has changed since {run.path} began: {before.images} files then, "
