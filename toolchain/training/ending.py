@@ -58,8 +58,8 @@ def summarise(setup: Setup, trainer: Trainer) -> Summary:
     )
 
 
-def write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) -> None:
-    """Write the best epoch's weights, their card, the pictures and the summary."""
+def write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) -> Summary:
+    """Write the best epoch's weights, their card, the pictures and the summary, and give that."""
     summary = summarise(setup, trainer)
     data = models.weights_bytes(trainer.best_state())
     with whole_file(run.weights) as temporary:
@@ -72,6 +72,7 @@ def write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) ->
     if not outputs.multi_label:
         title = f"validation, {len(outputs.labels)} images, {outputs.accuracy:.1%} right"
         pictures.draw_confusion(outputs.confusion, setup.dataset.classes, title, run.confusion)
+    return summary
 
 
 def _card(setup: Setup, audit: Audit, weights: Weights, temperature: float) -> Card:

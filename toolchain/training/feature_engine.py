@@ -33,12 +33,8 @@ class Engine:
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Give the features of at most `batch` images."""
-        missing = self.batch - len(pixels)
-        if not missing:
-            return self.run(pixels)
-        return self.run(np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)]))[
-            :-missing
-        ]
+        filling = np.repeat(pixels[-1:], self.batch - len(pixels), axis=0)
+        return self.run(np.concatenate([pixels, filling]))[: len(pixels)]
 
 
 ENGINE_TOLERANCE = 1e-3

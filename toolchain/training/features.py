@@ -11,18 +11,16 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from toolchain import __version__
 from toolchain.data.layouts import Dataset, Sample
-from toolchain.errors import DataError, ImageError
+from toolchain.errors import ImageError
 from toolchain.narrator import Narrator
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
-from toolchain.runtime.image import read_image
 from toolchain.training.augment import View, augmented_view
 from toolchain.training.boundary import Prefix, parts
 from toolchain.training.distributed import Processes
@@ -30,7 +28,15 @@ from toolchain.training.feature_engine import Engine, fastest_engine
 from toolchain.training.feature_store import About, Entry, Features, Unstorable, make_room, place
 from toolchain.training.models import Classifier, state_sha256
 from toolchain.training.order import Order
-from toolchain.training.samples import Batch, Item, clean_pixels, collate, seen, targets_of
+from toolchain.training.samples import (
+    Batch,
+    Item,
+    clean_pixels,
+    collate,
+    readable,
+    seen,
+    targets_of,
+)
 from toolchain.training.settings import FinetuneSettings
 
 
@@ -241,13 +247,9 @@ class _Pictures(TorchDataset[Item]):
     def _pixels(self, sample: Sample, number: int | None) -> NDArray[np.uint8]:
         if number is None or self.view is None:
             return clean_pixels(sample, self.preprocessing)
-        start = (
-            Image.fromarray(clean_pixels(sample, self.preprocessing))
-            if self.view.of_clean
-            else read_image(sample.path, self.preprocessing)
-        )
         # By content and not by position, so that a row stays right when images are added.
-        return seen(self.view, start, self.seed, number, int(sample.digest[:15], 16))
+        seeds = (self.seed, number, int(sample.digest[:15], 16))
+        return seen(self.view, sample, self.preprocessing, seeds)
 
 
 def _computed(
@@ -270,11 +272,7 @@ def _computed(
     label = f"features before {part.boundary}"
     with ThreadPoolExecutor(engine.threads) as pool:
         for pixels in narrator.track(loader, label, len(loader)):
-            if isinstance(pixels, ImageError):
-                raise DataError(
-                    f"an image can't be read: {pixels}", hint="remove or replace it and start again"
-                )
-            pending.append(pool.submit(engine, pixels.numpy()))
+            pending.append(pool.submit(engine, readable(pixels).numpy()))
             if len(pending) > 2 * engine.threads:
                 yield pending.popleft().result()
         while pending:

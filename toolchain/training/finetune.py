@@ -26,7 +26,7 @@ from toolchain.training.event_log import require_tensorboard
 from toolchain.training.loop import choose_device
 from toolchain.training.settings import FinetuneSettings, SettingsError
 from toolchain.training.settings_file import read_settings, settings_toml
-from toolchain.training.setup import Setup, data_name, placed, prepare, read_data
+from toolchain.training.setup import Setup, data_name, fresh_start, placed, prepare, read_data
 from toolchain.training.trainer import Trainer
 
 
@@ -61,14 +61,7 @@ def finetune(
             if settings.tensorboard:
                 require_tensorboard()
         dataset, audit = _read_data(settings, run, processes, narrator)
-        torch.manual_seed(settings.seed)
-        start = models.start_classifier(
-            settings.arch,
-            len(dataset.classes),
-            settings.weights,
-            dropout=settings.dropout,
-            narrator=narrator,
-        )
+        start = fresh_start(settings, len(dataset.classes), narrator)
         device = choose_device(settings.device, processes.local_rank)
         narrator.say(f"{settings.arch} from {start[1]}, on {_where(device, processes)}")
         setup = prepare(settings, dataset, start, device, processes, narrator)
@@ -101,7 +94,6 @@ def resume(
         )
         dataset, audit = _read_data(settings, run, processes, narrator)
         _require_same_data(run, audit)
-        torch.manual_seed(settings.seed)
         checkpoint = Checkpoints(run).load()
         start = _started(run, settings, len(dataset.classes), checkpoint, narrator)
         chosen = choose_device(settings.device, processes.local_rank)
@@ -124,22 +116,23 @@ def _train(
     if not setup.processes.is_writer:
         trainer = Trainer(setup, run, narrator)
         _fit(trainer, run, audit, checkpoint)
-        return _finetuned(setup, run, audit, trainer, started)
+        summary = summarise(setup, trainer)
+        return Finetuned(run, setup.dataset, audit, summary, time.monotonic() - started)
     with held(run):
         run.sweep()
         try:
-            trainer = _train_and_write(setup, run, audit, checkpoint, narrator)
+            summary = _train_and_write(setup, run, audit, checkpoint, narrator)
         except BaseException:
             if fresh and not _worth_keeping(run):
                 run.discard()
             raise
         run.drop_checkpoints()
-    return _finetuned(setup, run, audit, trainer, started)
+    return Finetuned(run, setup.dataset, audit, summary, time.monotonic() - started)
 
 
 def _train_and_write(
     setup: Setup, run: RunFolder, audit: Audit, checkpoint: Checkpoint | None, narrator: Narrator
-) -> Trainer:
+) -> Summary:
     trainer = Trainer(setup, run, narrator)
     with _explained(run, trainer):
         try:
@@ -148,8 +141,7 @@ def _train_and_write(
             if trainer.epoch:
                 write_model(setup, run, audit, trainer)
             raise
-        write_model(setup, run, audit, trainer)
-    return trainer
+        return write_model(setup, run, audit, trainer)
 
 
 def _fit(trainer: Trainer, run: RunFolder, audit: Audit, checkpoint: Checkpoint | None) -> None:
@@ -190,13 +182,6 @@ def _explained(run: RunFolder, trainer: Trainer) -> Iterator[None]:
 def _worth_keeping(run: RunFolder) -> bool:
     """Say whether a run that was stopped holds a model, or something to go on from."""
     return run.weights.is_file() or Checkpoints(run).load() is not None
-
-
-def _finetuned(
-    setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer, started: float
-) -> Finetuned:
-    seconds = time.monotonic() - started
-    return Finetuned(run, setup.dataset, audit, summarise(setup, trainer), seconds)
 
 
 def _default_output(settings: FinetuneSettings) -> Path:
@@ -261,9 +246,7 @@ def _started(
     """Give the classifier as it was when the run began, but for what is in the checkpoint."""
     start = Checkpoints(run).load_start() if checkpoint is not None else None
     if start is None:
-        return models.start_classifier(
-            settings.arch, classes, settings.weights, dropout=settings.dropout, narrator=narrator
-        )
+        return fresh_start(settings, classes, narrator)
     frozen, origin = start
     network = models.build_network(settings.arch, classes, dropout=settings.dropout)
     classifier = models.Classifier(network, models.IMAGENET_NORMALISATION)

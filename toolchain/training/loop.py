@@ -15,10 +15,11 @@ from toolchain.errors import TrainingError
 from toolchain.narrator import Narrator
 from toolchain.training.distributed import Processes
 from toolchain.training.losses import Loss
-from toolchain.training.mixing import Mixer
+from toolchain.training.mixing import Mixer, make_mixer
 from toolchain.training.outputs import Outputs
 from toolchain.training.precision import Arithmetic
 from toolchain.training.samples import Batch, Source, labels_of
+from toolchain.training.setup import Setup
 
 CHECK_EVERY = 10
 """Steps after which the loss is looked at; each look waits for a GPU to finish."""
@@ -81,6 +82,23 @@ class Stepper:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
+
+
+def make_stepper(setup: Setup, optimizer: Optimizer) -> Stepper:
+    """Give what makes the steps of a setup, through the whole classifier unless told otherwise."""
+    settings = setup.settings
+    return Stepper(
+        model=setup.classifier,
+        optimizer=optimizer,
+        loss=setup.loss(),
+        arithmetic=setup.arithmetic,
+        scaler=setup.arithmetic.scaler(setup.device),
+        device=setup.device,
+        multi_label=settings.task == "multi-label",
+        mixer=make_mixer(settings, len(setup.dataset.classes)),
+        clip_norm=settings.clip_norm,
+        processes=setup.processes,
+    )
 
 
 def train_epoch(

@@ -9,21 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import torch
 
 from toolchain.errors import TrainingError
 from toolchain.narrator import Narrator, Silent
 from toolchain.runfolder import RunFolder, free_run_path, write_json
-from toolchain.training import models, pictures
+from toolchain.training import pictures
 from toolchain.training.distributed import Processes, is_alone
 from toolchain.training.inputs import stage_inputs
-from toolchain.training.loop import Stepper, choose_device
-from toolchain.training.mixing import make_mixer
+from toolchain.training.loop import Stepper, choose_device, make_stepper
 from toolchain.training.rate_finder import should_stop, smoothed, suggest_rate, sweep_rates
 from toolchain.training.samples import Batch, Source
 from toolchain.training.schedules import make_optimizer
 from toolchain.training.settings import FinetuneSettings
-from toolchain.training.setup import data_name, prepare, read_data
+from toolchain.training.setup import data_name, fresh_start, prepare, read_data
 from toolchain.training.strategies import enter_stage, set_training_mode
 
 
@@ -60,29 +58,13 @@ def search_rate(
     folder = RunFolder(output or free_run_path(Path("runs"), f"{data_name(settings.data)}-lr-find"))
     folder.require_free()
     dataset, _ = read_data(settings, folder.path, narrator)
-    torch.manual_seed(settings.seed)
-    start = models.start_classifier(
-        settings.arch,
-        len(dataset.classes),
-        settings.weights,
-        dropout=settings.dropout,
-        narrator=narrator,
-    )
+    start = fresh_start(settings, len(dataset.classes), narrator)
     device = choose_device(settings.device)
     setup = prepare(settings, dataset, start, device, Processes(), narrator)
     narrator.say(str(enter_stage(setup.classifier.network, setup.stages[-1])))
     inputs = stage_inputs(setup, setup.stages[-1], narrator)
-    stepper = Stepper(
-        model=inputs.model,
-        optimizer=make_optimizer(setup.classifier, settings),
-        loss=setup.loss(),
-        arithmetic=setup.arithmetic,
-        scaler=setup.arithmetic.scaler(device),
-        device=device,
-        multi_label=settings.task == "multi-label",
-        mixer=make_mixer(settings, len(dataset.classes)),
-        clip_norm=settings.clip_norm,
-    )
+    stepper = make_stepper(setup, make_optimizer(setup.classifier, settings))
+    stepper.model = inputs.model
     set_training_mode(setup.classifier)
     rates, losses = _sweep(stepper, inputs.train, settings, narrator)
     suggestion = suggest_rate(rates, losses)

@@ -111,12 +111,9 @@ class Views(Dataset[Item]):
     def _pixels(self, index: int) -> NDArray[np.uint8]:
         if self.view is None:
             return self._clean(index)
-        start = (
-            Image.fromarray(self._clean(index))
-            if self.view.of_clean
-            else read_image(self.samples[index].path, self.preprocessing)
-        )
-        return seen(self.view, start, self.seed, int(self.epoch), index)
+        clean = self._clean(index) if self.view.of_clean else None
+        seeds = (self.seed, int(self.epoch), index)
+        return seen(self.view, self.samples[index], self.preprocessing, seeds, clean)
 
     def _clean(self, index: int) -> NDArray[np.uint8]:
         if self.clean is None:
@@ -146,12 +143,8 @@ class PixelSource:
         self.order.epoch = number
         self.loader = self.loader or self._new_loader()
         for part, pixels in zip(self.order.parts(), self.loader, strict=True):
-            if isinstance(pixels, ImageError):
-                raise DataError(
-                    f"an image can't be read: {pixels}", hint="remove or replace it and start again"
-                )
             targets = self.targets[list(part.indices)]
-            yield Batch(pixels, targets, part.indices, part.counted, part.step_images)
+            yield Batch(readable(pixels), targets, part.indices, part.counted, part.step_images)
 
     def _new_loader(self) -> DataLoader[Item]:
         # Images that were read once need no worker processes.
@@ -200,11 +193,34 @@ def clean_pixels(sample: Sample, preprocessing: Preprocessing) -> NDArray[np.uin
     return preprocess(read_image(sample.path, preprocessing), preprocessing)
 
 
-def seen(view: View, start: Image.Image, *seeds: int) -> NDArray[np.uint8]:
-    """Give a random view of an image, the one that these seeds name."""
+def seen(
+    view: View,
+    sample: Sample,
+    preprocessing: Preprocessing,
+    seeds: tuple[int, ...],
+    clean: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
+    """Give a random view of an image, the one that these seeds name.
+
+    `clean` is its clean view, for views that start from that, where it has been made already.
+    """
+    if view.of_clean:
+        pixels = clean_pixels(sample, preprocessing) if clean is None else clean
+        start = Image.fromarray(pixels)
+    else:
+        start = read_image(sample.path, preprocessing)
     with torch.random.fork_rng(devices=[]):
         seed_view(*seeds)
         return view.make(start)
+
+
+def readable(item: Item) -> Tensor:
+    """Give pixels; DataError for an image that has become unreadable since the audit."""
+    if isinstance(item, ImageError):
+        raise DataError(
+            f"an image can't be read: {item}", hint="remove or replace it and start again"
+        )
+    return item
 
 
 def collate(items: list[Item]) -> Item:

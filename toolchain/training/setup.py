@@ -17,7 +17,7 @@ from toolchain.runtime.card import Preprocessing
 from toolchain.training.boundary import Prefix, Tail, frozen_parts
 from toolchain.training.distributed import Processes
 from toolchain.training.losses import Loss, make_loss
-from toolchain.training.models import Classifier, State
+from toolchain.training.models import Classifier, State, start_classifier
 from toolchain.training.precision import (
     PROBE_IMAGES,
     Arithmetic,
@@ -88,6 +88,16 @@ def read_data(
     for line in warnings_of(audit):
         narrator.say(line)
     return dataset, audit
+
+
+def fresh_start(
+    settings: FinetuneSettings, classes: int, narrator: Narrator
+) -> tuple[Classifier, str]:
+    """Give the classifier that the settings start from, the same for the same seed; its origin."""
+    torch.manual_seed(settings.seed)
+    return start_classifier(
+        settings.arch, classes, settings.weights, dropout=settings.dropout, narrator=narrator
+    )
 
 
 def prepare(

@@ -26,8 +26,7 @@ from toolchain.training.checkpoints import (
 from toolchain.training.event_log import EventLog
 from toolchain.training.features import FeatureSource
 from toolchain.training.inputs import Inputs, stage_inputs, train_order, wrapped
-from toolchain.training.loop import Pass, Stepper, predict_split, require_number, train_epoch
-from toolchain.training.mixing import make_mixer
+from toolchain.training.loop import Pass, make_stepper, predict_split, require_number, train_epoch
 from toolchain.training.models import State
 from toolchain.training.outputs import Outputs
 from toolchain.training.samples import labels_of, targets_of
@@ -76,18 +75,7 @@ class Trainer:
         self.weights = setup.trained_state()
         self.average = MovingAverage(self.weights, settings.ema) if settings.ema else None
         self.checkpoints = Checkpoints(run)
-        self.stepper = Stepper(
-            model=setup.classifier,
-            optimizer=self.optimizer,
-            loss=setup.loss(),
-            arithmetic=setup.arithmetic,
-            scaler=setup.arithmetic.scaler(setup.device),
-            device=setup.device,
-            multi_label=settings.task == "multi-label",
-            mixer=make_mixer(settings, len(setup.dataset.classes)),
-            clip_norm=settings.clip_norm,
-            processes=processes,
-        )
+        self.stepper = make_stepper(setup, self.optimizer)
         self.stage = 0
         self.progress = Progress()
         self.from_features: bool | None = None
