@@ -94,8 +94,9 @@ def run_folder(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(run_folder: Path) -> Path:
     """The export folder of that run, with model.onnx and model.torchscript.pt."""
     from toolchain.export.export import export
+    from toolchain.export.variants import Variant
 
-    export(run_folder, ("onnx", "torchscript"))
+    export(run_folder, [Variant("onnx"), Variant("torchscript")])
     return run_folder / "export"
 
 

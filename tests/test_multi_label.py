@@ -25,6 +25,7 @@ from toolchain.errors import DataError, ParityError
 from toolchain.evaluate.evaluate import Evaluation, evaluate
 from toolchain.evaluate.intervals import wilson_interval
 from toolchain.export.export import export
+from toolchain.export.variants import Variant
 from toolchain.runfolder import RunFolder, write_json
 from toolchain.runtime.card import Card, Preprocessing, Weights
 from toolchain.training.finetune import finetune
@@ -124,7 +125,7 @@ def result(run: RunFolder) -> Evaluation:
 @pytest.fixture(scope="module")
 def model(run: RunFolder, result: Evaluation) -> Path:
     """That run as an ONNX file, exported after its evaluation; TorchScript lies beside it."""
-    export(run.path, ("onnx", "torchscript"))
+    export(run.path, [Variant("onnx"), Variant("torchscript")])
     return run.model_file("onnx")
 
 
@@ -292,7 +293,7 @@ def test_a_file_that_is_served_as_single_label_does_not_come_to_exist(
 
     monkeypatch.setattr(story, "Served", lambda classifier, t, task: Served(classifier, t))
     with pytest.raises(ParityError, match="the file was not kept"):
-        export(run.path, ["torchscript"], tmp_path)
+        export(run.path, [Variant("torchscript")], tmp_path)
 
 
 def test_predict_writes_a_line_of_labels_for_each_file(

@@ -16,7 +16,7 @@ import msgspec
 from toolchain.errors import DataError, TrainingError
 from toolchain.runtime.card import Card, decode_card, encode_card
 
-SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript.pt"}
+SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript.pt", "pt2": ".pt2"}
 
 
 REMOVED_CHECKPOINTS = ".checkpoints.removed"
@@ -128,11 +128,21 @@ class RunFolder:
 
     def model_file(self, model_format: str) -> Path:
         """Give where an exported model goes unless the user says otherwise."""
-        return self.export / f"model{SUFFIXES[model_format]}"
+        return self.export / model_name(model_format)
 
     def bench_result(self, provider: str) -> Path:
         """Give where the benchmark of the exported models goes."""
         return self.bench / f"{provider}.json"
+
+
+def model_name(model_format: str, precision: str = "fp32", door: str = "pixels") -> str:
+    """Name an exported model file by what is not the default of it.
+
+    >>> model_name("onnx", "int8", "image")
+    'model.image.int8.onnx'
+    """
+    kinds = [kind for kind in (door, precision) if kind not in ("pixels", "fp32")]
+    return ".".join(["model", *kinds]) + SUFFIXES[model_format]
 
 
 def run_of_model(model: Path) -> RunFolder | None:

@@ -17,6 +17,7 @@ from tests.conftest import tree_digest
 from tests.verify import tampering
 from toolchain.errors import DataError, ParityError
 from toolchain.export.export import WRITERS, export
+from toolchain.export.variants import Variant
 from toolchain.runfolder import RunFolder
 from toolchain.runtime.card import CARD_KEY, Card, encode_card
 from toolchain.runtime.selftest import generated_pixels
@@ -74,8 +75,8 @@ def test_output_names_a_file_or_a_folder_that_may_not_exist_yet(
 ) -> None:
     file, folder = tmp_path / "a" / "dish.pt", tmp_path / "b" / "files"
     before = tree_digest(run_folder)
-    [one] = export(run_folder, ["torchscript"], file, images=FEW)
-    [other] = export(run_folder, ["torchscript"], folder, images=FEW)
+    [one] = export(run_folder, [Variant("torchscript")], file, images=FEW)
+    [other] = export(run_folder, [Variant("torchscript")], folder, images=FEW)
     assert one.path == file
     assert other.path == folder / "model.torchscript.pt"
     assert one.bytes == file.stat().st_size > 44_000_000
@@ -89,7 +90,12 @@ def test_output_names_a_file_or_a_folder_that_may_not_exist_yet(
 
 def test_two_formats_in_one_file_are_refused(run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="names one file, and 2 formats"):
-        export(run_folder, ["onnx", "torchscript"], tmp_path / "model.onnx", images=FEW)
+        export(
+            run_folder,
+            [Variant("onnx"), Variant("torchscript")],
+            tmp_path / "model.onnx",
+            images=FEW,
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -97,7 +103,7 @@ def test_temperature_of_the_run_is_in_the_graph(run_folder: Path, tmp_path: Path
     skip = shutil.ignore_patterns("export")
     run = RunFolder(shutil.copytree(run_folder, tmp_path / "run", ignore=skip))
     run.write_card(msgspec.structs.replace(run.read_card(), temperature=2.0))
-    [made] = export(run.path, ["torchscript"], images=FEW)
+    [made] = export(run.path, [Variant("torchscript")], images=FEW)
     probabilities, logits = open_backend(made.path).run(generated_pixels(64))
     expected = torch.softmax(torch.from_numpy(logits) / 2, dim=1)
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
@@ -124,7 +130,7 @@ def test_a_file_that_answers_differently_does_not_come_to_exist(
     write_with(monkeypatch, target, change)
     before = tree_digest(target.parent)
     with pytest.raises(ParityError, match="the file was not kept") as caught:
-        export(run_folder, ["onnx"], target, images=FEW)
+        export(run_folder, [Variant("onnx")], target, images=FEW)
     assert caught.value.exit_code == 6
     rejected = target.with_name("model.onnx.rejected.json")
     assert str(rejected) in str(caught.value.hint)
@@ -139,7 +145,7 @@ def test_a_good_export_removes_the_report_of_a_bad_one(
     rejected = target.with_name("model.onnx.rejected.json")
     rejected.write_text("{}")
     write_with(monkeypatch, target, lambda content: None)
-    export(run_folder, ["onnx"], target, images=FEW)
+    export(run_folder, [Variant("onnx")], target, images=FEW)
     assert not rejected.exists()
 
 
@@ -155,7 +161,7 @@ def test_a_model_left_in_train_mode_does_not_come_to_exist(
 
     monkeypatch.setitem(WRITERS, "torchscript", write)
     with pytest.raises(ParityError, match="the file was not kept"):
-        export(run_folder, ["torchscript"], tmp_path, images=FEW)
+        export(run_folder, [Variant("torchscript")], tmp_path, images=FEW)
     assert [path.name for path in tmp_path.iterdir()] == ["model.torchscript.pt.rejected.json"]
 
 
@@ -169,5 +175,5 @@ def test_a_writer_that_breaks_off_leaves_the_older_file(
     monkeypatch.setitem(WRITERS, "onnx", write)
     before = tree_digest(target.parent)
     with pytest.raises(OSError, match="no space left"):
-        export(run_folder, ["onnx"], target, images=FEW)
+        export(run_folder, [Variant("onnx")], target, images=FEW)
     assert tree_digest(target.parent) == before

@@ -15,6 +15,7 @@ from tests.training.test_finetune import epochs_of, small
 from toolchain.cli.main import run_command
 from toolchain.evaluate.evaluate import Evaluation, evaluate
 from toolchain.export.export import export
+from toolchain.export.variants import Variant
 from toolchain.runfolder import RunFolder
 from toolchain.training import pictures
 from toolchain.training.finetune import Finetuned, finetune
@@ -129,7 +130,7 @@ def test_all_options_at_once_end_in_a_model_file(train: Train) -> None:
     result = train(**ALL_AT_ONCE)
     assert result.summary.epochs == 2
     assert_as_trained(result)
-    [exported] = export(result.run.path, ("onnx",))
+    [exported] = export(result.run.path, [Variant()])
     assert exported.verification.passed
     assert exported.path.is_file()
 

@@ -16,16 +16,10 @@ from toolchain.errors import DataError, ModelFileError, ParityError, ProviderErr
 from toolchain.narrator import Silent
 from toolchain.runfolder import RunFolder
 from toolchain.verify.backends import open_backend
+from toolchain.verify.levels import Verification, require_parity
 from toolchain.verify.references import References, read_references, write_references
-from toolchain.verify.verify import (
-    Verification,
-    Workshop,
-    file_sha256,
-    open_workshop,
-    require_parity,
-    verify,
-    verify_backend,
-)
+from toolchain.verify.verify import file_sha256, verify, verify_backend
+from toolchain.verify.workshop import Workshop, open_workshop
 
 CARD, REFERENCES, RUN = (
     [("numbers", "card")],

@@ -95,6 +95,7 @@ class _Demo:
         """Go the whole way, in the order a user would."""
         from toolchain.evaluate.evaluate import evaluate
         from toolchain.export.export import export
+        from toolchain.export.variants import Variant
         from toolchain.training.finetune import finetune
         from toolchain.training.settings_file import read_settings
 
@@ -108,7 +109,9 @@ class _Demo:
         with self._step("evaluate"):
             evaluation = evaluate(self.run.path, narrator=self.told)
         with self._step("export"):
-            exported = export(self.run.path, ("onnx", "torchscript"), narrator=self.told)
+            exported = export(
+                self.run.path, [Variant("onnx"), Variant("torchscript")], narrator=self.told
+            )
         with self._step("verify"):
             verified = self._verify()
         with self._step("bench"):
@@ -181,16 +184,17 @@ class _Demo:
         return {"weights": "imagenet", **PRETRAINED}
 
     def _verify(self) -> str:
-        from toolchain.verify.verify import require_parity, verify
+        from toolchain.verify.levels import require_parity
+        from toolchain.verify.verify import verify
 
         result = verify(self.model, narrator=self.told)
         require_parity(result)
-        last = result.levels[-1]
-        worst = max(level.figures.get("max_difference", 0.0) for level in result.levels)
+        figures = {(level.level, level.against): level.figures for level in result.levels}
+        labels = figures["decisions", "run"]
         return (
-            f"{len(result.levels)} of {len(result.levels)} levels passed: logits within "
-            f"{worst:.0e} of torch, {last.figures['flips']} of {last.figures['images']} labels "
-            "differ"
+            f"{len(result.levels)} of {len(result.levels)} levels passed: outputs within "
+            f"{figures['numbers', 'run']['max_difference']:.0e} of torch, {labels['flips']} of "
+            f"{labels['images']} labels differ"
         )
 
     def _bench(self) -> Benchmark:
@@ -232,7 +236,7 @@ def _evaluation_words(evaluation: Evaluation) -> str:
 
 
 def _export_words(exported: list[Exported]) -> str:
-    return ", ".join(f"{item.format} {tables.megabytes(item.bytes)}" for item in exported)
+    return ", ".join(f"{item.variant.format} {tables.megabytes(item.bytes)}" for item in exported)
 
 
 def _bench_words(measured: Benchmark) -> str:

@@ -17,7 +17,24 @@ from toolchain.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from toolchain.export.export import Format
+    from toolchain.export.quantise import Method
+    from toolchain.runtime.card import Door, Format, Precision
+
+
+class BatchSize(click.ParamType[int | None]):
+    """`dynamic`, or the one batch size that a file takes."""
+
+    name = "dynamic|N"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        """Give None for any size."""
+        if value == "dynamic":
+            return None
+        if not value.isdecimal() or int(value) < 1:
+            self.fail(f"'{value}' is neither 'dynamic' nor a number of images", param, ctx)
+        return int(value)
 
 
 @click.command()
@@ -25,11 +42,69 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "formats",
-    type=click.Choice(["onnx", "torchscript"]),
+    type=click.Choice(["onnx", "torchscript", "pt2"]),
     multiple=True,
     default=("onnx",),
     show_default=True,
     help="Format to write; may be given several times.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    multiple=True,
+    default=("fp32",),
+    show_default=True,
+    help="fp16 is for GPUs, int8 for CPUs; kept only where accuracy and labels hold. Repeatable.",
+)
+@click.option(
+    "--input",
+    "inputs",
+    type=click.Choice(["pixels", "tensor", "image"]),
+    multiple=True,
+    default=("pixels",),
+    show_default=True,
+    help="What the graph takes: pixels (uint8, resized and cropped), tensor (float32, normalised) "
+    "or image (uint8 of any size). Repeatable.",
+)
+@click.option(
+    "--batch", type=BatchSize(), default="dynamic", help="Batch size.  [default: dynamic]"
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(min=32),
+    help="Side that the network sees, in pixels; by default that of training.",
+)
+@click.option(
+    "--opset", type=click.IntRange(18, 21), default=18, show_default=True, help="ONNX opset."
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(min=0, max=100),
+    default=1.0,
+    show_default=True,
+    help="Points of accuracy that fp16 or int8 may cost.",
+)
+@click.option(
+    "--max-flips",
+    type=click.FloatRange(min=0, max=100),
+    default=2.0,
+    show_default=True,
+    help="Per cent of the labels that fp16 or int8 may change.",
+)
+@click.option(
+    "--calibration-images",
+    type=click.IntRange(min=8),
+    default=128,
+    show_default=True,
+    help="int8: training images that the ranges are found on.",
+)
+@click.option(
+    "--calibration-method",
+    type=click.Choice(["minmax", "entropy", "percentile"]),
+    default="minmax",
+    show_default=True,
+    help="int8: how a range follows from the values seen.",
 )
 @click.option(
     "--output",
@@ -45,6 +120,15 @@ if TYPE_CHECKING:
 def command(
     run: str,
     formats: tuple[Format, ...],
+    precisions: tuple[Precision, ...],
+    inputs: tuple[Door, ...],
+    batch: int | None,
+    image_size: int | None,
+    opset: int,
+    max_drop: float,
+    max_flips: float,
+    calibration_images: int,
+    calibration_method: Method,
     output: Path | None,
     data: str | None,
     images: int,
@@ -53,33 +137,40 @@ def command(
 ) -> None:
     """Export the trained model of RUN; what fails verification is not kept.
 
-    ONNX takes uint8 pixels of any batch size and holds weights, normalisation and card in one file.
-    TorchScript is frozen and holds the same card.
+    Every file holds weights, normalisation and card. Each combination of --format, --precision and
+    --input is a file of its own.
 
     \b
     rtl export runs/photos --format onnx --format torchscript
+    rtl export runs/photos --precision fp32 --precision int8
+    rtl export runs/photos --input image
     """
-    from toolchain.export.export import export
+    from toolchain.export.variants import variants
 
-    unique = tuple(dict.fromkeys(formats))
-    told = terminal.narrator(quiet)
-    exported = export(run, unique, output, data=data, images=images, narrator=told)
+    try:
+        wanted = variants(formats, precisions, inputs, batch=batch, opset=opset)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    from toolchain.export.acceptance import Limits
+    from toolchain.export.export import export
+    from toolchain.export.quantise import Calibration
+    from toolchain.export.reduced import Reduction
+
+    exported = export(
+        run,
+        wanted,
+        output,
+        data=data,
+        images=images,
+        image_size=image_size,
+        reduction=Reduction(
+            Limits(max_drop / 100, max_flips / 100),
+            Calibration(calibration_images, calibration_method),
+        ),
+        narrator=terminal.narrator(quiet),
+    )
     if as_json:
-        terminal.print_json(
-            {
-                "version": 1,
-                "files": [
-                    {
-                        "file": str(item.path),
-                        "format": item.format,
-                        "bytes": item.bytes,
-                        "seconds": round(item.seconds, 3),
-                        "verification": item.verification,
-                    }
-                    for item in exported
-                ],
-            }
-        )
+        terminal.print_json({"version": 2, "files": [item.record for item in exported]})
     else:
         tables.show_exported(exported)
     terminal.print_next("rtl", "verify", exported[0].path, quiet=quiet)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from toolchain.cli.terminal import console
 from toolchain.errors import ImageError
-from toolchain.runtime.card import Card, Preprocessing, Task
+from toolchain.runtime.card import Acceptance, Card, Preprocessing, Task
 
 if TYPE_CHECKING:
     from toolchain.bench.bench import Benchmark, Result
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from toolchain.training.finetune import Finetuned
     from toolchain.training.rate_search import RateSearch
     from toolchain.verify.inspection import Inspection
-    from toolchain.verify.verify import Verification
+    from toolchain.verify.levels import Verification
 
 PASSED, FAILED = Text("passed", "green"), Text("FAILED", "bold red")
 STATES = {"ok": "green", "note": "yellow", "problem": "bold red"}
@@ -220,20 +220,46 @@ def show_exported(exported: Sequence[Exported]) -> None:
     """Show the model files and the proof of each."""
     for item in exported:
         show_verification(item.verification)
-    table = new_table("file", "format", "size", numbers=("size",))
+    table = new_table("file", "format", "precision", "input", "size", numbers=("size",))
     for item in exported:
-        table.add_row(str(item.path), item.format, megabytes(item.bytes))
+        kind = item.variant
+        table.add_row(
+            str(item.path), kind.format, kind.precision, kind.input, megabytes(item.bytes)
+        )
     show(table)
+    accepted = [
+        (item.path.name, acceptance_words(item.card.acceptance))
+        for item in exported
+        if item.card.acceptance is not None
+    ]
+    if accepted:
+        show(facts(accepted))
+
+
+def acceptance_words(found: Acceptance) -> str:
+    """Say what a lower precision cost and gained."""
+    speed = (
+        "not timed, as no GPU is at hand"
+        if found.speed_ratio is None
+        else f"{found.speed_ratio:.2f} × as fast as fp32 on 1 thread ({found.speed_provider})"
+    )
+    kept = f"; in float: {', '.join(found.kept_float)}" if found.kept_float else ""
+    return (
+        f"accuracy {percent(found.accuracy_before)} → {percent(found.accuracy_after)} "
+        f"(p = {found.p_value:.2g}), {found.flips} of {found.images} labels differ, {speed}{kept}"
+    )
 
 
 def show_verification(result: Verification) -> None:
-    """Show each level of a verification."""
+    """Show each level of a verification, and where it fell short."""
     table = new_table(
         "level", "against", "verdict", "figures", title=f"{result.model} on {result.provider}"
     )
     for level in result.levels:
         verdict = PASSED if level.passed else FAILED
         table.add_row(level.level, f"the {level.against}", verdict, level.summary)
+        if level.where is not None and not level.passed:
+            table.add_row("", "", "", Text(f"begins at {level.where}", "bold red"))
     show(table)
 
 
@@ -320,7 +346,7 @@ def show_inspection(result: Inspection) -> None:
         ("file", f"{result.model}, {megabytes(result.bytes)}, {card.format}"),
         ("sha256", result.sha256),
         ("classes", f"{len(card.classes)}: {', '.join(card.classes)}"),
-        ("input", f"uint8 [batch, {card.preprocessing.size}, {card.preprocessing.size}, 3], RGB"),
+        ("input", door_words(card)),
         ("preprocessing", preprocessing_words(card.preprocessing)),
         ("network", f"{card.architecture}, started from {card.weights.origin}"),
         ("metrics", _metrics_words(card)),
@@ -331,9 +357,21 @@ def show_inspection(result: Inspection) -> None:
         rows.append(
             ("runs on", f"onnxruntime {card.lowest_onnxruntime} or newer (opset {card.opset})")
         )
+    if card.acceptance is not None:
+        rows.append((card.precision, acceptance_words(card.acceptance)))
     rows.append(("proof", f"in the card{', and beside the file' if result.references else ''}"))
     rows.append(("last verified", result.parity))
     show(facts(rows))
+
+
+def door_words(card: Card) -> str:
+    """Say what a graph takes."""
+    side, batch = card.preprocessing.size, card.batch or "batch"
+    return {
+        "pixels": f"pixels: uint8 [{batch}, {side}, {side}, 3], RGB, resized and cropped",
+        "tensor": f"tensor: float32 [{batch}, 3, {side}, {side}], RGB, normalised",
+        "image": "image: uint8 [height, width, 3], RGB, of any size",
+    }[card.input]
 
 
 def preprocessing_words(p: Preprocessing) -> str:

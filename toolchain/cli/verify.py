@@ -44,7 +44,8 @@ def command(
     \b
     rtl verify runs/photos/export/model.onnx
     """
-    from toolchain.verify.verify import require_parity, verify
+    from toolchain.verify.levels import require_parity
+    from toolchain.verify.verify import verify
 
     result = verify(
         model,

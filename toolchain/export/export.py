@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import msgspec
 import numpy as np
 import torch
 
 from toolchain.errors import DataError, ParityError
-from toolchain.export.onnx import LOWEST_ONNXRUNTIME, OPSET, write_onnx
+from toolchain.export.onnx import write_onnx
+from toolchain.export.program import write_program
+from toolchain.export.reduced import Reduction, write_reduced
 from toolchain.export.torchscript import write_torchscript
+from toolchain.export.variants import OPSETS, Variant
 from toolchain.narrator import Narrator, Silent
 from toolchain.runfolder import (
-    SUFFIXES,
     RunFolder,
+    model_name,
     parity_file,
     references_file,
     rejected_file,
     whole_file,
     write_json,
 )
-from toolchain.runtime.card import Card
+from toolchain.runtime.card import Card, Format
 from toolchain.runtime.selftest import generated_pixels, make_proof
 from toolchain.training.models import Served
-from toolchain.verify.backends import EagerBackend, open_backend
+from toolchain.verify.backends import Backend, EagerBackend, open_backend
+from toolchain.verify.levels import Verification, require_parity
 from toolchain.verify.references import (
     MOST_BYTES,
     MOST_IMAGES,
@@ -38,21 +43,16 @@ from toolchain.verify.references import (
     evenly,
     write_references,
 )
-from toolchain.verify.verify import (
-    Verification,
-    Workshop,
-    open_workshop,
-    outputs,
-    pixels_of,
-    require_parity,
-    verify_backend,
-)
+from toolchain.verify.verify import verify_backend
+from toolchain.verify.witnesses import outputs, pixels_of
+from toolchain.verify.workshop import Workshop, open_workshop
 
-Format = Literal["onnx", "torchscript"]
 WRITERS: dict[Format, Callable[[Served, Card, Path], None]] = {
     "onnx": write_onnx,
     "torchscript": write_torchscript,
+    "pt2": write_program,
 }
+MODEL_SUFFIXES = (".onnx", ".pt", ".pt2")
 
 
 @dataclass(frozen=True)
@@ -60,60 +60,97 @@ class Exported:
     """One model file that passed verification."""
 
     path: Path
-    format: Format
+    variant: Variant
+    card: Card
     bytes: int
     verification: Verification
     seconds: float
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """The same for `--json` (docs/json.md)."""
+        return {
+            "file": str(self.path),
+            "format": self.variant.format,
+            "precision": self.variant.precision,
+            "input": self.variant.input,
+            "batch": self.variant.batch,
+            "acceptance": self.card.acceptance,
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 3),
+            "verification": self.verification,
+        }
+
 
 def export(
     run_path: str | os.PathLike[str],
-    formats: Sequence[Format] = ("onnx",),
+    wanted: Sequence[Variant] = (Variant(),),
     output: str | os.PathLike[str] | None = None,
     *,
     data: str | None = None,
     images: int = 400,
+    image_size: int | None = None,
+    reduction: Reduction | None = None,
     narrator: Narrator | None = None,
 ) -> list[Exported]:
-    """Export a run to each format; a file that fails verification is not kept.
+    """Export a run to each variant; a file that fails verification is not kept.
 
-    `output` is a folder, or for one format a file; by default `export/` in the run folder. Up to
+    `output` is a folder, or for one variant a file; by default `export/` in the run folder. Up to
     `images` validation images are compared from their bytes; `data` says where they are if they
-    were moved. Raises ParityError when a file does
-    not answer like the trained model; its report stays as `…rejected.json`.
+    were moved. `image_size` is the side in pixels that the network is to see, where it is not that
+    of training. Raises ParityError when a file does not answer like the trained model (its report
+    stays as `…rejected.json`), RefusedError when a lower precision costs too much.
     """
     narrator = narrator or Silent()
     run = RunFolder.open(run_path)
-    workshop = open_workshop(run, images=images, data=data)
-    references = _references(workshop)
-    exported = []
-    for model_format in formats:
-        started = time.monotonic()
-        path = _target(run, model_format, formats, output)
-        narrator.say(f"exporting {path}")
-        card = _card(workshop.eager, model_format)
-        served = Served(workshop.eager.classifier, card.temperature, card.task).eval()
-        with whole_file(path) as candidate:
-            WRITERS[model_format](served, card, candidate)
-            result = _verify(candidate, path, references, workshop, narrator)
-        write_references(references, references_file(path))
-        write_json(parity_file(path), result)
-        seconds = time.monotonic() - started
-        exported.append(Exported(path, model_format, path.stat().st_size, result, seconds))
-    return exported
+    workshop = open_workshop(run, images=images, data=data, size=image_size)
+    return [
+        _export(variant, workshop, _target(run, variant, wanted, output), reduction, narrator)
+        for variant in wanted
+    ]
+
+
+def _export(
+    variant: Variant,
+    workshop: Workshop,
+    path: Path,
+    reduction: Reduction | None,
+    narrator: Narrator,
+) -> Exported:
+    """Write one file under a temporary name and let it stand where it passes."""
+    started = time.monotonic()
+    narrator.say(f"exporting {path}")
+    card = _card(workshop.eager, variant)
+    # Whatever a writer does to the network, the witness stays as it is.
+    classifier = copy.deepcopy(workshop.eager.classifier)
+    served = Served(classifier, card.temperature, card.task).eval()
+    with whole_file(path) as candidate:
+        if variant.precision == "fp32":
+            WRITERS[variant.format](served, card, candidate)
+        else:
+            given = reduction or Reduction()
+            write_reduced(served, card, candidate, workshop, given, narrator)
+        opened = open_backend(candidate)
+        references = _references(workshop, opened)
+        result = _verify(opened, candidate, path, references, workshop, narrator)
+    write_references(references, references_file(path))
+    write_json(parity_file(path), result)
+    seconds = time.monotonic() - started
+    return Exported(path, variant, opened.card, path.stat().st_size, result, seconds)
 
 
 def _verify(
-    candidate: Path, path: Path, references: References, workshop: Workshop, narrator: Narrator
+    opened: Backend,
+    candidate: Path,
+    path: Path,
+    references: References,
+    workshop: Workshop,
+    narrator: Narrator,
 ) -> Verification:
     """Verify the candidate as its users will open it; raising here leaves no model file."""
     rejected_file(path).unlink(missing_ok=True)
     result = verify_backend(
-        open_backend(candidate),
-        candidate,
-        references=references,
-        workshop=workshop,
-        narrator=narrator,
+        opened, candidate, references=references, workshop=workshop, narrator=narrator
     )
     result = msgspec.structs.replace(result, model=str(path))
     try:
@@ -128,40 +165,47 @@ def _verify(
 
 def _target(
     run: RunFolder,
-    model_format: Format,
-    formats: Sequence[Format],
+    variant: Variant,
+    wanted: Sequence[Variant],
     output: str | os.PathLike[str] | None,
 ) -> Path:
+    name = model_name(variant.format, variant.precision, variant.input)
     if output is None:
-        return run.model_file(model_format)
+        return run.export / name
     path = Path(output)
-    if path.suffix in (".onnx", ".pt") and not path.is_dir():
-        if len(formats) > 1:
-            raise DataError(f"{path} names one file, and {len(formats)} formats were asked for")
+    if path.suffix in MODEL_SUFFIXES and not path.is_dir():
+        if len(wanted) > 1:
+            raise DataError(f"{path} names one file, and {len(wanted)} were asked for")
         return path
-    return path / f"model{SUFFIXES[model_format]}"
+    return path / name
 
 
-def _card(eager: EagerBackend, model_format: Format) -> Card:
+def _card(eager: EagerBackend, variant: Variant) -> Card:
     """Complete the run's card with what belongs to this file."""
     _, logits = eager.run(generated_pixels(eager.card.preprocessing.size))
-    onnx = model_format == "onnx"
+    lowest, ir_version = OPSETS[variant.opset] if variant.format == "onnx" else (None, None)
     return msgspec.structs.replace(
         eager.card,
-        format=model_format,
-        opset=OPSET if onnx else None,
-        lowest_onnxruntime=LOWEST_ONNXRUNTIME if onnx else None,
+        format=variant.format,
+        precision=variant.precision,
+        input=variant.input,
+        batch=variant.batch,
+        opset=variant.opset if variant.format == "onnx" else None,
+        ir_version=ir_version,
+        lowest_onnxruntime=lowest,
         proof=make_proof(logits),
         versions={**eager.card.versions, "exporter torch": str(torch.__version__)},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-def _references(workshop: Workshop) -> References:
+def _references(workshop: Workshop, opened: Backend) -> References:
+    """Choose a few images; what is stored of a lower precision is what its own file says."""
+    speaker = workshop.eager if opened.card.precision == "fp32" else opened
     names = dict(zip(workshop.paths, workshop.names, strict=True))
     paths = evenly(workshop.paths, MOST_IMAGES)
-    pixels = np.stack([pixels_of(workshop.eager, path, names[path]) for path in paths])
-    probabilities, logits = outputs(workshop.eager, pixels)
+    pixels = np.stack([pixels_of(workshop.eager.card, path, names[path]) for path in paths])
+    probabilities, logits = outputs(speaker, pixels)
     files = [path.read_bytes() if path.stat().st_size <= MOST_BYTES else b"" for path in paths]
     classes = workshop.eager.card.classes
     return References(

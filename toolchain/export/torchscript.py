@@ -9,19 +9,20 @@ from pathlib import Path
 
 import torch
 
+from toolchain.export.traced import example, traced
 from toolchain.runtime.card import CARD_KEY, Card, encode_card
 from toolchain.training.models import Served
 
 
 def write_torchscript(served: Served, card: Card, path: Path) -> None:
     """Write the model to `path`; the caller verifies it."""
-    size = card.preprocessing.size
-    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     whole = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         # torch announces the end of TorchScript on each call; the format is what was asked for.
         warnings.simplefilter("ignore")
-        frozen = torch.jit.freeze(torch.jit.trace(served, example, check_trace=False))
+        frozen = torch.jit.freeze(
+            torch.jit.trace(traced(served, card), example(card), check_trace=False)
+        )
         torch.jit.save(frozen, whole, _extra_files={CARD_KEY: encode_card(card)})
     _copy_without_traces(whole, path)
 

@@ -20,6 +20,11 @@ LABEL_THRESHOLD = 0.5
 Task = Literal["single-label", "multi-label"]
 """What an image has: one class, or any number of them."""
 
+Format = Literal["onnx", "torchscript", "pt2"]
+Precision = Literal["fp32", "fp16", "int8"]
+Door = Literal["pixels", "tensor", "image"]
+"""What a graph takes; see `toolchain.runtime.doors`."""
+
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Channel = Annotated[int, msgspec.Meta(ge=0, le=255)]
@@ -80,6 +85,33 @@ class Metrics(msgspec.Struct, frozen=True):
     """How far probabilities are from the share that is right; None where it was not measured."""
 
 
+class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
+    """What a change of precision cost and gained on validation images, and what it was allowed."""
+
+    images: Positive
+    accuracy_before: Share
+    accuracy_after: Share
+    p_value: Share
+    """Of McNemar's exact test: how likely so uneven a change is if both are equally good."""
+    max_drop: Share
+    flips: Annotated[int, msgspec.Meta(ge=0)]
+    """Images with another label, ties left out."""
+    max_flips: Share
+    """As a share of the images."""
+    speed_ratio: float | None = None
+    """Time of fp32 over the time of this file; None where it was not measured."""
+    speed_provider: str | None = None
+    calibration: str | None = None
+    """int8: method and number of training images."""
+    kept_float: tuple[str, ...] = ()
+    """int8: layers left in float because they hurt."""
+
+    @property
+    def drop(self) -> float:
+        """How much accuracy was lost; below 0 where it was gained."""
+        return self.accuracy_before - self.accuracy_after
+
+
 class Proof(msgspec.Struct, frozen=True):
     """Logits for generated inputs, by which a lone file can be checked anywhere."""
 
@@ -117,10 +149,18 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics | None = None
     versions: dict[str, str]
     """Versions of what made the file."""
-    format: Literal["onnx", "torchscript"] | None = None
+    format: Format | None = None
     """None in a run folder, where the model is not exported yet."""
-    input: Literal["pixels"] = "pixels"
+    precision: Precision = "fp32"
+    input: Door = "pixels"
+    batch: Positive | None = None
+    """The only batch size that the file takes; None where it takes any."""
+    trained_size: Positive | None = None
+    """`preprocessing.size` in training, where the export changed it."""
+    acceptance: Acceptance | None = None
+    """Why a file of another precision than fp32 was kept."""
     opset: int | None = None
+    ir_version: int | None = None
     lowest_onnxruntime: str | None = None
     """The oldest onnxruntime that serves this file."""
     proof: Proof | None = None

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.errors import ImageError, ModelFileError, ParityError
 from toolchain.runtime.card import LABEL_THRESHOLD, Card, Task
+from toolchain.runtime.doors import Both, through_door
 from toolchain.runtime.image import ImageSource, read_image
-from toolchain.runtime.preprocess import preprocess
+from toolchain.runtime.preprocess import preprocess, require_room
 from toolchain.runtime.selftest import generated_pixels, proof_difference
 from toolchain.runtime.session import open_session, session_card
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 Floats = NDArray[np.float32]
+
+OUTPUTS = ["probabilities", "logits"]
 
 
 class ClassProbability(NamedTuple):
@@ -131,6 +134,8 @@ class Predictor:
 
         Raises ImageError for an image that can't be read.
         """
+        if self.card.input == "image":
+            return self._predictions(self.compute(self._upright(image)))[0]
         return self.predict_pixels(self.pixels(image)[None])[0]
 
     def predict_many(
@@ -152,11 +157,7 @@ class Predictor:
 
     def predict_pixels(self, pixels: NDArray[np.uint8]) -> list[Prediction]:
         """Predict a batch of pixels uint8 [batch, size, size, 3], as `pixels` gives them."""
-        probabilities, logits = self.run(pixels)
-        return [
-            Prediction(self.classes, p, row, self.card.threshold, self.card.task)
-            for p, row in zip(probabilities, logits, strict=True)
-        ]
+        return self._predictions(self.run(pixels))
 
     def run(self, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """Give (probabilities, logits), each float32 [batch, classes], of a batch of pixels.
@@ -169,14 +170,22 @@ class Predictor:
                 f"pixels: {pixels.dtype} of shape {pixels.shape}",
                 hint=f"this model takes uint8 [batch, {size}, {size}, 3]",
             )
+        probabilities, logits = through_door(self.compute, pixels, self.card)
+        return probabilities, logits
+
+    def compute(self, given: NDArray[Any]) -> Both:
+        """Run the graph once, on exactly what it takes; see `toolchain.runtime.doors`.
+
+        Raises ModelFileError where the model can't compute.
+        """
         if self._session is None:
             raise ValueError("this predictor is closed")
-        names = ["probabilities", "logits"]
         try:
-            probabilities, logits = self._session.run(names, {"pixels": pixels})
+            probabilities, logits = self._session.run(OUTPUTS, {self.card.input: given})
         except Exception as error:  # onnxruntime's exceptions share no base class
+            images = "an image" if self.card.input == "image" else f"{len(given)} images"
             raise ModelFileError(
-                f"{self.model} can't compute {len(pixels)} images: {str(error).splitlines()[0]}"
+                f"{self.model} can't compute {images}: {str(error).splitlines()[0]}"
             ) from error
         return probabilities, logits
 
@@ -195,7 +204,21 @@ class Predictor:
     ) -> None:
         self.close()
 
+    def _predictions(self, outputs: Both) -> list[Prediction]:
+        return [
+            Prediction(self.classes, p, row, self.card.threshold, self.card.task)
+            for p, row in zip(*outputs, strict=True)
+        ]
+
+    def _upright(self, image: ImageSource) -> NDArray[np.uint8]:
+        """Give an image as a graph takes it that resizes and crops by itself."""
+        upright = read_image(image, self.card.preprocessing)
+        require_room(upright.size, self.card.preprocessing)
+        return np.asarray(upright)
+
     def _predict_batch(self, images: Sequence[ImageSource]) -> list[Prediction | ImageError]:
+        if self.card.input == "image":
+            return [self._predict_alone(image) for image in images]
         read: list[NDArray[np.uint8] | ImageError] = []
         for image in images:
             try:
@@ -205,6 +228,12 @@ class Predictor:
         good = [item for item in read if not isinstance(item, ImageError)]
         predictions = iter(self.predict_pixels(np.stack(good)) if good else [])
         return [item if isinstance(item, ImageError) else next(predictions) for item in read]
+
+    def _predict_alone(self, image: ImageSource) -> Prediction | ImageError:
+        try:
+            return self(image)
+        except ImageError as error:
+            return error
 
     def _require_proof(self) -> None:
         proof = self.card.proof

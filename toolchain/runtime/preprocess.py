@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from toolchain.errors import ImageError
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image import MAX_PIXELS
 
@@ -47,6 +48,18 @@ def centre_box(width: int, height: int, size: int) -> Box:
     """
     left, top = round((width - size) / 2), round((height - size) / 2)
     return left, top, left + size, top + size
+
+
+def require_room(size: tuple[int, int], preprocessing: Preprocessing) -> None:
+    """Raise ImageError where a graph that resizes by itself would need too much memory for it."""
+    if preprocessing.mode == "squash":
+        return
+    width, height = resized_size(*size, preprocessing.resize_size)
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{size[0]}×{size[1]} pixels become {width}×{height} in this model file's graph",
+            hint="a model file with the input `pixels` or `tensor` resizes only what it keeps",
+        )
 
 
 def _resize_inside(image: Image.Image, resized: tuple[int, int], box: Box) -> Image.Image:

@@ -22,19 +22,32 @@ SHORT_NAMES = {
     "directml": "DmlExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
 }
+OPTIMISATIONS = {
+    "none": "DISABLE_ALL",
+    "basic": "ENABLE_BASIC",
+    "extended": "ENABLE_EXTENDED",
+    "all": "ENABLE_ALL",
+}
+"""How far onnxruntime may rewrite the graph, and its own names for it."""
 # onnxruntime puts the place in its own source in front of some messages.
 SOURCE_LOCATION = re.compile(r"^/\S+:\d+ .*?\) (?=[A-Z])")
 SILENT = 4  # onnxruntime's log level "fatal": what goes wrong comes back as our own error
 
 
 def open_session(
-    model: str | os.PathLike[str], *, provider: str = "cpu", threads: int | None = None
+    model: str | os.PathLike[str],
+    *,
+    provider: str = "cpu",
+    threads: int | None = None,
+    optimisation: str = "all",
+    profile: Path | None = None,
 ) -> InferenceSession:
     """Open a model file.
 
     `provider` is a short name (cpu, cuda, …) or onnxruntime's own; `threads` are the intra-op
-    threads, by default the cores this process may use. Raises ModelFileError for a file that is not
-    a model, ProviderError where the provider is missing or can't run every node, and
+    threads, by default the cores this process may use; `optimisation` is one of OPTIMISATIONS;
+    `profile` is the beginning of the path of a profile. Raises ModelFileError for a file that is
+    not a model, ProviderError where the provider is missing or can't run every node, and
     MissingExtraError without onnxruntime.
     """
     ort = import_onnxruntime()
@@ -43,6 +56,11 @@ def open_session(
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or usable_cores()
     options.log_severity_level = SILENT
+    level = f"ORT_{OPTIMISATIONS[optimisation]}"
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
     if name != SHORT_NAMES["cpu"]:
         # Without this, nodes that the provider can't run go to the CPU and nobody is told.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -110,6 +128,13 @@ def session_card(session: InferenceSession, model: str | os.PathLike[str]) -> Ca
             hint="rtl export RUN --format onnx makes a file with one",
         )
     card = decode_card(text, source=os.fspath(model))
+    inputs = [given.name for given in session.get_inputs()]
+    if inputs != [card.input]:
+        raise ModelFileError(
+            f"the card of {os.fspath(model)} says that it takes '{card.input}', "
+            f"its graph takes {', '.join(inputs) or 'nothing'}",
+            hint="the card does not belong to this model; export it again",
+        )
     outputs = {output.name: output.shape for output in session.get_outputs()}
     for name in ("probabilities", "logits"):
         if name not in outputs or outputs[name][-1] != len(card.classes):

@@ -65,10 +65,13 @@ class Served(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Classify, and turn logits into probabilities."""
         logits = self.classifier(pixels)
-        scaled = logits / self.temperature
-        if self.task == "multi-label":
-            return torch.sigmoid(scaled), logits
-        return torch.softmax(scaled, dim=1), logits
+        return probabilities_of(logits, self.temperature, self.task), logits
+
+
+def probabilities_of(logits: Tensor, temperature: float, task: Task) -> Tensor:
+    """Give softmax(logits / temperature) over the classes, for multi-label the sigmoid of each."""
+    scaled = logits / temperature
+    return torch.sigmoid(scaled) if task == "multi-label" else torch.softmax(scaled, dim=1)
 
 
 def build_network(arch: str, classes: int, *, dropout: float = 0.0) -> nn.Module:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.errors import MissingExtraError, ModelFileError, ProviderError
 from toolchain.runtime.card import CARD_KEY, Card, decode_card
+from toolchain.runtime.doors import Both, through_door
 from toolchain.runtime.predictor import Predictor
 from toolchain.runtime.session import existing_model
 
 if TYPE_CHECKING:
+    import torch
+
     from toolchain.training.models import Classifier
 
 Pixels = NDArray[np.uint8]
@@ -41,9 +44,21 @@ def open_backend(
     Raises ModelFileError, ProviderError, and MissingExtraError for TorchScript without torch.
     """
     path = existing_model(model)
-    if zipfile.is_zipfile(path):
-        return TorchScriptBackend(path, provider=provider, threads=threads)
-    return Predictor(path, provider=provider, threads=threads)
+    if not zipfile.is_zipfile(path):
+        return Predictor(path, provider=provider, threads=threads)
+    text = archived_card(path)
+    card = decode_card(text, source=str(path))
+    kind = ProgramBackend if card.format == "pt2" else TorchScriptBackend
+    return kind(path, card, provider=provider, threads=threads)
+
+
+def archived_card(path: Path) -> bytes:
+    """Read the card of a TorchScript or .pt2 file, for which torch is not needed."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.endswith(f"/extra/{CARD_KEY}")]
+        if not names:
+            raise ModelFileError(f"{path} has no rtl card: it was not exported by rtl")
+        return archive.read(names[0])
 
 
 def torch_device(provider: str) -> str:
@@ -71,40 +86,77 @@ class EagerBackend:
         """Compute with torch, on the device that the classifier is on."""
         import torch
 
+        from toolchain.training.models import probabilities_of
+
+        # The network is shared with whoever exports it, and may have been left in train mode.
+        self.classifier.eval()
         with torch.inference_mode():
             logits = self.classifier(torch.from_numpy(pixels).to(self.classifier.mean.device))
-            scaled = logits / self.card.temperature
-            multi_label = self.card.task == "multi-label"
-            probabilities = torch.sigmoid(scaled) if multi_label else torch.softmax(scaled, dim=1)
+            probabilities = probabilities_of(logits, self.card.temperature, self.card.task)
         return probabilities.cpu().numpy(), logits.cpu().numpy()
 
 
-class TorchScriptBackend:
-    """A TorchScript file, in torch; `threads` are torch's for the whole process."""
+class TorchBackend:
+    """A file that torch computes; `threads` are torch's for the whole process."""
 
-    def __init__(self, path: Path, *, provider: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, card: Card, *, provider: str = "cpu", threads: int | None = None
+    ) -> None:
         try:
             import torch
         except ImportError as error:
             raise MissingExtraError(f"torch, which computes {path.name},", "train") from error
-        extra = {CARD_KEY: ""}
+        self.card = card
         self.device = torch_device(provider)
         if threads:
             torch.set_num_threads(threads)
         try:
-            self.module = torch.jit.load(str(path), map_location=self.device, _extra_files=extra)
-        except (RuntimeError, ValueError) as error:
-            raise ModelFileError(
-                f"{path} can't be opened as TorchScript: {str(error).splitlines()[0]}"
-            ) from error
-        if not extra[CARD_KEY]:
-            raise ModelFileError(f"{path} has no rtl card: it was not exported by rtl")
-        self.card = decode_card(extra[CARD_KEY], source=str(path))
+            self.module = self._load(path)
+        except (RuntimeError, ValueError, KeyError, OSError) as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelFileError(f"{path} can't be opened as {card.format}: {first}") from error
 
     def run(self, pixels: Pixels) -> tuple[Floats, Floats]:
         """Compute with torch."""
+        probabilities, logits = through_door(self.compute, pixels, self.card)
+        return probabilities, logits
+
+    def compute(self, given: NDArray[Any]) -> Both:
+        """Run the module once, on exactly what it takes."""
         import torch
 
-        with torch.inference_mode():
-            probabilities, logits = self.module(torch.from_numpy(pixels).to(self.device))
+        try:
+            with torch.inference_mode():
+                probabilities, logits = self.module(torch.from_numpy(given).to(self.device))
+        except (RuntimeError, AssertionError) as error:
+            first = str(error).splitlines()[0]
+            raise ModelFileError(f"it can't compute {len(given)} images: {first}") from error
         return probabilities.cpu().numpy(), logits.cpu().numpy()
+
+    def _load(self, path: Path) -> Any:
+        raise NotImplementedError
+
+
+class TorchScriptBackend(TorchBackend):
+    """A TorchScript file."""
+
+    def _load(self, path: Path) -> Any:
+        import torch
+
+        return torch.jit.load(str(path), map_location=self.device)
+
+
+class ProgramBackend(TorchBackend):
+    """A .pt2 file, as torch.export writes it."""
+
+    def _load(self, path: Path) -> Any:
+
+        return load_program(path).module().to(self.device)
+
+
+def load_program(path: Path) -> torch.export.ExportedProgram:
+    """Read a .pt2 file, whatever it is called: by its name torch would refuse a temporary one."""
+    import torch
+
+    with path.open("rb") as file:
+        return torch.export.load(file)

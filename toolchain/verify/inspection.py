@@ -7,11 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from toolchain.errors import ModelFileError
 from toolchain.runfolder import parity_file, references_file
-from toolchain.runtime.card import CARD_KEY, Card, decode_card
+from toolchain.runtime.card import Card, decode_card
 from toolchain.runtime.session import existing_model, open_session, session_card
-from toolchain.verify.verify import Verification, file_sha256
+from toolchain.verify.backends import archived_card
+from toolchain.verify.levels import Verification
+from toolchain.verify.verify import file_sha256
 
 
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +33,9 @@ def inspect_model(model: str | Path) -> Inspection:
     """Describe a model file; ModelFileError for one that is not ours or can't be opened."""
     path = existing_model(model)
     card = (
-        _archived_card(path) if zipfile.is_zipfile(path) else session_card(open_session(path), path)
+        decode_card(archived_card(path), source=str(path))
+        if zipfile.is_zipfile(path)
+        else session_card(open_session(path), path)
     )
     digest = file_sha256(path)
     return Inspection(
@@ -43,15 +46,6 @@ def inspect_model(model: str | Path) -> Inspection:
         parity=_parity_line(path, digest),
         card=card,
     )
-
-
-def _archived_card(path: Path) -> Card:
-    """Read the extra file of a TorchScript archive, for which torch is not needed."""
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith(f"/extra/{CARD_KEY}")]
-        if not names:
-            raise ModelFileError(f"{path} has no rtl card: it was not exported by rtl")
-        return decode_card(archive.read(names[0]), source=str(path))
 
 
 def _parity_line(path: Path, digest: str) -> str:

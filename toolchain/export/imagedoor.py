@@ -1,0 +1,60 @@
+"""The `image` door: resize and crop in the graph, so that an app needs nothing but a decoder."""
+
+from __future__ import annotations
+
+import onnx
+from onnx import compose, parser
+
+from toolchain.runtime.card import Preprocessing
+
+PIXELS = "pixels"
+"""What the door gives and the rest of the graph takes: uint8 [1, size, size, 3]."""
+
+CROP = """
+door (uint8[height, width, 3] image) => (uint8[1, {size}, {size}, 3] pixels)
+<int64[1] short = {{{resize}}}, int64[1] side = {{{size}}}, int64[1] three = {{3}},
+ float[1] two = {{2.0}}, int64[2] axes = {{0, 1}}, int64[1] first = {{0}}>
+{{
+  shape = Shape <start = 0, end = 2> (image)
+  shorter = ReduceMin <keepdims = 1> (shape)
+  scaled = Mul (shape, short)
+  resized_shape = Div (scaled, shorter)
+  whole_shape = Concat <axis = 0> (resized_shape, three)
+  resized = Resize <mode = "linear", antialias = 1, coordinate_transformation_mode = "half_pixel">
+    (image, , , whole_shape)
+  over = Sub (resized_shape, side)
+  over_float = Cast <to = 1> (over)
+  half = Div (over_float, two)
+  rounded = Round (half)
+  start = Cast <to = 7> (rounded)
+  end = Add (start, side)
+  cropped = Slice (resized, start, end, axes)
+  pixels = Unsqueeze (cropped, first)
+}}
+"""
+SQUASH = """
+door (uint8[height, width, 3] image) => (uint8[1, {size}, {size}, 3] pixels)
+<int64[3] whole_shape = {{{size}, {size}, 3}}, int64[1] first = {{0}}>
+{{
+  resized = Resize <mode = "linear", antialias = 1, coordinate_transformation_mode = "half_pixel">
+    (image, , , whole_shape)
+  pixels = Unsqueeze (resized, first)
+}}
+"""
+"""Integer division cuts the long side off and `Round` rounds half to even, as `preprocess` does."""
+
+
+def with_image_door(model: onnx.ModelProto, preprocessing: Preprocessing) -> onnx.ModelProto:
+    """Give the model, which takes pixels in a batch of one, with the door in front of it."""
+    text = CROP if preprocessing.mode == "crop" else SQUASH
+    graph = parser.parse_graph(
+        text.format(size=preprocessing.size, resize=preprocessing.resize_size)
+    )
+    door = onnx.helper.make_model(
+        graph, opset_imports=list(model.opset_import), ir_version=model.ir_version
+    )
+    for node in door.graph.node:
+        node.name = f"door.{node.output[0]}"
+    whole = compose.merge_models(door, model, io_map=[(PIXELS, PIXELS)])
+    whole.ir_version = model.ir_version
+    return whole

@@ -1,0 +1,168 @@
+"""Files of a lower precision: built, weighed against float32, kept only where accepted."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from toolchain.export.acceptance import (
+    Judge,
+    Limits,
+    harmless,
+    measured,
+    require_accepted,
+    speed_ratio,
+)
+from toolchain.export.imagedoor import with_image_door
+from toolchain.export.onnx import build_onnx, finish
+from toolchain.export.quantise import Calibration, Quantiser, most_harmful
+from toolchain.narrator import Narrator
+from toolchain.runtime.card import Acceptance, Card, Proof
+from toolchain.runtime.doors import Both, Pixels
+from toolchain.runtime.predictor import Predictor
+from toolchain.runtime.selftest import generated_pixels, make_proof
+from toolchain.runtime.session import SHORT_NAMES, import_onnxruntime
+from toolchain.training.models import Served
+from toolchain.verify.references import evenly
+from toolchain.verify.witnesses import outputs, pixels_of
+from toolchain.verify.workshop import Workshop
+
+MOST_KEPT = 8
+"""So many layers are left in float at most; beyond that there is little left to gain."""
+SENSITIVITY_IMAGES = 32
+PROOF_TOLERANCES = {"fp16": 5e-3, "int8": 5e-2}
+"""How far the same file may be apart on two machines. Rounding at another place moves an int8 value
+by a step, and the logits by about a hundredth."""
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What may be lost, and how int8 is calibrated."""
+
+    limits: Limits = field(default_factory=Limits)
+    calibration: Calibration = field(default_factory=Calibration)
+
+
+def write_reduced(
+    served: Served,
+    card: Card,
+    path: Path,
+    workshop: Workshop,
+    reduction: Reduction,
+    narrator: Narrator,
+) -> None:
+    """Write an fp16 or int8 file; RefusedError where it costs too much or gains nothing."""
+    # What is measured is the network; the `image` door is put in front of what was accepted.
+    inner = msgspec.structs.replace(card, input="pixels") if card.input == "image" else card
+    with tempfile.TemporaryDirectory(prefix="rtl-precision-") as folder:
+        bench = _Bench(Path(folder), served, inner, workshop, reduction.limits)
+        if card.precision == "fp16":
+            model, found = _halved(served, inner, bench)
+        else:
+            model, found = _quantised(inner, bench, workshop, reduction, narrator)
+        require_accepted(found, card.precision)
+        proof = bench.proof(model)
+    card = msgspec.structs.replace(
+        card,
+        acceptance=found,
+        metrics=None,  # they were measured in float32
+        proof=msgspec.structs.replace(proof, tolerance=PROOF_TOLERANCES[card.precision]),
+    )
+    if card.input == "image":
+        model = with_image_door(model, card.preprocessing)
+    finish(model, card, path)
+
+
+class _Bench:
+    """The float32 file, opened, and the images on which others are compared with it."""
+
+    def __init__(
+        self, folder: Path, served: Served, card: Card, workshop: Workshop, limits: Limits
+    ) -> None:
+        self.folder, self.card = folder, card
+        self.float_model = build_onnx(served, msgspec.structs.replace(card, precision="fp32"))
+        self.before = self.opened(self.float_model, "float")
+        pixels = np.stack(
+            [pixels_of(card, p, n) for p, n in zip(workshop.paths, workshop.names, strict=True)]
+        )
+        expected = outputs(self.before, pixels)
+        self.judge = Judge(workshop.names, pixels, workshop.labels, expected, card, limits)
+
+    def opened(self, model: onnx.ModelProto, name: str, provider: str = "cpu") -> Predictor:
+        """Open a model that is not written yet, at one thread."""
+        path = self.folder / f"{name}.onnx"
+        copied = onnx.ModelProto()
+        copied.CopyFrom(model)
+        finish(copied, msgspec.structs.replace(self.card, proof=None), path)
+        return Predictor(path, provider=provider, threads=1)
+
+    def answers(self, model: onnx.ModelProto, pixels: Pixels, provider: str = "cpu") -> Both:
+        """Give a model's outputs."""
+        return outputs(self.opened(model, "candidate", provider), pixels)
+
+    def weighed(self, model: onnx.ModelProto, provider: str = "cpu") -> Acceptance:
+        """Give what a model costs."""
+        return self.judge.weigh(self.answers(model, self.judge.pixels, provider))
+
+    def timed(self, model: onnx.ModelProto, found: Acceptance, provider: str) -> Acceptance:
+        """Add how much faster it is than float32, on one thread and one image."""
+        before = (
+            self.before if provider == "cpu" else self.opened(self.float_model, "gpu", provider)
+        )
+        one = self.judge.pixels[: self.card.batch or 1]
+        after = self.opened(model, "candidate", provider)
+        return measured(found, speed_ratio(before, after, one), provider)
+
+    def proof(self, model: onnx.ModelProto) -> Proof:
+        """Give the logits of the generated inputs: of the file itself, which others must repeat."""
+        _, logits = self.answers(model, generated_pixels(self.card.preprocessing.size))
+        return make_proof(logits)
+
+
+def _halved(served: Served, card: Card, bench: _Bench) -> tuple[onnx.ModelProto, Acceptance]:
+    """Give the model in float16; it is timed where a GPU is at hand, which it is for."""
+    model = build_onnx(served, card)
+    gpu = SHORT_NAMES["cuda"] in import_onnxruntime().get_available_providers()
+    provider = "cuda" if gpu else "cpu"
+    found = bench.weighed(model, provider)
+    return model, bench.timed(model, found, provider) if gpu else found
+
+
+def _quantised(
+    card: Card, bench: _Bench, workshop: Workshop, reduction: Reduction, narrator: Narrator
+) -> tuple[onnx.ModelProto, Acceptance]:
+    """Give the model in int8, with as few layers in float as the limits allow."""
+    calibration = reduction.calibration
+    paths = evenly(workshop.training_paths, calibration.images)
+    training = np.stack([pixels_of(card, path, path.name) for path in paths])
+    quantiser = Quantiser(bench.float_model, card, training, calibration.method)
+    kept: tuple[str, ...] = ()
+    model = quantiser.quantised()
+    found = bench.weighed(model)
+    if not harmless(found):
+        narrator.say("int8 costs too much; looking for the layers that hurt")
+        ranked = _ranked(quantiser, bench, training[:SENSITIVITY_IMAGES])
+        count = 1
+        while not harmless(found) and count <= min(MOST_KEPT, len(ranked)):
+            kept = tuple(ranked[:count])
+            model = quantiser.quantised(kept)
+            found = bench.weighed(model)
+            count *= 2
+    found = bench.timed(model, found, "cpu")
+    about = f"{calibration.method}, {len(paths)} images"
+    return model, msgspec.structs.replace(found, calibration=about, kept_float=kept)
+
+
+def _ranked(quantiser: Quantiser, bench: _Bench, pixels: Pixels) -> list[str]:
+    _, reference = outputs(bench.before, pixels)
+
+    def logits(model: onnx.ModelProto) -> NDArray[np.float32]:
+        return bench.answers(model, pixels)[1]
+
+    return most_harmful(quantiser, logits, reference)

@@ -1,0 +1,58 @@
+"""What can be exported: format × precision × door, and which of them exist."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from toolchain.runtime.card import Door, Format, Precision
+
+OPSETS = {18: ("1.15", 8), 19: ("1.15", 9), 20: ("1.17", 9), 21: ("1.18", 10)}
+"""Opset → (the oldest onnxruntime a file was loaded in and gave the same logits, the file format
+version that goes with it). onnx writes a newer format by itself, which older onnxruntimes refuse
+though nothing in the file needs it."""
+OPSET = 18
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One kind of model file."""
+
+    format: Format = "onnx"
+    precision: Precision = "fp32"
+    input: Door = "pixels"
+    batch: int | None = None
+    """The only batch size it takes; None for any."""
+    opset: int = OPSET
+
+    @property
+    def missing(self) -> str | None:
+        """Why there is no such file; None where there is."""
+        if self.format != "onnx" and self.precision != "fp32":
+            return f"{self.precision} is for onnx; {self.format} is fp32 only"
+        if self.format != "onnx" and self.input == "image":
+            return f"the input `image` is for onnx; {self.format} takes pixels or tensor"
+        if self.input == "image" and self.batch not in (None, 1):
+            return "the input `image` takes one image at a time; leave --batch away"
+        return None
+
+
+def variants(
+    formats: Sequence[Format],
+    precisions: Sequence[Precision],
+    inputs: Sequence[Door],
+    *,
+    batch: int | None = None,
+    opset: int = OPSET,
+) -> list[Variant]:
+    """Give every combination; ValueError where one of them doesn't exist."""
+    made = [
+        Variant(f, p, i, batch=batch, opset=opset)
+        for f in dict.fromkeys(formats)
+        for p in dict.fromkeys(precisions)
+        for i in dict.fromkeys(inputs)
+    ]
+    for variant in made:
+        if variant.missing:
+            raise ValueError(variant.missing)
+    return made

@@ -1,0 +1,63 @@
+"""What a verification finds: levels, each compared with a witness, and the whole verdict."""
+
+from __future__ import annotations
+
+import msgspec
+
+from toolchain.errors import ParityError
+
+Figures = dict[str, float | int | str | tuple[str, ...] | dict[str, int] | None]
+
+
+class Level(msgspec.Struct, frozen=True, kw_only=True):
+    """One comparison, with its verdict. The fields are described in docs/json.md."""
+
+    level: str
+    against: str
+    passed: bool
+    rule: str
+    summary: str
+    """The figures in one line, for a person."""
+    figures: Figures
+    where: str | None = None
+    """Where it fell short: the stage, or the layer with its operator and difference."""
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole verdict. Described in docs/json.md."""
+
+    version: int = 2
+    model: str
+    sha256: str
+    provider: str
+    passed: bool
+    levels: tuple[Level, ...]
+    versions: dict[str, str]
+    seconds: float
+
+
+def failed(level: str, against: str, message: str) -> Level:
+    """Give the level of a model that could not even be computed or compared."""
+    return Level(
+        level=level,
+        against=against,
+        passed=False,
+        rule="the model computes what it is asked to",
+        summary=message,
+        figures={"error": message},
+    )
+
+
+def require_parity(result: Verification) -> None:
+    """Raise ParityError naming what fell short, its rule, and at last where."""
+    short = [level for level in result.levels if not level.passed]
+    if not short:
+        return
+    first = short[0]
+    where = next((level.where for level in short if level.where is not None), None)
+    at = f"; it begins at {where}" if where else ""
+    raise ParityError(
+        f"{result.model}: {first.level} against the {first.against} fell short: "
+        f"{first.summary}{at}",
+        hint=f"the rule is: {first.rule}",
+    )

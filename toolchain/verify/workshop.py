@@ -1,0 +1,79 @@
+"""What a run folder offers for verification: the trained model and the user's own images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from toolchain.data.layouts import Label
+from toolchain.runfolder import RunFolder
+from toolchain.runtime.card import Card
+from toolchain.verify.backends import EagerBackend
+from toolchain.verify.references import evenly
+
+MOST_IMAGES = 400
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """The trained model, and at most as many validation images as were asked for."""
+
+    eager: EagerBackend
+    names: list[str]
+    paths: list[Path]
+    """Spread over the classes."""
+    labels: list[Label]
+    training_paths: list[Path]
+    """Training images for calibration, spread over the classes."""
+
+
+def open_workshop(
+    run: RunFolder,
+    *,
+    images: int = MOST_IMAGES,
+    data: str | None = None,
+    size: int | None = None,
+) -> Workshop:
+    """Give the trained model of a run and its validation images.
+
+    `size` is the side in pixels that the network is to see, where it is not that of training.
+    Raises DataError where the images are not where they were and `data` doesn't say where.
+    """
+    from toolchain.evaluate.evaluate import (
+        known_unreadable,
+        load_run_classifier,
+        run_dataset,
+        run_settings,
+    )
+
+    dataset = run_dataset(run, run_settings(run), data)
+    unreadable = known_unreadable(run)
+    readable = {
+        split: [s for s in samples if dataset.name_of(s.path) not in unreadable]
+        for split, samples in (("val", dataset.val), ("train", dataset.train))
+    }
+    paths = evenly([s.path for s in readable["val"]], images)
+    label_of = {s.path: s.label for s in readable["val"]}
+    return Workshop(
+        eager=EagerBackend(load_run_classifier(run), resized(run.read_card(), size)),
+        names=[dataset.name_of(path) for path in paths],
+        paths=paths,
+        labels=[label_of[path] for path in paths],
+        training_paths=[s.path for s in readable["train"]],
+    )
+
+
+def resized(card: Card, size: int | None) -> Card:
+    """Give the card for another image size; what was measured at the old one is dropped.
+
+    The short side after the resize keeps its proportion to the crop.
+    """
+    old = card.preprocessing
+    if size is None or size == old.size:
+        return card
+    new = msgspec.structs.replace(
+        old, size=size, resize_size=max(size, round(size * old.resize_size / old.size))
+    )
+    return msgspec.structs.replace(card, preprocessing=new, trained_size=old.size, metrics=None)
