@@ -89,7 +89,7 @@ def test_output_names_a_file_or_a_folder_that_may_not_exist_yet(
 
 
 def test_two_formats_in_one_file_are_refused(run_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="names one file, and 2 formats"):
+    with pytest.raises(DataError, match="names one file, and 2"):
         export(
             run_folder,
             [Variant("onnx"), Variant("torchscript")],

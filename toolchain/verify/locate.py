@@ -23,8 +23,7 @@ from toolchain.verify.layers import (
 TOLERANCE = 1e-5
 """Float32 kernels differ by a tenth of it in any layer of a ResNet. It is lower than that of the
 outputs, because a small fault is lost on the way there."""
-RULE = f"|a − b| ≤ {TOLERANCE:g} · max(1, largest |b|) in the output of every layer, by generated "
-    "inputs"
+RULE = f"every layer: |a − b| ≤ {TOLERANCE:g} · max(1, largest |b|), by generated inputs"
 
 
 @dataclass(frozen=True)
