@@ -80,7 +80,7 @@ def _layer(node: onnx.NodeProto) -> bool:
     return not node.name.startswith(("normalise", "door."))
 
 
-class _Reader(CalibrationDataReader):
+class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
     """Training pixels, as the quantiser's tools want to be fed."""
 
     def __init__(self, card: Card, pixels: Pixels) -> None:

@@ -112,7 +112,8 @@ def _overlap(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> 
     shared: list[int] = [
         len(set(a) & set(b)) for a, b in zip(*(b.tolist() for b in best), strict=True)
     ]
-    return sum(shared) / (count * len(shared))
+    share: float = sum(shared) / (count * len(shared))
+    return share
 
 
 def _flipped_labels(

@@ -79,13 +79,16 @@ def convolution_of(eager: EagerBackend, normalisation: str) -> str | None:
 
     An exported file has the two as one operator.
     """
-    names = [n for n, m in eager.classifier.network.named_modules() if not list(m.children())]
-    place = names.index(normalisation) if normalisation in names else 0
-    kinds = dict(eager.classifier.network.named_modules())
-    before = [n for n in names[:place] if type(kinds[n]).__name__ == "Conv2d"]
-    if type(kinds[names[place]]).__name__ != "BatchNorm2d" or not before:
+    kinds = {
+        name: type(module).__name__
+        for name, module in eager.classifier.network.named_modules()
+        if not list(module.children())
+    }
+    if kinds.get(normalisation) != "BatchNorm2d":
         return None
-    return before[-1]
+    names = list(kinds)
+    before = names[: names.index(normalisation)]
+    return next((name for name in reversed(before) if kinds[name] == "Conv2d"), None)
 
 
 def onnx_layers(path: Path, card: Card, pixels: NDArray[np.uint8]) -> list[LayerOutput]:
