@@ -62,7 +62,7 @@ def plain_loop(settings: FinetuneSettings, *, workers: int = 2) -> PlainResult:
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
     optimizer = kind(groups, weight_decay=settings.weight_decay)
     scheduler = _scheduler(optimizer, settings)
-    criterion = nn.CrossEntropyLoss()
+    criterion = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
     best_accuracy, best_weights = 0.0, copy.deepcopy(model.state_dict())
     for _ in range(settings.epochs):
         accuracy = 0.0

@@ -222,7 +222,8 @@ def test_exported_files_pass_by_all_witnesses(model: Path, run: RunFolder) -> No
     for path in (model, run.model_file("torchscript")):
         found = verify(path)
         assert found.passed
-        assert {level.against for level in found.levels} == {"card", "references", "run"}
+        witnesses = {level.against for level in found.levels}
+        assert witnesses == {"card", "references", "run", "odd kinds"}
         rules = [level.rule for level in found.levels if level.level == "decisions"]
         assert all("no set of labels differs" in rule for rule in rules)
 
@@ -269,6 +270,13 @@ def test_a_file_that_was_changed_falls_short(
     path = tampering.tampered(model, tmp_path / "changed.onnx", change)
     found = verify(path, run=run.path)
     assert level in {one.level for one in found.levels if not one.passed}
+
+
+def test_a_sigmoid_without_its_temperature_is_named(model: Path, tmp_path: Path) -> None:
+    path = tampering.tampered(model, tmp_path / "changed.onnx", other_sigmoid)
+    level = verify(path).levels[0]
+    assert not level.passed
+    assert str(level.where).startswith("temperature (Div): 1 instead of 2, ")
 
 
 def test_a_file_that_finds_other_classes_in_the_images_falls_short(

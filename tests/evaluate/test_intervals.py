@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from fractions import Fraction
+from math import comb
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolchain.evaluate.intervals import wilson_interval
+from toolchain.evaluate.intervals import clopper_pearson_upper, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -47,3 +50,40 @@ def test_more_images_narrow_the_interval() -> None:
 def test_no_image_has_no_interval() -> None:
     with pytest.raises(ValueError, match="at least one image"):
         wilson_interval(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("events", "images", "low", "high"),
+    [  # R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 5; two-sided, 95 %
+        (81, 263, 0.2527, 0.3676),
+        (15, 148, 0.0578, 0.1617),
+        (0, 20, 0.0000, 0.1684),
+        (1, 29, 0.0009, 0.1776),
+    ],
+)
+def test_upper_bound_agrees_with_published_values(
+    events: int, images: int, low: float, high: float
+) -> None:
+    # An interval of 95 % leaves 2.5 % on either side; its lower end mirrors the upper one.
+    assert clopper_pearson_upper(events, images, 0.975) == pytest.approx(high, abs=6e-5)
+    mirrored = 1 - clopper_pearson_upper(images - events, images, 0.975)
+    assert mirrored == pytest.approx(low, abs=6e-5)
+
+
+@pytest.mark.parametrize("images", [1, 30, 153, 400, 10_000])
+def test_without_an_event_the_bound_has_a_closed_form(images: int) -> None:
+    assert clopper_pearson_upper(0, images) == pytest.approx(1 - 0.05 ** (1 / images), abs=1e-11)
+
+
+@given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n - 1), st.just(n))))
+def test_at_the_bound_so_few_events_have_a_chance_of_5_percent(counts: tuple[int, int]) -> None:
+    events, images = counts
+    rate = Fraction(clopper_pearson_upper(events, images))
+    chance = sum(comb(images, k) * rate**k * (1 - rate) ** (images - k) for k in range(events + 1))
+    assert float(chance) == pytest.approx(0.05, abs=1e-9)
+
+
+def test_upper_bound_of_all_events_is_1_and_of_no_image_there_is_none() -> None:
+    assert clopper_pearson_upper(7, 7) == 1.0
+    with pytest.raises(ValueError, match="at least one image"):
+        clopper_pearson_upper(0, 0)

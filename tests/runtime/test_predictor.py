@@ -68,6 +68,78 @@ def test_every_kind_of_source_gives_the_same_prediction(
             assert_same(predictor(source), expected)
 
 
+DOORS = ("pixels", "tensor", "image", "batch")
+
+
+@pytest.fixture(scope="module", params=DOORS)
+def through(request: pytest.FixtureRequest, doors: dict[str, Path]) -> Iterator[Predictor]:
+    """The same run behind each of the doors."""
+    with Predictor(doors[request.param]) as opened:
+        yield opened
+
+
+def test_every_kind_of_source_gives_the_same_prediction_through_every_door(
+    through: Predictor, photos: list[Path]
+) -> None:
+    path = photos[0]
+    expected = through(path)
+    with Image.open(path) as image, path.open("rb") as file:
+        array = np.asarray(image.convert("RGB"))
+        for source in (str(path), path.read_bytes(), file, image, array):
+            assert_same(through(source), expected)
+
+
+def test_every_door_gives_the_same_answers(
+    through: Predictor, predictor: Predictor, photos: list[Path]
+) -> None:
+    # The graph of `image` resizes by itself: its pixels are within a level of ours.
+    tolerance = 0.05 if through.card.input == "image" else 1e-4
+    for path in photos:
+        assert_same(through(path), predictor(path), tolerance)
+        assert through(path).label == predictor(path).label
+
+
+def test_every_door_gives_the_same_logits_for_given_pixels(
+    through: Predictor, predictor: Predictor, photos: list[Path]
+) -> None:
+    pixels = np.stack([predictor.pixels(path) for path in photos[:4]])
+    _, logits = through.run(pixels)
+    np.testing.assert_allclose(logits, predictor.run(pixels)[1], rtol=0, atol=1e-4)
+
+
+def test_every_door_keeps_the_order_with_errors_in_their_place(
+    through: Predictor, photos: list[Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(photos[0].read_bytes()[:300])
+    results = through.predict_many([photos[0], broken, *photos[1:6]], batch_size=4)
+    assert [isinstance(result, ImageError) for result in results] == [0, 1, 0, 0, 0, 0, 0]
+    assert "broken.jpg" in str(results[1])
+    for result, path in zip([results[0], *results[2:]], photos, strict=False):
+        assert isinstance(result, Prediction)
+        assert_same(result, through(path), tolerance=1e-4)
+
+
+def test_every_door_repeats_its_proof(doors: dict[str, Path]) -> None:
+    for path in doors.values():
+        with Predictor(path, self_test=True) as opened:
+            assert opened.card.proof is not None
+
+
+def test_image_that_its_graph_would_make_too_large_is_an_image_error(
+    doors: dict[str, Path], predictor: Predictor, photos: list[Path]
+) -> None:
+    line = np.full((1, 50_000, 3), 127, np.uint8)  # 73 high it would be 3,650,000 wide: 0.8 GB
+    with Predictor(doors["image"]) as opened:
+        with pytest.raises(ImageError, match="50000×1 pixels become 3650000×73") as caught:
+            opened(line)
+        first, second = opened.predict_many([line, photos[0]])
+    assert "`pixels` or `tensor`" in str(caught.value.hint)
+    assert isinstance(first, ImageError)
+    assert isinstance(second, Prediction)
+    assert predictor(line).label in CLASSES  # this one resizes only what the crop keeps
+
+
 def test_trained_model_knows_its_classes(predictor: Predictor, photos: list[Path]) -> None:
     assert predictor.classes == CLASSES
     right = [predictor(path).label == path.parent.name for path in photos]
@@ -215,12 +287,20 @@ def test_self_test_fails_on_a_proof_of_another_shape(model: Path, tmp_path: Path
         Predictor(tampered, self_test=True)
 
 
-def test_card_with_fewer_classes_than_the_model_answers_is_refused(
-    model: Path, tmp_path: Path
+def test_graph_that_answers_twice_for_each_image_is_a_model_file_error(
+    model: Path, tmp_path: Path, photos: list[Path]
 ) -> None:
-    tampered = with_card(model, tmp_path / "model.onnx", classes=("across", "aslant"))
-    with pytest.raises(ModelFileError):
-        Predictor(tampered)
+    content = onnx.load(model)
+    for name in ("probabilities", "logits"):
+        for node in content.graph.node:
+            for names in (node.input, node.output):
+                names[:] = ["once." + n if n == name else n for n in names]
+        twice = onnx.helper.make_node("Concat", [f"once.{name}"] * 2, [name], axis=0)
+        content.graph.node.append(twice)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content.SerializeToString())
+    with Predictor(path) as opened, pytest.raises(ModelFileError, match=r"\(2, 3\) for an image"):
+        opened(photos[0])
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ CASES = {
     # rtl's own
     "photos-head": ("resnet18", "head"),
     "photos-partial": ("resnet18", "partial"),
+    "surfaces-partial": ("resnet18", "partial"),
     "photos-full": ("resnet18", "full"),
     "photos-scratch": ("resnet18", "full"),
 }

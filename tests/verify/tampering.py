@@ -9,8 +9,11 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnx
+import onnx.parser
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
 
 from toolchain.runtime.card import CARD_KEY, Card, decode_card, encode_card
 
@@ -75,6 +78,14 @@ def other_std(content: onnx.ModelProto) -> None:
     change_tensor(content, "classifier.std", lambda std: std * 0 + np.float32(127.5))
 
 
+def mean_for_std(content: onnx.ModelProto) -> None:
+    """Take the mean for the deviation, and the deviation for the mean."""
+    for node in content.graph.node:
+        for i, name in enumerate(node.input):
+            other = {"classifier.mean": "classifier.std", "classifier.std": "classifier.mean"}
+            node.input[i] = other.get(name, name)
+
+
 def blue_first(content: onnx.ModelProto) -> None:
     """Take the channels as B, G, R."""
     graph = content.graph
@@ -96,6 +107,121 @@ def other_order_on_the_card(content: onnx.ModelProto) -> None:
     card_says(classes=(*others, first))(content)
 
 
+def scaled_weight(layer: str, factor: float) -> Tampering:
+    """Give a tampering that multiplies all weights of a convolution."""
+
+    def change(content: onnx.ModelProto) -> None:
+        change_tensor(
+            content, f"network.{layer}.weight", lambda weight: weight * np.float32(factor)
+        )
+
+    return change
+
+
+def scaled_largest_weight(layer: str, factor: float) -> Tampering:
+    """Give a tampering that multiplies one number: the largest weight of a convolution."""
+
+    def scaled(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+        weight.flat[int(np.abs(weight).argmax())] *= np.float32(factor)
+        return weight
+
+    return lambda content: change_tensor(content, f"network.{layer}.weight", scaled)
+
+
+def without_bias(layer: str) -> Tampering:
+    """Give a tampering that drops what BatchNorm left as a convolution's bias."""
+
+    def change(content: onnx.ModelProto) -> None:
+        del node_of(content, layer).input[2]
+
+    return change
+
+
+def without_head_bias(content: onnx.ModelProto) -> None:
+    change_tensor(content, "fc.bias", lambda bias: bias * 0)
+
+
+def without_shortcut(content: onnx.ModelProto) -> None:
+    """Add the first block of layer2 to itself, not to what went round it."""
+    addition = node_of(content, "layer2.0")
+    addition.input[1] = addition.input[0]
+
+
+def refolded(network: nn.Module, layer: str, **changes: Callable[[Tensor], Tensor]) -> Tampering:
+    """Give a tampering that folds other statistics of a block's bn1 into its conv1."""
+    convolution = network.get_submodule(f"{layer}.conv1")
+    norm = network.get_submodule(f"{layer}.bn1")
+    held = {name: value.detach().clone() for name, value in norm.state_dict().items()}
+    for name, change_of in changes.items():
+        held[name] = change_of(held[name])
+    by = held["weight"] / torch.sqrt(held["running_var"] + 1e-5)
+    weight = convolution.get_parameter("weight").detach() * by[:, None, None, None]
+    bias = held["bias"] - held["running_mean"] * by
+
+    def change(content: onnx.ModelProto) -> None:
+        change_tensor(content, f"{layer}.conv1.weight", lambda _: weight.numpy())
+        change_tensor(content, f"{layer}.conv1.weight_bias", lambda _: bias.numpy())
+
+    return change
+
+
+def in_train_mode(network: nn.Module, layer: str) -> Tampering:
+    """Give a tampering by which a BatchNorm layer takes the statistics of the batch it is given.
+
+    They are taken behind the convolution that the layer is folded into, which comes to the same.
+    """
+    norm = network.get_submodule(layer)
+    scale, shift = (norm.get_parameter(name).detach().numpy() for name in ("weight", "bias"))
+    text = """
+      train (float[n, c, h, w] folded, float[c, 1, 1] scale, float[c, 1, 1] shift,
+             int64[3] axes, float[1] tiny) => (float[n, c, h, w] shifted) {
+        mean = ReduceMean (folded, axes)
+        centred = Sub (folded, mean)
+        squares = Mul (centred, centred)
+        variance = ReduceMean (squares, axes)
+        more = Add (variance, tiny)
+        deviation = Sqrt (more)
+        unit = Div (centred, deviation)
+        scaled = Mul (unit, scale)
+        shifted = Add (scaled, shift)
+      }
+    """
+
+    def change(content: onnx.ModelProto) -> None:
+        graph = content.graph
+        folded = node_of(content, layer)
+        place = list(graph.node).index(folded) + 1
+        folded.output[0] = "folded"
+        inserted = onnx.parser.parse_graph(text).node
+        inserted[-1].output[0] = layer
+        for i, node in enumerate(inserted):
+            graph.node.insert(place + i, node)
+        arrays = {
+            "scale": scale[:, None, None],
+            "shift": shift[:, None, None],
+            "axes": np.array([0, 2, 3]),
+            "tiny": np.array([1e-5], np.float32),
+        }
+        graph.initializer.extend(numpy_helper.from_array(a, name) for name, a in arrays.items())
+
+    return change
+
+
+def node_of(content: onnx.ModelProto, output: str) -> onnx.NodeProto:
+    [node] = [node for node in content.graph.node if output in node.output]
+    return node
+
+
+def softmax_twice(content: onnx.ModelProto) -> None:
+    node_of(content, "probabilities").output[0] = "once"
+    again = helper.make_node("Softmax", ["once"], ["probabilities"], axis=1)
+    content.graph.node.append(again)
+
+
+def without_temperature(content: onnx.ModelProto) -> None:
+    node_of(content, "probabilities").input[0] = "logits"
+
+
 def hotter_softmax(content: onnx.ModelProto) -> None:
     """Divide the logits by 2 before the softmax, and nowhere else."""
     graph = content.graph
@@ -109,6 +235,12 @@ def hotter_softmax(content: onnx.ModelProto) -> None:
 def batch_of_one(content: onnx.ModelProto) -> None:
     for value in (*content.graph.input, *content.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def flattened_to_one(content: onnx.ModelProto) -> None:
+    """Flatten to a fixed batch of one in front of the last layer; the inputs still say any."""
+    [flatten] = [node for node in content.graph.node if node.op_type == "Reshape"]
+    change_tensor(content, flatten.input[1], lambda _: np.array([1, 512]))
 
 
 def one_class_more(content: onnx.ModelProto) -> None:

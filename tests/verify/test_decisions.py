@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.runtime.test_card import some_card
-from toolchain.runtime.card import Card
-from toolchain.verify.decisions import Decisions, compare_decisions
+from toolchain.data.layouts import Label
+from toolchain.runtime.card import Card, Task
+from toolchain.verify.decisions import Decisions, compare_decisions, right
 
 Rows = list[list[float]]
 ONE_LABEL = msgspec.structs.replace(some_card(), threshold=None)
@@ -62,6 +63,71 @@ def test_ten_names_are_given_of_many_flips() -> None:
     found = decided([[0, 1]] * 30, [[1, 0]] * 30)
     assert found.flips == 30
     assert found.flipped == tuple(f"{i}.jpg" for i in range(10))
+
+
+def test_overlap_counts_the_best_five_that_both_have() -> None:
+    # 0…4 lead by the reference; in the candidate 5 and 6 take the place of 3 and 4.
+    reference, candidate = [9, 8, 7, 6, 5, 4, 3], [9, 8, 7, 1, 2, 6, 5]
+    assert decided([reference], [reference]).top5_overlap == 1.0
+    assert decided([reference], [candidate]).top5_overlap == pytest.approx(3 / 5)
+    assert decided([reference] * 2, [reference, candidate]).top5_overlap == pytest.approx(4 / 5)
+
+
+def test_overlap_of_fewer_than_five_classes_is_whole() -> None:
+    assert decided([[3, 2, 1]], [[1, 2, 3]]).top5_overlap == 1.0
+
+
+@pytest.mark.parametrize(
+    ("flips", "images", "bound"),
+    # 1 - 0.05^(1/n) for none; for one in 29 the root of (1 - p)^29 + 29p(1 - p)^28 = 0.05.
+    [(0, 1, 0.95), (0, 20, 0.1391), (0, 153, 0.0194), (0, 400, 0.0075), (1, 29, 0.1534)],
+)
+def test_rate_of_flips_is_bounded_by_the_number_of_images(
+    flips: int, images: int, bound: float
+) -> None:
+    reference = [[0.0, 9.0]] * images
+    found = decided(reference, [[9.0, 0.0]] * flips + reference[flips:])
+    assert found.flip_rate_upper == pytest.approx(bound, abs=6e-5)
+
+
+def test_ties_do_not_count_in_the_bound_of_the_rate() -> None:
+    tie = decided([[0, 0.001]] * 20, [[0.001, 0]] * 20)
+    assert tie.flips == 20
+    assert tie.flip_rate_upper == pytest.approx(0.1391, abs=6e-5)
+
+
+@pytest.mark.parametrize(("flips", "passes"), [(0, True), (2, True), (3, False)])
+def test_a_lower_precision_may_flip_its_share_of_labels(flips: int, passes: bool) -> None:
+    reference = [[0.0, 9.0]] * 100
+    candidate = [[9.0, 0.0]] * flips + reference[flips:]
+    names = [f"{i}.jpg" for i in range(100)]
+    sides = both(reference), both(candidate)
+    found = compare_decisions(names, *sides, card=ONE_LABEL, bound=0.01, max_flips=0.02)
+    assert (found.allowed_flips, found.passed) == (2, passes)
+
+
+def test_probabilities_are_compared_as_distributions() -> None:
+    # 0.5, 0.5 against 0.9, 0.1: half of |0.4| + |0.4|.
+    nine = math.log(9)
+    found = decided([[0, 0], [0, 0]], [[nine, 0], [0, 0]])
+    assert found.max_probability_difference == pytest.approx(0.4, abs=1e-6)
+    assert found.mean_probability_distance == pytest.approx(0.2, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "expected"),
+    [
+        ("single-label", [0, 1], [False, True]),
+        ("multi-label", [(1,), (0, 1)], [True, False]),
+        ("multi-label", [(), (1,)], [False, True]),
+    ],
+)
+def test_right_is_the_label_or_the_whole_set(
+    task: Task, labels: list[Label], expected: list[bool]
+) -> None:
+    card = msgspec.structs.replace(some_card(), task=task, threshold=None)
+    probabilities = np.array([[0.1, 0.9], [0.2, 0.8]], np.float32)
+    assert right((probabilities, probabilities), labels, card).tolist() == expected
 
 
 def test_no_image_decides_nothing() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from toolchain.cli import tables, terminal
+from toolchain.cli import terminal
+from toolchain.cli.inspection_table import show_inspection
 from toolchain.cli.options import json_option, quiet_option, traceback_option
 
 
@@ -14,7 +15,11 @@ from toolchain.cli.options import json_option, quiet_option, traceback_option
 @quiet_option
 @traceback_option
 def command(model: str, as_json: bool, quiet: bool) -> None:
-    """Show the card of MODEL: classes, preprocessing, metrics, origin, and its last proof.
+    """Show what MODEL says about itself, and whether what lies beside it belongs to it.
+
+    Classes, input, preprocessing, metrics, origin and digests come from its card; the parity
+    report, the reference outputs and the report of a rejected file from beside it. TorchScript
+    and .pt2 files need no torch for this.
 
     \b
     rtl inspect model.onnx
@@ -25,5 +30,5 @@ def command(model: str, as_json: bool, quiet: bool) -> None:
     if as_json:
         terminal.print_json(result)
     else:
-        tables.show_inspection(result)
+        show_inspection(result)
     terminal.print_next("rtl", "verify", model, quiet=quiet)

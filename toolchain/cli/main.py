@@ -9,6 +9,7 @@ import sys
 import click
 
 from toolchain import __version__
+from toolchain.cli.plain import printable
 from toolchain.errors import MissingExtraError, ToolchainError
 from toolchain.narrator import is_speaker
 from toolchain.waiting import wait_politely
@@ -130,9 +131,9 @@ def _is_echo(error: Exception) -> bool:
 
 def _report(message: str, hint: str | None, status: int, *, told: bool = True) -> int:
     if told:
-        click.echo(f"error: {message}", err=True)
+        click.echo(f"error: {printable(message)}", err=True)
     if told and hint:
-        click.echo(f"hint: {hint}", err=True)
+        click.echo(f"hint: {printable(hint)}", err=True)
     return status
 
 

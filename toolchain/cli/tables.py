@@ -11,9 +11,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from toolchain.cli.plain import printable
 from toolchain.cli.terminal import console
 from toolchain.errors import ImageError
-from toolchain.runtime.card import Acceptance, Card, Preprocessing, Task
+from toolchain.runtime.card import Acceptance, Task
 
 if TYPE_CHECKING:
     from toolchain.bench.bench import Benchmark, Result
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from toolchain.training.feature_store import EntrySize
     from toolchain.training.finetune import Finetuned
     from toolchain.training.rate_search import RateSearch
-    from toolchain.verify.inspection import Inspection
     from toolchain.verify.levels import Verification
 
 PASSED, FAILED = Text("passed", "green"), Text("FAILED", "bold red")
@@ -58,7 +58,7 @@ def facts(rows: Iterable[tuple[str, str | Text]], *, title: str | None = None) -
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in rows:
-        made.add_row(name, value)
+        made.add_row(name, printable(value) if isinstance(value, str) else value)
     return made
 
 
@@ -336,74 +336,6 @@ def predictions_table(
             "\n".join(percent(probability) for _, probability in best),
         )
     return table
-
-
-def show_inspection(result: Inspection) -> None:
-    """Show what a model file says about itself."""
-    card = result.card
-    made_with = ", ".join(f"{name} {version}" for name, version in card.versions.items())
-    rows: list[tuple[str, str | Text]] = [
-        ("file", f"{result.model}, {megabytes(result.bytes)}, {card.format}"),
-        ("sha256", result.sha256),
-        ("classes", f"{len(card.classes)}: {', '.join(card.classes)}"),
-        ("input", door_words(card)),
-        ("preprocessing", preprocessing_words(card.preprocessing)),
-        ("network", f"{card.architecture}, started from {card.weights.origin}"),
-        ("metrics", _metrics_words(card)),
-        ("probabilities", probability_words(card)),
-        ("made", f"{card.created} with {made_with}"),
-    ]
-    if card.opset:
-        rows.append(
-            ("runs on", f"onnxruntime {card.lowest_onnxruntime} or newer (opset {card.opset})")
-        )
-    if card.acceptance is not None:
-        rows.append((card.precision, acceptance_words(card.acceptance)))
-    rows.append(("proof", f"in the card{', and beside the file' if result.references else ''}"))
-    rows.append(("last verified", result.parity))
-    show(facts(rows))
-
-
-def door_words(card: Card) -> str:
-    """Say what a graph takes."""
-    side, batch = card.preprocessing.size, card.batch or "batch"
-    return {
-        "pixels": f"pixels: uint8 [{batch}, {side}, {side}, 3], RGB, resized and cropped",
-        "tensor": f"tensor: float32 [{batch}, 3, {side}, {side}], RGB, normalised",
-        "image": "image: uint8 [height, width, 3], RGB, of any size",
-    }[card.input]
-
-
-def preprocessing_words(p: Preprocessing) -> str:
-    """Say what a preprocessing does."""
-    if p.mode == "squash":
-        words = f"upright, resized to {p.size}×{p.size}"
-    else:
-        words = f"upright, short side {p.resize_size}, centre {p.size}×{p.size}"
-    return words + (f", JPEGs decoded small while ≥ {p.decode_scale}×" if p.decode_scale else "")
-
-
-def probability_words(card: Card) -> str:
-    """Say how probabilities come from logits, and what is made of them."""
-    if card.task == "multi-label":
-        return (
-            f"sigmoid, temperature {card.temperature:g}; "
-            f"a class counts from {percent(card.label_threshold)}"
-        )
-    rejected = "" if card.threshold is None else f"; rejected below {percent(card.threshold)}"
-    return f"softmax, temperature {card.temperature:g}{rejected}"
-
-
-def _metrics_words(card: Card) -> str:
-    if card.metrics is None:
-        return "none; rtl evaluate RUN before the export puts them in"
-    metrics = card.metrics
-    low, high = metrics.accuracy_interval
-    whole = whole_words(card.task)
-    return (
-        f"{percent(metrics.accuracy)} of {metrics.images} {metrics.split} images{whole} "
-        f"({percent(low)} to {percent(high)}), macro F1 {percent(metrics.macro_f1)}"
-    )
 
 
 def show_checks(checks: Sequence[Check]) -> None:

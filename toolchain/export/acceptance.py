@@ -7,16 +7,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
-import numpy as np
-
 from toolchain.data.layouts import Label
 from toolchain.errors import RefusedError
 from toolchain.evaluate.paired import mcnemar_p
-from toolchain.runtime.card import Acceptance, Card
+from toolchain.runtime.card import Acceptance, Card, Precision
 from toolchain.runtime.doors import Both, Pixels
 from toolchain.runtime.predictor import Predictor
 from toolchain.verify import numbers
+from toolchain.verify.comparisons import tie_bound
 from toolchain.verify.decisions import compare_decisions, right
 
 ROUNDS, CALLS = 15, 3
@@ -46,14 +44,8 @@ class Judge:
     def weigh(self, after: Both) -> Acceptance:
         """Give what the other precision's outputs cost."""
         was, now = (right(outputs, self.labels, self.card) for outputs in (self.before, after))
-        scale = max(1.0, float(np.abs(self.before[1]).max()))
-        flips = compare_decisions(
-            self.names,
-            self.before,
-            after,
-            card=self.card,
-            bound=2 * numbers.TOLERANCES["fp32"] * scale,
-        )
+        bound = tie_bound(self.card, self.before[1], numbers.TOLERANCES["fp32"])
+        flips = compare_decisions(self.names, self.before, after, card=self.card, bound=bound)
         return Acceptance(
             images=len(self.names),
             accuracy_before=float(was.mean()),
@@ -64,14 +56,22 @@ class Judge:
             max_flips=self.limits.max_flips,
         )
 
+    def near(self, after: Both) -> bool:
+        """Say whether the outputs keep the rule of level "numbers", which stops a broken file."""
+        return all(
+            numbers.compare(a, b, self.card.precision).passed
+            for a, b in zip(self.before, after, strict=True)
+        )
+
 
 def harmless(found: Acceptance) -> bool:
     """Say whether accuracy and labels are within the limits."""
-    # A drop of exactly the limit, in floating point, is not over it.
-    return found.drop <= found.max_drop + 1e-9 and found.flips <= found.max_flips * found.images
+    # A figure of exactly the limit, in floating point, is not over it.
+    allowed_flips = found.max_flips * found.images
+    return found.drop <= found.max_drop + 1e-9 and found.flips <= allowed_flips + 1e-9
 
 
-def require_accepted(found: Acceptance, precision: str) -> None:
+def require_accepted(found: Acceptance, precision: Precision) -> None:
     """Raise RefusedError with the three figures, where one of them is beyond its limit."""
     faster = found.speed_ratio is None or found.speed_ratio > 1
     if harmless(found) and faster:
@@ -83,9 +83,17 @@ def require_accepted(found: Acceptance, precision: str) -> None:
         f"{found.accuracy_after:.1%} (allowed drop {found.max_drop * 100:g} points, "
         f"p = {found.p_value:.2g}), {rate:.1%} of {found.images} labels differ "
         f"(allowed {found.max_flips:.1%}), speed {speed}; the file was not kept",
-        hint="--max-drop and --max-flips set the limits; --calibration-images and "
-        "--calibration-method may help int8",
+        hint=_hint(found, precision),
     )
+
+
+def _hint(found: Acceptance, precision: Precision) -> str:
+    if harmless(found):
+        return "fp32 is the faster one on this machine"
+    limits = "--max-drop and --max-flips set the limits"
+    if precision == "fp16":
+        return limits
+    return f"{limits}; more --calibration-images or another --calibration-method may help"
 
 
 def speed_ratio(before: Predictor, after: Predictor, pixels: Pixels) -> float:
@@ -99,8 +107,3 @@ def speed_ratio(before: Predictor, after: Predictor, pixels: Pixels) -> float:
 
     seconds(before), seconds(after)  # the first calls allocate
     return statistics.median(seconds(before) / seconds(after) for _ in range(ROUNDS))
-
-
-def measured(found: Acceptance, ratio: float, provider: str) -> Acceptance:
-    """Add the speed."""
-    return msgspec.structs.replace(found, speed_ratio=ratio, speed_provider=provider)

@@ -15,12 +15,13 @@ import msgspec
 import numpy as np
 import torch
 
-from toolchain.errors import DataError, ParityError
+from toolchain.errors import DataError, ModelFileError, ParityError
 from toolchain.export.onnx import write_onnx
 from toolchain.export.program import write_program
 from toolchain.export.reduced import Reduction, write_reduced
 from toolchain.export.torchscript import write_torchscript
 from toolchain.export.variants import OPSETS, Variant
+from toolchain.machine import installed_versions
 from toolchain.narrator import Narrator, Silent
 from toolchain.runfolder import (
     RunFolder,
@@ -35,7 +36,7 @@ from toolchain.runtime.card import Card, Format
 from toolchain.runtime.selftest import generated_pixels, make_proof
 from toolchain.training.models import Served
 from toolchain.verify.backends import Backend, EagerBackend, open_backend
-from toolchain.verify.levels import Verification, require_parity
+from toolchain.verify.levels import Verification, failed, require_parity
 from toolchain.verify.references import (
     MOST_BYTES,
     MOST_IMAGES,
@@ -43,7 +44,7 @@ from toolchain.verify.references import (
     evenly,
     write_references,
 )
-from toolchain.verify.verify import verify_backend
+from toolchain.verify.verify import file_sha256, verify_backend
 from toolchain.verify.witnesses import outputs, pixels_of
 from toolchain.verify.workshop import Workshop, open_workshop
 
@@ -103,10 +104,11 @@ def export(
     """
     narrator = narrator or Silent()
     run = RunFolder.open(run_path)
+    targets = [_target(run, variant, wanted, output) for variant in wanted]
     workshop = open_workshop(run, images=images, data=data, size=image_size)
     return [
-        _export(variant, workshop, _target(run, variant, wanted, output), reduction, narrator)
-        for variant in wanted
+        _export(variant, workshop, path, reduction or Reduction(), narrator)
+        for variant, path in zip(wanted, targets, strict=True)
     ]
 
 
@@ -114,12 +116,13 @@ def _export(
     variant: Variant,
     workshop: Workshop,
     path: Path,
-    reduction: Reduction | None,
+    reduction: Reduction,
     narrator: Narrator,
 ) -> Exported:
     """Write one file under a temporary name and let it stand where it passes."""
     started = time.monotonic()
     narrator.say(f"exporting {path}")
+    rejected_file(path).unlink(missing_ok=True)
     card = _card(workshop.eager, variant)
     # Whatever a writer does to the network, the witness stays as it is.
     classifier = copy.deepcopy(workshop.eager.classifier)
@@ -128,15 +131,35 @@ def _export(
         if variant.precision == "fp32":
             WRITERS[variant.format](served, card, candidate)
         else:
-            given = reduction or Reduction()
-            write_reduced(served, card, candidate, workshop, given, narrator)
-        opened = open_backend(candidate)
+            write_reduced(served, card, candidate, workshop, reduction, narrator)
+        opened = _opened(candidate, path)
         references = _references(workshop, opened)
         result = _verify(opened, candidate, path, references, workshop, narrator)
     write_references(references, references_file(path))
     write_json(parity_file(path), result)
     seconds = time.monotonic() - started
     return Exported(path, variant, opened.card, path.stat().st_size, result, seconds)
+
+
+def _opened(candidate: Path, path: Path) -> Backend:
+    """Open the candidate as its users will; one that can't be opened is reported and not kept."""
+    try:
+        return open_backend(candidate)
+    except ModelFileError as error:
+        message = str(error).replace(str(candidate), str(path))
+        result = Verification(
+            model=str(path),
+            sha256=file_sha256(candidate),
+            provider="cpu",
+            passed=False,
+            levels=(failed("numbers", "card", message),),
+            versions=installed_versions(),
+            seconds=0.0,
+        )
+        write_json(rejected_file(path), result)
+        raise ParityError(
+            f"{message}; the file was not kept", hint=f"see {rejected_file(path)}"
+        ) from None
 
 
 def _verify(
@@ -148,7 +171,6 @@ def _verify(
     narrator: Narrator,
 ) -> Verification:
     """Verify the candidate as its users will open it; raising here leaves no model file."""
-    rejected_file(path).unlink(missing_ok=True)
     result = verify_backend(
         opened, candidate, references=references, workshop=workshop, narrator=narrator
     )

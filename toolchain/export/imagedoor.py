@@ -57,4 +57,6 @@ def with_image_door(model: onnx.ModelProto, preprocessing: Preprocessing) -> onn
         node.name = f"door.{node.output[0]}"
     whole = compose.merge_models(door, model, io_map=[(PIXELS, PIXELS)])
     whole.ir_version = model.ir_version
+    del whole.opset_import[:]  # it would name both models' opsets, which are the same
+    whole.opset_import.extend(model.opset_import)
     return whole

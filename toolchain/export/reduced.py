@@ -9,16 +9,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
-from toolchain.export.acceptance import (
-    Judge,
-    Limits,
-    harmless,
-    measured,
-    require_accepted,
-    speed_ratio,
-)
+from toolchain.export.acceptance import Judge, Limits, harmless, require_accepted, speed_ratio
 from toolchain.export.imagedoor import with_image_door
 from toolchain.export.onnx import build_onnx, finish
 from toolchain.export.quantise import Calibration, Quantiser, most_harmful
@@ -63,20 +55,35 @@ def write_reduced(
     with tempfile.TemporaryDirectory(prefix="rtl-precision-") as folder:
         bench = _Bench(Path(folder), served, inner, workshop, reduction.limits)
         if card.precision == "fp16":
-            model, found = _halved(served, inner, bench)
+            trial = _halved(served, inner, bench)
         else:
-            model, found = _quantised(inner, bench, workshop, reduction, narrator)
-        require_accepted(found, card.precision)
-        proof = bench.proof(model)
+            trial = _quantised(inner, bench, workshop, reduction.calibration, narrator)
+        require_accepted(trial.found, card.precision)
+        proof = bench.proof(trial.model)
     card = msgspec.structs.replace(
         card,
-        acceptance=found,
+        acceptance=trial.found,
         metrics=None,  # they were measured in float32
         proof=msgspec.structs.replace(proof, tolerance=PROOF_TOLERANCES[card.precision]),
     )
+    model = trial.model
     if card.input == "image":
         model = with_image_door(model, card.preprocessing)
     finish(model, card, path)
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """A model of a lower precision, and what it costs."""
+
+    model: onnx.ModelProto
+    found: Acceptance
+    near: bool
+    """Its outputs are near enough to those of float32 to pass level "numbers"."""
+
+    @property
+    def good(self) -> bool:
+        return self.near and harmless(self.found)
 
 
 class _Bench:
@@ -87,16 +94,16 @@ class _Bench:
     ) -> None:
         self.folder, self.card = folder, card
         self.float_model = build_onnx(served, msgspec.structs.replace(card, precision="fp32"))
-        self.before = self.opened(self.float_model, "float")
+        self.before = self.opened(self.float_model)
         pixels = np.stack(
             [pixels_of(card, p, n) for p, n in zip(workshop.paths, workshop.names, strict=True)]
         )
         expected = outputs(self.before, pixels)
         self.judge = Judge(workshop.names, pixels, workshop.labels, expected, card, limits)
 
-    def opened(self, model: onnx.ModelProto, name: str, provider: str = "cpu") -> Predictor:
+    def opened(self, model: onnx.ModelProto, provider: str = "cpu") -> Predictor:
         """Open a model that is not written yet, at one thread."""
-        path = self.folder / f"{name}.onnx"
+        path = self.folder / "model.onnx"
         copied = onnx.ModelProto()
         copied.CopyFrom(model)
         finish(copied, msgspec.structs.replace(self.card, proof=None), path)
@@ -104,20 +111,20 @@ class _Bench:
 
     def answers(self, model: onnx.ModelProto, pixels: Pixels, provider: str = "cpu") -> Both:
         """Give a model's outputs."""
-        return outputs(self.opened(model, "candidate", provider), pixels)
+        return outputs(self.opened(model, provider), pixels)
 
-    def weighed(self, model: onnx.ModelProto, provider: str = "cpu") -> Acceptance:
+    def tried(self, model: onnx.ModelProto, provider: str = "cpu") -> _Trial:
         """Give what a model costs."""
-        return self.judge.weigh(self.answers(model, self.judge.pixels, provider))
+        after = self.answers(model, self.judge.pixels, provider)
+        return _Trial(model, self.judge.weigh(after), self.judge.near(after))
 
-    def timed(self, model: onnx.ModelProto, found: Acceptance, provider: str) -> Acceptance:
+    def timed(self, trial: _Trial, provider: str) -> _Trial:
         """Add how much faster it is than float32, on one thread and one image."""
-        before = (
-            self.before if provider == "cpu" else self.opened(self.float_model, "gpu", provider)
-        )
+        before = self.before if provider == "cpu" else self.opened(self.float_model, provider)
         one = self.judge.pixels[: self.card.batch or 1]
-        after = self.opened(model, "candidate", provider)
-        return measured(found, speed_ratio(before, after, one), provider)
+        ratio = speed_ratio(before, self.opened(trial.model, provider), one)
+        found = msgspec.structs.replace(trial.found, speed_ratio=ratio, speed_provider=provider)
+        return _Trial(trial.model, found, trial.near)
 
     def proof(self, model: onnx.ModelProto) -> Proof:
         """Give the logits of the generated inputs: of the file itself, which others must repeat."""
@@ -125,44 +132,38 @@ class _Bench:
         return make_proof(logits)
 
 
-def _halved(served: Served, card: Card, bench: _Bench) -> tuple[onnx.ModelProto, Acceptance]:
+def _halved(served: Served, card: Card, bench: _Bench) -> _Trial:
     """Give the model in float16; it is timed where a GPU is at hand, which it is for."""
     model = build_onnx(served, card)
     gpu = SHORT_NAMES["cuda"] in import_onnxruntime().get_available_providers()
-    provider = "cuda" if gpu else "cpu"
-    found = bench.weighed(model, provider)
-    return model, bench.timed(model, found, provider) if gpu else found
+    return bench.timed(bench.tried(model, "cuda"), "cuda") if gpu else bench.tried(model)
 
 
 def _quantised(
-    card: Card, bench: _Bench, workshop: Workshop, reduction: Reduction, narrator: Narrator
-) -> tuple[onnx.ModelProto, Acceptance]:
-    """Give the model in int8, with as few layers in float as the limits allow."""
-    calibration = reduction.calibration
+    card: Card, bench: _Bench, workshop: Workshop, calibration: Calibration, narrator: Narrator
+) -> _Trial:
+    """Give the model in int8, with as few layers in float as the limits need."""
     paths = evenly(workshop.training_paths, calibration.images)
     training = np.stack([pixels_of(card, path, path.name) for path in paths])
     quantiser = Quantiser(bench.float_model, card, training, calibration.method)
     kept: tuple[str, ...] = ()
-    model = quantiser.quantised()
-    found = bench.weighed(model)
-    if not harmless(found):
-        narrator.say("int8 costs too much; looking for the layers that hurt")
-        ranked = _ranked(quantiser, bench, training[:SENSITIVITY_IMAGES])
-        count = 1
-        while not harmless(found) and count <= min(MOST_KEPT, len(ranked)):
-            kept = tuple(ranked[:count])
-            model = quantiser.quantised(kept)
-            found = bench.weighed(model)
-            count *= 2
-    found = bench.timed(model, found, "cpu")
+    trial = bench.tried(quantiser.quantised())
+    if not trial.good:
+        ranked = _ranked(quantiser, bench, training[:SENSITIVITY_IMAGES], narrator)
+        while not trial.good and len(kept) < min(MOST_KEPT, len(ranked) - 1):
+            kept = tuple(ranked[: len(kept) + 1])
+            trial = bench.tried(quantiser.quantised(kept))
     about = f"{calibration.method}, {len(paths)} images"
-    return model, msgspec.structs.replace(found, calibration=about, kept_float=kept)
+    found = msgspec.structs.replace(trial.found, calibration=about, kept_float=kept)
+    return bench.timed(_Trial(trial.model, found, trial.near), "cpu")
 
 
-def _ranked(quantiser: Quantiser, bench: _Bench, pixels: Pixels) -> list[str]:
-    _, reference = outputs(bench.before, pixels)
-
-    def logits(model: onnx.ModelProto) -> NDArray[np.float32]:
-        return bench.answers(model, pixels)[1]
-
-    return most_harmful(quantiser, logits, reference)
+def _ranked(quantiser: Quantiser, bench: _Bench, pixels: Pixels, narrator: Narrator) -> list[str]:
+    """Give the layers, those first that hurt the most on these pixels."""
+    layers = list(quantiser.layers)
+    return most_harmful(
+        quantiser,
+        lambda model: bench.answers(model, pixels),
+        bench.card.task,
+        narrator.track(layers, "looking for the layers that hurt", len(layers)),
+    )

@@ -25,16 +25,16 @@ class Variant:
     """The only batch size it takes; None for any."""
     opset: int = OPSET
 
-    @property
-    def missing(self) -> str | None:
-        """Why there is no such file; None where there is."""
+    def __post_init__(self) -> None:
+        """Raise ValueError, which names what exists, where there is no such file."""
         if self.format != "onnx" and self.precision != "fp32":
-            return f"{self.precision} is for onnx; {self.format} is fp32 only"
+            raise ValueError(f"{self.precision} is for onnx; {self.format} is fp32 only")
         if self.format != "onnx" and self.input == "image":
-            return f"the input `image` is for onnx; {self.format} takes pixels or tensor"
+            raise ValueError(f"the input `image` is for onnx; {self.format} takes pixels or tensor")
         if self.input == "image" and self.batch not in (None, 1):
-            return "the input `image` takes one image at a time; leave --batch away"
-        return None
+            raise ValueError("the input `image` takes one image at a time; leave --batch away")
+        if self.opset not in OPSETS:
+            raise ValueError(f"opset {self.opset}: rtl writes {', '.join(map(str, OPSETS))}")
 
 
 def variants(
@@ -45,14 +45,10 @@ def variants(
     batch: int | None = None,
     opset: int = OPSET,
 ) -> list[Variant]:
-    """Give every combination; ValueError where one of them doesn't exist."""
-    made = [
+    """Give every combination, each once; ValueError where one of them doesn't exist."""
+    return [
         Variant(f, p, i, batch=batch, opset=opset)
         for f in dict.fromkeys(formats)
         for p in dict.fromkeys(precisions)
         for i in dict.fromkeys(inputs)
     ]
-    for variant in made:
-        if variant.missing:
-            raise ValueError(variant.missing)
-    return made

@@ -205,7 +205,7 @@ def decode_card(text: str | bytes, *, source: str) -> Card:
                 hint="pip install --upgrade rtl-toolchain",
             )
         return msgspec.json.decode(text, type=Card)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ModelFileError(
             f"the card of {source} can't be read: {error}", hint="export the model again"
         ) from error

@@ -18,7 +18,7 @@ from toolchain.runtime.doors import Both, through_door
 from toolchain.runtime.image import ImageSource, read_image
 from toolchain.runtime.preprocess import preprocess, require_room
 from toolchain.runtime.selftest import generated_pixels, proof_difference
-from toolchain.runtime.session import open_session, session_card
+from toolchain.runtime.session import open_session, readable_reason, session_card
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -183,10 +183,16 @@ class Predictor:
         try:
             probabilities, logits = self._session.run(OUTPUTS, {self.card.input: given})
         except Exception as error:  # onnxruntime's exceptions share no base class
-            images = "an image" if self.card.input == "image" else f"{len(given)} images"
             raise ModelFileError(
-                f"{self.model} can't compute {images}: {str(error).splitlines()[0]}"
+                f"{self.model} can't compute {self._words(given)}: {readable_reason(str(error))}"
             ) from error
+        expected = (1 if self.card.input == "image" else len(given), len(self.classes))
+        if not probabilities.shape == logits.shape == expected:
+            raise ModelFileError(
+                f"{self.model} gives outputs of shape {probabilities.shape} and {logits.shape} "
+                f"for {self._words(given)}, not {expected}",
+                hint="the card does not belong to this model; export it again",
+            )
         return probabilities, logits
 
     def close(self) -> None:
@@ -209,6 +215,10 @@ class Predictor:
             Prediction(self.classes, p, row, self.card.threshold, self.card.task)
             for p, row in zip(*outputs, strict=True)
         ]
+
+    def _words(self, given: NDArray[Any]) -> str:
+        alone = self.card.input == "image" or len(given) == 1
+        return "an image" if alone else f"{len(given)} images"
 
     def _upright(self, image: ImageSource) -> NDArray[np.uint8]:
         """Give an image as a graph takes it that resizes and crops by itself."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolchain.errors import MissingExtraError, ModelFileError, ProviderError
+from toolchain.runtime.belonging import require_belonging
 from toolchain.runtime.card import CARD_KEY, Card, decode_card
 from toolchain.runtime.cores import usable_cores
+from toolchain.runtime.modelscan import ModelScan, scan_model
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -29,8 +32,12 @@ OPTIMISATIONS = {
     "all": "ENABLE_ALL",
 }
 """How far onnxruntime may rewrite the graph, and its own names for it."""
+OTHER_SUFFIXES = (".pt", ".pth", ".ts", ".pt2")
+"""Of files that torch opens."""
 # onnxruntime puts the place in its own source in front of some messages.
 SOURCE_LOCATION = re.compile(r"^/\S+:\d+ .*?\) (?=[A-Z])")
+MOST_REASON = 200
+"""Characters of an onnxruntime message that are shown; names in the file may be of any length."""
 SILENT = 4  # onnxruntime's log level "fatal": what goes wrong comes back as our own error
 
 
@@ -42,22 +49,25 @@ def open_session(
     optimisation: str = "all",
     profile: Path | None = None,
 ) -> InferenceSession:
-    """Open a model file.
+    """Open a model file, after it was looked over (`modelscan.py`).
 
     `provider` is a short name (cpu, cuda, …) or onnxruntime's own; `threads` are the intra-op
     threads, by default the cores this process may use; `optimisation` is one of OPTIMISATIONS;
     `profile` is the beginning of the path of a profile. Raises ModelFileError for a file that is
-    not a model, ProviderError where the provider is missing or can't run every node, and
-    MissingExtraError without onnxruntime.
+    not a model or has another's card, ProviderError where the provider is missing or can't run
+    every node, and MissingExtraError without onnxruntime.
     """
     ort = import_onnxruntime()
     name = provider_name(provider)
     path = existing_model(model)
+    looked_over(path)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or usable_cores()
     options.log_severity_level = SILENT
     level = f"ORT_{OPTIMISATIONS[optimisation]}"
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
+    # By the file's name or first bytes it would open another format, which was not looked over.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
@@ -65,7 +75,8 @@ def open_session(
         # Without this, nodes that the provider can't run go to the CPU and nobody is told.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
-        session = ort.InferenceSession(str(path), options, providers=[name])
+        # Without `enable_fallback=0` a failed opening is printed and tried again on the CPU.
+        session = ort.InferenceSession(str(path), options, providers=[name], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise _session_error(path, name, str(error)) from error
     if session.get_providers()[0] != name:
@@ -110,40 +121,58 @@ def short_name(name: str) -> str:
 def existing_model(model: str | os.PathLike[str]) -> Path:
     """Give the path of a model file that exists; else ModelFileError."""
     path = Path(model)
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise ModelFileError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ModelFileError(f"{path} can't be opened: {(reason or '?').lower()}") from error
+    if stat.S_ISDIR(mode):
         raise ModelFileError(
             f"{path} is a folder, not a model file", hint=f"rtl export {path} --format onnx"
         )
-    if not path.is_file():
-        raise ModelFileError(f"{path}: no such file")
+    if not stat.S_ISREG(mode):
+        raise ModelFileError(f"{path} is a pipe or device, not a model file")
     return path
 
 
 def session_card(session: InferenceSession, model: str | os.PathLike[str]) -> Card:
-    """Give the card inside an open model; ModelFileError where there is none."""
-    text = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
+    """Give the card inside an open model; ModelFileError where there is none.
+
+    Whether it belongs to the model was looked at when that was opened.
+    """
+    return card_of(session.get_modelmeta().custom_metadata_map.get(CARD_KEY), os.fspath(model))
+
+
+def card_of(text: str | None, source: str) -> Card:
+    """Read the card that was found in a file, if any; else ModelFileError."""
     if text is None:
         raise ModelFileError(
-            f"{os.fspath(model)} has no rtl card: it was not exported by rtl",
+            f"{source} has no rtl card: it was not exported by rtl",
             hint="rtl export RUN --format onnx makes a file with one",
         )
-    card = decode_card(text, source=os.fspath(model))
-    inputs = [given.name for given in session.get_inputs()]
-    if inputs != [card.input]:
-        raise ModelFileError(
-            f"the card of {os.fspath(model)} says that it takes '{card.input}', "
-            f"its graph takes {', '.join(inputs) or 'nothing'}",
-            hint="the card does not belong to this model; export it again",
-        )
-    outputs = {output.name: output.shape for output in session.get_outputs()}
-    for name in ("probabilities", "logits"):
-        if name not in outputs or outputs[name][-1] != len(card.classes):
+    return decode_card(text, source=source)
+
+
+def looked_over(path: Path) -> ModelScan:
+    """Look an ONNX file over before onnxruntime does, and its card if it has one.
+
+    Raises ModelFileError for a file that is not to be opened, and for a card of another model.
+    """
+    try:
+        scan = scan_model(path)
+    except ModelFileError as error:
+        if path.suffix in OTHER_SUFFIXES:
             raise ModelFileError(
-                f"the card of {os.fspath(model)} names {len(card.classes)} classes, "
-                f"its output '{name}' is {outputs.get(name, 'missing')}",
-                hint="the card does not belong to this model; export it again",
-            )
-    return card
+                f"{path} is not an ONNX file",
+                hint="the predictor opens what --format onnx writes; where torch should open it, "
+                "it is truncated or damaged",
+            ) from error
+        raise
+    if scan.card is not None:
+        require_belonging(decode_card(scan.card, source=str(path)), scan, str(path))
+    return scan
 
 
 def _session_error(path: Path, provider: str, message: str) -> ModelFileError | ProviderError:
@@ -151,15 +180,20 @@ def _session_error(path: Path, provider: str, message: str) -> ModelFileError | 
         return ProviderError(
             f"{short_name(provider)} can't run every layer of {path}; the rest would run on the CPU"
         )
-    if path.suffix in (".pt", ".pth", ".ts"):
-        return ModelFileError(
-            f"{path} is not an ONNX file", hint="the predictor opens what --format onnx writes"
-        )
     if "EP" in message and "rotobuf" not in message and provider != SHORT_NAMES["cpu"]:
         return ProviderError(f"{short_name(provider)} failed to start: {message.splitlines()[0]}")
-    reason = message.split(" : ")[-1].replace(f"Load model from {path} failed:", "").strip()
-    reason = SOURCE_LOCATION.sub("", reason)
+    version = import_onnxruntime().__version__
     return ModelFileError(
-        f"{path} can't be opened: {reason.splitlines()[0] if reason else 'no reason given'}",
-        hint="it is truncated, damaged or no ONNX file; copy or export it again",
+        f"{path} can't be opened: {readable_reason(message)}",
+        hint=f"this is onnxruntime {version}; a newer one may know it, or export the model again",
     )
+
+
+def readable_reason(message: str) -> str:
+    """Give what matters of an onnxruntime message in one line; it may hold texts of the file."""
+    reason = message.split(" : ", 3)[-1] if message.startswith("[ONNX") else message
+    for before in (" failed:", ", Error ", "guarantee backward compatibility."):
+        reason = reason.split(before, 1)[-1]
+    reason = SOURCE_LOCATION.sub("", reason.strip())
+    shown = "".join(letter if letter.isprintable() else " " for letter in reason[:MOST_REASON])
+    return (shown.strip() or "no reason given") + ("…" if len(reason) > MOST_REASON else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from toolchain.errors import MissingExtraError, ModelFileError, ProviderError
 from toolchain.runtime.card import CARD_KEY, Card, decode_card
 from toolchain.runtime.doors import Both, through_door
+from toolchain.runtime.modelscan import MOST_CARD
 from toolchain.runtime.predictor import Predictor
 from toolchain.runtime.session import existing_model
 
@@ -54,11 +56,22 @@ def open_backend(
 
 def archived_card(path: Path) -> bytes:
     """Read the card of a TorchScript or .pt2 file, for which torch is not needed."""
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith(f"/extra/{CARD_KEY}")]
-        if not names:
-            raise ModelFileError(f"{path} has no rtl card: it was not exported by rtl")
-        return archive.read(names[0])
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = [i for i in archive.infolist() if i.filename.endswith(f"/extra/{CARD_KEY}")]
+            if not found:
+                raise ModelFileError(f"{path} has no rtl card: it was not exported by rtl")
+            if found[0].file_size > MOST_CARD:
+                raise ModelFileError(
+                    f"{path} has a card of {found[0].file_size:,} bytes; {MOST_CARD:,} are allowed",
+                    hint="no file of rtl has such a thing; export the model again",
+                )
+            return archive.read(found[0])
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ModelFileError(
+            f"{path} can't be opened: {error}",
+            hint="it is truncated or damaged; copy or export it again",
+        ) from error
 
 
 def torch_device(provider: str) -> str:

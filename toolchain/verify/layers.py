@@ -1,14 +1,16 @@
-"""Intermediate outputs of a model, by torch's module names: of the trained one and of a file.
+"""Intermediate outputs of a model, by torch's module names: of the trained one and of an ONNX file.
 
 A module that is called more than once has its calls numbered: `layer1.0.relu`, `layer1.0.relu#2`.
-An exported ONNX file names its tensors so (`toolchain.export.onnx`), and a .pt2 file keeps the
-names of modules. `normalise` is what the network itself is given, `logits` what it gives.
+An exported ONNX file names its tensors so (`toolchain.export.onnx`). `normalise` is what the
+network itself is given, `logits` what it gives. For files that torch computes see
+`toolchain.verify.program_layers` and `script_layers`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.runtime.card import Card
-from toolchain.runtime.doors import through_door
-from toolchain.verify.backends import EagerBackend, load_program
+from toolchain.runtime.cores import usable_cores
+from toolchain.runtime.doors import Both, through_door
+from toolchain.verify.backends import EagerBackend
 
 if TYPE_CHECKING:
     import onnx
@@ -27,19 +30,27 @@ NETWORK = "classifier.network"
 """Where the network is in what is exported."""
 DOOR_PIXELS = "pixels"
 """The tensor behind the door of an `image` file."""
+PREDICTOR = "in the predictor"
+"""Stands for the operator where normalisation is not in the file: its door is `tensor`."""
 LAYER_ROOTS = (
     *("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"),
 )
 """The children of torchvision's ResNet."""
 
+Door = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+Weights = Mapping[str, NDArray[np.float32]]
+"""What an operator holds, by the names of torch's parameters and buffers."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class LayerOutput:
     """What one layer of a file gives."""
 
     name: str
     operator: str
     values: NDArray[np.float32]
+    weights: Weights = field(default_factory=dict)
+    """Empty for an operator without weights, or where the format hides them."""
 
 
 def call_name(module: str, call: int) -> str:
@@ -47,41 +58,67 @@ def call_name(module: str, call: int) -> str:
     return module if call == 1 else f"{module}#{call}"
 
 
+def called_module(call: str) -> str:
+    """Give the module whose call has a name."""
+    return call.partition("#")[0]
+
+
 def trained_layers(
-    eager: EagerBackend, pixels: NDArray[np.uint8]
+    eager: EagerBackend, pixels: NDArray[np.uint8], wanted: Collection[str]
 ) -> dict[str, NDArray[np.float32]]:
-    """Give the outputs of all leaf modules of the trained network, in the order of the calls."""
-    network = eager.classifier.network
+    """Give the outputs of those calls in the trained network that are wanted, by their names."""
     found: dict[str, NDArray[np.float32]] = {}
+
+    def note(call: str, _: str, output: Any) -> None:
+        if call in wanted:
+            # A copy: the next module may work in place.
+            found[call] = output.detach().float().cpu().numpy().copy()
+
+    _, found[LOGITS] = _listening(eager, pixels, note)
+    return found
+
+
+def trained_calls(eager: EagerBackend, pixels: NDArray[np.uint8]) -> list[tuple[str, str]]:
+    """Give (name, kind of module) of the calls in the trained network, in their order."""
+    calls: list[tuple[str, str]] = []
+    _listening(eager, pixels, lambda call, kind, _: calls.append((call, kind)))
+    return calls
+
+
+def _listening(
+    eager: EagerBackend, pixels: NDArray[np.uint8], note: Callable[[str, str, Any], None]
+) -> Both:
+    """Run the trained network and note each call of a leaf module: its name, kind and output."""
+    network = eager.classifier.network
     calls: Counter[str] = Counter()
 
-    def note(name: str, output: Any) -> None:
+    def hear(name: str, module: Any, output: Any) -> None:
         calls[name] += 1
-        # A copy: the next module may work in place.
-        found[call_name(name, calls[name])] = output.detach().float().cpu().numpy().copy()
+        note(call_name(name, calls[name]), type(module).__name__, output)
 
-    hooks = [network.register_forward_pre_hook(lambda _, given: note(NORMALISE, given[0]))]
+    hooks = [network.register_forward_pre_hook(lambda net, given: hear(NORMALISE, net, given[0]))]
     hooks += [
-        module.register_forward_hook(lambda *call, name=name: note(name, call[-1]))
+        module.register_forward_hook(
+            lambda module, given, output, name=name: hear(name, module, output)
+        )
         for name, module in network.named_modules()
         if not list(module.children())
     ]
     try:
-        _, found[LOGITS] = eager.run(pixels)
+        return eager.run(pixels)
     finally:
         for hook in hooks:
             hook.remove()
-    return found
 
 
-def convolution_of(eager: EagerBackend, normalisation: str) -> str | None:
+def convolution_of(network: Any, normalisation: str) -> str | None:
     """Name the convolution that a BatchNorm layer follows; None for other layers.
 
     An exported file has the two as one operator.
     """
     kinds = {
         name: type(module).__name__
-        for name, module in eager.classifier.network.named_modules()
+        for name, module in network.named_modules()
         if not list(module.children())
     }
     if kinds.get(normalisation) != "BatchNorm2d":
@@ -99,108 +136,86 @@ def onnx_layers(path: Path, card: Card, pixels: NDArray[np.uint8]) -> list[Layer
     import onnx
 
     model = onnx.load(path)
-    operators = {name: node.op_type for node in model.graph.node for name in node.output}
-    wanted = [name for name in operators if _is_layer(name)]
-    return run_with_outputs(model, wanted, operators, card, pixels)
-
-
-def run_with_outputs(
-    model: onnx.ModelProto,
-    wanted: list[str],
-    operators: dict[str, str],
-    card: Card,
-    pixels: NDArray[np.uint8],
-) -> list[LayerOutput]:
-    """Give some tensors of an ONNX model for pixels that go in by the card's door."""
-    import onnx
-    import onnxruntime
-
+    nodes = {output: node for node in model.graph.node for output in node.output}
+    wanted = [name for name in nodes if is_layer(name)]
     known = {output.name for output in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in wanted if n not in known)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    found = through_door(lambda given: session.run(wanted, {card.input: given}), pixels, card)
-    return [LayerOutput(name, operators[name], v) for name, v in zip(wanted, found, strict=True)]
-
-
-def _is_layer(name: str) -> bool:
-    """Say whether a tensor is named after what torch's hooks see."""
-    first = name.split(".")[0].split("#")[0]
-    return name in (NORMALISE, LOGITS) or first in LAYER_ROOTS
-
-
-def program_layers(path: Path, card: Card, pixels: NDArray[np.uint8]) -> list[LayerOutput]:
-    """Give the outputs of the modules that a .pt2 file remembers, in the order of its nodes."""
-    import torch
-
-    module = load_program(path).module()
-    assert isinstance(module, torch.fx.GraphModule)
-    last = _last_nodes(module)
-    names = list(last.values())
-
-    class Recorder(torch.fx.Interpreter):
-        def run_node(self, n: torch.fx.Node) -> Any:
-            result = super().run_node(n)
-            if n.name in last:
-                # A copy: the next node may work in place.
-                seen[last[n.name]] = result.detach().float().numpy().copy()
-            return result
-
-    seen: dict[str, NDArray[np.float32]] = {}
+    session = _plain_session(model, "DISABLE_ALL")
+    given_pieces: list[NDArray[Any]] = []
 
     def compute(given: NDArray[Any]) -> list[NDArray[np.float32]]:
-        with torch.inference_mode():
-            Recorder(module).run(torch.from_numpy(given))
-        return [seen[name] for name in names]
+        given_pieces.append(given)
+        outputs: list[NDArray[np.float32]] = session.run(wanted, {card.input: given})
+        return outputs
 
-    operators = {
-        last[n.name]: str(n.target).split(".")[1] for n in module.graph.nodes if n.name in last
-    }
     found = through_door(compute, pixels, card)
-    return [LayerOutput(name, operators[name], v) for name, v in zip(names, found, strict=True)]
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    layers = [
+        LayerOutput(name, nodes[name].op_type, values, _held(nodes[name], tensors))
+        for name, values in zip(wanted, found, strict=True)
+    ]
+    return behind_the_door(card, given_pieces, len(pixels)) + layers
 
 
-def _last_nodes(module: Any) -> dict[str, str]:
-    """Give the name of the layer that each last node of a module's call ends."""
-    calls: Counter[str] = Counter()
-    ends: dict[str, str] = {}
-    inside: str | None = None
-    for node in module.graph.nodes:
-        if node.op != "call_function":
-            continue
-        stack = list(node.meta.get("nn_module_stack", {}).values())
-        path = str(stack[-1][0]) if stack else ""
-        name = layer_name(path)
-        if name is None:
-            inside = None
-            continue
-        if path != inside:
-            calls[name] += 1
-        else:
-            ends = {n: layer for n, layer in ends.items() if layer != call_name(name, calls[name])}
-        inside = path
-        ends[node.name] = call_name(name, calls[name])
-    return ends
+def behind_the_door(card: Card, given: list[NDArray[Any]], count: int) -> list[LayerOutput]:
+    """Give what the predictor normalised for a file that takes a tensor; nothing for others."""
+    if card.input != "tensor":
+        return []
+    return [LayerOutput(NORMALISE, PREDICTOR, np.concatenate(given)[:count])]
+
+
+def open_door(path: Path) -> Door:
+    """Give what the door of an `image` file computes: an upright image's pixels [1, size, size, 3].
+
+    Nodes stand in the order of computation; onnxruntime would run those behind the door too.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    graph = model.graph
+    last = next(i for i, node in enumerate(graph.node) if DOOR_PIXELS in node.output)
+    del graph.node[last + 1 :]
+    del graph.output[:]
+    graph.output.append(onnx.ValueInfoProto(name=DOOR_PIXELS))
+    session = _plain_session(model, "ENABLE_ALL")
+
+    def door(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        pixels: NDArray[np.uint8] = session.run([DOOR_PIXELS], {"image": image})[0]
+        return pixels
+
+    return door
+
+
+def is_layer(name: str) -> bool:
+    """Say whether a tensor is named after what torch's hooks see."""
+    first = called_module(name).split(".")[0]
+    return name in (NORMALISE, LOGITS) or first in LAYER_ROOTS
 
 
 def layer_name(scope: str) -> str | None:
     """Give torch's name of a leaf module in the network, by its path in what is exported."""
     name = scope.removeprefix(f"{NETWORK}.")
-    return name if name != scope and _is_layer(name) else None
+    return name if name != scope and is_layer(name) else None
 
 
-def door_pixels(path: Path, images: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Give the pixels that the graph of an `image` file makes of upright images of any size."""
-    import onnx
+def _held(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto]) -> Weights:
+    """Give the weight of a convolution or of a linear layer, and its bias where it has one."""
+    from onnx import numpy_helper
+
+    if node.op_type not in ("Conv", "Gemm"):
+        return {}
+    held = zip(("weight", "bias"), node.input[1:], strict=False)
+    return {key: numpy_helper.to_array(tensors[n]) for key, n in held if n in tensors}
+
+
+def _plain_session(model: onnx.ModelProto, optimisation: str) -> Any:
+    """Open a model in memory on the CPU."""
     import onnxruntime
 
-    model = onnx.load(path)
-    model.graph.output.append(onnx.ValueInfoProto(name=DOOR_PIXELS))
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return np.concatenate([session.run([DOOR_PIXELS], {"image": image})[0] for image in images])
+    options = onnxruntime.SessionOptions()
+    level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{optimisation}")
+    options.graph_optimization_level = level
+    options.intra_op_num_threads = usable_cores()
+    options.log_severity_level = 4  # weights that nothing uses any more would be noted
+    content = model.SerializeToString()
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

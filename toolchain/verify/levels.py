@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from toolchain.errors import ParityError
 
 Figures = dict[str, float | int | str | tuple[str, ...] | dict[str, int] | None]
+
+PORTABLE_WITNESSES = ("card", "references")
+"""They are heard where the trained model is not, and so can't tell one layer from another."""
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +41,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def failed(level: str, against: str, message: str) -> Level:
+def failed(level: str, against: str, message: str, *, where: str | None = None) -> Level:
     """Give the level of a model that could not even be computed or compared."""
     return Level(
         level=level,
@@ -45,19 +50,25 @@ def failed(level: str, against: str, message: str) -> Level:
         rule="the model computes what it is asked to",
         summary=message,
         figures={"error": message},
+        where=where,
     )
 
 
 def require_parity(result: Verification) -> None:
-    """Raise ParityError naming what fell short, its rule, and at last where."""
+    """Raise ParityError naming what fell short; its hint ends with where it begins."""
     short = [level for level in result.levels if not level.passed]
     if not short:
         return
     first = short[0]
-    where = next((level.where for level in short if level.where is not None), None)
-    at = f"; it begins at {where}" if where else ""
+    where = where_it_begins(short)
     raise ParityError(
-        f"{result.model}: {first.level} against the {first.against} fell short: "
-        f"{first.summary}{at}",
-        hint=f"the rule is: {first.rule}",
+        f"{result.model}: {first.level} against the {first.against} fell short: {first.summary}",
+        hint=f"the rule is: {first.rule}" + (f"; it begins at {where}" if where else ""),
     )
+
+
+def where_it_begins(short: Sequence[Level]) -> str | None:
+    """Give the place of the first level that has one; the run and made files know best."""
+    known = [level for level in short if level.where is not None]
+    known.sort(key=lambda level: level.against in PORTABLE_WITNESSES)
+    return known[0].where if known else None

@@ -33,8 +33,6 @@ TURNS = {
 }
 """What undoes each EXIF orientation (Exif 2.32, tag 274)."""
 ORIENTATION = 274
-NEAR = 3
-"""A crop is looked for within so many pixels of where it should be."""
 
 Pixels = NDArray[np.uint8]
 
@@ -100,18 +98,27 @@ def reference_stages(data: bytes, preprocessing: Preprocessing) -> Stages:
     return Stages(decoded, upright, resized, np.asarray(transforms.CenterCrop(size)(resized)))
 
 
-def differing_stage(data: bytes, preprocessing: Preprocessing) -> str:
-    """Name the stage at which our way leaves the reference's: decode, upright, resize or crop."""
-    stages = reference_stages(data, preprocessing)
+def differing_stage(
+    data: bytes, preprocessing: Preprocessing, ours: Preprocessing | None = None
+) -> str:
+    """Name the stage at which our way leaves the reference's: decode, upright, resize or crop.
+
+    `ours` is what our side was told, where that may be something else.
+    """
+    ours = ours or preprocessing
     try:
-        ours = read_image(data, preprocessing)
+        upright = read_image(data, ours)
     except ImageError as error:
         return f"decode: {error}"
-    if not _same(ours, stages.upright):
-        unturned = not _same(stages.decoded, stages.upright) and _same(ours, stages.decoded)
+    try:
+        stages = reference_stages(data, preprocessing)
+    except Exception as error:  # Pillow raises whatever damaged data makes it raise
+        return f"decode: only the predictor can read it ({error})"
+    if not _same(upright, stages.upright):
+        unturned = not _same(stages.decoded, stages.upright) and _same(upright, stages.decoded)
         return "upright: the EXIF orientation is not applied" if unturned else "decode"
-    if preprocessing.mode == "crop" and _elsewhere(
-        preprocess(ours, preprocessing), np.asarray(stages.resized)
+    if "squash" not in (preprocessing.mode, ours.mode) and _elsewhere(
+        preprocess(upright, ours), np.asarray(stages.resized)
     ):
         return "crop: the square is cut from another place"
     return "resize"
@@ -148,11 +155,15 @@ def _same(a: Image.Image, b: Image.Image) -> bool:
 
 
 def _elsewhere(square: Pixels, resized: Pixels) -> bool:
-    """Say whether a square is cut from the resized image, near its centre."""
+    """Say whether a square is cut from the resized image, wherever that is."""
     side = square.shape[0]
-    top, left = ((length - side) // 2 for length in resized.shape[:2])
+    down, across = (length - side + 1 for length in resized.shape[:2])
+    if min(down, across) < 1:
+        return False
+    possible = np.ones((down, across), bool)
+    for y, x in ((0, 0), (side // 2, side // 2), (side - 1, side - 1)):
+        possible &= (resized[y : y + down, x : x + across] == square[y, x]).all(axis=2)
     return any(
         np.array_equal(resized[y : y + side, x : x + side], square)
-        for y in range(max(0, top - NEAR), top + NEAR + 1)
-        for x in range(max(0, left - NEAR), left + NEAR + 1)
+        for y, x in np.argwhere(possible)
     )

@@ -28,7 +28,7 @@ from toolchain.runtime.session import (
     provider_name,
     short_name,
 )
-from toolchain.verify.levels import Figures, Level
+from toolchain.verify.levels import Figures, Level, failed
 from toolchain.verify.numbers import Difference, compare
 
 BATCHES = (1, 3)
@@ -55,15 +55,18 @@ def session_level(
         session = open_session(path, provider=name, threads=threads, optimisation=optimisation)
         for batch in BATCHES:
             opened += 1
-            found = _logits(session, card, pixels, batch)
+            described = f"{name}, optimisation {optimisation}, threads {threads}, batch {batch}"
+            try:
+                found = _logits(session, card, pixels, batch)
+            except ModelFileError as error:
+                at = f"the session: {described}"
+                return failed("sessions", against, f"{described}: {error}", where=at)
             difference = compare(reference, found, card.precision, tolerance=tolerance)
-            if worst is None or not difference.needed <= worst.needed:
-                worst = difference
-                worst_session = f"{name}, {optimisation}, {threads} threads, batch {batch}"
+            if worst is None or _worse(difference, worst):
+                worst, worst_session = difference, described
     assert worst is not None
     registered, nodes = provider_proof(path, card, pixels[:1], provider)
     asked = provider_name(provider)
-    elsewhere = {name: count for name, count in nodes.items() if name != asked}
     figures: Figures = {
         "sessions": opened,
         "max_difference": worst.max_abs,
@@ -76,16 +79,26 @@ def session_level(
     }
     figures |= _cuda_arithmetic(path, provider)
     ran = ", ".join(f"{count} nodes on {short_name(name)}" for name, count in nodes.items())
+    where: str | None = None
+    if set(nodes) != {asked}:
+        where = f"the provider: {asked} was asked for, {ran or 'no node is known to have run'}"
+    elif not worst.passed:
+        where = f"the session: {worst_session}, off by {worst.max_abs:.2g}"
     return Level(
         level="sessions",
         against=against,
-        passed=worst.passed and not elsewhere and bool(nodes),
+        passed=where is None,
         rule="the same logits in each, within the numbers' rule; every node on the provider "
         "asked for",
         summary=f"{opened} sessions, off by {worst.max_abs:.1g}; {ran}",
         figures=figures,
-        where=f"the provider: {asked} was asked for, {ran}" if elsewhere else None,
+        where=where,
     )
+
+
+def _worse(a: Difference, b: Difference) -> bool:
+    """Say which of two differences is the worse one; none is worse than no number."""
+    return not np.isnan(b.needed) and not a.needed <= b.needed
 
 
 def provider_proof(
@@ -114,7 +127,7 @@ def _logits(session: Any, card: Card, pixels: NDArray[np.uint8], batch: int) -> 
             for piece in pieces
         ]
     except Exception as error:  # onnxruntime's exceptions share no base class
-        raise ModelFileError(f"batch {batch}: {str(error).splitlines()[0]}") from error
+        raise ModelFileError(str(error).splitlines()[0]) from error
     return np.concatenate(parts)
 
 

@@ -1,7 +1,7 @@
 """The story of `rtl verify`: does this file still answer like the model it was made from?
 
-Each witness at hand is heard (`witnesses.py`): the card in the file, the references beside it, and
-in the workshop the run with its trained model and the user's images.
+Each witness at hand is heard: the card in the file and the references beside it (`witnesses.py`),
+and in the workshop the run with its trained model and the user's images (`run_witness.py`).
 """
 
 from __future__ import annotations
@@ -10,17 +10,22 @@ import hashlib
 import importlib.util
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from toolchain.errors import DataError, ModelFileError, ParityError, ProviderError
 from toolchain.machine import installed_versions
 from toolchain.narrator import Narrator, Silent
 from toolchain.runfolder import RunFolder, references_file, run_of_model
+from toolchain.runtime.selftest import generated_pixels
 from toolchain.verify.backends import Backend, open_backend
 from toolchain.verify.levels import Level, Verification, failed
 from toolchain.verify.references import References, read_references
-from toolchain.verify.witnesses import card_levels, reference_levels, run_levels
+from toolchain.verify.run_witness import run_levels
+from toolchain.verify.witnesses import card_levels, reference_levels
 from toolchain.verify.workshop import MOST_IMAGES, Workshop, open_workshop
 
 
@@ -80,11 +85,11 @@ def verify_backend(
     started = time.monotonic()
     levels: list[Level] = []
     if backend.card.proof is not None:
-        levels += _heard("card", lambda: card_levels(backend, path, provider))
+        levels += _heard("card", backend, card_levels(backend, path, provider))
     if references is not None:
-        levels += _heard("references", lambda: reference_levels(backend, references))
+        levels += _heard("references", backend, reference_levels(backend, references))
     if workshop is not None:
-        levels += _heard("run", lambda: run_levels(backend, path, workshop, narrator))
+        levels += _heard("run", backend, run_levels(backend, path, workshop, narrator))
     if not levels:
         raise ParityError(
             f"nothing to verify {path} against: no proof in its card, no references, no run",
@@ -107,12 +112,32 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _heard(against: str, compare: Callable[[], list[Level]]) -> list[Level]:
+def _heard(against: str, backend: Backend, said: Iterator[Level]) -> Iterator[Level]:
     """Give the levels of a witness; a model that can't compute fails, whatever the reason."""
     try:
-        return compare()
-    except (ModelFileError, ProviderError) as error:
-        return [failed("numbers", against, str(error))]
+        yield from said
+    except (ModelFileError, ParityError) as error:
+        yield failed("numbers", against, str(error), where=_wrong_batch(backend))
+    except ProviderError as error:
+        yield failed("sessions", against, str(error), where=f"the provider: {error}")
+
+
+def _wrong_batch(backend: Backend) -> str | None:
+    """Say that a file computes one image and not several, though its card allows any number."""
+    if backend.card.batch is not None or backend.card.input == "image":
+        return None
+    pixels = generated_pixels(backend.card.preprocessing.size)
+    if _computes(backend, pixels[:1]) and not _computes(backend, pixels):
+        return f"the batch: it computes 1 image, not {len(pixels)}, and its card allows any number"
+    return None
+
+
+def _computes(backend: Backend, pixels: NDArray[np.uint8]) -> bool:
+    try:
+        _, logits = backend.run(pixels)
+    except ModelFileError:
+        return False
+    return len(logits) == len(pixels)
 
 
 def _has_torch() -> bool:

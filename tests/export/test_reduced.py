@@ -1,0 +1,289 @@
+"""int8 and fp16, end to end: what is accepted says why, and what is refused leaves nothing."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+
+from toolchain import Predictor
+from toolchain.cli.main import run_command
+from toolchain.errors import RefusedError
+from toolchain.export import reduced
+from toolchain.export.acceptance import Judge, Limits, require_accepted
+from toolchain.export.export import Exported, export
+from toolchain.export.quantise import Calibration
+from toolchain.export.reduced import Reduction
+from toolchain.export.variants import Variant
+from toolchain.runfolder import RunFolder
+from toolchain.runtime.card import Acceptance
+from toolchain.verify.verify import verify
+
+State = dict[str, torch.Tensor]
+Change = Callable[[State], None]
+BLOCKS = [f"layer{stage}.{block}" for stage in (1, 2, 3, 4) for block in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def files(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
+    """Each lower precision behind each door, by the name of the file."""
+    folder = tmp_path_factory.mktemp("reduced")
+    made = export(
+        run_folder,
+        [Variant(precision="int8"), Variant(precision="fp16"), Variant("onnx", "int8", "image")],
+        folder,
+    )
+    made += export(
+        run_folder,
+        # More images at once than it is calibrated on.
+        [Variant("onnx", "int8", "tensor", batch=16)],
+        folder,
+        reduction=Reduction(calibration=Calibration(images=10, method="percentile")),
+    )
+    return {file.path.name: file for file in made}
+
+
+def answers(model: Path, paths: list[Path]) -> NDArray[np.float32]:
+    with Predictor(model) as predictor:
+        return np.stack([predictor(path).logits for path in paths])
+
+
+def test_files_are_named_after_precision_and_door(files: dict[str, Exported]) -> None:
+    assert list(files) == [
+        "model.int8.onnx",
+        "model.fp16.onnx",
+        "model.image.int8.onnx",
+        "model.tensor.int8.onnx",
+    ]
+
+
+@pytest.mark.parametrize("name", ["model.int8.onnx", "model.fp16.onnx", "model.image.int8.onnx"])
+def test_the_card_says_what_a_recount_finds(
+    files: dict[str, Exported], model: Path, stripes: Path, name: str
+) -> None:
+    card = files[name].card
+    found = card.acceptance
+    assert found is not None
+    paths = sorted((stripes / "val").rglob("*.jpg"))
+    labels = np.array([card.classes.index(path.parent.name) for path in paths])
+    before, after = answers(model, paths), answers(files[name].path, paths)
+    was, now = before.argmax(1), after.argmax(1)
+    assert found.images == len(paths) == 24
+    assert found.accuracy_before == (was == labels).mean()
+    assert found.accuracy_after == (now == labels).mean()
+    assert found.flips == (was != now).sum()  # none of these images is near a tie
+    assert np.abs(after - before).max() > 0
+    assert (found.max_drop, found.max_flips) == (0.01, 0.02)
+    assert card.metrics is None
+    assert found.kept_float == ()
+
+
+def test_an_int8_file_is_small_and_fast_and_says_how_it_was_calibrated(
+    files: dict[str, Exported], model: Path
+) -> None:
+    for name, about in {
+        "model.int8.onnx": "minmax, 48 images",  # as many as there are for training
+        "model.tensor.int8.onnx": "percentile, 10 images",
+    }.items():
+        found = files[name].card.acceptance
+        assert found is not None
+        assert found.calibration == about
+        assert (found.speed_provider, (found.speed_ratio or 0) > 1) == ("cpu", True)
+        assert files[name].bytes < 0.27 * model.stat().st_size
+
+
+def test_an_fp16_file_has_half_the_size(files: dict[str, Exported], model: Path) -> None:
+    assert files["model.fp16.onnx"].bytes < 0.51 * model.stat().st_size
+    weights = onnx.load(files["model.fp16.onnx"].path).graph.initializer
+    kinds = {w.data_type for w in weights if w.name.endswith(".weight")}
+    assert kinds == {onnx.TensorProto.FLOAT16}
+    for file in files.values():
+        assert file.card.precision == file.variant.precision
+        assert file.card.opset == 18
+
+
+def test_the_file_verifies_alone_with_references_and_in_its_run(
+    files: dict[str, Exported], run_folder: Path, tmp_path: Path
+) -> None:
+    path = files["model.int8.onnx"].path
+    lone = Path(shutil.copy(path, tmp_path))
+    found = verify(lone)
+    assert found.passed
+    assert {level.against for level in found.levels} == {"card"}
+    shutil.copy(f"{path}.references.npz", tmp_path)
+    found = verify(lone, run=run_folder, images=6)
+    assert found.passed, found.levels
+    assert {"card", "references", "run"} <= {level.against for level in found.levels}
+
+
+@pytest.fixture
+def changed(run_folder: Path, tmp_path: Path) -> Callable[[Change], Path]:
+    """Copy the run with other weights."""
+
+    def make(change: Change) -> Path:
+        skip = shutil.ignore_patterns("export", "model.safetensors")
+        run = RunFolder(shutil.copytree(run_folder, tmp_path / "run", ignore=skip))
+        state = load_file(RunFolder(run_folder).weights)
+        change(state)
+        save_file(state, run.weights)
+        return run.path
+
+    return make
+
+
+def extreme_channel(*blocks: str) -> Change:
+    """Give the same function, with a channel in each block that leaves the others no steps."""
+
+    def change(state: State) -> None:
+        for block in blocks:
+            state[f"network.{block}.bn1.weight"][0] *= 4096
+            state[f"network.{block}.bn1.bias"][0] *= 4096
+            state[f"network.{block}.conv2.weight"][:, 0] /= 4096
+
+    return change
+
+
+def test_two_layers_that_share_an_extreme_channel_are_left_in_float(
+    changed: Callable[[Change], Path], tmp_path: Path
+) -> None:
+    run = changed(extreme_channel("layer1.0"))
+    [made] = export(run, [Variant(precision="int8")], tmp_path / "out", images=12)
+    found = made.card.acceptance
+    assert found is not None
+    assert set(found.kept_float) == {"layer1.0.conv1", "layer1.0.conv2"}
+    assert made.verification.passed
+
+
+def test_a_run_that_loses_too_much_is_refused_with_three_figures(
+    changed: Callable[[Change], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # 16 layers hurt and 8 are left in float at most; which ones, another test looks at.
+    monkeypatch.setattr(reduced, "MOST_KEPT", 2)
+    monkeypatch.setattr(reduced, "most_harmful", lambda given, *rest: list(given.layers))
+    run = changed(extreme_channel(*BLOCKS))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "model.int8.onnx").write_text("an earlier one")
+    words = ["export", str(run), "-o", str(out), "--precision", "int8", "--quiet"]
+    assert run_command([*words, "--max-drop", "0", "--max-flips", "0"]) == 10
+    [error, hint] = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: int8 is refused: accuracy 100.0% → ")
+    for part in ("allowed drop 0 points, p = ", "of 24 labels differ (allowed 0.0%)", "speed "):
+        assert part in error
+    assert error.endswith("× fp32; the file was not kept")
+    assert hint.startswith("hint: --max-drop and --max-flips set the limits")
+    assert [path.name for path in out.iterdir()] == ["model.int8.onnx"]
+    assert (out / "model.int8.onnx").read_text() == "an earlier one"
+
+
+def test_a_file_that_is_not_faster_is_refused(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reduced, "speed_ratio", lambda *given: 0.93)
+    with pytest.raises(RefusedError, match=r"speed 0\.93 × fp32; the file was not kept") as caught:
+        export(run_folder, [Variant(precision="int8")], tmp_path / "out", images=6)
+    assert caught.value.exit_code == 10
+    assert "fp32 is the faster one" in str(caught.value.hint)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def acceptance(**changes: float | None) -> Acceptance:
+    given = {
+        "images": 100,
+        "accuracy_before": 0.90,
+        "accuracy_after": 0.89,
+        "p_value": 1.0,
+        "max_drop": 0.01,
+        "flips": 2,
+        "max_flips": 0.02,
+        "speed_ratio": 1.5,
+        "speed_provider": "cpu",
+    }
+    return Acceptance(**{**given, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},  # at both limits
+        {"accuracy_after": 0.95},
+        {"speed_ratio": None},  # no GPU at hand
+        {"max_flips": 0.29, "flips": 29},  # in floating point 28.999…
+    ],
+)
+def test_what_is_within_its_limits_is_accepted(changes: dict[str, float | None]) -> None:
+    require_accepted(acceptance(**changes), "int8")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"accuracy_after": 0.88}, {"flips": 3}, {"speed_ratio": 1.0}, {"speed_ratio": 0.5}],
+)
+def test_what_is_beyond_a_limit_is_refused_with_all_figures(
+    changes: dict[str, float | None],
+) -> None:
+    found = acceptance(**changes)
+    with pytest.raises(RefusedError) as caught:
+        require_accepted(found, "fp16")
+    message = str(caught.value)
+    assert f"accuracy 90.0% → {found.accuracy_after:.1%}" in message
+    assert f"{found.flips}.0% of 100 labels differ" in message
+    assert f"speed {found.speed_ratio:.2f} × fp32" in message
+
+
+def judge(before: NDArray[np.float32], labels: list[int], files: dict[str, Exported]) -> Judge:
+    card = files["model.int8.onnx"].card
+    names = [str(number) for number in range(len(before))]
+    pixels = np.zeros((len(before), 64, 64, 3), np.uint8)
+    return Judge(names, pixels, labels, (soft(before), before), card, Limits())
+
+
+def soft(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
+
+
+def test_the_judge_counts_labels_and_pairs_images(files: dict[str, Exported]) -> None:
+    rng = np.random.default_rng(3)
+    before = rng.normal(0, 2, (200, 3)).astype(np.float32)
+    after = before + rng.normal(0, 1, (200, 3)).astype(np.float32)
+    labels = [int(label) for label in rng.integers(0, 3, 200)]
+    found = judge(before, labels, files).weigh((soft(after), after))
+    was, now = before.argmax(1) == labels, after.argmax(1) == labels
+    assert (found.accuracy_before, found.accuracy_after) == (was.mean(), now.mean())
+    assert found.flips == (before.argmax(1) != after.argmax(1)).sum() > 10
+    lost, gained = int((was & ~now).sum()), int((now & ~was).sum())
+    # McNemar's exact test by its definition: a fair coin for each image whose rightness changed.
+    total = lost + gained
+    as_uneven = [k for k in range(total + 1) if abs(2 * k - total) >= abs(lost - gained)]
+    assert found.p_value == pytest.approx(
+        sum(math.comb(total, k) for k in as_uneven) / 2**total, rel=1e-9
+    )
+
+
+def test_a_tie_in_float32_is_no_flip(files: dict[str, Exported]) -> None:
+    before = np.array([[5.0, 5.0001, 0], [5.0, 5.1, 0]], np.float32)
+    after = np.array([[5.2, 5.0, 0], [5.2, 5.0, 0]], np.float32)
+    found = judge(before, [0, 0], files).weigh((soft(after), after))
+    assert found.flips == 1
+    assert (found.accuracy_before, found.accuracy_after) == (0.0, 1.0)
+
+
+def test_numbers_that_are_none_are_not_near(files: dict[str, Exported]) -> None:
+    before = np.array([[5.0, 1.0, 0]], np.float32)
+    one = judge(before, [0], files)
+    for shift, near in itertools.zip_longest((0.0, 0.5, 20.0, np.nan), (True, True, False, False)):
+        after = before + np.float32(shift) * np.array([[1, 0, 0]], np.float32)
+        assert one.near((one.before[0], after)) is near
