@@ -24,7 +24,9 @@ from toolchain.data.layouts import read_dataset
 from toolchain.errors import DataError, ParityError
 from toolchain.evaluate.evaluate import Evaluation, evaluate
 from toolchain.evaluate.intervals import wilson_interval
+from toolchain.export.acceptance import Limits
 from toolchain.export.export import export
+from toolchain.export.reduced import Reduction
 from toolchain.export.variants import Variant
 from toolchain.runfolder import RunFolder, write_json
 from toolchain.runtime.card import Card, Preprocessing, Weights
@@ -302,6 +304,28 @@ def test_a_file_that_is_served_as_single_label_does_not_come_to_exist(
     monkeypatch.setattr(story, "Served", lambda classifier, t, task: Served(classifier, t))
     with pytest.raises(ParityError, match="the file was not kept"):
         export(run.path, [Variant("torchscript")], tmp_path)
+
+
+def test_int8_is_judged_by_images_right_in_all_of_their_classes(
+    run: RunFolder, model: Path, hatches: Path, tmp_path: Path
+) -> None:
+    # Random weights, all near the threshold: what is lost is counted here, not judged.
+    anything = Reduction(Limits(max_drop=1.0, max_flips=1.0))
+    [made] = export(run.path, [Variant(precision="int8")], tmp_path, reduction=anything)
+    assert made.verification.passed
+    found = made.card.acceptance
+    assert found is not None
+    dataset = read_dataset(hatches, "multi-label")
+    said = []
+    for path in (model, made.path):
+        with Predictor(path) as predictor:
+            said.append([set(predictor(sample.path).labels) for sample in dataset.val])
+    truth = [{dataset.classes[i] for i in np.atleast_1d(s.label)} for s in dataset.val]
+    right = [sum(a == b for a, b in zip(sets, truth, strict=True)) for sets in said]
+    assert found.images == len(truth) == 6
+    assert (found.accuracy_before, found.accuracy_after) == (right[0] / 6, right[1] / 6)
+    changed = sum(a != b for a, b in zip(*said, strict=True))
+    assert found.flips <= changed  # those at the threshold are no flips
 
 
 def test_predict_writes_a_line_of_labels_for_each_file(

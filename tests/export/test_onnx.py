@@ -80,6 +80,7 @@ def test_card_inside_is_that_of_the_run_and_says_what_the_file_is(
     assert changed - {"created"} == {
         "format",
         "opset",
+        "ir_version",
         "lowest_onnxruntime",
         "proof",
         "versions",

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 
 from tests.verify.tampering import card_in, change_tensor
 from toolchain.export.quantise import Method, Quantiser, most_harmful
-from toolchain.runtime.card import Card
+from toolchain.runtime.card import Card, Task
 from toolchain.runtime.doors import Both
 from toolchain.runtime.image import read_image
 from toolchain.runtime.preprocess import preprocess
@@ -218,29 +218,24 @@ def test_the_layers_that_hurt_are_found_by_measurement(
     assert error(ranked[:4]) < error() / 10
 
 
-def test_what_all_classes_have_in_common_hurts_nobody(
-    content: onnx.ModelProto, card: Card, training: Pixels
+@pytest.mark.parametrize(("task", "worst"), [("single-label", "b"), ("multi-label", "a")])
+def test_what_all_classes_have_in_common_hurts_where_each_is_decided_alone(
+    task: Task, worst: str
 ) -> None:
-    """Errors before a last layer whose rows are nearly the same move all logits alike."""
-    alike = onnx.ModelProto()
-    alike.CopyFrom(content)
+    shifts = {"float": [0, 0, 0], "a": [9, 9, 9], "b": [1, 0, -1]}
 
-    def change(weight: NDArray[np.float32]) -> NDArray[np.float32]:
-        common = np.abs(weight).max() * np.sign(weight.mean(0, keepdims=True))
-        return np.asarray(common + 0.005 * weight, np.float32)
+    class OneLayerAtATime:
+        model = "float"
 
-    change_tensor(alike, "fc.weight", change)
-    quantiser = Quantiser(alike, card, training, "minmax")
-    looked_at = ["fc", "layer1.0.conv2", "layer4.1.conv2"]
-    assert (
-        most_harmful(quantiser, lambda m: answers(m, training), "single-label", looked_at)[0]
-        == "fc"
-    )
-    # Where each class is decided for itself, what they have in common counts.
-    assert (
-        most_harmful(quantiser, lambda m: answers(m, training), "multi-label", looked_at)[0]
-        == "layer1.0.conv2"
-    )
+        def only(self, layer: str) -> str:
+            return layer
+
+    def given(model: str) -> Both:
+        logits = np.array([[3, 2, 1]], np.float32) + np.array([shifts[model]], np.float32)
+        return logits, logits
+
+    ranked = most_harmful(OneLayerAtATime(), given, task, ["a", "b"])  # type: ignore[arg-type]
+    assert ranked[0] == worst
 
 
 def test_onnxruntime_opens_an_int8_file_without_a_word(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
+import json
 import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -17,15 +22,16 @@ from safetensors.torch import load_file, save_file
 
 from toolchain import Predictor
 from toolchain.cli.main import run_command
+from toolchain.cli.tables import acceptance_words
 from toolchain.errors import RefusedError
 from toolchain.export import reduced
 from toolchain.export.acceptance import Judge, Limits, require_accepted
-from toolchain.export.export import Exported, export
+from toolchain.export.export import export
 from toolchain.export.quantise import Calibration
 from toolchain.export.reduced import Reduction
 from toolchain.export.variants import Variant
-from toolchain.runfolder import RunFolder
-from toolchain.runtime.card import Acceptance
+from toolchain.runfolder import RunFolder, model_name
+from toolchain.runtime.card import Acceptance, Card
 from toolchain.verify.verify import verify
 
 State = dict[str, torch.Tensor]
@@ -34,22 +40,42 @@ BLOCKS = [f"layer{stage}.{block}" for stage in (1, 2, 3, 4) for block in (0, 1)]
 
 
 @pytest.fixture(scope="module")
-def files(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
-    """Each lower precision behind each door, by the name of the file."""
+def printed() -> dict[str, Any]:
+    """What `rtl export --json` printed for one of the files; filled where they are made."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def files(
+    run_folder: Path, tmp_path_factory: pytest.TempPathFactory, printed: dict[str, Any]
+) -> dict[str, Path]:
+    """Each lower precision, and int8 behind each door, by the name of the file."""
     folder = tmp_path_factory.mktemp("reduced")
     made = export(
         run_folder,
         [Variant(precision="int8"), Variant(precision="fp16"), Variant("onnx", "int8", "image")],
         folder,
     )
-    made += export(
-        run_folder,
-        # More images at once than it is calibrated on.
-        [Variant("onnx", "int8", "tensor", batch=16)],
-        folder,
-        reduction=Reduction(calibration=Calibration(images=10, method="percentile")),
-    )
-    return {file.path.name: file for file in made}
+    # More images at once than it is calibrated on, and words on standard output from the tools.
+    words = "--precision int8 --input tensor --batch 16 --calibration-images 10"
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        status = run_command(
+            ["export", str(run_folder), "-o", str(folder), *words.split(), "--json", "--quiet"]
+            + ["--calibration-method", "percentile"]
+        )
+    assert status == 0
+    printed |= json.loads(output.getvalue())
+    assert [file.path.name for file in made] == [
+        "model.int8.onnx",
+        "model.fp16.onnx",
+        "model.image.int8.onnx",
+    ]
+    return {path.name: path for path in folder.glob("*.onnx")}
+
+
+def card_of(path: Path) -> Card:
+    with Predictor(path) as predictor:
+        return predictor.card
 
 
 def answers(model: Path, paths: list[Path]) -> NDArray[np.float32]:
@@ -57,25 +83,27 @@ def answers(model: Path, paths: list[Path]) -> NDArray[np.float32]:
         return np.stack([predictor(path).logits for path in paths])
 
 
-def test_files_are_named_after_precision_and_door(files: dict[str, Exported]) -> None:
-    assert list(files) == [
-        "model.int8.onnx",
-        "model.fp16.onnx",
-        "model.image.int8.onnx",
-        "model.tensor.int8.onnx",
-    ]
+def test_json_says_what_was_made_and_what_it_cost(
+    files: dict[str, Path], printed: dict[str, Any]
+) -> None:
+    [row] = printed["files"]
+    assert row["file"] == str(files["model.tensor.int8.onnx"])
+    assert (row["precision"], row["input"], row["batch"]) == ("int8", "tensor", 16)
+    card = card_of(files["model.tensor.int8.onnx"])
+    assert row["acceptance"] == msgspec.to_builtins(card.acceptance)
+    assert (card.input, card.batch) == ("tensor", 16)
 
 
 @pytest.mark.parametrize("name", ["model.int8.onnx", "model.fp16.onnx", "model.image.int8.onnx"])
 def test_the_card_says_what_a_recount_finds(
-    files: dict[str, Exported], model: Path, stripes: Path, name: str
+    files: dict[str, Path], model: Path, stripes: Path, name: str
 ) -> None:
-    card = files[name].card
+    card = card_of(files[name])
     found = card.acceptance
     assert found is not None
     paths = sorted((stripes / "val").rglob("*.jpg"))
     labels = np.array([card.classes.index(path.parent.name) for path in paths])
-    before, after = answers(model, paths), answers(files[name].path, paths)
+    before, after = answers(model, paths), answers(files[name], paths)
     was, now = before.argmax(1), after.argmax(1)
     assert found.images == len(paths) == 24
     assert found.accuracy_before == (was == labels).mean()
@@ -88,33 +116,41 @@ def test_the_card_says_what_a_recount_finds(
 
 
 def test_an_int8_file_is_small_and_fast_and_says_how_it_was_calibrated(
-    files: dict[str, Exported], model: Path
+    files: dict[str, Path], model: Path
 ) -> None:
     for name, about in {
         "model.int8.onnx": "minmax, 48 images",  # as many as there are for training
         "model.tensor.int8.onnx": "percentile, 10 images",
     }.items():
-        found = files[name].card.acceptance
+        found = card_of(files[name]).acceptance
         assert found is not None
         assert found.calibration == about
         assert (found.speed_provider, (found.speed_ratio or 0) > 1) == ("cpu", True)
-        assert files[name].bytes < 0.27 * model.stat().st_size
+        assert files[name].stat().st_size < 0.27 * model.stat().st_size
 
 
-def test_an_fp16_file_has_half_the_size(files: dict[str, Exported], model: Path) -> None:
-    assert files["model.fp16.onnx"].bytes < 0.51 * model.stat().st_size
-    weights = onnx.load(files["model.fp16.onnx"].path).graph.initializer
+def test_an_fp16_file_has_half_the_size(files: dict[str, Path], model: Path) -> None:
+    assert files["model.fp16.onnx"].stat().st_size < 0.51 * model.stat().st_size
+    weights = onnx.load(files["model.fp16.onnx"]).graph.initializer
     kinds = {w.data_type for w in weights if w.name.endswith(".weight")}
     assert kinds == {onnx.TensorProto.FLOAT16}
-    for file in files.values():
-        assert file.card.precision == file.variant.precision
-        assert file.card.opset == 18
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.int8.onnx", "model.fp16.onnx", "model.image.int8.onnx", "model.tensor.int8.onnx"],
+)
+def test_the_file_is_named_after_what_its_card_says(files: dict[str, Path], name: str) -> None:
+    card = card_of(files[name])
+    assert model_name(card.format or "", card.precision, card.input) == name
+    assert (card.opset, card.ir_version) == (18, onnx.load(files[name]).ir_version)
+    assert card.lowest_onnxruntime is not None
 
 
 def test_the_file_verifies_alone_with_references_and_in_its_run(
-    files: dict[str, Exported], run_folder: Path, tmp_path: Path
+    files: dict[str, Path], run_folder: Path, tmp_path: Path
 ) -> None:
-    path = files["model.int8.onnx"].path
+    path = files["model.int8.onnx"]
     lone = Path(shutil.copy(path, tmp_path))
     found = verify(lone)
     assert found.passed
@@ -243,8 +279,18 @@ def test_what_is_beyond_a_limit_is_refused_with_all_figures(
     assert f"speed {found.speed_ratio:.2f} × fp32" in message
 
 
-def judge(before: NDArray[np.float32], labels: list[int], files: dict[str, Exported]) -> Judge:
-    card = files["model.int8.onnx"].card
+def test_words_for_a_person_hold_all_figures() -> None:
+    words = acceptance_words(acceptance(p_value=0.0312))
+    assert words == (
+        "accuracy 90.0 % → 89.0 % (p = 0.031), 2 of 100 labels differ, "
+        "1.50 × as fast as fp32 on 1 thread (cpu)"
+    )
+    kept = msgspec.structs.replace(acceptance(speed_ratio=None), kept_float=("conv1", "fc"))
+    assert acceptance_words(kept).endswith("not timed, as no GPU is at hand; in float: conv1, fc")
+
+
+def judge(before: NDArray[np.float32], labels: list[int], files: dict[str, Path]) -> Judge:
+    card = card_of(files["model.int8.onnx"])
     names = [str(number) for number in range(len(before))]
     pixels = np.zeros((len(before), 64, 64, 3), np.uint8)
     return Judge(names, pixels, labels, (soft(before), before), card, Limits())
@@ -255,7 +301,7 @@ def soft(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
 
 
-def test_the_judge_counts_labels_and_pairs_images(files: dict[str, Exported]) -> None:
+def test_the_judge_counts_labels_and_pairs_images(files: dict[str, Path]) -> None:
     rng = np.random.default_rng(3)
     before = rng.normal(0, 2, (200, 3)).astype(np.float32)
     after = before + rng.normal(0, 1, (200, 3)).astype(np.float32)
@@ -273,7 +319,7 @@ def test_the_judge_counts_labels_and_pairs_images(files: dict[str, Exported]) ->
     )
 
 
-def test_a_tie_in_float32_is_no_flip(files: dict[str, Exported]) -> None:
+def test_a_tie_in_float32_is_no_flip(files: dict[str, Path]) -> None:
     before = np.array([[5.0, 5.0001, 0], [5.0, 5.1, 0]], np.float32)
     after = np.array([[5.2, 5.0, 0], [5.2, 5.0, 0]], np.float32)
     found = judge(before, [0, 0], files).weigh((soft(after), after))
@@ -281,7 +327,7 @@ def test_a_tie_in_float32_is_no_flip(files: dict[str, Exported]) -> None:
     assert (found.accuracy_before, found.accuracy_after) == (0.0, 1.0)
 
 
-def test_numbers_that_are_none_are_not_near(files: dict[str, Exported]) -> None:
+def test_numbers_that_are_none_are_not_near(files: dict[str, Path]) -> None:
     before = np.array([[5.0, 1.0, 0]], np.float32)
     one = judge(before, [0], files)
     for shift, near in itertools.zip_longest((0.0, 0.5, 20.0, np.nan), (True, True, False, False)):

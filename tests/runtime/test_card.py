@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from toolchain.errors import ModelFileError
 from toolchain.runtime.card import (
     SCHEMA_VERSION,
+    Acceptance,
     Card,
     Metrics,
     Normalisation,
@@ -109,7 +111,12 @@ def test_what_is_no_card_is_refused_in_one_line(text: str | bytes) -> None:
         ({"metrics__accuracy": 97.5}, "metrics.accuracy"),
         ({"proof__formula": "waves-2"}, "proof.formula"),
         ({"proof__tolerance": 0}, "proof.tolerance"),
-        ({"input": "image"}, "input"),
+        ({"input": "bytes"}, "input"),
+        ({"precision": "int4"}, "precision"),
+        ({"format": "coreml"}, "format"),
+        ({"batch": 0}, "batch"),
+        ({"trained_size": -1}, "trained_size"),
+        ({"acceptance": {"images": 0}}, "acceptance.images"),
     ],
 )
 def test_bad_value_is_refused_and_named(changes: dict[str, Any], named: str) -> None:
@@ -135,6 +142,39 @@ def test_version_that_never_existed_is_refused(version: int) -> None:
 def test_key_added_within_a_version_is_passed_over() -> None:
     text = changed(note="from a later rtl of the same schema", preprocessing__note="too")
     assert decode_card(text, source="x") == some_card()
+
+
+def test_card_that_is_nothing_but_brackets_is_refused() -> None:
+    with pytest.raises(ModelFileError, match="can't be read"):
+        decode_card('{"schema_version": 1, "x": ' + "[" * 100_000, source="model.onnx")
+
+
+def test_card_of_rtl_0_1_is_of_a_float_file_that_takes_any_batch_of_pixels() -> None:
+    content = json.loads(encode_card(some_card()))
+    for key in ("precision", "input", "batch", "trained_size", "acceptance", "ir_version"):
+        del content[key]
+    card = decode_card(json.dumps(content), source="x")
+    assert (card.precision, card.input, card.batch) == ("fp32", "pixels", None)
+    assert (card.trained_size, card.acceptance, card.ir_version) == (None, None, None)
+
+
+def test_acceptance_of_a_lower_precision_is_read_back_with_what_was_lost() -> None:
+    found = Acceptance(
+        images=200,
+        accuracy_before=0.95,
+        accuracy_after=0.94,
+        p_value=0.5,
+        max_drop=0.02,
+        flips=3,
+        max_flips=0.02,
+        calibration="minmax, 128 images",
+        kept_float=("conv1",),
+    )
+    card = msgspec.structs.replace(some_card(), precision="int8", acceptance=found)
+    read = decode_card(encode_card(card), source="x").acceptance
+    assert read == found
+    assert read is not None
+    assert read.drop == pytest.approx(0.01)
 
 
 def test_crop_larger_than_the_resized_image_is_refused_when_made() -> None:

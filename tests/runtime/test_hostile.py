@@ -201,10 +201,10 @@ def varint(value: int) -> bytes:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (dims(2**40), "1,099,511,627,776 values"),
+        (dims(2**40), "1,099,511,627,776 values and does not hold them"),
         (dims(2**40, float_data=[1.0]), "1,099,511,627,776 values"),
         (dims(2**30, raw_data=b""), "1,073,741,824 values"),
-        (dims(2**62, 4), "values and does not hold them"),
+        (dims(2**62, 4), "more than 1,099,511,627,776 values"),
         (dims(-3), "a side of -3"),
         (dims(-1, -3), "a side of -1"),
         (dims(3, raw_data=bytes(11)), "3 values and does not hold them"),
@@ -250,19 +250,43 @@ def test_gigabytes_made_of_a_few_weights_are_refused(
     assert "alone" in refusal(path)
 
 
-def test_gigabytes_made_of_the_shape_of_a_weight_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("of", "ends"),
+    [("weight", {}), ("pixels", {}), ("pixels", {"start": 1}), ("pixels", {"end": -1})],
+)
+def test_gigabytes_made_of_a_shape_that_is_known_are_refused(
+    of: str, ends: dict[str, int], tmp_path: Path
+) -> None:
     steps = [
         node("ConstantOfShape", ["n"], ["huge"]),
         node("Mul", ["shape", "times"], ["n"]),
-        node("Shape", ["weight"], ["shape"]),
+        node("Shape", [of], ["shape"], **ends),
     ]
-    assert "'ConstantOfShape'" in refusal(changed(tmp_path, weights(times=[BIG]), *steps))
+    message = refusal(changed(tmp_path, weights(times=[BIG]), *steps))
+    assert "'Shape' of what has a fixed shape" in message
+
+
+def test_a_graph_may_count_with_the_length_of_its_batch(tmp_path: Path) -> None:
+    steps = [  # so did the files of rtl 0.1.0
+        node("Range", ["first", "length", "step"], ["counted"]),
+        node("Squeeze", ["shape"], ["length"]),
+        node("Shape", ["pixels"], ["shape"], start=0, end=1),
+    ]
+    path = changed(tmp_path, weights(first=np.int64(0), step=np.int64(1)), *steps)
+    Predictor(path).close()
 
 
 def test_a_copy_of_the_weights_a_thousand_times_is_refused(tmp_path: Path) -> None:
     steps = [node("Transpose", ["x"], [f"copy{i}"]) for i in range(1000)]
     path = changed(tmp_path, weights(x=np.ones((50, 50), np.float32)), *steps)
-    assert "computes 2,500,000 values from its 2,5" in refusal(path)
+    assert "computes more than 1,058," in refusal(path)
+
+
+def test_numbers_that_would_take_minutes_to_multiply_are_refused_at_once(tmp_path: Path) -> None:
+    squares = [node("Add", [f"x{i}", f"x{i}"], [f"x{i + 1}"]) for i in range(60, -1, -1)]
+    path = changed(tmp_path, weights(x0=np.ones(9, np.float32)), *squares)
+    assert "from its weights alone" in refusal(path)
+    assert "more than 1,099,511,627,776" in refusal(changed(tmp_path, dims(*[2**62] * 50_000)))
 
 
 @pytest.mark.parametrize(

@@ -339,9 +339,13 @@ print([(level.level, level.against) for level in verify({str(model)!r}).levels i
     assert done.stdout.strip() == str(CARD + REFERENCES)
 
 
-def test_provider_that_is_missing_is_an_error_not_another_provider(lone: Path) -> None:
-    with pytest.raises(ProviderError, match="'tensorrt' is not available"):
-        verify(lone, provider="tensorrt")
+@pytest.mark.parametrize("provider", ["tensorrt", "quantum"])
+@pytest.mark.parametrize("file", ["model.onnx", "model.torchscript.pt"])
+def test_provider_that_is_missing_is_an_error_not_another_provider(
+    exported: Path, provider: str, file: str
+) -> None:
+    with pytest.raises(ProviderError, match=f"'{provider}' is not available"):
+        verify(exported / file, provider=provider)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"PK\x05\x06" + b"\0" * 18])

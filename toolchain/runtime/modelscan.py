@@ -27,6 +27,8 @@ OPERATORS_OF_FILES = frozenset({"EPContext"})
 """They name a file beside the model that the provider reads."""
 MOST_CARD = 1 << 24
 """Bytes of a card; 20,000 classes and their proof need a tenth of it."""
+MOST_VALUES = 1 << 40
+"""Values of a tensor; beyond it the product of its sides is not even computed."""
 MOST_OPSET = 1000
 """onnxruntime cuts larger numbers to 32 bits. ONNX adds one or two a year."""
 MOST_DESCRIPTION = 1 << 16
@@ -48,7 +50,6 @@ FOREIGN = {
     ("attribute", 22): "a node holds sparse weights",
     ("attribute", 23): "a node holds sparse weights",
     ("tensor", 6): "a weight is text",
-    ("tensor", 13): "a weight lies in another file",
 }
 NAMES = (3, 7)
 """A node's name and domain. What onnxruntime may say has to be text, or Python can't be told."""
@@ -129,10 +130,9 @@ def scan(data: bytes | mmap.mmap) -> ModelScan:
     if len(weights) < len(graph.many(5)):
         raise ForeignError("two weights have one name")
     inputs = tuple(v for v in map(_value, graph.messages(11)) if v.name not in weights)
-    constants = Constants(weights, [value.name for value in inputs])
+    constants = Constants(weights, {value.name: value.shape for value in inputs})
     for node in graph.messages(1):
         _follow(node, constants)
-    constants.require_small()
     metadata, opset = _metadata(model), _opset(model)
     return ModelScan(
         card=metadata.get(CARD_KEY),
@@ -165,16 +165,19 @@ def _follow(node: Message, constants: Constants) -> None:
     _require_known(node, "node", NODE_FIELDS)
     if node.text(4) in OPERATORS_OF_FILES:
         raise ForeignError("a node reads another file")
-    held = 0
     for number in NAMES:
         node.text(number)
+    held = 0
+    numbers: dict[str, int] = {}
     for attribute in node.messages(5):
         _require_known(attribute, "attribute", ATTRIBUTE_FIELDS)
-        attribute.text(1)
+        numbers[attribute.text(1)] = attribute.integer(3)
         tensor = attribute.message(5)
         held += 1 if tensor is None else _elements(tensor, "a constant")
         held += sum(field.length for n in (7, 8) for field in attribute.fields.get(n, ()))
-    constants.follow(node.text(4), node.texts(1), node.texts(2), held)
+    if len(numbers) < len(node.many(5)):
+        raise ForeignError("two attributes of a node have one name")
+    constants.follow(node.text(4), node.texts(1), node.texts(2), numbers, held)
 
 
 def _weight(tensor: Message) -> tuple[str, int]:
@@ -184,9 +187,9 @@ def _weight(tensor: Message) -> tuple[str, int]:
 
 def _elements(tensor: Message, what: str) -> int:
     """Count a tensor's values, which have to be there."""
-    _require_known(tensor, "tensor", TENSOR_FIELDS)
-    if tensor.integer(14):
+    if 13 in tensor.fields or tensor.integer(14):
         raise ForeignError(f"{what} lies in another file")
+    _require_known(tensor, "tensor", TENSOR_FIELDS)
     bits = BITS.get(tensor.integer(2))
     if bits is None:
         raise ForeignError(f"{what} is of the unknown type {tensor.integer(2)}")
@@ -195,6 +198,8 @@ def _elements(tensor: Message, what: str) -> int:
         if side < 0:
             raise WireError(f"{what} has a side of {side}")
         count *= side
+        if count > MOST_VALUES:
+            raise WireError(f"{what} declares more than {MOST_VALUES:,} values")
     raw = tensor.one(9)
     if raw is not None:
         fits = raw.length == (count * bits + 7) // 8

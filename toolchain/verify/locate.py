@@ -24,9 +24,10 @@ from toolchain.verify.layers import (
 from toolchain.verify.program_layers import program_layers
 from toolchain.verify.script_layers import script_layers
 
-TOLERANCE = 1e-5
-"""Float32 kernels differ by a tenth of it in any layer of a ResNet. It is lower than that of the
-outputs, because a small fault is lost on the way there."""
+TOLERANCE = 2e-4
+"""Five times what the float32 kernels of torch and onnxruntime differ by in any layer of a
+ResNet-152 with random weights, at 224 pixels. It finds what is computed otherwise; a weight that is
+another one is found in itself, however little it shows."""
 INPUTS = 2
 """So many generated inputs go through the layers; all of their outputs are in memory at once."""
 
@@ -70,7 +71,7 @@ def compare_layers(
         difference = _relative(reference, found.values)
         worst = float(np.maximum(worst, difference))
         if first is None:
-            # A weight by which no generated input is multiplied shows in itself alone.
+            # Most weights can change by a percent without any output leaving the tolerance.
             cause = blamed(eager.classifier.network, found) if card.precision == "fp32" else None
             if cause or not difference <= tolerance:
                 first = _described(eager, found, reference, tolerance, cause)
