@@ -48,6 +48,8 @@ class Outcome:
     verdict: str
     from_card: str = ""
     from_references: str = ""
+    reason: str = ""
+    """Why it could not be opened."""
 
 
 def main() -> int:
@@ -72,7 +74,8 @@ def main() -> int:
                 found = verified(environment, model)
                 surprises += not expected(found, version, inspect_model(model).card)
                 row = (f"{model.name:{width}}", f"{found.verdict:8}", f"{found.from_card:>9}")
-                print(f"{version:11}", *row, found.from_references, sep="  ", flush=True)
+                last = found.reason or found.from_references
+                print(f"{version:11}", *row, last, sep="  ", flush=True)
     return 1 if surprises else 0
 
 
@@ -112,7 +115,8 @@ def verified(environment: Path, model: Path) -> Outcome:
             check=False,
         )
     if not done.stdout:
-        return Outcome((done.stderr.strip().splitlines() or [f"status {done.returncode}"])[0])
+        first = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[0]
+        return Outcome("refused", reason=first.partition("can't be opened: ")[2] or first)
     result = json.loads(done.stdout)
     figures = {(level["level"], level["against"]): level["figures"] for level in result["levels"]}
     return Outcome(

@@ -173,6 +173,7 @@ Change = Callable[[torch.Tensor], torch.Tensor]
         ("running_var", lambda held: held * 1.05, "the variance or weight of layer2.0.bn1 differs"),
         ("running_mean", lambda held: held + 0.01, "the bias or mean of layer2.0.bn1 differs"),
     ],
+    ids=["variance", "mean"],
 )
 def test_statistics_of_batch_norm_are_told_from_the_convolution_they_are_folded_into(
     baked: Baked, tmp_path: Path, statistics: str, change: Change, cause: str
@@ -321,6 +322,7 @@ def blue_first(picture: Image.Image, *_: Any) -> Image.Image:
             r"upright: the EXIF orientation is not applied \(EXIF orientation 2, JPEG\)",
         ),
     ],
+    ids=["no antialias", "long side rounded", "off centre", "blue first", "EXIF ignored"],
 )
 def test_a_fault_in_the_predictors_own_code_is_found_in_the_pixels(
     baked: Baked,
@@ -378,6 +380,7 @@ def test_a_provider_that_silently_falls_back_is_caught(
             rf"normalise \(Div\): {OFF}$",
         ),
     ],
+    ids=["a layer", "normalise"],
 )
 def test_the_last_line_of_the_error_names_layer_operator_and_difference(
     baked: Baked, tmp_path: Path, change: Tampering, last_words: str

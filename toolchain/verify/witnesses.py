@@ -56,7 +56,8 @@ def card_levels(backend: Backend, path: Path, provider: str) -> Iterator[Level]:
         rule=f"|a − b| ≤ {proof.tolerance:g} · max(1, max|b|) on generated inputs; the "
         f"probabilities follow from the logits within {TOLERANCE:g}",
         summary=f"{len(logits)} inputs, off by {difference:.1g} (relative), "
-        f"allowed {proof.tolerance:g}",
+        f"allowed {proof.tolerance:g}"
+        + ("; the probabilities don't follow from them" if where else ""),
         figures={
             "inputs": len(logits),
             "relative_difference": difference,

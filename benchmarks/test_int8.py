@@ -1,0 +1,74 @@
+"""What int8 saves on a CPU: time and size beside float32, both files in one process, one thread.
+
+Networks with random weights (neither figure depends on them), calibrated on drawn machined parts. The
+ratio is the median of paired rounds, as `rtl export --precision int8` measures it.
+
+    pytest benchmarks/test_int8.py -s --benchmark-only
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from toolchain.data.parts import CLASSES, draw_part
+from toolchain.export.acceptance import speed_ratio
+from toolchain.export.onnx import build_onnx, finish
+from toolchain.export.quantise import Quantiser
+from toolchain.export.variants import OPSET
+from toolchain.machine import installed_versions
+from toolchain.runtime.card import Card, Preprocessing, Weights
+from toolchain.runtime.predictor import Predictor
+from toolchain.runtime.preprocess import preprocess
+from toolchain.training.models import IMAGENET_NORMALISATION, Classifier, Served, build_network
+
+BARS = {"resnet18": 1.8, "resnet50": 2.0}
+LARGEST_SHARE = 0.27
+CALIBRATION_IMAGES = 32
+
+
+def card_of(arch: str) -> Card:
+    return Card(
+        classes=CLASSES,
+        preprocessing=Preprocessing(),
+        normalisation=IMAGENET_NORMALISATION,
+        architecture=arch,
+        weights=Weights("random", ""),
+        settings_sha256="",
+        data_sha256="",
+        versions={"rtl": installed_versions()["rtl-toolchain"]},
+        format="onnx",
+        opset=OPSET,
+        ir_version=8,
+        created="2026-01-01T00:00:00+00:00",
+    )
+
+
+@pytest.mark.parametrize("arch", BARS)
+def test_int8_beside_float(benchmark: BenchmarkFixture, tmp_path: Path, arch: str) -> None:
+    card = card_of(arch)
+    network = build_network(arch, len(CLASSES)).eval()
+    served = Served(Classifier(network, IMAGENET_NORMALISATION), 1.0).eval()
+    pixels = np.stack(
+        [
+            preprocess(draw_part(CLASSES[i % len(CLASSES)], i), card.preprocessing)
+            for i in range(CALIBRATION_IMAGES)
+        ]
+    )
+    whole = build_onnx(served, card)
+    reduced = Quantiser(whole, card, pixels, "minmax").quantised()
+    paths = tmp_path / "fp32.onnx", tmp_path / "int8.onnx"
+    finish(whole, card, paths[0])
+    finish(reduced, msgspec.structs.replace(card, precision="int8"), paths[1])
+    before, after = (Predictor(path, threads=1) for path in paths)
+    ratio = benchmark.pedantic(speed_ratio, (before, after, pixels[:1]), rounds=1)
+    share = paths[1].stat().st_size / paths[0].stat().st_size
+    benchmark.extra_info.update(ratio=ratio, share=share)
+    print(
+        f"\n{arch}: int8 is {ratio:.2f} × as fast as fp32 at one thread (bar {BARS[arch]:g}), "
+        f"its file {share:.2f} × as large (bar {LARGEST_SHARE:g})"
+    )
