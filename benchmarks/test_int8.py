@@ -1,7 +1,7 @@
 """What int8 saves on a CPU: time and size beside float32, both files in one process, one thread.
 
-Networks with random weights (neither figure depends on them), calibrated on drawn machined parts. The
-ratio is the median of paired rounds, as `rtl export --precision int8` measures it.
+Networks with random weights (neither figure depends on them), calibrated on drawn machined parts.
+The ratio is the median of paired rounds, as `rtl export --precision int8` measures it.
 
     pytest benchmarks/test_int8.py -s --benchmark-only
 """

@@ -24,9 +24,8 @@ from toolchain.data.layouts import read_dataset
 from toolchain.errors import DataError, ParityError
 from toolchain.evaluate.evaluate import Evaluation, evaluate
 from toolchain.evaluate.intervals import wilson_interval
-from toolchain.export.acceptance import Limits
 from toolchain.export.export import export
-from toolchain.export.reduced import Reduction
+from toolchain.export.reduction import Limits, Reduction
 from toolchain.export.variants import Variant
 from toolchain.runfolder import RunFolder, write_json
 from toolchain.runtime.card import Card, Preprocessing, Weights

@@ -73,8 +73,10 @@ def test_verify_repeats_the_proof_from_card_and_references(
     assert result["passed"]
     assert [(level["level"], level["against"]) for level in result["levels"]] == [
         ("numbers", "card"),
+        ("sessions", "card"),
         ("numbers", "references"),
         ("decisions", "references"),
+        ("pixels", "references"),
     ]
 
 
@@ -101,8 +103,9 @@ def test_inspect_says_that_the_report_belongs_to_the_file(
     device: Environment, pocket: Path
 ) -> None:
     result = json.loads(device.run("rtl", "inspect", "model.onnx", "--json", cwd=pocket).stdout)
-    assert result["references"]
-    assert result["parity"].startswith("at export")
+    assert result["references"]["belongs"]
+    assert result["parity"]["belongs"]
+    assert result["parity"]["passed"]
 
 
 @pytest.mark.parametrize("command", [("verify", "model.torchscript.pt"), ("finetune", "photos")])

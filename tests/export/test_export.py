@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -113,15 +115,14 @@ def test_two_formats_in_one_file_are_refused(run_folder: Path, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("size", [96, 48])
 def test_another_image_size_is_on_the_card_and_verifies_in_the_run(
-    run_folder: Path, tmp_path: Path, size: int
+    run_folder: Path, tmp_path: Path
 ) -> None:
+    size = 96
     run = RunFolder(copy_of(run_folder, tmp_path))
     before = run.read_card()
     assert before.metrics is not None
-    variant = Variant("onnx", input="image") if size == 48 else Variant("torchscript")
-    [made] = export(run.path, [variant], images=FEW, image_size=size)
+    [made] = export(run.path, [Variant("torchscript")], images=FEW, image_size=size)
     card = open_backend(made.path).card
     assert card.preprocessing.size == size
     # The crop keeps its share of what is left after the resize.
@@ -157,6 +158,32 @@ def test_what_was_exported_before_a_failure_stays(
         "model.torchscript.pt.references.npz",
         "model.pt2.rejected.json",
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [("--format torchscript", 0), ("--precision int8", 9)],
+)
+def test_only_what_needs_onnxruntime_asks_for_it(
+    run_folder: Path, tmp_path: Path, words: str, status: int
+) -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['onnxruntime'] = None  # as if it were not installed\n"
+        "from toolchain.cli.main import run_command\n"
+        "sys.exit(run_command(sys.argv[1:]))\n"
+    )
+    given = ("export", run_folder, "-o", tmp_path / "out", "--images", "3", "-q", *words.split())
+    done = subprocess.run(
+        [sys.executable, "-c", code, *given], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stderr
+    if status:
+        assert done.stderr.splitlines() == [
+            "error: onnxruntime is not installed",
+            'hint: pip install "rtl-toolchain[cpu]"',
+        ]
+        assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_temperature_of_the_run_is_in_the_graph(run_folder: Path, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from tests.verify.tampering import card_in, change_tensor
-from toolchain.export.quantise import Method, Quantiser, most_harmful
+from toolchain.export.quantise import Quantiser, most_harmful
+from toolchain.export.reduction import Method
 from toolchain.runtime.card import Card, Task
 from toolchain.runtime.doors import Both
 from toolchain.runtime.image import read_image

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -25,8 +26,9 @@ from toolchain.cli.main import run_command
 from toolchain.cli.tables import acceptance_words
 from toolchain.errors import RefusedError
 from toolchain.export import reduced
-from toolchain.export.acceptance import Judge, Limits, require_accepted
+from toolchain.export.acceptance import Judge, require_accepted
 from toolchain.export.export import export
+from toolchain.export.reduction import Limits
 from toolchain.export.variants import Variant
 from toolchain.runfolder import RunFolder, model_name
 from toolchain.runtime.card import Acceptance, Card
@@ -143,6 +145,9 @@ def test_the_file_is_named_after_what_its_card_says(files: dict[str, Path], name
     assert model_name(card.format or "", card.precision, card.input) == name
     assert (card.opset, card.ir_version) == (18, onnx.load(files[name]).ir_version)
     assert card.lowest_onnxruntime is not None
+    rows = {"image": 1, "tensor": 16}.get(card.input, "batch")
+    session = onnxruntime.InferenceSession(files[name], providers=["CPUExecutionProvider"])
+    assert [output.shape for output in session.get_outputs()] == [[rows, 3], [rows, 3]]
 
 
 def test_the_file_verifies_alone_with_references_and_in_its_run(

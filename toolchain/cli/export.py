@@ -17,7 +17,7 @@ from toolchain.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from toolchain.export.quantise import Method
+    from toolchain.export.reduction import Method
     from toolchain.runtime.card import Door, Format, Precision
 
 
@@ -151,10 +151,8 @@ def command(
         wanted = variants(formats, precisions, inputs, batch=batch, opset=opset)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    from toolchain.export.acceptance import Limits
     from toolchain.export.export import export
-    from toolchain.export.quantise import Calibration
-    from toolchain.export.reduced import Reduction
+    from toolchain.export.reduction import Calibration, Limits, Reduction
 
     exported = export(
         run,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from toolchain.data.layouts import Label
 from toolchain.errors import RefusedError
 from toolchain.evaluate.paired import mcnemar_p
+from toolchain.export.reduction import Limits
 from toolchain.runtime.card import Acceptance, Card, Precision
 from toolchain.runtime.doors import Both, Pixels
 from toolchain.runtime.predictor import Predictor
@@ -18,16 +19,6 @@ from toolchain.verify.comparisons import tie_bound
 from toolchain.verify.decisions import compare_decisions, right
 
 ROUNDS, CALLS = 15, 3
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a lower precision may cost."""
-
-    max_drop: float = 0.01
-    """Of the accuracy, in 0…1."""
-    max_flips: float = 0.02
-    """Images with another label, as a share of all."""
 
 
 @dataclass(frozen=True, eq=False)

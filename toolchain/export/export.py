@@ -18,7 +18,7 @@ import torch
 from toolchain.errors import DataError, ModelFileError, ParityError
 from toolchain.export.onnx import write_onnx
 from toolchain.export.program import write_program
-from toolchain.export.reduced import Reduction, write_reduced
+from toolchain.export.reduction import Reduction
 from toolchain.export.torchscript import write_torchscript
 from toolchain.export.variants import OPSETS, Variant
 from toolchain.machine import installed_versions
@@ -34,6 +34,7 @@ from toolchain.runfolder import (
 )
 from toolchain.runtime.card import Card, Format
 from toolchain.runtime.selftest import generated_pixels, make_proof
+from toolchain.runtime.session import import_onnxruntime
 from toolchain.training.models import Served
 from toolchain.verify.backends import Backend, EagerBackend, open_backend
 from toolchain.verify.levels import Verification, failed, require_parity
@@ -131,6 +132,9 @@ def _export(
         if variant.precision == "fp32":
             WRITERS[variant.format](served, card, candidate)
         else:
+            import_onnxruntime()  # its tools do it; TorchScript is exported without them
+            from toolchain.export.reduced import write_reduced
+
             write_reduced(served, card, candidate, workshop, reduction, narrator)
         opened = _opened(candidate, path)
         references = _references(workshop, opened)

@@ -12,9 +12,8 @@ import io
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,11 +22,11 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from toolchain.export.reduction import Method
 from toolchain.runtime.card import Card, Task
 from toolchain.runtime.doors import Both, Floats, Pixels, through_door
 from toolchain.verify.layers import NETWORK
 
-Method = Literal["minmax", "entropy", "percentile"]
 METHODS: dict[Method, CalibrationMethod] = {
     "minmax": CalibrationMethod.MinMax,
     "entropy": CalibrationMethod.Entropy,
@@ -37,14 +36,6 @@ WEIGHTED = ("Conv", "Gemm")
 OPERATORS = (*WEIGHTED, "Add", "MaxPool", "ReduceMean", "Relu")
 """What is quantised: all between the normalisation and the logits."""
 BATCH = 8
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How the ranges of activations are found."""
-
-    images: int = 128
-    method: Method = "minmax"
 
 
 class Quantiser:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import onnx
 
-from toolchain.export.acceptance import Judge, Limits, harmless, require_accepted, speed_ratio
+from toolchain.export.acceptance import Judge, harmless, require_accepted, speed_ratio
 from toolchain.export.imagedoor import with_image_door
 from toolchain.export.onnx import build_onnx, finish
-from toolchain.export.quantise import Calibration, Quantiser, most_harmful
+from toolchain.export.quantise import Quantiser, most_harmful
+from toolchain.export.reduction import Calibration, Limits, Reduction
 from toolchain.narrator import Narrator
 from toolchain.runtime.card import Acceptance, Card, Proof
 from toolchain.runtime.doors import Both, Pixels
@@ -33,14 +34,6 @@ PROOF_TOLERANCES = {"fp16": 5e-3, "int8": 5e-2}
 by a step, and the logits by about a hundredth."""
 
 
-@dataclass(frozen=True)
-class Reduction:
-    """What may be lost, and how int8 is calibrated."""
-
-    limits: Limits = field(default_factory=Limits)
-    calibration: Calibration = field(default_factory=Calibration)
-
-
 def write_reduced(
     served: Served,
     card: Card,
@@ -51,7 +44,8 @@ def write_reduced(
 ) -> None:
     """Write an fp16 or int8 file; RefusedError where it costs too much or gains nothing."""
     # What is measured is the network; the `image` door is put in front of what was accepted.
-    inner = msgspec.structs.replace(card, input="pixels") if card.input == "image" else card
+    door = card.input == "image"
+    inner = msgspec.structs.replace(card, input="pixels", batch=1) if door else card
     with tempfile.TemporaryDirectory(prefix="rtl-precision-") as folder:
         bench = _Bench(Path(folder), served, inner, workshop, reduction.limits)
         if card.precision == "fp16":
@@ -66,9 +60,7 @@ def write_reduced(
         metrics=None,  # they were measured in float32
         proof=msgspec.structs.replace(proof, tolerance=PROOF_TOLERANCES[card.precision]),
     )
-    model = trial.model
-    if card.input == "image":
-        model = with_image_door(model, card.preprocessing)
+    model = with_image_door(trial.model, card.preprocessing) if door else trial.model
     finish(model, card, path)
 
 
@@ -149,7 +141,8 @@ def _quantised(
     kept: tuple[str, ...] = ()
     trial = bench.tried(quantiser.quantised())
     if not trial.good:
-        ranked = _ranked(quantiser, bench, training[:SENSITIVITY_IMAGES], narrator)
+        few = training[:: max(1, len(training) // SENSITIVITY_IMAGES)]  # they stand by class
+        ranked = _ranked(quantiser, bench, few, narrator)
         while not trial.good and len(kept) < min(MOST_KEPT, len(ranked) - 1):
             kept = tuple(ranked[: len(kept) + 1])
             trial = bench.tried(quantiser.quantised(kept))

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from toolchain.runtime.card import Door, Format, Precision
 
-OPSETS = {18: ("1.15", 8), 19: ("1.15", 9), 20: ("1.17", 9), 21: ("1.18", 10)}
-"""Opset → (the oldest onnxruntime a file was loaded in and gave the same logits, the file format
-version that goes with it). onnx writes a newer format by itself, which older onnxruntimes refuse
-though nothing in the file needs it."""
+OPSETS = {18: ("1.15", 8), 19: ("1.16", 9), 20: ("1.17", 9), 21: ("1.18", 10)}
+"""Opset → (the oldest onnxruntime that opens such a file and gives the same logits, the file format
+version that goes with it). The first is the same for every door and precision: measured by
+tests/slow/onnxruntime_versions.py, from 1.15 on, the oldest that there is for Python 3.11. The
+second is set, because onnx writes its newest, which older onnxruntimes refuse for no reason."""
 OPSET = 18
 
 
@@ -33,6 +34,8 @@ class Variant:
             raise ValueError(f"the input `image` is for onnx; {self.format} takes pixels or tensor")
         if self.input == "image" and self.batch not in (None, 1):
             raise ValueError("the input `image` takes one image at a time; leave --batch away")
+        if self.batch is not None and self.batch < 1:
+            raise ValueError(f"a batch of {self.batch}: at least 1, or None for any")
         if self.opset not in OPSETS:
             raise ValueError(f"opset {self.opset}: rtl writes {', '.join(map(str, OPSETS))}")
 
