@@ -8,12 +8,11 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.errors import MissingExtraError, ModelFileError, ProviderError
 from toolchain.runtime.card import CARD_KEY, Card, decode_card
-from toolchain.runtime.doors import Both, through_door
+from toolchain.runtime.doors import Both, Floats, Pixels, through_door
 from toolchain.runtime.modelscan import MOST_CARD
 from toolchain.runtime.predictor import Predictor
 from toolchain.runtime.session import existing_model
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     import torch
 
     from toolchain.training.models import Classifier
-
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 
 
 class Backend(Protocol):
@@ -163,7 +159,6 @@ class ProgramBackend(TorchBackend):
     """A .pt2 file, as torch.export writes it."""
 
     def _load(self, path: Path) -> Any:
-
         return load_program(path).module().to(self.device)
 
 

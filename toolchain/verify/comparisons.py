@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from toolchain.data.layouts import Label
 from toolchain.errors import ImageError
 from toolchain.runtime.card import Card, Preprocessing
-from toolchain.runtime.doors import Both
+from toolchain.runtime.doors import Both, Pixels
 from toolchain.runtime.image import read_image
 from toolchain.runtime.preprocess import preprocess
 from toolchain.verify import decisions, numbers, pixels
@@ -200,7 +200,7 @@ def odd_kinds_level(preprocessing: Preprocessing) -> Level:
     )
 
 
-def door_level(card: Card, names: list[str], ours: pixels.Pixels, in_graph: pixels.Pixels) -> Level:
+def door_level(card: Card, names: list[str], ours: Pixels, in_graph: Pixels) -> Level:
     """Compare the pixels that the graph of an `image` file makes with ours."""
     most = door_levels(card.preprocessing)
     difference = pixels.compare_pixels(names, ours, in_graph)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-ORIENTATION = 274
+from toolchain.verify.pixels import ORIENTATION
 
 
 def odd_kinds() -> Iterator[tuple[str, bytes]]:

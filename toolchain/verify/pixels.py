@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from toolchain.errors import ImageError
 from toolchain.runtime.card import Preprocessing
+from toolchain.runtime.doors import Pixels
 from toolchain.runtime.image import read_image
 from toolchain.runtime.preprocess import preprocess
 
@@ -33,8 +33,6 @@ TURNS = {
 }
 """What undoes each EXIF orientation (Exif 2.32, tag 274)."""
 ORIENTATION = 274
-
-Pixels = NDArray[np.uint8]
 
 
 class PixelDifference(msgspec.Struct, frozen=True):

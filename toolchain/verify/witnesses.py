@@ -13,11 +13,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from toolchain.errors import ImageError, ModelFileError
 from toolchain.runtime.card import Card
-from toolchain.runtime.doors import Both
+from toolchain.runtime.doors import Both, Pixels
 from toolchain.runtime.image import read_image
 from toolchain.runtime.predictor import Predictor
 from toolchain.runtime.preprocess import preprocess
@@ -37,7 +36,6 @@ from toolchain.verify.references import References
 from toolchain.verify.sessions import session_level
 
 CHUNK = 8
-Pixels = NDArray[np.uint8]
 Source = Path | bytes
 
 
