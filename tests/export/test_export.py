@@ -17,6 +17,7 @@ import torch
 
 from tests.conftest import tree_digest
 from tests.verify import tampering
+from toolchain.cli.main import run_command
 from toolchain.errors import DataError, ParityError
 from toolchain.export.export import WRITERS, export
 from toolchain.export.variants import Variant
@@ -143,15 +144,27 @@ def test_the_trained_image_size_is_nothing_new(run_folder: Path, tmp_path: Path)
     assert made.card.preprocessing == card.preprocessing
 
 
-def test_what_was_exported_before_a_failure_stays(
-    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_is_not_kept_does_not_stop_the_others(
+    run_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def write(served: Served, card: Card, path: Path) -> None:
         WRITERS["torchscript"](served, msgspec.structs.replace(card, temperature=9.0), path)
 
     monkeypatch.setitem(WRITERS, "pt2", write)
-    with pytest.raises(ParityError):
-        export(run_folder, [Variant("torchscript"), Variant("pt2")], tmp_path, images=FEW)
+    words = ["export", str(run_folder), "-o", str(tmp_path), "--images", str(FEW), "--json"]
+    assert run_command([*words, "--format", "pt2", "--format", "torchscript"]) == 6
+    said = capsys.readouterr()
+    assert "error: 1 of 2 files not kept: " in said.err
+    refused, kept = json.loads(said.out)["files"]
+    assert (Path(refused["file"]).name, Path(kept["file"]).name) == (
+        "model.pt2",
+        "model.torchscript.pt",
+    )
+    assert "the file was not kept" in refused["error"]
+    assert kept["verification"]["passed"]
     assert {path.name for path in tmp_path.iterdir()} == {
         "model.torchscript.pt",
         "model.torchscript.pt.parity.json",

@@ -17,6 +17,7 @@ from toolchain.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from toolchain.errors import ParityError, RefusedError
     from toolchain.export.reduction import Method
     from toolchain.runtime.card import Door, Format, Precision
 
@@ -151,10 +152,10 @@ def command(
         wanted = variants(formats, precisions, inputs, batch=batch, opset=opset)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    from toolchain.export.export import export
+    from toolchain.export.export import Exported, NotKept, export_each
     from toolchain.export.reduction import Calibration, Limits, Reduction
 
-    exported = export(
+    outcomes = export_each(
         run,
         wanted,
         output,
@@ -167,8 +168,21 @@ def command(
         ),
         narrator=terminal.narrator(quiet),
     )
-    if as_json:
-        terminal.print_json({"version": 2, "files": [item.record for item in exported]})
-    else:
-        tables.show_exported(exported)
-    terminal.print_next("rtl", "verify", exported[0].path, quiet=quiet)
+    done = list(outcomes)
+    kept = [item for item in done if isinstance(item, Exported)]
+    failed = [item.error for item in done if isinstance(item, NotKept)]
+    if kept and as_json:
+        terminal.print_json({"version": 2, "files": [item.record for item in done]})
+    elif kept:
+        tables.show_exported(kept)
+    if failed:
+        raise _all_in_one(failed, len(done))
+    terminal.print_next("rtl", "verify", kept[0].path, quiet=quiet)
+
+
+def _all_in_one(failed: list[ParityError | RefusedError], tried: int) -> ParityError | RefusedError:
+    """Give the first error, which says how many more there are of how many files."""
+    first = failed[0]
+    if tried == 1:
+        return first
+    return type(first)(f"{len(failed)} of {tried} files not kept: {first}", hint=first.hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import torch
 
-from toolchain.errors import DataError, ModelFileError, ParityError
+from toolchain.errors import DataError, ModelFileError, ParityError, RefusedError
 from toolchain.export.onnx import write_onnx
 from toolchain.export.program import write_program
 from toolchain.export.reduction import Reduction
@@ -84,6 +84,19 @@ class Exported:
         }
 
 
+@dataclass(frozen=True)
+class NotKept:
+    """One model file that fell short or cost too much, and is not there."""
+
+    path: Path
+    error: ParityError | RefusedError
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The same for `--json` (docs/json.md)."""
+        return {"file": str(self.path), "error": str(self.error), "hint": self.error.hint}
+
+
 def export(
     run_path: str | os.PathLike[str],
     wanted: Sequence[Variant] = (Variant(),),
@@ -95,22 +108,57 @@ def export(
     reduction: Reduction | None = None,
     narrator: Narrator | None = None,
 ) -> list[Exported]:
-    """Export a run to each variant; a file that fails verification is not kept.
+    """Export a run to each variant, and raise what went wrong with the first that was not kept.
+
+    For the others and the arguments see `export_each`. Raises ParityError when a file does not
+    answer like the trained model (its report stays as `…rejected.json`), RefusedError when a lower
+    precision costs too much.
+    """
+    outcomes = list(
+        export_each(
+            run_path,
+            wanted,
+            output,
+            data=data,
+            images=images,
+            image_size=image_size,
+            reduction=reduction,
+            narrator=narrator,
+        )
+    )
+    for outcome in outcomes:
+        if isinstance(outcome, NotKept):
+            raise outcome.error
+    return [outcome for outcome in outcomes if isinstance(outcome, Exported)]
+
+
+def export_each(
+    run_path: str | os.PathLike[str],
+    wanted: Sequence[Variant] = (Variant(),),
+    output: str | os.PathLike[str] | None = None,
+    *,
+    data: str | None = None,
+    images: int = 400,
+    image_size: int | None = None,
+    reduction: Reduction | None = None,
+    narrator: Narrator | None = None,
+) -> Iterator[Exported | NotKept]:
+    """Export a run to each variant in turn; one that falls short does not stop the next.
 
     `output` is a folder, or for one variant a file; by default `export/` in the run folder. Up to
     `images` validation images are compared from their bytes; `data` says where they are if they
     were moved. `image_size` is the side in pixels that the network is to see, where it is not that
-    of training. Raises ParityError when a file does not answer like the trained model (its report
-    stays as `…rejected.json`), RefusedError when a lower precision costs too much.
+    of training. Raises DataError for a run or images that can't serve.
     """
     narrator = narrator or Silent()
     run = RunFolder.open(run_path)
     targets = [_target(run, variant, wanted, output) for variant in wanted]
     workshop = open_workshop(run, images=images, data=data, size=image_size)
-    return [
-        _export(variant, workshop, path, reduction or Reduction(), narrator)
-        for variant, path in zip(wanted, targets, strict=True)
-    ]
+    for variant, path in zip(wanted, targets, strict=True):
+        try:
+            yield _export(variant, workshop, path, reduction or Reduction(), narrator)
+        except (ParityError, RefusedError) as error:
+            yield NotKept(path, error)
 
 
 def _export(

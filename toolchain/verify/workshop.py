@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -10,10 +10,21 @@ import msgspec
 from toolchain.data.layouts import Label
 from toolchain.runfolder import RunFolder
 from toolchain.runtime.card import Card
+from toolchain.runtime.doors import Floats, Pixels
 from toolchain.verify.backends import EagerBackend
 from toolchain.verify.references import evenly
 
 MOST_IMAGES = 400
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What the trained model makes of one image; it is the same for every file of a run."""
+
+    pixels: Pixels
+    """uint8 [size, size, 3], by torchvision."""
+    probabilities: Floats
+    logits: Floats
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,8 @@ class Workshop:
     labels: list[Label]
     training_paths: list[Path]
     """Training images for calibration, spread over the classes."""
+    expected: dict[int, Expected] = field(default_factory=dict)
+    """By the image's place, as it was found out: several files are verified in one go."""
 
 
 def open_workshop(
