@@ -1,0 +1,169 @@
+"""Every kind of model file on two architectures, level by level: makes docs/formats.md.
+
+    python -m benchmarks.formats run      train and export what is not in formats.jsonl yet
+    python -m benchmarks.formats write    docs/formats.md from formats.jsonl
+
+ResNet-18 starts from the stored ImageNet weights, ResNet-50 from random ones: only its head is
+trained, so its accuracy means nothing, and its numbers pass through all the more layers. RTL_SHARED
+says where photographs and weights are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import SHARED, WEIGHTS, config_of
+from toolchain.export.export import Exported, NotKept, export_each
+from toolchain.export.variants import Variant
+from toolchain.machine import this_machine
+from toolchain.training.finetune import finetune
+from toolchain.training.settings_file import read_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+STORE = Path(__file__).with_name("formats.jsonl")
+PAGE = ROOT / "docs" / "formats.md"
+DATA = "food3"
+NETWORKS: dict[str, dict[str, Any]] = {
+    "resnet18": {"weights": str(WEIGHTS)},
+    "resnet50": {"weights": "none", "epochs": 2},
+}
+VARIANTS = [
+    *(
+        Variant("onnx", precision, door)
+        for precision in ("fp32", "fp16", "int8")
+        for door in ("pixels", "tensor", "image")
+    ),
+    *(
+        Variant(form, "fp32", door)
+        for form in ("torchscript", "pt2")
+        for door in ("pixels", "tensor")
+    ),
+]
+
+
+def run() -> None:
+    """Train each network's head and export it in every way; a row is kept as it comes."""
+    done = {row["network"] for row in _rows()}
+    for network, given in NETWORKS.items():
+        if network in done:
+            continue
+        with tempfile.TemporaryDirectory(prefix="rtl-formats-") as scratch:
+            os.environ["RTL_CACHE_DIR"] = f"{scratch}/cache"
+            settings = read_settings(
+                config_of("photos-head"),
+                {"data": str(SHARED / "data" / DATA), "arch": network, **given},
+            )
+            trained = finetune(settings, Path(scratch) / "run")
+            outcomes = export_each(trained.run.path, VARIANTS)
+            rows = [
+                {"network": network, **_row(variant, outcome)}
+                for variant, outcome in zip(VARIANTS, outcomes, strict=True)
+            ]
+        with STORE.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def _row(variant: Variant, outcome: Exported | NotKept) -> dict[str, Any]:
+    kind = {"format": variant.format, "precision": variant.precision, "input": variant.input}
+    print(kind, getattr(outcome, "seconds", outcome), flush=True)
+    if isinstance(outcome, NotKept):
+        return {**kind, "refused": str(outcome.error)}
+    levels = [
+        {"level": level.level, "against": level.against, "figures": level.figures}
+        for level in outcome.verification.levels
+    ]
+    return {
+        **kind,
+        "bytes": outcome.bytes,
+        "seconds": round(outcome.seconds, 1),
+        "verification_seconds": round(outcome.verification.seconds, 1),
+        "acceptance_ratio": outcome.card.acceptance and outcome.card.acceptance.speed_ratio,
+        "levels": levels,
+    }
+
+
+def _rows() -> list[dict[str, Any]]:
+    if not STORE.is_file():
+        return []
+    return [json.loads(line) for line in STORE.read_text(encoding="utf-8").splitlines()]
+
+
+def write() -> None:
+    """Write the page from what was run."""
+    rows = _rows()
+    lines = [HEAD.format(machine=_machine())]
+    for network in dict.fromkeys(row["network"] for row in rows):
+        lines += [f"\n## {network}\n\n", COLUMNS]
+        lines += [_line(row) for row in rows if row["network"] == network]
+    PAGE.write_text("".join(lines), encoding="utf-8")
+
+
+HEAD = """<!-- Made by benchmarks/formats.py from benchmarks/formats.jsonl. -->
+
+# Formats, inputs and levels
+
+Every kind of model file that `rtl export` writes, as it verified them in one go: format, precision
+and input, and what each level of [verification](verification.md) found. The images are the 120 of
+food3's validation split. ResNet-18 starts from ImageNet weights; ResNet-50 has random weights under
+a trained head, so its labels mean little and its numbers pass through all the more layers.
+
+- numbers: the largest difference from the trained model, the bound beside it;
+- layers: how many layers were compared, and the worst of them relative to its largest value;
+- decisions: other labels, ties left out, of how many images, and the upper 95 % bound of the rate;
+- pixels: images whose pixels are not torchvision's; in graph: how far the pixels that the graph
+  makes are from these;
+- sessions: provider × optimisation × threads × batch, each within the card's bound;
+- time: writing and verifying, beside other work on the machine. The trained model looks at the
+  images once, for the first file.
+
+{machine}
+"""
+
+COLUMNS = (
+    "| file | size | numbers | layers | decisions | pixels | in graph | sessions | time |\n"
+    "|---|---|---|---|---|---|---|---|---|\n"
+)
+
+
+def _line(row: dict[str, Any]) -> str:
+    kind = " · ".join(row[key] for key in ("format", "precision", "input"))
+    if "refused" in row:
+        return f"| {kind} | not kept: {row['refused']} | | | | | | | |\n"
+    found = {(level["level"], level["against"]): level["figures"] for level in row["levels"]}
+    numbers, decisions = found["numbers", "run"], found["decisions", "run"]
+    cells = [
+        kind,
+        f"{row['bytes'] / 1e6:.1f} MB",
+        f"{numbers['max_difference']:.1g} ({numbers['bound']:.1g})",
+        f"{numbers['layers']}, {numbers['layers_worst']:.1g}",
+        f"{decisions['flips_outside_margin']} of {decisions['images']} "
+        f"({decisions['flip_rate_upper_95']:.1%})".replace("%", " %"),
+        f"{found['pixels', 'run']['different']} of {found['pixels', 'run']['images']}",
+        _in_graph(found.get(("pixels", "graph's door"))),
+        str(found.get(("sessions", "card"), {}).get("sessions", "–")),
+        f"{row['seconds']:.0f} s",
+    ]
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _in_graph(figures: dict[str, Any] | None) -> str:
+    if figures is None:
+        return "–"
+    return f"≤ {figures['max_levels']} of 255 in {figures['share_of_values'] * 100:.2f} %"
+
+
+def _machine() -> str:
+    machine = this_machine()
+    names = ("torch", "onnx", "onnxruntime")
+    return f"Measured on: {machine}, {', '.join(f'{n} {machine.versions[n]}' for n in names)}."
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("action", choices=["run", "write"])
+    {"run": run, "write": write}[parser.parse_args().action]()
