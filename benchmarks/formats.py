@@ -159,7 +159,7 @@ def _in_graph(figures: dict[str, Any] | None) -> str:
 
 def _machine() -> str:
     machine = this_machine()
-    names = ("torch", "onnx", "onnxruntime")
+    names = ("torch", "onnxruntime")
     return f"Measured on: {machine}, {', '.join(f'{n} {machine.versions[n]}' for n in names)}."
 
 

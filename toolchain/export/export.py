@@ -208,10 +208,7 @@ def _opened(candidate: Path, path: Path) -> Backend:
             versions=installed_versions(),
             seconds=0.0,
         )
-        write_json(rejected_file(path), result)
-        raise ParityError(
-            f"{message}; the file was not kept", hint=f"see {rejected_file(path)}"
-        ) from None
+        raise _reported(ParityError(message), result, path) from None
 
 
 def _verify(
@@ -230,11 +227,17 @@ def _verify(
     try:
         require_parity(result)
     except ParityError as error:
-        write_json(rejected_file(path), result)
-        raise ParityError(
-            f"{error}; the file was not kept", hint=f"{error.hint}; see {rejected_file(path)}"
-        ) from None
+        raise _reported(error, result, path) from None
     return result
+
+
+def _reported(error: ParityError, result: Verification, path: Path) -> ParityError:
+    """Leave the report of a file that is not kept, and give the error that says where it is."""
+    write_json(rejected_file(path), result)
+    see = f"see {rejected_file(path)}"
+    return ParityError(
+        f"{error}; the file was not kept", hint=f"{error.hint}; {see}" if error.hint else see
+    )
 
 
 def _target(
