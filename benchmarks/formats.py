@@ -80,8 +80,6 @@ def _row(variant: Variant, outcome: Exported | NotKept) -> dict[str, Any]:
     return {
         **kind,
         "bytes": outcome.bytes,
-        "seconds": round(outcome.seconds, 1),
-        "verification_seconds": round(outcome.verification.seconds, 1),
         "acceptance_ratio": outcome.card.acceptance and outcome.card.acceptance.speed_ratio,
         "levels": levels,
     }
@@ -117,23 +115,21 @@ a trained head, so its labels mean little and its numbers pass through all the m
 - decisions: other labels, ties left out, of how many images, and the upper 95 % bound of the rate;
 - pixels: images whose pixels are not torchvision's; in graph: how far the pixels that the graph
   makes are from these;
-- sessions: provider × optimisation × threads × batch, each within the card's bound;
-- time: writing and verifying, beside other work on the machine. The trained model looks at the
-  images once, for the first file.
+- sessions: provider × optimisation × threads × batch, each within the card's bound.
 
 {machine}
 """
 
 COLUMNS = (
-    "| file | size | numbers | layers | decisions | pixels | in graph | sessions | time |\n"
-    "|---|---|---|---|---|---|---|---|---|\n"
+    "| file | size | numbers | layers | decisions | pixels | in graph | sessions |\n"
+    "|---|---|---|---|---|---|---|---|\n"
 )
 
 
 def _line(row: dict[str, Any]) -> str:
     kind = " · ".join(row[key] for key in ("format", "precision", "input"))
     if "refused" in row:
-        return f"| {kind} | not kept: {row['refused']} | | | | | | | |\n"
+        return f"| {kind} | not kept: {row['refused']} | | | | | | |\n"
     found = {(level["level"], level["against"]): level["figures"] for level in row["levels"]}
     numbers, decisions = found["numbers", "run"], found["decisions", "run"]
     cells = [
@@ -146,7 +142,6 @@ def _line(row: dict[str, Any]) -> str:
         f"{found['pixels', 'run']['different']} of {found['pixels', 'run']['images']}",
         _in_graph(found.get(("pixels", "graph's door"))),
         str(found.get(("sessions", "card"), {}).get("sessions", "–")),
-        f"{row['seconds']:.0f} s",
     ]
     return f"| {' | '.join(cells)} |\n"
 
