@@ -23,7 +23,8 @@ from toolchain.errors import (
 )
 
 if TYPE_CHECKING:
-    from toolchain.runtime.predictor import Prediction, Predictor
+    from toolchain.runtime.prediction import Prediction
+    from toolchain.runtime.predictor import Predictor
 
 __version__ = "0.1.0"
 
@@ -45,8 +46,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import the predictor when it is first asked for: `rtl --help` needs no numpy."""
-    if name in ("Predictor", "Prediction"):
-        from toolchain.runtime import predictor
+    if name == "Predictor":
+        from toolchain.runtime.predictor import Predictor
 
-        return getattr(predictor, name)
+        return Predictor
+    if name == "Prediction":
+        from toolchain.runtime.prediction import Prediction
+
+        return Prediction
     raise AttributeError(f"module 'toolchain' has no attribute {name!r}")

@@ -20,7 +20,7 @@ from PIL import Image
 from toolchain import Predictor
 from toolchain.errors import ImageError, ModelFileError, ParityError, ToolchainError
 from toolchain.runtime.card import CARD_KEY, Card, decode_card, encode_card
-from toolchain.runtime.predictor import Prediction
+from toolchain.runtime.prediction import Prediction
 
 
 @pytest.fixture(scope="module")

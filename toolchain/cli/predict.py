@@ -24,7 +24,8 @@ from toolchain.cli.options import (
 from toolchain.data.layouts import images_under
 from toolchain.errors import ImageError, PartialFailure
 from toolchain.runtime.card import Task
-from toolchain.runtime.predictor import Prediction, Predictor
+from toolchain.runtime.prediction import Prediction
+from toolchain.runtime.predictor import Predictor
 
 Row = tuple[str, Prediction | ImageError]
 

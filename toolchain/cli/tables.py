@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from toolchain.doctor import Check
     from toolchain.evaluate.evaluate import Evaluation
     from toolchain.export.export import Exported
-    from toolchain.runtime.predictor import Prediction
+    from toolchain.runtime.prediction import Prediction
     from toolchain.training.feature_store import EntrySize
     from toolchain.training.finetune import Finetuned
     from toolchain.training.rate_search import RateSearch

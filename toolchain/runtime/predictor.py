@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.errors import ImageError, ModelFileError, ParityError
-from toolchain.runtime.card import LABEL_THRESHOLD, Card, Task
-from toolchain.runtime.doors import Both, through_door
+from toolchain.runtime.card import Card
+from toolchain.runtime.doors import Both, Floats, through_door
 from toolchain.runtime.image import ImageSource, read_image
+from toolchain.runtime.prediction import Prediction
 from toolchain.runtime.preprocess import preprocess, require_room
 from toolchain.runtime.selftest import generated_pixels, proof_difference
 from toolchain.runtime.session import open_session, readable_reason, session_card
@@ -23,80 +23,7 @@ from toolchain.runtime.session import open_session, readable_reason, session_car
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-Floats = NDArray[np.float32]
-
 OUTPUTS = ["probabilities", "logits"]
-
-
-class ClassProbability(NamedTuple):
-    """One class and its probability in 0…1."""
-
-    label: str
-    probability: float
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What the model says about one image."""
-
-    classes: tuple[str, ...]
-    probabilities: Floats
-    """float32 [classes], in the order of `classes`."""
-    logits: Floats
-    """float32 [classes]."""
-    threshold: float | None = None
-    """Single-label: below it a prediction is rejected. Multi-label: from it on a class counts."""
-    task: Task = "single-label"
-
-    @property
-    def index(self) -> int:
-        """The place of the most probable class."""
-        return int(self.logits.argmax())
-
-    @property
-    def label(self) -> str:
-        """The most probable class; for multi-label too, where `labels` is the answer."""
-        return self.classes[self.index]
-
-    @property
-    def probability(self) -> float:
-        """The probability of `label`, in 0…1."""
-        return float(self.probabilities[self.index])
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The classes that the image has, most probable first.
-
-        Multi-label: those at or above the threshold (0.5 where the card has none), so there may be
-        none. Single-label: `label` alone.
-        """
-        return tuple(label for label, _ in self.predicted)
-
-    @property
-    def predicted(self) -> list[ClassProbability]:
-        """The classes of `labels` with their probabilities."""
-        if self.task == "single-label":
-            return self.top(1)
-        threshold = LABEL_THRESHOLD if self.threshold is None else self.threshold
-        # Probabilities never rise along `top`, so those that reach the threshold come first.
-        return self.top(int((self.probabilities >= threshold).sum()))
-
-    @property
-    def rejected(self) -> bool:
-        """Single-label: true when the card has a threshold and `probability` is below it."""
-        if self.task == "multi-label":
-            return False  # that an image has none of the classes is an answer
-        return self.threshold is not None and self.probability < self.threshold
-
-    def top(self, count: int = 5) -> list[ClassProbability]:
-        """Give the `count` most probable classes, best first."""
-        order = np.argsort(-self.logits, kind="stable")[:count]
-        return [ClassProbability(self.classes[i], float(self.probabilities[i])) for i in order]
-
-    def __repr__(self) -> str:
-        if self.task == "multi-label":
-            return f"Prediction(labels={self.labels!r})"
-        return f"Prediction({self.label!r}, probability={self.probability:.4f})"
 
 
 class Predictor:

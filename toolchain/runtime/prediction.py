@@ -1,0 +1,82 @@
+"""What a model says about one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from toolchain.runtime.card import LABEL_THRESHOLD, Task
+from toolchain.runtime.doors import Floats
+
+
+class ClassProbability(NamedTuple):
+    """One class and its probability in 0…1."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the model says about one image."""
+
+    classes: tuple[str, ...]
+    probabilities: Floats
+    """float32 [classes], in the order of `classes`."""
+    logits: Floats
+    """float32 [classes]."""
+    threshold: float | None = None
+    """Single-label: below it a prediction is rejected. Multi-label: from it on a class counts."""
+    task: Task = "single-label"
+
+    @property
+    def index(self) -> int:
+        """The place of the most probable class."""
+        return int(self.logits.argmax())
+
+    @property
+    def label(self) -> str:
+        """The most probable class; for multi-label too, where `labels` is the answer."""
+        return self.classes[self.index]
+
+    @property
+    def probability(self) -> float:
+        """The probability of `label`, in 0…1."""
+        return float(self.probabilities[self.index])
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes that the image has, most probable first.
+
+        Multi-label: those at or above the threshold (0.5 where the card has none), so there may be
+        none. Single-label: `label` alone.
+        """
+        return tuple(label for label, _ in self.predicted)
+
+    @property
+    def predicted(self) -> list[ClassProbability]:
+        """The classes of `labels` with their probabilities."""
+        if self.task == "single-label":
+            return self.top(1)
+        threshold = LABEL_THRESHOLD if self.threshold is None else self.threshold
+        # Probabilities never rise along `top`, so those that reach the threshold come first.
+        return self.top(int((self.probabilities >= threshold).sum()))
+
+    @property
+    def rejected(self) -> bool:
+        """Single-label: true when the card has a threshold and `probability` is below it."""
+        if self.task == "multi-label":
+            return False  # that an image has none of the classes is an answer
+        return self.threshold is not None and self.probability < self.threshold
+
+    def top(self, count: int = 5) -> list[ClassProbability]:
+        """Give the `count` most probable classes, best first."""
+        order = np.argsort(-self.logits, kind="stable")[:count]
+        return [ClassProbability(self.classes[i], float(self.probabilities[i])) for i in order]
+
+    def __repr__(self) -> str:
+        if self.task == "multi-label":
+            return f"Prediction(labels={self.labels!r})"
+        return f"Prediction({self.label!r}, probability={self.probability:.4f})"
