@@ -15,13 +15,11 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.networks import card_of
 from toolchain.data.parts import CLASSES, draw_part
 from toolchain.export.acceptance import speed_ratio
 from toolchain.export.onnx import build_onnx, finish
 from toolchain.export.quantise import Quantiser
-from toolchain.export.variants import OPSET
-from toolchain.machine import installed_versions
-from toolchain.runtime.card import Card, Preprocessing, Weights
 from toolchain.runtime.predictor import Predictor
 from toolchain.runtime.preprocess import preprocess
 from toolchain.training.models import IMAGENET_NORMALISATION, Classifier, Served, build_network
@@ -29,23 +27,6 @@ from toolchain.training.models import IMAGENET_NORMALISATION, Classifier, Served
 BARS = {"resnet18": 1.8, "resnet50": 2.0}
 LARGEST_SHARE = 0.27
 CALIBRATION_IMAGES = 32
-
-
-def card_of(arch: str) -> Card:
-    return Card(
-        classes=CLASSES,
-        preprocessing=Preprocessing(),
-        normalisation=IMAGENET_NORMALISATION,
-        architecture=arch,
-        weights=Weights("random", ""),
-        settings_sha256="",
-        data_sha256="",
-        versions={"rtl": installed_versions()["rtl-toolchain"]},
-        format="onnx",
-        opset=OPSET,
-        ir_version=8,
-        created="2026-01-01T00:00:00+00:00",
-    )
 
 
 @pytest.mark.parametrize("arch", BARS)

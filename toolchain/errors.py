@@ -41,8 +41,8 @@ class ImageError(ToolchainError):
 
     exit_code = 4
     accepted: ClassVar[str] = (
-        "JPEG, PNG, WebP, GIF, BMP, TIFF and the other formats Pillow decodes to 8-bit colour, "
-        "or 16-bit grey; or a uint8 array [height, width, 3] in RGB"
+        "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, ICO and PPM in 8-bit colour or 16-bit "
+        "grey; or a uint8 array [height, width, 3] in RGB"
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 
@@ -54,24 +52,6 @@ def test_evaluate_json_has_the_words_of_the_field(rtl: Rtl, run_folder: Path) ->
     result = json.loads(rtl("evaluate", run_folder, "--json").stdout)
     assert {"accuracy", "accuracy_interval", "macro_f1", "per_class", "version"} <= set(result)
     assert {"label", "precision", "recall", "f1", "images"} == set(result["per_class"][0])
-
-
-def test_predict_writes_a_json_line_for_each_file_and_an_error_for_a_bad_one(
-    rtl: Rtl, model: Path, stripes: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "bad.jpg").write_text("no image")
-    good = stripes / "val" / "down" / "00.jpg"
-    lines = [json.loads(s) for s in rtl("predict", model, good, "bad.jpg").stdout.splitlines()]
-    assert set(lines[0]) == {"file", "label", "probability", "top"}
-    assert lines[0]["top"][0] == {k: lines[0][k] for k in ("label", "probability")}
-    assert set(lines[1]) == {"file", "error", "accepted"}
-
-
-def test_predict_csv_keeps_its_columns(rtl: Rtl, model: Path, stripes: Path) -> None:
-    done = rtl("predict", model, stripes / "val", "--format", "csv", "--top", "5")
-    rows = list(csv.reader(io.StringIO(done.stdout)))
-    assert len(rows) == 25
-    assert {len(row) for row in rows} == {12}
 
 
 def test_predict_says_what_evaluate_saw(

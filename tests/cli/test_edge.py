@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import time
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.environments import Environment
+from tests.conftest import ROOT
+from tests.environments import Environment, inside
 
 pytestmark = pytest.mark.environment
 
@@ -125,3 +132,63 @@ def test_doctor_finds_no_problem(device: Environment, pocket: Path) -> None:
     states = {check["what"]: check["state"] for check in json.loads(done.stdout)["checks"]}
     assert states["onnxruntime"] == "ok"
     assert states["training"] == "note"
+
+
+@contextmanager
+def watching(device: Environment, *words: Path) -> Iterator[None]:
+    """Run the example app until the block ends, which is Ctrl-C for it."""
+    command = [device.folder / "bin" / "python", ROOT / "examples" / "edge" / "watch.py", *words]
+    app = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=inside(device.folder))
+    try:
+        yield
+    finally:
+        app.send_signal(signal.SIGINT)
+        _, error = app.communicate(timeout=60)
+    assert (app.returncode, error) == (0, "")
+
+
+def rows(results: Path) -> list[dict[str, Any]]:
+    """Give the lines of the example app that are whole."""
+    text = results.read_text() if results.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end, "the app did not do it"
+        time.sleep(0.1)
+
+
+def test_example_app_writes_a_line_for_each_image_and_none_twice(
+    device: Environment, pocket: Path, stripes: Path, tmp_path: Path
+) -> None:
+    incoming, results = tmp_path / "incoming", tmp_path / "results.jsonl"
+    incoming.mkdir()
+    images = sorted((stripes / "val").rglob("*.jpg"))[:3]
+    data = images[0].read_bytes()
+    shutil.copy(images[1], incoming / "first.jpg")
+    (incoming / "page.jpg").write_text("<html>")
+    with watching(device, pocket / "model.onnx", incoming, results):
+        wait_until(lambda: len(rows(results)) == 2)
+        with (incoming / "slow.jpg").open("wb") as file:
+            for start in range(0, len(data), len(data) // 20):
+                file.write(data[start : start + len(data) // 20])
+                file.flush()
+                time.sleep(0.1)
+        wait_until(lambda: len(rows(results)) == 3)
+    with results.open("a") as file:
+        file.write('{"file": "cut')
+    shutil.copy(images[2], incoming / "last.jpg")
+    with watching(device, pocket / "model.onnx", incoming, results):
+        wait_until(lambda: len(rows(results)) == 4)
+        time.sleep(2.5)  # two more looks
+    found = {row["file"]: row for row in rows(results)}
+    assert [row["file"] for row in rows(results)] == list(found)
+    assert set(found) == {"first.jpg", "page.jpg", "slow.jpg", "last.jpg"}
+    assert "a web page" in found["page.jpg"]["error"]
+    assert all("label" in found[name] for name in ("first.jpg", "slow.jpg", "last.jpg"))
+
+
+def test_example_app_is_short() -> None:
+    assert len((ROOT / "examples/edge/watch.py").read_text().splitlines()) < 60

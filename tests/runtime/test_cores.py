@@ -14,15 +14,20 @@ from toolchain.runtime.cores import cgroup_quota, usable_cores
 @pytest.fixture(autouse=True)
 def no_cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with eight cores, and without any control group until a test writes one."""
-    monkeypatch.setattr(cores, "CGROUP_V2", tmp_path / "cpu.max")
-    monkeypatch.setattr(cores, "CGROUP_V1", tmp_path / "cpu")
+    monkeypatch.setattr(cores, "CGROUPS", tmp_path)
+    monkeypatch.setattr(cores, "MEMBERSHIP", tmp_path / "self")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
 
 
-def write_v1(tmp_path: Path, quota: str, period: str) -> None:
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text(period)
+def write_v1(group: Path, quota: str, period: str = "100000\n") -> None:
+    group.mkdir(parents=True, exist_ok=True)
+    (group / "cpu.cfs_quota_us").write_text(quota)
+    (group / "cpu.cfs_period_us").write_text(period)
+
+
+def write_v2(group: Path, content: str) -> None:
+    group.mkdir(parents=True, exist_ok=True)
+    (group / "cpu.max").write_text(content)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +38,7 @@ def write_v1(tmp_path: Path, quota: str, period: str) -> None:
         ("50000 100000\n", 0.5, 1),
         ("1600000 100000\n", 16.0, 8),
         ("max 100000\n", None, 8),
+        ("200000 0\n", None, 8),
         ("", None, 8),
         ("unheard of\n", None, 8),
     ],
@@ -40,7 +46,7 @@ def write_v1(tmp_path: Path, quota: str, period: str) -> None:
 def test_quota_of_cgroup_v2_bounds_the_cores(
     content: str, quota: float | None, usable: int, tmp_path: Path
 ) -> None:
-    (tmp_path / "cpu.max").write_text(content)
+    write_v2(tmp_path, content)
     assert cgroup_quota() == quota
     assert usable_cores() == usable
 
@@ -52,15 +58,51 @@ def test_quota_of_cgroup_v2_bounds_the_cores(
 def test_quota_of_cgroup_v1_bounds_the_cores(
     content: str, quota: float | None, usable: int, tmp_path: Path
 ) -> None:
-    write_v1(tmp_path, content, "100000\n")
+    write_v1(tmp_path / "cpu", content)
     assert cgroup_quota() == quota
     assert usable_cores() == usable
 
 
-def test_cgroup_v2_goes_before_v1(tmp_path: Path) -> None:
-    write_v1(tmp_path, "100000", "100000")
-    (tmp_path / "cpu.max").write_text("400000 100000")
-    assert usable_cores() == 4
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("quotas", "usable"),
+    [
+        ({"user.slice/app.service": 3}, 3),
+        ({"user.slice": 2}, 2),
+        ({"user.slice": 2, "user.slice/app.service": 5}, 2),
+        ({"": 6, "user.slice": 4, "user.slice/app.service": 5}, 4),
+        ({"user.slice/app.service": None, "": 7}, 7),
+        ({"system.slice": 1}, 8),
+    ],
+    ids=["own", "parent's", "parent's is smaller", "in the middle", "none of its own", "another's"],
+)
+def test_smallest_quota_of_a_group_and_its_parents_counts(
+    quotas: dict[str, int | None], usable: int, version: int, tmp_path: Path
+) -> None:
+    place = "/user.slice/app.service"
+    (tmp_path / "self").write_text(
+        f"0::{place}\n" if version == 2 else f"5:memory:/elsewhere\n3:cpu,cpuacct:{place}\n0::/\n"
+    )
+    for group, quota in quotas.items():
+        if version == 2:
+            write_v2(tmp_path / group, "max 100000" if quota is None else f"{quota}00000 100000")
+        else:
+            number = "-1" if quota is None else f"{quota}00000"
+            write_v1(tmp_path / "cpu,cpuacct" / group, number)
+    assert usable_cores() == usable
+
+
+@pytest.mark.parametrize("place", ["/docker/4f1d", "/../4f1d", ""])
+def test_container_that_sees_its_own_group_as_the_root(place: str, tmp_path: Path) -> None:
+    (tmp_path / "self").write_text(f"0::{place}\n")
+    write_v2(tmp_path, "200000 100000")
+    assert usable_cores() == 2
+
+
+def test_membership_that_is_no_text_leaves_the_quota_of_the_root(tmp_path: Path) -> None:
+    (tmp_path / "self").write_bytes(b"\xff\xfe nonsense\n:\n")
+    write_v2(tmp_path, "300000 100000")
+    assert usable_cores() == 3
 
 
 def test_machine_without_cgroups_has_its_affinity_mask(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,6 @@ from PIL import Image, ImageDraw
 
 from tests.conftest import SHARED
 from toolchain.errors import ImageError
-from toolchain.runtime import image as module
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image import ImageSource, read_image
 
@@ -372,11 +371,11 @@ def test_what_is_no_image_source_is_an_image_error(source: Any) -> None:
         read_image(source)
 
 
-def test_image_above_the_pixel_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_PIXELS", 100)
-    assert read_image(encode(Image.new("RGB", (10, 10)), "PNG")).size == (10, 10)
-    with pytest.raises(ImageError, match="more than 100 pixels"):
-        read_image(encode(Image.new("RGB", (10, 11)), "PNG"))
+def test_image_above_the_pixel_limit_is_refused() -> None:
+    assert read_image(encode(Image.new("RGB", (10, 10)), "PNG"), max_pixels=100).size == (10, 10)
+    for source in (encode(large := Image.new("RGB", (10, 11)), "PNG"), large):
+        with pytest.raises(ImageError, match="more than 100 pixels"):
+            read_image(source, max_pixels=100)
 
 
 def test_reading_in_threads_leaves_the_warning_filters_as_they_were() -> None:

@@ -6,7 +6,6 @@ import io
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,7 @@ def test_every_door_keeps_the_order_with_errors_in_their_place(
 ) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(photos[0].read_bytes()[:300])
-    results = through.predict_many([photos[0], broken, *photos[1:6]], batch_size=4)
+    results = list(through.predict_many([photos[0], broken, *photos[1:6]], batch_size=4))
     assert [isinstance(result, ImageError) for result in results] == [0, 1, 0, 0, 0, 0, 0]
     assert "broken.jpg" in str(results[1])
     for result, path in zip([results[0], *results[2:]], photos, strict=False):
@@ -171,9 +170,8 @@ def test_predict_many_keeps_the_order_with_errors_in_their_place(
 ) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no image")
-    results = predictor.predict_many(
-        iter([photos[0], broken, photos[1], tmp_path / "gone.jpg", photos[2]]), batch_size=2
-    )
+    images = iter([photos[0], broken, photos[1], tmp_path / "gone.jpg", photos[2]])
+    results = list(predictor.predict_many(images, batch_size=2))
     assert [isinstance(result, ImageError) for result in results] == [0, 1, 0, 1, 0]
     assert "broken.jpg" in str(results[1])
     for result, path in zip(results[::2], photos[:3], strict=True):
@@ -185,7 +183,7 @@ def test_predict_many_keeps_the_order_with_errors_in_their_place(
 def test_batch_size_changes_no_prediction(
     batch_size: int, predictor: Predictor, photos: list[Path]
 ) -> None:
-    results = predictor.predict_many(photos, batch_size=batch_size)
+    results = list(predictor.predict_many(photos, batch_size=batch_size))
     assert len(results) == len(photos)
     for result, path in zip(results, photos, strict=True):
         assert isinstance(result, Prediction)
@@ -193,11 +191,11 @@ def test_batch_size_changes_no_prediction(
 
 
 def test_predict_many_of_nothing_is_nothing(predictor: Predictor) -> None:
-    assert predictor.predict_many([]) == []
+    assert list(predictor.predict_many([])) == []
 
 
 def test_batch_of_nothing_but_errors_gives_errors(predictor: Predictor) -> None:
-    results = predictor.predict_many([b"a", b"b"], batch_size=2)
+    results = list(predictor.predict_many([b"a", b"b"], batch_size=2))
     assert all(isinstance(result, ImageError) for result in results)
     assert len(results) == 2
 
@@ -375,26 +373,6 @@ def test_number_of_threads_changes_no_prediction(
 ) -> None:
     with Predictor(model, threads=threads) as other:
         assert_same(other(photos[0]), predictor(photos[0]), tolerance=1e-4)
-
-
-def test_one_predictor_serves_many_threads(predictor: Predictor, photos: list[Path]) -> None:
-    alone = [predictor(path) for path in photos]
-    with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(predictor, photos * 3))
-    for one, other in zip(together, alone * 3, strict=True):
-        assert_same(one, other, tolerance=1e-4)
-
-
-def test_model_is_freed_at_the_end_of_the_block(model: Path, photos: list[Path]) -> None:
-    with Predictor(model) as predictor:
-        predictor(photos[0])
-    with pytest.raises(Exception, match=r"session|closed"):
-        predictor(photos[0])
-
-
-def test_closing_twice_is_harmless(model: Path) -> None:
-    with Predictor(model) as predictor:
-        predictor.close()
 
 
 def in_a_fresh_interpreter(code: str) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from toolchain import Predictor
 from toolchain.errors import ModelFileError, ProviderError
 from toolchain.runtime.cores import usable_cores
+from toolchain.runtime.enginecache import Engine
 from toolchain.runtime.selftest import generated_pixels
 from toolchain.verify import sessions
 from toolchain.verify.levels import Level
@@ -46,8 +47,27 @@ def test_every_session_is_opened_and_agrees(model: Path, predictor: Predictor) -
     level = judged(model, predictor)
     assert level.passed
     assert level.where is None
-    assert level.figures["sessions"] == 4 * THREADS * 2
+    assert level.figures["sessions"] == (4 * THREADS + 1) * 2
     assert (level.figures["asked"], level.figures["registered"]) == (CPU, (CPU,))
+
+
+def test_engine_cache_that_answers_differently_is_named(
+    model: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Engine.kept
+    taken: list[Engine] = []
+
+    def kept_wrong(engine: Engine, options: Any, open_file: Any) -> Any:
+        session = real(engine, options, open_file)
+        if session is not None:
+            taken.append(engine)
+        return session
+
+    monkeypatch.setattr(Engine, "kept", kept_wrong)
+    answering(monkeypatch, lambda _, logits: logits + (0.5 if taken else 0))
+    level = judged(model, predictor)
+    assert str(level.where).startswith("the session: cpu, from the engine cache, batch 1, off by")
+    assert not taken[0].folder.exists(), "the user's cache is left alone"
 
 
 def test_the_proof_counts_every_node_that_ran(

@@ -1,4 +1,4 @@
-"""`rtl cache`: what is kept between runs, and its removal."""
+"""`rtl cache`: what is kept between runs and between predictors, and its removal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from rich.text import Text
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, traceback_option
+from toolchain.runtime import enginestore
 
 
 @click.group(invoke_without_command=True)
@@ -14,9 +15,11 @@ from toolchain.cli.options import json_option, traceback_option
 @traceback_option
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
-    """Show the features of frozen layers that training keeps for later runs.
+    """Show what rtl keeps: features of frozen layers for later runs, and models as onnxruntime has
+    optimised them for later predictors.
 
-    They lie in the user's cache folder, or in RTL_CACHE_DIR. `rtl finetune --cache-gb` bounds them.
+    They lie in the user's cache folder, or in RTL_CACHE_DIR. `rtl finetune --cache-gb` bounds the
+    features; models take 2 GB at most.
 
     \b
     rtl cache
@@ -26,7 +29,7 @@ def command(context: click.Context, as_json: bool) -> None:
         return
     from toolchain.training.feature_store import entries, features_folder
 
-    found = entries()
+    found, engines = entries(), enginestore.entries()
     if as_json:
         rows = [
             {
@@ -39,16 +42,25 @@ def command(context: click.Context, as_json: bool) -> None:
             }
             for entry in found
         ]
-        terminal.print_json({"version": 1, "folder": str(features_folder()), "entries": rows})
+        kept = {
+            "folder": str(enginestore.engines_folder()),
+            "entries": [{"model": engine.model, "bytes": engine.bytes} for engine in engines],
+        }
+        folder = str(features_folder())
+        terminal.print_json({"version": 1, "folder": folder, "entries": rows, "engines": kept})
     else:
         tables.show_cache(features_folder(), found)
+        tables.show_engines(enginestore.engines_folder(), engines)
 
 
 @command.command("clear")
 @traceback_option
 def clear() -> None:
-    """Remove all kept features; the next run computes its own again."""
+    """Remove all that is kept; the next run and the next predictor make their own again."""
     from toolchain.training import feature_store
 
-    freed = feature_store.clear()
-    tables.show(Text(f"removed {freed / 1e6:.1f} MB from {feature_store.features_folder()}"))
+    for folder, freed in (
+        (feature_store.features_folder(), feature_store.clear()),
+        (enginestore.engines_folder(), enginestore.clear()),
+    ):
+        tables.show(Text(f"removed {freed / 1e6:.1f} MB from {folder}"))

@@ -32,6 +32,8 @@ COMMANDS = {
 # Which extra brings which package, for imports that fail.
 EXTRA_OF = {
     "onnxruntime": "cpu",
+    "ray": "ray",
+    "pyarrow": "ray",
     **dict.fromkeys(
         (
             "torch",
@@ -42,7 +44,6 @@ EXTRA_OF = {
             "matplotlib",
             "torchmetrics",
             "filelock",
-            "platformdirs",
         ),
         "train",
     ),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from toolchain.doctor import Check
     from toolchain.evaluate.evaluate import Evaluation
     from toolchain.export.export import Exported
+    from toolchain.runtime.enginestore import EntrySize as EngineSize
     from toolchain.runtime.prediction import Prediction
     from toolchain.training.feature_store import EntrySize
     from toolchain.training.finetune import Finetuned
@@ -148,6 +149,19 @@ def show_cache(folder: Path, entries: Sequence[EntrySize]) -> None:
         size = f"{entry.bytes / 1e6:.1f}"
         table.add_row(about.data, about.arch, about.boundary, about.view, str(entry.rows), size)
     total = sum(entry.bytes for entry in entries) / 1e6
+    show(Text(f"{folder}: {total:.1f} MB"), table)
+
+
+def show_engines(folder: Path, engines: Sequence[EngineSize]) -> None:
+    """Show the models in the engine cache, the longest unused first."""
+    if not engines:
+        show(Text(f"{folder}: nothing is kept"))
+        return
+    table = new_table("model", "MB", numbers=("MB",))
+    for engine in engines:
+        name = Text(printable(engine.model) or "(damaged)")
+        table.add_row(name, f"{engine.bytes / 1e6:.1f}")
+    total = sum(engine.bytes for engine in engines) / 1e6
     show(Text(f"{folder}: {total:.1f} MB"), table)
 
 
@@ -323,16 +337,20 @@ def predictions_table(
     columns = ("label",) if task == "single-label" else ("labels", "most probable")
     table = new_table("file", *columns, "probability", numbers=("probability",))
     for name, result in rows:
+        shown = printable(name.encode("utf-8", "replace").decode())
         if isinstance(result, ImageError):
-            reason = Text(str(result).removeprefix(f"{name}: "), "red")
-            table.add_row(name, reason, *[""] * len(columns))
+            reason = printable(str(result).removeprefix(f"{name}: "))
+            table.add_row(shown, Text(reason, "red"), *[""] * len(columns))
             continue
         best = result.top(top)
         labels = () if task == "single-label" else ("\n".join(result.labels) or "–",)
+        names = [label for label, _ in best]
+        if result.rejected:
+            names[0] += " (rejected)"
         table.add_row(
-            name,
+            shown,
             *labels,
-            "\n".join(label for label, _ in best),
+            "\n".join(names),
             "\n".join(percent(probability) for _, probability in best),
         )
     return table

@@ -20,6 +20,7 @@ from toolchain.narrator import Narrator, Silent
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.image import ORIENTATION_TAG, read_image
+from toolchain.runtime.imagebytes import read_bytes
 
 SPLITS = ("train", "val", "test")
 IMBALANCE = 10
@@ -102,9 +103,9 @@ def audit_dataset(dataset: Dataset, narrator: Narrator | None = None) -> tuple[D
 
 def _look(path: Path) -> _Found:
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        return _Found("", str(error.strerror), False, 0)
+        data = read_bytes(path, "image")
+    except ImageError as error:
+        return _Found("", str(error).removeprefix("image: "), False, 0)
     digest = hashlib.sha256(data).hexdigest()
     try:
         # The same decoder as training; JPEGs are decoded small, which finds damage just as well.

@@ -99,7 +99,7 @@ class _Bench:
         copied = onnx.ModelProto()
         copied.CopyFrom(model)
         finish(copied, msgspec.structs.replace(self.card, proof=None), path)
-        return Predictor(path, provider=provider, threads=1)
+        return Predictor(path, provider=provider, threads=1, cache=False)
 
     def answers(self, model: onnx.ModelProto, pixels: Pixels, provider: str = "cpu") -> Both:
         """Give a model's outputs."""

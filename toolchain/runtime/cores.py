@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
-CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
-CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
+CGROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def usable_cores() -> int:
@@ -24,13 +25,52 @@ def usable_cores() -> int:
 
 
 def cgroup_quota() -> float | None:
-    """Give the container's processor quota in cores, None where there is none."""
-    try:
-        if CGROUP_V2.exists():
-            quota, period = CGROUP_V2.read_text().split()[:2]
+    """Give the smallest processor quota, in cores, of the control groups this process is in.
+
+    A group's quota holds for the groups within it too. None where there is no quota.
+    """
+    quotas = [quota for group in _groups() if (quota := _quota(group)) is not None]
+    return min(quotas, default=None)
+
+
+def _groups() -> Iterator[Path]:
+    """Give the folders of the process's control groups, of versions 2 and 1, and their parents.
+
+    Where a container sees its own group as the root, its place on the host names no folder.
+    """
+    for controllers, place in _membership():
+        if not controllers:
+            roots = [CGROUPS, CGROUPS / "unified"]
+        elif "cpu" in controllers.split(","):
+            roots = [CGROUPS / "cpu", CGROUPS / controllers]
         else:
-            quota = (CGROUP_V1 / "cpu.cfs_quota_us").read_text()
-            period = (CGROUP_V1 / "cpu.cfs_period_us").read_text()
-        return None if quota == "max" or int(quota) <= 0 else int(quota) / int(period)
+            continue
+        parts = [part for part in PurePosixPath(place).parts if part not in ("/", "..")]
+        for root in roots:
+            yield from (root.joinpath(*parts[:depth]) for depth in range(len(parts) + 1))
+
+
+def _membership() -> list[tuple[str, str]]:
+    """Give (controllers, place) of each hierarchy; version 2 has no name."""
+    found = [("", "/"), ("cpu", "/")]
+    try:
+        lines = MEMBERSHIP.read_text().splitlines()
     except (OSError, ValueError):
+        return found
+    for line in lines:
+        _, controllers, place = (*line.split(":", 2), "", "")[:3]
+        found.append((controllers, place))
+    return found
+
+
+def _quota(group: Path) -> float | None:
+    """Give the quota of one group, None where it has none."""
+    try:
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text().split()[:2]
+        else:
+            quota = (group / "cpu.cfs_quota_us").read_text()
+            period = (group / "cpu.cfs_period_us").read_text()
+        return None if quota == "max" or int(quota) <= 0 else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
         return None

@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Generator, Iterable, Iterator
+from functools import partial
+from itertools import chain, islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from toolchain.errors import ImageError, ModelFileError, ParityError
 from toolchain.runtime.card import Card
+from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.doors import Both, Floats, through_door
-from toolchain.runtime.image import ImageSource, read_image
+from toolchain.runtime.image import MAX_PIXELS, ImageSource, read_image
+from toolchain.runtime.openmodel import OpenModel
 from toolchain.runtime.prediction import Prediction
 from toolchain.runtime.preprocess import preprocess, require_room
 from toolchain.runtime.selftest import generated_pixels, proof_difference
-from toolchain.runtime.session import open_session, readable_reason, session_card
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+from toolchain.runtime.session import readable_reason
 
 OUTPUTS = ["probabilities", "logits"]
+FEW = 32
+"""So many images are done before it is worth measuring how the rest is done fastest."""
 
 
 class Predictor:
     """A model file, opened on one provider.
 
     `provider` is "cpu", "cuda" or any name onnxruntime knows; it is used or an error is raised,
-    never replaced. `threads` defaults to the cores this process may use. `self_test=True` repeats
-    the proof in the card before the first prediction.
+    never replaced. `threads` defaults to the cores this process may use; with `spin` they ask for
+    work all the time instead of sleeping, which is faster only where the cores are theirs alone.
+    `cache=False` goes without the engine cache. Images of more than `max_pixels` are refused before
+    they are decoded. `self_test=True` repeats the proof in the card before the first prediction.
+
+    Any number of threads may share a predictor. In a process that was forked it opens its file
+    again; it pickles to the path of its file and its options, and a copy is one of its own.
 
     Raises ModelFileError, ProviderError or MissingExtraError, and ParityError from the self test.
     """
@@ -42,12 +50,19 @@ class Predictor:
         *,
         provider: str = "cpu",
         threads: int | None = None,
+        spin: bool = False,
+        cache: bool = True,
+        max_pixels: int = MAX_PIXELS,
         self_test: bool = False,
     ) -> None:
         self.model = os.fspath(model)
-        session = open_session(model, provider=provider, threads=threads)
-        self.card: Card = session_card(session, model)
-        self._session: InferenceSession | None = session
+        self._open = OpenModel(model, provider=provider, threads=threads, spin=spin, cache=cache)
+        self.card: Card = self._open.card
+        self._provider, self._threads = provider, threads
+        self._own: dict[str, Any] = {"max_pixels": max_pixels, "self_test": self_test}
+        self._measured = False
+        self._twin: Predictor | None = None
+        """The same on a session of one thread, where that is faster for many images."""
         if self_test:
             self._require_proof()
 
@@ -66,21 +81,25 @@ class Predictor:
         return self.predict_pixels(self.pixels(image)[None])[0]
 
     def predict_many(
-        self, images: Iterable[ImageSource], *, batch_size: int = 8
-    ) -> list[Prediction | ImageError]:
-        """Predict images in order; an image that can't be read gives its error in its place."""
+        self, images: Iterable[ImageSource], *, batch_size: int = 8, workers: int | None = None
+    ) -> Generator[Prediction | ImageError, None, None]:
+        """Predict images as they come, in order; one that can't be read gives its error instead.
+
+        Several threads decode and compute at once, and no more than a few batches are taken from
+        `images` ahead of what is given, so there may be a million of them. `workers` is how many
+        threads, by default one for each core; they share this session or one of a single thread,
+        which a short measurement after the first images decides. An error that `images` raises
+        comes after the results of what was before it. Close the iterator to stop early.
+        """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        remaining = iter(images)
-        results: list[Prediction | ImageError] = []
-        while batch := list(islice(remaining, batch_size)):
-            results += self._predict_batch(batch)
-        return results
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers must be at least 1, got {workers}")
+        return self._stream(iter(images), batch_size, workers or self._threads or usable_cores())
 
     def pixels(self, image: ImageSource) -> NDArray[np.uint8]:
         """Give the pixels uint8 [size, size, 3] that the network sees of an image."""
-        preprocessing = self.card.preprocessing
-        return preprocess(read_image(image, preprocessing), preprocessing)
+        return preprocess(self._read(image), self.card.preprocessing)
 
     def predict_pixels(self, pixels: NDArray[np.uint8]) -> list[Prediction]:
         """Predict a batch of pixels uint8 [batch, size, size, 3], as `pixels` gives them."""
@@ -105,10 +124,9 @@ class Predictor:
 
         Raises ModelFileError where the model can't compute.
         """
-        if self._session is None:
-            raise ValueError("this predictor is closed")
+        session = self._open.session
         try:
-            probabilities, logits = self._session.run(OUTPUTS, {self.card.input: given})
+            probabilities, logits = session.run(OUTPUTS, {self.card.input: given})
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise ModelFileError(
                 f"{self.model} can't compute {self._words(given)}: {readable_reason(str(error))}"
@@ -124,7 +142,14 @@ class Predictor:
 
     def close(self) -> None:
         """Free the session; the predictor can't be used after this. Closing twice is harmless."""
-        self._session = None
+        self._open.close()
+        if self._twin is not None:
+            self._twin.close()
+
+    def __reduce__(self) -> tuple[partial[Predictor], tuple[()]]:
+        """Pickle to the path of the file and the options; ValueError when it is closed."""
+        self._open.require_open()
+        return partial(type(self), str(self._open.path), **self._open.options, **self._own), ()
 
     def __enter__(self) -> Predictor:
         return self
@@ -147,13 +172,45 @@ class Predictor:
         alone = self.card.input == "image" or len(given) == 1
         return "an image" if alone else f"{len(given)} images"
 
+    def _read(self, image: ImageSource) -> Image.Image:
+        return read_image(image, self.card.preprocessing, max_pixels=self._own["max_pixels"])
+
     def _upright(self, image: ImageSource) -> NDArray[np.uint8]:
         """Give an image as a graph takes it that resizes and crops by itself."""
-        upright = read_image(image, self.card.preprocessing)
+        upright = self._read(image)
         require_room(upright.size, self.card.preprocessing)
         return np.asarray(upright)
 
-    def _predict_batch(self, images: Sequence[ImageSource]) -> list[Prediction | ImageError]:
+    def _stream(
+        self, images: Iterator[ImageSource], batch_size: int, workers: int
+    ) -> Generator[Prediction | ImageError, None, None]:
+        from toolchain.runtime.stream import in_order  # here: a first prediction has to be quick
+
+        def ordered(
+            work: Predictor, some: Iterable[ImageSource]
+        ) -> Iterator[Prediction | ImageError]:
+            return in_order(work._predict_batch, some, batch_size=batch_size, workers=workers)
+
+        if not self._measured:
+            yield from ordered(self, islice(images, FEW))
+        for image in images:  # where there are more: the first of the rest, all of which follow
+            yield from ordered(self._fastest(workers), chain([image], images))
+
+    def _fastest(self, workers: int) -> Predictor:
+        """Give this predictor, or its twin where that gets more done; measured once."""
+        if not self._measured and workers > 1 and self._provider.lower() == "cpu":
+            from toolchain.runtime.pace import fastest
+
+            options = self._open.options | self._own | {"threads": 1, "self_test": False}
+            twin = Predictor(self._open.path, **options)
+            pixels = generated_pixels(self.card.preprocessing.size)[:1]
+            ways = [partial(contender.run, pixels) for contender in (twin, self)]
+            if fastest(ways, workers=workers) == 0:
+                self._twin = twin
+            self._measured = True
+        return self._twin or self
+
+    def _predict_batch(self, images: Iterable[ImageSource]) -> list[Prediction | ImageError]:
         if self.card.input == "image":
             return [self._predict_alone(image) for image in images]
         read: list[NDArray[np.uint8] | ImageError] = []

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolchain.errors import MissingExtraError, ModelFileError, ProviderError
-from toolchain.runtime.belonging import require_belonging
 from toolchain.runtime.card import CARD_KEY, Card, decode_card
 from toolchain.runtime.cores import usable_cores
-from toolchain.runtime.modelscan import ModelScan, scan_model
+from toolchain.runtime.enginecache import engine_of
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+    from toolchain.runtime.modelscan import ModelScan
 
 SHORT_NAMES = {
     "cpu": "CPUExecutionProvider",
@@ -46,21 +47,47 @@ def open_session(
     *,
     provider: str = "cpu",
     threads: int | None = None,
+    spin: bool = False,
+    cache: bool | Path = False,
     optimisation: str = "all",
     profile: Path | None = None,
 ) -> InferenceSession:
     """Open a model file, after it was looked over (`modelscan.py`).
 
     `provider` is a short name (cpu, cuda, …) or onnxruntime's own; `threads` are the intra-op
-    threads, by default the cores this process may use; `optimisation` is one of OPTIMISATIONS;
-    `profile` is the beginning of the path of a profile. Raises ModelFileError for a file that is
-    not a model or has another's card, ProviderError where the provider is missing or can't run
-    every node, and MissingExtraError without onnxruntime.
+    threads, by default the cores this process may use; with `spin` they wait for work by asking
+    for it all the time. `cache` goes through the engine cache where it can (`enginecache.py`): on
+    the CPU, all optimised; a path is a folder in place of the user's. `optimisation` is one of
+    OPTIMISATIONS; `profile` is the beginning of the path of a profile. Raises ModelFileError for a
+    file that is not a model or has another's card, ProviderError where the provider is missing or
+    can't run every node, and MissingExtraError without onnxruntime.
     """
-    ort = import_onnxruntime()
+    import_onnxruntime()
     name = provider_name(provider)
     path = existing_model(model)
-    looked_over(path)
+
+    def options() -> Any:
+        return _options(name, threads, spin, optimisation, profile)
+
+    def opened(file: Path, given: Any) -> InferenceSession:
+        return _opened(file, given, provider=provider, name=name)
+
+    cached = cache and name == SHORT_NAMES["cpu"] and optimisation == "all" and profile is None
+    engine = engine_of(path, cache if isinstance(cache, Path) else None) if cached else None
+    # An entry was made from these very bytes, and only after they had been looked over.
+    session = engine.kept(options, opened) if engine else None
+    if session is not None:
+        return session
+    scan = looked_over(path)
+    if engine is None or scan.card is None:
+        return opened(path, options())
+    return engine.made(options, opened)
+
+
+def _options(
+    name: str, threads: int | None, spin: bool, optimisation: str, profile: Path | None
+) -> Any:
+    ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or usable_cores()
     options.log_severity_level = SILENT
@@ -74,9 +101,16 @@ def open_session(
     if name != SHORT_NAMES["cpu"]:
         # Without this, nodes that the provider can't run go to the CPU and nobody is told.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    return options
+
+
+def _opened(path: Path, options: Any, *, provider: str, name: str) -> InferenceSession:
     try:
         # Without `enable_fallback=0` a failed opening is printed and tried again on the CPU.
-        session = ort.InferenceSession(str(path), options, providers=[name], enable_fallback=0)
+        session = import_onnxruntime().InferenceSession(
+            str(path), options, providers=[name], enable_fallback=0
+        )
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise _session_error(path, name, str(error)) from error
     if session.get_providers()[0] != name:
@@ -160,6 +194,10 @@ def looked_over(path: Path) -> ModelScan:
 
     Raises ModelFileError for a file that is not to be opened, and for a card of another model.
     """
+    # Here, because what comes from the engine cache does without.
+    from toolchain.runtime.belonging import require_belonging
+    from toolchain.runtime.modelscan import scan_model
+
     try:
         scan = scan_model(path)
     except ModelFileError as error:

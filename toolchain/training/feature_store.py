@@ -25,15 +25,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 
 from toolchain.errors import TrainingError
 from toolchain.narrator import Narrator, shown
 from toolchain.runfolder import write_json
+from toolchain.runtime.cachefolder import cache_folder
 
-CACHE_VARIABLE = "RTL_CACHE_DIR"
 SPARE_BYTES = 500_000_000
 """So much of the disk is left free: the run folder needs room too."""
 
@@ -77,12 +75,6 @@ class EntrySize:
     bytes: int
     used: float
     """When a run last asked for it, in seconds since 1970."""
-
-
-def cache_folder() -> Path:
-    """Give the folder of all caches: RTL_CACHE_DIR, or the user's cache folder."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen) if chosen else user_cache_path("rtl", appauthor=False)
 
 
 def features_folder() -> Path:
@@ -152,6 +144,8 @@ class Entry:
     @contextlib.contextmanager
     def filling(self, names: Sequence[str], narrator: Narrator) -> Iterator[Filler]:
         """Give what takes the missing rows; one process at a time fills an entry."""
+        from filelock import FileLock, Timeout  # `rtl cache` does without, on a device
+
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / "lock")
         try:

@@ -43,7 +43,8 @@ def open_backend(
     """
     path = existing_model(model)
     if not zipfile.is_zipfile(path):
-        return Predictor(path, provider=provider, threads=threads)
+        # What is proved and measured is the file itself, not what a cache has of it.
+        return Predictor(path, provider=provider, threads=threads, cache=False)
     text = archived_card(path)
     card = decode_card(text, source=str(path))
     kind = ProgramBackend if card.format == "pt2" else TorchScriptBackend

@@ -1,6 +1,7 @@
 """Level "sessions": every way users open a file gives the same numbers, on the provider asked for.
 
-Provider × graph optimisation × threads × batch. What was asked for proves nothing, so the proof
+Provider × graph optimisation × threads × batch, and through the engine cache, as the predictor
+opens a file. What was asked for proves nothing, so the proof
 looks at what onnxruntime registered and, in a profile of one run, at the provider that each node
 ran on.
 """
@@ -11,8 +12,9 @@ import itertools
 import json
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,9 @@ from toolchain.runtime.session import (
 from toolchain.verify.levels import Figures, Level, failed
 from toolchain.verify.numbers import Difference, compare
 
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
 BATCHES = (1, 3)
 OUTPUTS = ["logits"]
 
@@ -48,14 +53,10 @@ def session_level(
     """Compare the logits of `pixels` in every session with `reference`, and prove the provider."""
     worst: Difference | None = None
     worst_session, opened = "", 0
-    providers = dict.fromkeys((provider, "cpu"))
-    for name, threads, optimisation in itertools.product(
-        providers, sorted({1, usable_cores()}), OPTIMISATIONS
-    ):
-        session = open_session(path, provider=name, threads=threads, optimisation=optimisation)
+    for way, session in users_sessions(path, provider):
         for batch in BATCHES:
             opened += 1
-            described = f"{name}, optimisation {optimisation}, threads {threads}, batch {batch}"
+            described = f"{way}, batch {batch}"
             try:
                 found = _logits(session, card, pixels, batch)
             except ModelFileError as error:
@@ -94,6 +95,19 @@ def session_level(
         figures=figures,
         where=where,
     )
+
+
+def users_sessions(path: Path, provider: str) -> Iterator[tuple[str, InferenceSession]]:
+    """Open a file in every way that users do; give each way in words, and the session."""
+    for name, threads, optimisation in itertools.product(
+        dict.fromkeys((provider, "cpu")), sorted({1, usable_cores()}), OPTIMISATIONS
+    ):
+        session = open_session(path, provider=name, threads=threads, optimisation=optimisation)
+        yield f"{name}, optimisation {optimisation}, threads {threads}", session
+    # In a folder of its own, because what the user's holds may be of another day.
+    with tempfile.TemporaryDirectory(prefix="rtl-engine-", ignore_cleanup_errors=True) as folder:
+        open_session(path, cache=Path(folder))  # makes the entry
+        yield "cpu, from the engine cache", open_session(path, cache=Path(folder))
 
 
 def _worse(a: Difference, b: Difference) -> bool:

@@ -1,0 +1,39 @@
+"""Model files of networks with random weights: time and memory do not depend on the weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toolchain.data.parts import CLASSES
+from toolchain.export.onnx import build_onnx, finish
+from toolchain.export.variants import OPSET
+from toolchain.machine import installed_versions
+from toolchain.runtime.card import Card, Preprocessing, Weights
+from toolchain.training.models import IMAGENET_NORMALISATION, Classifier, Served, build_network
+
+
+def card_of(arch: str) -> Card:
+    """Give the card of a network with random weights that tells machined parts apart."""
+    return Card(
+        classes=CLASSES,
+        preprocessing=Preprocessing(),
+        normalisation=IMAGENET_NORMALISATION,
+        architecture=arch,
+        weights=Weights("random", ""),
+        settings_sha256="",
+        data_sha256="",
+        versions={"rtl": installed_versions()["rtl-toolchain"]},
+        format="onnx",
+        opset=OPSET,
+        ir_version=8,
+        created="2026-01-01T00:00:00+00:00",
+    )
+
+
+def random_model(arch: str, path: Path) -> Path:
+    """Write an ONNX file of a network with random weights."""
+    network = build_network(arch, len(CLASSES)).eval()
+    served = Served(Classifier(network, IMAGENET_NORMALISATION), 1.0).eval()
+    card = card_of(arch)
+    finish(build_onnx(served, card), card, path)
+    return path

@@ -1,0 +1,90 @@
+"""A new process to its first label: time beside the bare imports, memory beside a plain session.
+
+Whole processes, one after the other in turn; ratios are medians of those of one turn.
+
+    pytest benchmarks/test_coldstart.py -s --benchmark-only
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.networks import random_model
+from toolchain.data.parts import CLASSES, draw_part
+
+LONGEST, MOST_MEMORY = 1.5, 0.6
+ROUNDS = 15
+PEAK = """
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+"""
+IMPORTS = "import numpy, PIL.Image, onnxruntime"
+SESSION = """
+import sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+session.run(None, {"pixels": numpy.zeros((1, 224, 224, 3), numpy.uint8)})
+"""
+LABEL = """
+import sys
+from toolchain import Predictor
+Predictor(sys.argv[1], cache={})(sys.argv[2]).label
+"""
+PROCESSES = {
+    "bare imports": IMPORTS,
+    "plain session": SESSION,
+    "predictor": LABEL.format(True),
+    "predictor without cache": LABEL.format(False),
+}
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A model file that has been there for a while, and an image."""
+    monkeypatch.setenv("RTL_CACHE_DIR", str(tmp_path / "cache"))
+    # As installed: modules are compiled once, and not in the source tree.
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "compiled"))
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    model = random_model("resnet18", tmp_path / "model.onnx")
+    image = tmp_path / "part.jpg"
+    draw_part(CLASSES[0], 1).resize((640, 480)).save(image)
+    time.sleep(2.5)  # the digest of a file that was just written is not noted
+    return [str(model), str(image)]
+
+
+def once(code: str, arguments: list[str]) -> tuple[float, int]:
+    """Give (seconds, peak memory in kB) of a process."""
+    command = [sys.executable, "-c", code + PEAK, *arguments]
+    started = time.perf_counter()
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ)
+    return time.perf_counter() - started, int(done.stdout.split()[-1])
+
+
+def in_turn(arguments: list[str]) -> dict[str, list[tuple[float, int]]]:
+    for code in PROCESSES.values():
+        once(code, arguments)  # compiles the modules, makes the entry
+    rounds = [{n: once(code, arguments) for n, code in PROCESSES.items()} for _ in range(ROUNDS)]
+    return {name: [found[name] for found in rounds] for name in PROCESSES}
+
+
+def test_first_label_of_a_new_process(benchmark: BenchmarkFixture, arguments: list[str]) -> None:
+    found = benchmark.pedantic(in_turn, args=(arguments,), rounds=1)
+    print()
+    for name, rounds in found.items():
+        seconds = [a / b for (a, _), (b, _) in zip(rounds, found["bare imports"], strict=True)]
+        memory = [a / b for (_, a), (_, b) in zip(rounds, found["plain session"], strict=True)]
+        time_ratio, memory_ratio = statistics.median(seconds), statistics.median(memory)
+        benchmark.extra_info[name] = {"time": time_ratio, "memory": memory_ratio}
+        milliseconds = statistics.median(second for second, _ in rounds) * 1e3
+        megabytes = statistics.median(peak for _, peak in rounds) * 1024 / 1e6
+        print(
+            f"{name}: {milliseconds:.0f} ms, {time_ratio:.2f} times the bare imports; "
+            f"{megabytes:.0f} MB, {memory_ratio:.2f} times a plain session"
+        )
+    print(f"bars for the predictor: {LONGEST} and {MOST_MEMORY}")

@@ -1,0 +1,111 @@
+"""What a device needs: the size of an environment with the extra `cpu`, and what importing costs.
+
+    python benchmarks/thin_environment.py
+
+Makes a fresh environment from a wheel of this source tree (about a minute, 200 MB in the system's
+temporary folder), then prints two tables: the installed size by package, and the time of whole
+processes that import, in turn, medians. Modules are compiled by the first, which is not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from datetime import date
+from pathlib import Path
+
+from toolchain.machine import this_machine
+
+ROOT = Path(__file__).resolve().parent.parent
+ROUNDS = 15
+STATEMENTS = {
+    "nothing": "pass",
+    "`import toolchain`": "import toolchain",
+    "`import numpy, PIL.Image, onnxruntime`": "import numpy, PIL.Image, onnxruntime",
+    "`from toolchain import Predictor`": "from toolchain import Predictor",
+    "`from toolchain import Predictor`, and onnxruntime": (
+        "from toolchain import Predictor; import onnxruntime"
+    ),
+}
+# Printed by the environment's own Python: bytes of each distribution's files, as it records them.
+SIZES = """
+import importlib.metadata as metadata, json
+def size(found):
+    files = [found.locate_file(f) for f in found.files or []]
+    return sum(f.stat().st_size for f in files if f.is_file() and f.suffix != ".pyc")
+print(json.dumps({d.name: [d.version, size(d)] for d in metadata.distributions()}))
+"""
+
+
+def main() -> None:
+    """Make the environment, measure it, print the tables."""
+    with tempfile.TemporaryDirectory(prefix="rtl-thin-") as folder:
+        wheel = built(Path(folder))
+        python = installed(wheel, Path(folder, "environment"))
+        sizes: dict[str, tuple[str, int]] = json.loads(printed(python, SIZES))
+        print(f"{this_machine()}, {date.today():%Y-%m-%d}.\n")
+        print_sizes(wheel, sizes)
+        print_times(python)
+
+
+def built(folder: Path) -> Path:
+    """Give a wheel of this source tree."""
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", folder, ROOT]
+    subprocess.run(command, check=True)
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+def installed(wheel: Path, environment: Path) -> Path:
+    """Give the Python of an environment with the wheel and the extra `cpu`."""
+    venv.create(environment, with_pip=True)
+    python = environment / "bin" / "python"
+    options = ["--quiet", "--disable-pip-version-check", "-c", ROOT / "constraints.txt"]
+    subprocess.run([python, "-m", "pip", "install", *options, f"{wheel}[cpu]"], check=True)
+    return python
+
+
+def printed(python: Path, code: str) -> str:
+    """Run code in the environment, away from the source tree; give what it prints."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        [python, "-c", code], check=True, capture_output=True, text=True, cwd="/", env=ours
+    )
+    return done.stdout
+
+
+def print_sizes(wheel: Path, sizes: dict[str, tuple[str, int]]) -> None:
+    """Print the packages, the largest first; pip, which only installs, is left out."""
+    rows = sorted(sizes.items(), key=lambda item: -item[1][1])
+    needed = [(name, *rest) for name, rest in rows if name not in ("pip", "setuptools")]
+    print(f"The wheel takes {wheel.stat().st_size / 1000:.0f} kB.\n")
+    print("| package | version | MB on disk |\n|---|---|---|")
+    for name, version, size in needed:
+        print(f"| {name} | {version} | {size / 1e6:.1f} |")
+    print(f"| all | | {sum(size for *_, size in needed) / 1e6:.0f} |\n")
+
+
+def print_times(python: Path) -> None:
+    """Print the medians, and medians of ratios to the bare imports of the same turn."""
+    found: dict[str, list[float]] = {name: [] for name in STATEMENTS}
+    for turn in range(ROUNDS + 1):
+        for name, code in STATEMENTS.items():
+            started = time.perf_counter()
+            printed(python, code)
+            if turn:
+                found[name].append(time.perf_counter() - started)
+    bare = found["`import numpy, PIL.Image, onnxruntime`"]
+    print("| process | median | beside the three imports |\n|---|---|---|")
+    for name, times in found.items():
+        ratio = statistics.median(a / b for a, b in zip(times, bare, strict=True))
+        print(f"| {name} | {1000 * statistics.median(times):.0f} ms | {ratio:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""`rtl cache` shows and removes the models that predictors keep."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Rtl
+from tests.runtime.tiny import tiny_model, write
+from toolchain import Predictor
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with one engine, of tiny[b].onnx."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("RTL_CACHE_DIR", str(folder))
+    Predictor(write(tiny_model(), tmp_path / "tiny[b].onnx"))
+    return folder
+
+
+def test_cache_lists_engines_and_removes_them(cache: Path, tmp_path: Path, rtl: Rtl) -> None:
+    shown = rtl("cache")
+    assert "tiny[b].onnx" in shown.stdout.replace("\n", "")
+    assert str(cache / "engines") in shown.stdout.replace("\n", "")
+    listed = json.loads(rtl("cache", "--json").stdout)
+    assert listed["entries"] == []
+    (entry,) = listed["engines"]["entries"]
+    assert entry["model"] == str(tmp_path / "tiny[b].onnx")
+    assert entry["bytes"] > 1000
+    assert rtl("cache", "clear").returncode == 0
+    assert not (cache / "engines").exists()
+    assert json.loads(rtl("cache", "--json").stdout)["engines"]["entries"] == []
+
+
+def test_cache_needs_nothing_that_a_device_lacks(cache: Path) -> None:
+    code = "import sys; sys.modules['filelock'] = sys.modules['torch'] = None\n"
+    code += "from toolchain.cli.main import run; sys.argv = ['rtl', 'cache', '--json']; run()"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["engines"]["entries"]) == 1

@@ -1,0 +1,176 @@
+"""What inputs stand for: files, folders, patterns, lists, standard input."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.cli.predicting import Predict, picture
+from toolchain.cli import image_inputs
+from toolchain.cli.image_inputs import Inputs
+from toolchain.data.layouts import images_under
+from toolchain.errors import DataError
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tree of empty files: images, hidden ones, notes; the current folder is above it."""
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "a.jpg", "b/1.JPG", "b/2.png", "b.png", "b/c/3.webp", "Z/4.tiff",
+        ".hidden/5.jpg", "b/.6.jpg", "notes.txt", "raw.cr2", "none/x.txt",
+    ):  # fmt: skip
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return Path("photos")
+
+
+ALL = ["Z/4.tiff", "a.jpg", "b/1.JPG", "b/2.png", "b/c/3.webp", "b.png"]
+
+
+def names(*words: object, lists: tuple[str, ...] = ()) -> list[str]:
+    return [found.name for found in Inputs([str(word) for word in words], lists)]
+
+
+def given(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+
+
+def test_folder_gives_its_images_in_the_order_that_training_sees(photos: Path) -> None:
+    assert names(photos) == [f"photos/{name}" for name in ALL]
+    assert [Path(name) for name in names(photos)] == images_under(photos)
+
+
+def test_inputs_are_found_as_they_are_asked_for(photos: Path) -> None:
+    found = iter(Inputs(["photos", "later"]))
+    assert next(found).name == "photos/Z/4.tiff"
+    picture(photos.parent / "later" / "new.png")
+    assert [item.name for item in found][-1] == "later/new.png"
+
+
+def test_linked_folders_are_no_way_round_in_a_circle(photos: Path) -> None:
+    (photos / "b" / "up").symlink_to("..")
+    (photos / "self").symlink_to(".")
+    (photos / "loop").symlink_to("loop")
+    assert names(photos) == [f"photos/{name}" for name in ALL]
+    assert names("photos/**/*.png") == ["photos/b/2.png", "photos/b.png"]
+    (photos.parent / "linked").symlink_to("photos")
+    assert names("linked") == [f"linked/{name}" for name in ALL]
+
+
+def test_file_that_is_named_is_taken_whatever_it_is_called(photos: Path) -> None:
+    assert names("photos/raw.cr2", "photos/.hidden/5.jpg") == [
+        "photos/raw.cr2",
+        "photos/.hidden/5.jpg",
+    ]
+    assert names("gone.jpg") == ["gone.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("photos/*.jpg", ["a.jpg"]),
+        ("photos/*/*", ["Z/4.tiff", "b/1.JPG", "b/2.png"]),
+        ("photos/**", ALL),
+        ("photos/**/[12].*", ["b/1.JPG", "b/2.png"]),
+        ("photos/**/c/**/*.webp", ["b/c/3.webp"]),
+        ("photos/*.cr2", ["raw.cr2"]),
+        ("p?otos/b.png", ["b.png"]),
+    ],
+)
+def test_pattern_gives_what_it_fits(photos: Path, pattern: str, expected: list[str]) -> None:
+    assert names(pattern) == [f"photos/{name}" for name in expected]
+
+
+def test_file_with_the_name_of_a_pattern_is_that_file(photos: Path) -> None:
+    (photos / "[ab].jpg").touch()
+    assert names("photos/[ab].jpg") == ["photos/[ab].jpg"]
+
+
+def test_what_stands_for_nothing_is_said(photos: Path) -> None:
+    inputs = Inputs(["photos/*.gif", "photos/none", "photos/a.jpg"])
+    assert [found.name for found in inputs] == ["photos/a.jpg"]
+    assert [str(complaint) for complaint in inputs.complaints] == [
+        "photos/*.gif: no image matches",
+        "photos/none: no images in this folder",
+    ]
+
+
+def test_folder_that_may_not_be_read_is_said_and_the_rest_goes_on(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = os.scandir
+
+    def refuse(folder: Path) -> Iterator[os.DirEntry[str]]:
+        if Path(folder).name == "b":
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr(image_inputs.os, "scandir", refuse)
+    inputs = Inputs(["photos"])
+    assert [found.name for found in inputs] == [
+        f"photos/{name}" for name in ALL if not name.startswith("b/")
+    ]
+    assert [str(complaint) for complaint in inputs.complaints] == ["photos/b: permission denied"]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"photos/a.jpg\nphotos/b\n", ["a.jpg", "b/1.JPG", "b/2.png", "b/c/3.webp"]),
+        (b"photos/a.jpg\r\n\r\nphotos/b.png", ["a.jpg", "b.png"]),
+        (b"photos/a.jpg\0photos/two\nlines.jpg\0", ["a.jpg", "two\nlines.jpg"]),
+        (b"photos/\xff.jpg\n", ["\udcff.jpg"]),
+        (b"", []),
+    ],
+)
+def test_list_of_paths_from_a_file_and_from_standard_input(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, expected: list[str]
+) -> None:
+    Path("list.txt").write_bytes(data)
+    given(monkeypatch, data)
+    for name in ("list.txt", "-"):
+        assert names(lists=(name,)) == [f"photos/{name}" for name in expected]
+
+
+def test_long_list_is_cut_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [f"{'folder/' * 10}{number}.jpg" for number in range(5000)]
+    for separator in ("\n", "\0"):
+        given(monkeypatch, separator.join(paths).encode())
+        assert names(lists=("-",)) == paths
+
+
+def test_count_is_what_comes_and_none_where_it_is_not_known(photos: Path) -> None:
+    Path("list.txt").write_text("photos/a.jpg\n")
+    assert Inputs(["photos", "photos/*.jpg", "-"], ["list.txt"]).count() == len(ALL) + 3
+    assert Inputs(["photos"], ["-"]).count() is None
+
+
+def test_standard_input_is_one_image(
+    predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = picture(tmp_path / "one.png", 2).read_bytes()
+    given(monkeypatch, data)
+    assert [(row["file"], row["label"]) for row in predict("-").rows] == [("-", "down")]
+    given(monkeypatch, b"one.png\n")
+    assert predict("-").status == 4
+    given(monkeypatch, b"one.png\n")
+    assert [row["label"] for row in predict("--files-from", "-").rows] == ["down"]
+
+
+def test_standard_input_is_read_once() -> None:
+    with pytest.raises(DataError, match="once only"):
+        Inputs(["-"], ["-"])
+
+
+def test_list_that_is_not_there_is_said(predict: Predict) -> None:
+    said = predict("--files-from", "gone.txt")
+    assert said.status == 3
+    assert "error: gone.txt: no such file" in said.err

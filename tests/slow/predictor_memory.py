@@ -1,0 +1,67 @@
+"""The memory of a process that predicts for a long time.
+
+    python tests/slow/predictor_memory.py runs/photos/export/model.onnx
+
+Predicts images of changing sizes by one predictor and compares the resident memory after `--last`
+predictions with that after `--first`. The exit status is 1 where it has grown by more than 2 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from toolchain import Predictor
+
+MOST_GROWTH = 1.02
+SIZES = ((300, 200), (64, 640), (97, 101), (512, 384), (33, 20))
+
+
+def main() -> int:
+    """Predict, print the memory now and then, and say whether it has grown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, metavar="MODEL")
+    parser.add_argument("--first", type=int, default=1000, help="predictions before the first look")
+    parser.add_argument("--last", type=int, default=20_000)
+    parser.add_argument("--threads", type=int, help="by default the usable cores")
+    parser.add_argument("--leak", type=int, default=0, help="keep so many kB of each prediction")
+    chosen = parser.parse_args()
+    images = [jpeg(width, height) for width, height in SIZES]
+    kept = []
+    sizes: dict[int, float] = {}
+    with Predictor(chosen.model, threads=chosen.threads) as predictor:
+        for number in range(1, chosen.last + 1):
+            predictor(images[number % len(images)])
+            if chosen.leak:
+                kept.append(np.ones(chosen.leak * 128))
+            if number % chosen.first == 0:
+                sizes[number] = resident_mb()
+                print(f"{sizes[number]:7.1f} MB after {number} predictions", flush=True)
+    ratio = sizes[max(sizes)] / sizes[chosen.first]
+    print(f"{ratio:.4f} times what it was after {chosen.first}; {MOST_GROWTH} is allowed")
+    return int(ratio > MOST_GROWTH)
+
+
+def jpeg(width: int, height: int) -> bytes:
+    """Give a JPEG of noise."""
+    pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "jpeg")
+    return stream.getvalue()
+
+
+def resident_mb() -> float:
+    """Give the memory that this process holds now."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise OSError("this system does not say how much memory a process holds")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""The bytes of an image, from wherever a user holds it; no wait and no file without an end."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import stat
+from typing import IO
+
+from toolchain.errors import ImageError
+
+Readable = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
+
+MAX_BYTES = 2**30
+"""Larger files are refused: the most pixels that are accepted take 540 MB uncompressed."""
+
+CHUNK = 2**24
+
+WRITER_SECONDS = 5
+"""How long a pipe may be without a writer, who may be about to start."""
+
+
+def image_name(source: object) -> str:
+    """Give what errors call an image: its path as text, or "image" where it has none."""
+    if not isinstance(source, str | os.PathLike):
+        return "image"
+    try:
+        return os.fsdecode(source) or "(empty path)"
+    except TypeError:  # what it gives is no path
+        return "image"
+
+
+def read_bytes(source: Readable, name: str) -> bytes:
+    """Give all bytes of a path, a bytes-like object or an open file.
+
+    A file that can seek is read from its start, as Pillow does, so that a second look at it gives
+    the same; a pipe from where it stands. Raises ImageError for whatever gives no bytes.
+    """
+    try:
+        if isinstance(source, bytes | bytearray | memoryview):
+            data = bytes(source)
+        elif isinstance(source, str | os.PathLike):
+            data = _read_path(source)
+        elif hasattr(source, "read"):
+            data = _read_stream(source)
+        else:
+            raise ImageError(f"{name}: {type(source).__name__} is not an image")
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}", hint=error.hint) from error
+    except Exception as error:  # a stream of the user's may raise anything
+        raise ImageError(f"{name}: {_reason(error)}") from error
+    if not data:
+        raise ImageError(f"{name}: empty file", hint=f"accepted: {ImageError.accepted}")
+    return data
+
+
+def _read_path(path: str | os.PathLike[str]) -> bytes:
+    # Without O_NONBLOCK the mere opening of a pipe waits for whoever will write to it, for ever.
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(file)
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError("is a directory")
+        if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+            raise ImageError("a device, not an image")
+        if stat.S_ISFIFO(status.st_mode):
+            _await_writer(file)
+        if status.st_size > MAX_BYTES:
+            raise _too_large()
+        with io.FileIO(file, closefd=False) as stream:
+            return stream.readall() if status.st_size else _bounded(stream)
+    finally:
+        os.close(file)
+
+
+def _await_writer(pipe: int) -> None:
+    """Wait until something is in a pipe, or somebody has it open to write into it."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    if not poll.poll(1000 * WRITER_SECONDS):
+        try:
+            os.read(pipe, 1)  # nothing is there: this gives the end, where there is no writer
+        except BlockingIOError:
+            pass
+        else:
+            raise ImageError("a pipe that nobody writes to")
+    os.set_blocking(pipe, True)
+
+
+def _read_stream(stream: IO[bytes]) -> bytes:
+    seekable = getattr(stream, "seekable", None)
+    if seekable is not None and seekable():
+        stream.seek(0)
+    return _bounded(stream)
+
+
+def _bounded(stream: IO[bytes] | io.RawIOBase) -> bytes:
+    """Read to the end, or to the limit: a pipe may never end."""
+    chunks, length = [], 0
+    while chunk := stream.read(CHUNK):
+        if not isinstance(chunk, bytes | bytearray | memoryview):
+            raise ImageError("a file opened as text", hint="open it in binary mode, 'rb'")
+        chunks.append(chunk)
+        length += len(chunk)
+        if length > MAX_BYTES:
+            raise _too_large()
+    return b"".join(chunks)
+
+
+def _too_large() -> ImageError:
+    return ImageError(f"more than {MAX_BYTES:,} bytes")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__

@@ -1,0 +1,97 @@
+"""What bytes look like, without decoding them: for errors, and how much work a JPEG asks for."""
+
+from __future__ import annotations
+
+import re
+
+# What files begin with. An image format that Pillow knows is here because damaged ones are met too.
+STARTS = (
+    (b"\xff\xd8", "a damaged or unsupported JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "a damaged PNG"),
+    (b"GIF8", "a damaged GIF"),
+    (b"BM", "a damaged BMP"),
+    (b"II*\0", "a damaged or unsupported TIFF"),
+    (b"MM\0*", "a damaged or unsupported TIFF"),
+    (b"II+\0", "a damaged or unsupported BigTIFF"),
+    (b"MM\0+", "a damaged or unsupported BigTIFF"),
+    (b"\0\0\0\x0cjP  ", "a damaged or unsupported JPEG 2000"),
+    (b"\0\0\1\0", "a damaged ICO"),
+    (b"%PDF", "a PDF, not an image"),
+    (b"%!PS", "PostScript, not an image"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript, not an image"),
+    (b"8BPS", "a Photoshop file"),
+    (b"\0\5\x16\7", "a macOS resource fork, not an image"),
+    (b"PK\3\4", "a ZIP archive, not an image"),
+    (b"\x1f\x8b", "a gzip archive, not an image"),
+    (b"\x93NUMPY", "a NumPy array, not an image"),
+)
+# The brands of the container that begins with `ftyp`.
+BRANDS = {
+    b"avif": "a damaged AVIF",
+    b"avis": "a damaged AVIF",
+    b"isom": "a video, not an image",
+    b"mp41": "a video, not an image",
+    b"mp42": "a video, not an image",
+    b"qt  ": "a video, not an image",
+}
+HEIC = "a HEIC or similar container, which Pillow can't decode"
+
+# The next marker with a length: what follows 0xFF is no stuffed zero, fill byte or restart marker.
+MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd8])", re.DOTALL)
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+SCAN, END = 0xDA, 0xD9
+
+
+def found(data: bytes) -> str:
+    """Say what the bytes look like, for files that are no image rtl reads.
+
+    >>> found(b"%PDF-1.7 ...")
+    'a PDF, not an image'
+    """
+    for start, words in STARTS:
+        if data.startswith(start):
+            return words
+    if data[4:8] == b"ftyp":
+        return BRANDS.get(data[8:12], HEIC)
+    if data[:4] == b"RIFF":
+        return "a damaged WebP" if data[8:12] == b"WEBP" else "sound or a video, not an image"
+    if data[128:132] == b"DICM":
+        return "a DICOM file"
+    return _text(data) or "no known image format"
+
+
+def _text(data: bytes) -> str | None:
+    plain = data[:512].removeprefix(b"\xef\xbb\xbf")
+    start = plain.lstrip().lower()
+    if start.startswith(b"<") and b"<svg" in start:
+        return "an SVG drawing, not an image of pixels"
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "a web page, not an image"
+    if all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in plain[:64]):
+        return "text, not an image"
+    return None
+
+
+def has_many_scans(data: bytes, limit: int) -> bool:
+    """Say whether a JPEG has more scans than `limit`.
+
+    Each scan is a pass over all pixels, and an empty one takes a few bytes: without a limit, a file
+    of 1 MB keeps a decoder busy for minutes.
+    """
+    scans, at, components, progressive = 0, 2, -1, False
+    while scans <= limit and (match := MARKER.search(data, at)):
+        marker, at = match[1][0], match.end()
+        if marker == END or at + 8 > len(data):
+            break
+        if marker in FRAMES:
+            progressive, components = marker in PROGRESSIVE, data[at + 7]
+        if marker == SCAN:
+            scans += 1
+            # All components in the first scan of a plain JPEG: there is no second. And where the
+            # marker is rare there can't be many: no need to walk over the compressed data.
+            whole = not progressive and data[at + 2] == components
+            if whole or (scans == 1 and data.count(b"\xff\xda", at) < limit):
+                break
+        at += int.from_bytes(data[at : at + 2], "big")
+    return scans > limit
