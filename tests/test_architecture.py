@@ -29,6 +29,7 @@ ORDER = (
     "bench",
     "report",
     "doctor",
+    "predict",
     "cli",
 )
 """A room imports rooms before it only."""
@@ -136,7 +137,7 @@ def test_the_package_itself_imports_the_errors_and_the_predictor_only() -> None:
     assert lines(wrong) == []
 
 
-@pytest.mark.parametrize("last", ["bench", "report", "doctor", "cli"])
+@pytest.mark.parametrize("last", ["bench", "report", "doctor", "predict", "cli"])
 def test_the_last_rooms_are_imported_by_the_command_line_alone(last: str) -> None:
     wrong = [f for f in OURS if f.room == last and f.room_of_importer not in (last, "cli")]
     assert lines(wrong) == []

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 import pytest
 
 from tests.cli.predicting import Predict, picture
-from toolchain.cli import image_inputs
-from toolchain.cli.image_inputs import Inputs
 from toolchain.data.layouts import images_under
 from toolchain.errors import DataError
+from toolchain.predict import inputs
+from toolchain.predict.inputs import Inputs
 
 
 @pytest.fixture
@@ -113,12 +113,12 @@ def test_folder_that_may_not_be_read_is_said_and_the_rest_goes_on(
             raise PermissionError(13, "Permission denied")
         return scan(folder)
 
-    monkeypatch.setattr(image_inputs.os, "scandir", refuse)
-    inputs = Inputs(["photos"])
-    assert [found.name for found in inputs] == [
+    monkeypatch.setattr(inputs.os, "scandir", refuse)
+    given = Inputs(["photos"])
+    assert [found.name for found in given] == [
         f"photos/{name}" for name in ALL if not name.startswith("b/")
     ]
-    assert [str(complaint) for complaint in inputs.complaints] == ["photos/b: permission denied"]
+    assert [str(complaint) for complaint in given.complaints] == ["photos/b: permission denied"]
 
 
 @pytest.mark.parametrize(

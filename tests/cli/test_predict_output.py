@@ -17,7 +17,7 @@ import pytest
 
 from tests.cli.predicting import LABELS, Predict, picture, read_rows, tiny
 from tests.runtime.tiny import tiny_model, weight, write
-from toolchain.cli import prediction_file
+from toolchain.predict import rowfile
 
 MANY = 4000
 
@@ -85,13 +85,13 @@ def test_row_stands_in_the_file_before_the_next_image_is_asked_for(
     predict: Predict, tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    write = prediction_file.PredictionFile.write
+    write = rowfile.PredictionFile.write
 
-    def look(self: prediction_file.PredictionFile, *row: object) -> None:
+    def look(self: rowfile.PredictionFile, *row: object) -> None:
         write(self, *row)  # type: ignore[arg-type]
         seen.append((tmp_path / "rows.jsonl").read_bytes().count(b"\n"))
 
-    monkeypatch.setattr(prediction_file.PredictionFile, "write", look)
+    monkeypatch.setattr(rowfile.PredictionFile, "write", look)
     predict(photos, "-o", "rows.jsonl")
     assert seen == list(range(1, 11))
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.predicting import LABELS, Predict, picture, read_rows, tiny
 from tests.conftest import Rtl
+from toolchain import Predictor
 
 pytestmark = [  # Ray's own deprecations are not ours
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -123,3 +124,20 @@ def test_what_ray_and_parquet_can_not_do_is_refused(
     predict: Predict, options: tuple[str, ...]
 ) -> None:
     assert predict(*options).status == 2
+
+
+def test_parquet_that_could_not_be_written_whole_does_not_appear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (the extra `ray`)")
+    from toolchain.predict.parquet import ParquetFile
+
+    def fail(file: ParquetFile) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(ParquetFile, "_write_group", fail)
+    with Predictor(tiny(tmp_path)) as predictor:
+        path = tmp_path / "rows.parquet"
+        with pytest.raises(OSError, match="no space"), ParquetFile(path, predictor.card, 1):
+            pass
+    assert [file.name for file in tmp_path.iterdir()] == ["tiny.onnx"]

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolchain.cli import terminal
-from toolchain.cli.image_inputs import Found, Inputs
-from toolchain.cli.prediction_file import PredictionFile
 from toolchain.cli.prediction_progress import PredictionProgress
-from toolchain.cli.prediction_rows import Csv, JsonLines, Result, RowFormat
 from toolchain.cli.prediction_screen import Screen, Stream
 from toolchain.errors import ImageError, Interrupted, PartialFailure
+from toolchain.predict.inputs import Found, Inputs
+from toolchain.predict.rowfile import PredictionFile
+from toolchain.predict.rows import Csv, JsonLines, Result, RowFormat
 from toolchain.runtime.predictor import Predictor
 
 if TYPE_CHECKING:
-    from toolchain.cli.prediction_parquet import ParquetFile
+    from toolchain.predict.parquet import ParquetFile
 
 SHOWN_FAILURES = 10
 
@@ -94,7 +94,7 @@ class PredictionJob:
 
     def save_parquet(self, path: Path, top: int) -> None:
         """Put the rows into a Parquet file."""
-        from toolchain.cli.prediction_parquet import ParquetFile
+        from toolchain.predict.parquet import ParquetFile
 
         started = time.monotonic()
         with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from toolchain.cli.prediction_rows import Result, json_row, shown_text
 from toolchain.errors import DataError
+from toolchain.predict.rows import Result, json_row, shown_text
 from toolchain.runfolder import whole_file
 from toolchain.runtime.card import Card
 
@@ -38,11 +39,13 @@ class ParquetFile:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        try:
-            if error[0] is None:
+        if error[0] is None:
+            try:
                 self._write_group()
-        finally:
-            self._open.__exit__(*error)
+            except BaseException:
+                self._open.__exit__(*sys.exc_info())  # what is not whole does not appear
+                raise
+        self._open.__exit__(*error)
 
     def write(self, name: str, result: Result) -> None:
         """Add a row."""

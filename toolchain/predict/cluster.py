@@ -23,9 +23,9 @@ import ray
 import ray.data
 from ray.data import DataContext
 
-from toolchain.cli.image_inputs import Found
-from toolchain.cli.prediction_rows import Result
 from toolchain.errors import DataError, ImageError
+from toolchain.predict.inputs import Found
+from toolchain.predict.rows import Result
 from toolchain.runtime.card import Card
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.prediction import Prediction

@@ -20,8 +20,8 @@ from typing import IO
 
 import numpy as np
 
-from toolchain.cli.prediction_rows import Result, RowFormat, WrittenRow
 from toolchain.errors import DataError, ImageError, ToolchainError
+from toolchain.predict.rows import Result, RowFormat, WrittenRow
 from toolchain.runtime.predictor import Predictor
 
 try:

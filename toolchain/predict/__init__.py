@@ -1,0 +1,1 @@
+"""Images to rows: what is asked for, where the answers go, and how one goes on."""
