@@ -39,8 +39,9 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
+# A process for each core; a file's tests share what they set up, so they stay in one process.
 unit: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py

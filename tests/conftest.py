@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -16,8 +18,11 @@ from PIL import Image
 
 # Before anything loads torch: the suite must not crawl where the machine is shared.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if "PYTEST_XDIST_WORKER" in os.environ:  # there is a worker for each core, see the Makefile
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# What training keeps between runs must not come from, or go to, the user's own cache.
+# What training keeps between runs must not come from, or go to, the user's own cache. Each process
+# that runs tests has one of its own.
 CACHE = tempfile.TemporaryDirectory(prefix="rtl-tests-")
 os.environ["RTL_CACHE_DIR"] = CACHE.name
 
@@ -107,6 +112,15 @@ def model(exported: Path) -> Path:
 
 
 @pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verify with one kind of session and without the large batch: they take most of the time."""
+    from toolchain.verify import numbers, sessions
+
+    monkeypatch.setattr(sessions, "OPTIMISATIONS", ("all",))
+    monkeypatch.setattr(numbers, "BATCHES", (1, 2, 5))
+
+
+@pytest.fixture
 def rtl(tmp_path: Path) -> Rtl:
     """Run the command line in a process of its own, in an empty folder."""
 
@@ -120,6 +134,27 @@ def rtl(tmp_path: Path) -> Rtl:
             timeout=300,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def rtl_here(tmp_path: Path) -> Rtl:
+    """Run the command line in this process, which has torch loaded already, in an empty folder.
+
+    For what a command says and leaves; what a process of its own could change needs `rtl`.
+    """
+    from toolchain.cli.main import run_command
+
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        typed, out, err = [str(word) for word in words], io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(tmp_path),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            status = run_command(typed)
+        return subprocess.CompletedProcess(typed, status, out.getvalue(), err.getvalue())
 
     return run
 

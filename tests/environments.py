@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -64,10 +65,26 @@ def stages(dockerfile: str) -> dict[str, Stage]:
 
 @pytest.fixture(scope="session")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """What the image holds, as an environment of this machine; made once, in about 20 s."""
-    folder = tmp_path_factory.mktemp("device")
+    """What the image holds, as an environment of this machine; made once, in about 20 s.
+
+    The processes of `pytest -n` share it: the folder above theirs belongs to the same session.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    made = folder / "device" / "made"
+    with FileLock(folder / "device.lock"):
+        if not made.exists():
+            install_device(folder / "device")
+            made.touch()
+    [wheel] = (folder / "device" / "build" / "wheels").glob("*.whl")
+    return Environment(folder / "device" / "venv", wheel)
+
+
+def install_device(folder: Path) -> None:
+    """Do in a folder what the Dockerfile does on the way to its stage `runtime`."""
     context, environment = folder / "build", folder / "venv"
-    context.mkdir()
+    context.mkdir(parents=True)
     venv.create(environment, with_pip=True)
     stage = stages((ROOT / "Dockerfile").read_text())
     for word, rest in (*stage["build"], *stage["base"], *stage["runtime"]):
@@ -75,8 +92,6 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Environment:
             copy(rest.split()[:-1], context)
         elif word == "RUN" and "pip " in rest:
             install(rest, context, environment)
-    [wheel] = (context / "wheels").glob("*.whl")
-    return Environment(environment, wheel)
 
 
 def copy(names: list[str], context: Path) -> None:

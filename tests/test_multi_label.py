@@ -255,6 +255,7 @@ def other_sigmoid(content: onnx.ModelProto) -> None:
     sigmoid.input[0] = "logits"
 
 
+@pytest.mark.usefixtures("quickly")
 @pytest.mark.parametrize(
     ("change", "level"),
     [
@@ -280,6 +281,7 @@ def test_a_sigmoid_without_its_temperature_is_named(model: Path, tmp_path: Path)
     assert str(level.where).startswith("temperature (Div): 1 instead of 2, ")
 
 
+@pytest.mark.usefixtures("quickly")
 def test_a_file_that_finds_other_classes_in_the_images_falls_short(
     model: Path, run: RunFolder, tmp_path: Path
 ) -> None:
@@ -294,6 +296,7 @@ def test_a_file_that_finds_other_classes_in_the_images_falls_short(
     assert all(level.figures["flips_outside_margin"] for level in decisions)
 
 
+@pytest.mark.usefixtures("quickly")
 def test_a_file_that_is_served_as_single_label_does_not_come_to_exist(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,11 +331,11 @@ def test_int8_is_judged_by_images_right_in_all_of_their_classes(
 
 
 def test_predict_writes_a_line_of_labels_for_each_file(
-    rtl: Rtl, model: Path, hatches: Path, result: Evaluation
+    rtl_here: Rtl, model: Path, hatches: Path, result: Evaluation
 ) -> None:
     files = [hatches / row.file for row in result.results]
     broken = hatches.parent / "broken.png"
-    done = rtl("predict", model, *files, broken, "--json", "--top", 2)
+    done = rtl_here("predict", model, *files, broken, "--json", "--top", 2)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 7
     assert [tuple(line["labels"]) for line in lines[:-1]] == [
@@ -344,10 +347,10 @@ def test_predict_writes_a_line_of_labels_for_each_file(
 
 
 def test_predict_writes_a_csv_like_the_one_of_training(
-    rtl: Rtl, model: Path, hatches: Path, result: Evaluation
+    rtl_here: Rtl, model: Path, hatches: Path, result: Evaluation
 ) -> None:
     files = [hatches / row.file for row in result.results]
-    done = rtl("predict", model, *files, "--format", "csv", "--top", 3)
+    done = rtl_here("predict", model, *files, "--format", "csv", "--top", 3)
     header, *rows = csv.reader(io.StringIO(done.stdout))
     assert header[:4] == ["file", "labels", "label_1", "probability_1"]
     assert {len(row) for row in rows} == {len(header)}
@@ -357,27 +360,27 @@ def test_predict_writes_a_csv_like_the_one_of_training(
 
 
 def test_tables_show_sets_of_labels(
-    rtl: Rtl, model: Path, run: RunFolder, hatches: Path, result: Evaluation
+    rtl_here: Rtl, model: Path, run: RunFolder, hatches: Path, result: Evaluation
 ) -> None:
     none = next(row.file for row in result.results if not row.predicted_labels)
-    table = rtl("predict", model, hatches / none, "--format", "table").stdout
+    table = rtl_here("predict", model, hatches / none, "--format", "table").stdout
     assert table.splitlines()[1].split()[1] == "–"
-    assert "right in all classes" in rtl("evaluate", run.path).stdout
-    words = rtl("inspect", model).stdout
+    assert "right in all classes" in rtl_here("evaluate", run.path).stdout
+    words = rtl_here("inspect", model).stdout
     assert "sigmoid, temperature 2; a class counts from 50.0 %" in words
 
 
-def test_contenders_of_a_multi_label_run_give_the_same_answers(rtl: Rtl, model: Path) -> None:
-    done = rtl("bench", model.parent.parent, "--seconds", 0.1, "--batch-size", 1, "--json")
+def test_contenders_of_a_multi_label_run_give_the_same_answers(rtl_here: Rtl, model: Path) -> None:
+    done = rtl_here("bench", model.parent.parent, "--seconds", 0.1, "--batch-size", 1, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert len({row["contender"] for row in found["results"]}) == 3
 
 
-def test_data_check_takes_the_task_and_passes_it_on(rtl: Rtl, hatches: Path) -> None:
-    done = rtl("data", "check", hatches, "--task", "multi-label", "--json")
+def test_data_check_takes_the_task_and_passes_it_on(rtl_here: Rtl, hatches: Path) -> None:
+    done = rtl_here("data", "check", hatches, "--task", "multi-label", "--json")
     assert json.loads(done.stdout)["per_class"]["across"].keys() == {"train", "val", "test"}
     assert done.stderr.splitlines()[-1].endswith("--task multi-label")
-    refused = rtl("data", "check", hatches)
+    refused = rtl_here("data", "check", hatches)
     assert refused.returncode == 3
     assert "hint: --task multi-label" in refused.stderr

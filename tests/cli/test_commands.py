@@ -22,10 +22,10 @@ def test_help_of_every_command_has_an_example(rtl: Rtl, name: str) -> None:
 
 
 def test_finetune_to_predict_by_pasting_what_each_command_prints_next(
-    rtl: Rtl, stripes: Path, tmp_path: Path
+    rtl_here: Rtl, stripes: Path, tmp_path: Path
 ) -> None:
     quick = ("--weights", "none", "--size", "32", "--epochs", "1", "--strategy", "full")
-    done = rtl("finetune", stripes, *quick, "-o", "run", "--workers", "0")
+    done = rtl_here("finetune", stripes, *quick, "-o", "run", "--workers", "0")
     followed = []
     for _ in range(5):
         assert done.returncode == 0, done.stderr
@@ -33,7 +33,7 @@ def test_finetune_to_predict_by_pasting_what_each_command_prints_next(
         assert line.startswith("next: rtl ")
         words = line.removeprefix("next: rtl ").split()
         followed.append(words[0])
-        done = rtl(*words, *(("--seconds", "0.2") if words[0] == "bench" else ()))
+        done = rtl_here(*words, *(("--seconds", "0.2") if words[0] == "bench" else ()))
     assert followed == ["evaluate", "export", "verify", "bench", "inspect"]
     assert (tmp_path / "run" / "export" / "model.onnx").is_file()
 
@@ -48,28 +48,28 @@ def test_results_go_to_standard_output_and_all_else_to_standard_error(
     assert rtl("inspect", model, "--json", "--quiet").stderr == ""
 
 
-def test_evaluate_json_has_the_words_of_the_field(rtl: Rtl, run_folder: Path) -> None:
-    result = json.loads(rtl("evaluate", run_folder, "--json").stdout)
+def test_evaluate_json_has_the_words_of_the_field(rtl_here: Rtl, run_folder: Path) -> None:
+    result = json.loads(rtl_here("evaluate", run_folder, "--json").stdout)
     assert {"accuracy", "accuracy_interval", "macro_f1", "per_class", "version"} <= set(result)
     assert {"label", "precision", "recall", "f1", "images"} == set(result["per_class"][0])
 
 
 def test_predict_says_what_evaluate_saw(
-    rtl: Rtl, run_folder: Path, model: Path, stripes: Path
+    rtl_here: Rtl, run_folder: Path, model: Path, stripes: Path
 ) -> None:
     seen = json.loads((run_folder / "evaluation.json").read_text())["results"]
-    done = rtl("predict", model, stripes / "val")
+    done = rtl_here("predict", model, stripes / "val")
     said = {row["file"]: row["label"] for row in map(json.loads, done.stdout.splitlines())}
     assert said == {str(stripes / item["file"]): item["predicted"] for item in seen}
 
 
-def test_data_check_reports_and_writes_nothing(rtl: Rtl, stripes: Path) -> None:
-    result = json.loads(rtl("data", "check", stripes, "--json").stdout)
+def test_data_check_reports_and_writes_nothing(rtl_here: Rtl, stripes: Path) -> None:
+    result = json.loads(rtl_here("data", "check", stripes, "--json").stdout)
     assert result["images"] == 72
     assert result["unreadable"] == []
 
 
-def test_doctor_knows_the_torchvision_trap(rtl: Rtl) -> None:
-    checks = json.loads(rtl("doctor", "--json").stdout)["checks"]
+def test_doctor_knows_the_torchvision_trap(rtl_here: Rtl) -> None:
+    checks = json.loads(rtl_here("doctor", "--json").stdout)["checks"]
     assert {"machine", "onnxruntime", "providers", "training"} <= {c["what"] for c in checks}
     assert all(check["state"] != "problem" for check in checks)

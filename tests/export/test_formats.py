@@ -21,7 +21,9 @@ from toolchain.evaluate.evaluate import load_run_classifier
 from toolchain.export.export import export
 from toolchain.export.variants import Variant, variants
 from toolchain.runfolder import RunFolder, model_name, parity_file
+from toolchain.runtime.card import CARD_KEY
 from toolchain.runtime.doors import normalised
+from toolchain.runtime.modelscan import scan_model
 from toolchain.runtime.selftest import generated_pixels, proof_difference
 from toolchain.verify.backends import open_backend
 
@@ -44,9 +46,7 @@ KINDS = {
         ("model.onnx", Variant("onnx", batch=3, opset=19)),
         ("model.tensor.onnx", Variant("onnx", input="tensor", batch=3, opset=20)),
         ("model.torchscript.pt", Variant("torchscript", batch=3)),
-        ("model.tensor.torchscript.pt", Variant("torchscript", input="tensor", batch=3)),
         ("model.pt2", Variant("pt2", batch=3)),
-        ("model.tensor.pt2", Variant("pt2", input="tensor", batch=3)),
     ],
 }
 VARIANTS = {(group, name): variant for group, kinds in KINDS.items() for name, variant in kinds}
@@ -59,7 +59,7 @@ Files = dict[Kind, Path]
 
 @pytest.fixture(scope="module")
 def files(run_folder: Path, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """Every format × door × batch, exported several at once."""
+    """Every format × door, × batch and door × batch, exported several at once."""
     found: Files = {}
     for group, kinds in KINDS.items():
         folder = tmp_path_factory.mktemp("kinds")
@@ -180,6 +180,19 @@ def test_a_graph_takes_what_its_door_lets_in(files: Files, kind: Kind) -> None:
         ("probabilities", [rows, 3]),
         ("logits", [rows, 3]),
     ]
+
+
+@pytest.mark.parametrize("kind", ONNX, ids=" ".join)
+def test_what_a_device_scans_is_what_onnx_reads(files: Files, kind: Kind) -> None:
+    scan, expected = scan_model(files[kind]), onnx.load(files[kind])
+    assert (scan.ir_version, scan.opset) == (expected.ir_version, VARIANTS[kind].opset)
+    assert scan.nodes == len(expected.graph.node)
+    assert [value.name for value in scan.inputs] == [v.name for v in expected.graph.input]
+    for value, other in zip(scan.outputs, expected.graph.output, strict=True):
+        described = other.type.tensor_type.shape.dim
+        assert value.name == other.name
+        assert value.shape == tuple(d.dim_value or d.dim_param for d in described)
+    assert scan.card == next(e.value for e in expected.metadata_props if e.key == CARD_KEY)
 
 
 @pytest.mark.parametrize("kind", ONNX, ids=" ".join)

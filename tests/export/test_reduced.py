@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,35 @@ from toolchain.errors import RefusedError
 from toolchain.export import reduced
 from toolchain.export.acceptance import Judge, require_accepted
 from toolchain.export.export import export
-from toolchain.export.reduction import Limits
+from toolchain.export.onnx import build_onnx
+from toolchain.export.reduction import Calibration, Limits, Reduction
 from toolchain.export.variants import Variant
 from toolchain.runfolder import RunFolder, model_name
 from toolchain.runtime.card import Acceptance, Card
+from toolchain.training.models import Served, state_sha256
 from toolchain.verify.verify import verify
 
 State = dict[str, torch.Tensor]
 Change = Callable[[State], None]
 BLOCKS = [f"layer{stage}.{block}" for stage in (1, 2, 3, 4) for block in (0, 1)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def traced_once() -> Iterator[None]:
+    """Trace each network once for each kind of graph, which takes seconds."""
+    traced: dict[tuple[object, ...], onnx.ModelProto] = {}
+
+    def build(served: Served, card: Card) -> onnx.ModelProto:
+        key = (state_sha256(served.state_dict()), card.precision, card.input, card.batch)
+        if key not in traced:
+            traced[key] = build_onnx(served, card)
+        made = onnx.ModelProto()
+        made.CopyFrom(traced[key])
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reduced, "build_onnx", build)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +215,8 @@ def test_two_layers_that_share_an_extreme_channel_are_left_in_float(
     changed: Callable[[Change], Path], tmp_path: Path
 ) -> None:
     run = changed(extreme_channel("layer1.0"))
-    [made] = export(run, [Variant(precision="int8")], tmp_path / "out", images=12)
+    few = Reduction(calibration=Calibration(images=16))
+    [made] = export(run, [Variant(precision="int8")], tmp_path / "out", images=12, reduction=few)
     found = made.card.acceptance
     assert found is not None
     assert set(found.kept_float) == {"layer1.0.conv1", "layer1.0.conv2"}

@@ -1,13 +1,14 @@
-"""Several processes, started as a user starts them, against the one process of the other tests."""
+"""Several processes, as a user starts them, against the one process of the other tests."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
+import socket
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.training.desk import EACH_EPOCH, Desk, Ended, Fault, killed_in_step
 from tests.training.test_finetune import epochs_of, small
 from toolchain.cli.main import run_command
 from toolchain.evaluate.evaluate import evaluate
@@ -82,13 +84,33 @@ def summary_of(run: RunFolder) -> dict[str, Any]:
     return summary
 
 
+def one_of(count: int, rank: int, port: int) -> None:
+    """Make this process one of several, as torchrun does."""
+    ours = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in ours.items()}}
+    torch.set_num_threads(1)
+
+
+def together(desk: Desk, count: int, *words: object, faults: Sequence[Fault] = ()) -> list[Ended]:
+    """Run a command by several processes; they are forked, for loading torch takes seconds."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = [
+        desk.start(*words, faults=[partial(one_of, count, rank, port), *faults])
+        for rank in range(count)
+    ]
+    return [running.ended() for running in started]
+
+
 class Head(NamedTuple):
     """A run of the strategy head by several processes, and the same by one."""
 
     processes: int
-    folder: Path
-    """Where it was started."""
-    done: Done
+    said: list[str]
+    """The lines of all processes."""
+    left: list[str]
+    """What they left where they were started."""
     run: RunFolder
     alone: RunFolder
 
@@ -99,11 +121,19 @@ def head(
 ) -> Head:
     processes, given = CASES[request.param]
     folder = tmp_path_factory.mktemp(request.param)
-    done = finished(launch(processes, folder, *words_for(stripes, **given)))
+    words = words_for(stripes, **given)
+    if request.param == "cached":
+        done = finished(launch(processes, folder, *words))
+        said = done.stdout + done.stderr
+    else:
+        ended = together(Desk(folder), processes, "finetune", *words)
+        assert {one.status for one in ended} == {0}, ended
+        said = "".join(one.output for one in ended)
+    left = [path.name for path in folder.iterdir() if not path.name.startswith("log-")]
     alone = finetune(
         small(stripes, strategy="head", **given), tmp_path_factory.mktemp("alone") / "run"
     )
-    return Head(processes, folder, done, RunFolder(folder / "run"), alone.run)
+    return Head(processes, said.splitlines(), left, RunFolder(folder / "run"), alone.run)
 
 
 def test_processes_together_get_what_one_gets_alone(head: Head) -> None:
@@ -120,10 +150,10 @@ def test_the_losses_of_the_first_steps_are_over_whole_batches(head: Head) -> Non
 
 
 def test_one_process_alone_writes_and_speaks(head: Head) -> None:
-    assert [path.name for path in head.folder.iterdir()] == ["run"]
+    assert head.left == ["run"]
     # Each epoch would be there twice if two had written, and each line if two had spoken.
     assert [row["epoch"] for row in epochs_of(head.run)] == [1, 2]
-    said = [line.split("  ")[0] for line in (head.done.stdout + head.done.stderr).splitlines()]
+    said = [line.split("  ")[0] for line in head.said]
     assert len(said) == len(set(said)), said
     assert f"resnet18 from random, on cpu in {head.processes} processes" in said
     assert {"epoch 1/2", "epoch 2/2", "next: rtl evaluate run"} <= set(said)
@@ -137,43 +167,36 @@ def test_each_validation_image_counts_once(head: Head) -> None:
 
 
 @pytest.fixture(scope="module")
-def stopped(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, RunFolder]:
-    """A run by two processes with trained norms and dropout: (as it ended, as if killed midway).
-
-    The second holds the files that were there while the first went on.
-    """
-    folder = tmp_path_factory.mktemp("partial")
-    whole, part = RunFolder(folder / "run"), RunFolder(folder / "stopped")
-    process = launch(2, folder, *words_for(stripes, **PARTIAL))
-    while not list(whole.checkpoints.glob("epoch-*.json")) and process.poll() is None:
-        time.sleep(0.005)
-    # Links, because the next checkpoint replaces this one soon; training writes no file again.
-    skip = shutil.ignore_patterns("lock", ".*", "metrics.jsonl")
-    if process.poll() is None:
-        shutil.copytree(whole.path, part.path, copy_function=os.link, ignore=skip)
-    finished(process)
-    return whole, part
+def whole(desk: Desk, stripes: Path) -> RunFolder:
+    """A run by two processes with trained norms and dropout."""
+    ended = together(desk, 2, "finetune", *words_for(stripes, **PARTIAL))
+    assert [one.status for one in ended] == [0, 0], ended
+    return RunFolder(desk.folder / "run")
 
 
 def test_a_run_of_two_processes_that_was_stopped_goes_on_bit_for_bit(
-    stopped: tuple[RunFolder, RunFolder],
+    desk: Desk, stripes: Path, whole: RunFolder
 ) -> None:
-    whole, part = stopped
+    words = [*words_for(stripes, **PARTIAL), "-o", "stopped"]
+    # Three steps an epoch. Who is killed first may take the other along.
+    ended = together(desk, 2, "finetune", *words, faults=[EACH_EPOCH, killed_in_step(8)])
+    assert -9 in [one.status for one in ended]
+    part = RunFolder(desk.folder / "stopped")
     [checkpoint] = part.checkpoints.glob("epoch-*.json")
-    assert json.loads(checkpoint.read_text())["epoch"] < PARTIAL["epochs"]
-    done = finished(launch(2, part.path.parent, "--resume", part.path))
-    assert "going on with" in done.stderr
-    assert "epoch 1/5" not in done.stderr, "it began again"
+    assert json.loads(checkpoint.read_text())["epoch"] == 2
+    ended = together(desk, 2, "finetune", "--resume", "stopped")
+    assert [one.status for one in ended] == [0, 0], ended
+    said = "".join(one.output for one in ended)
+    assert "going on with" in said
+    assert "epoch 3/5" in said
+    assert "epoch 1/5" not in said, "it began again"
     assert part.read_card().weights.sha256 == whole.read_card().weights.sha256
     assert figures_of(part) == figures_of(whole)
 
 
-def test_validation_judges_the_weights_that_are_kept(
-    stopped: tuple[RunFolder, RunFolder],
-) -> None:
-    run, _ = stopped
-    result = evaluate(run.path, workers=0)
-    assert result.loss == pytest.approx(summary_of(run)["val_loss"], abs=1e-4)
+def test_validation_judges_the_weights_that_are_kept(whole: RunFolder) -> None:
+    result = evaluate(whole.path, workers=0)
+    assert result.loss == pytest.approx(summary_of(whole)["val_loss"], abs=1e-4)
 
 
 def test_an_error_is_told_by_one_process_alone(

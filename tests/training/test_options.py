@@ -130,7 +130,7 @@ def test_all_options_at_once_end_in_a_model_file(train: Train) -> None:
     result = train(**ALL_AT_ONCE)
     assert result.summary.epochs == 2
     assert_as_trained(result)
-    [exported] = export(result.run.path, [Variant()])
+    [exported] = export(result.run.path, [Variant("torchscript")], images=6)
     assert exported.verification.passed
     assert exported.path.is_file()
 

@@ -2,252 +2,32 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import importlib
-import itertools
-import json
-import multiprocessing
-import os
 import re
-import shlex
 import shutil
-import signal
-import sys
-import time
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
 
 import pytest
 import torch
 
-from toolchain.cli.main import run_command
-from toolchain.training.models import build_network, weights_bytes
-from toolchain.training.torchvision_import import import_torchvision
-
-# Loading torch takes seconds. So the processes of these tests are forked from a server that has
-# loaded it once: it imports this module, which brings torchvision, and the commands.
-import_torchvision()
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(
-    [
-        __name__,
-        "toolchain.training.finetune",
-        "toolchain.evaluate.evaluate",
-        "onnx",
-        "onnxruntime",
-        "torchmetrics",
-    ]
+from tests.training.desk import (
+    COMMON,
+    EACH_EPOCH,
+    HEAD,
+    TWO_LAYERS,
+    Desk,
+    Ended,
+    Fault,
+    Outcome,
+    at_call,
+    checkpoint_after,
+    kill,
+    killed_at,
+    killed_in_step,
+    killed_with_half,
+    outcome,
 )
-
-Fault = Callable[[], None]
-"""What goes wrong in a process; called in it before its command."""
-
-
-class Ended(NamedTuple):
-    """How a command ended; the status of a process that was killed is -9."""
-
-    status: int
-    output: str
-
-    @property
-    def hint(self) -> str:
-        """The last hint, '' without one."""
-        hints = [line for line in self.output.splitlines() if line.startswith("hint: ")]
-        return hints[-1].removeprefix("hint: ") if hints else ""
-
-
-class Outcome(NamedTuple):
-    """What a run has come to."""
-
-    weights: str
-    metrics: list[dict[str, Any]]
-    files: list[str]
-
-
-def outcome(run: Path) -> Outcome:
-    """Give what must not depend on whether the run was stopped."""
-    weights = hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
-    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    for row in metrics:
-        row.pop("seconds", None)
-    return Outcome(weights, metrics, sorted(file.name for file in run.iterdir()))
-
-
-class Running(NamedTuple):
-    """A command that was started."""
-
-    process: multiprocessing.process.BaseProcess
-    log: Path
-
-    def ended(self) -> Ended:
-        """Wait for its end."""
-        self.process.join(300)
-        assert self.process.exitcode is not None, f"still running: {self.log.read_text()}"
-        return Ended(self.process.exitcode, self.log.read_text())
-
-
-class Desk:
-    """A folder with a cache in it, where commands run, each in a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.logs = (folder / f"log-{number}" for number in itertools.count())
-        self.finished: dict[str, Outcome] = {}
-
-    def start(self, *words: object, faults: Sequence[Fault] = ()) -> Running:
-        log = next(self.logs)
-        arguments = ([str(word) for word in words], faults, self.folder, log)
-        process = SERVER.Process(target=obey, args=arguments)
-        process.start()
-        return Running(process, log)
-
-    def rtl(self, *words: object, faults: Sequence[Fault] = ()) -> Ended:
-        return self.start(*words, faults=faults).ended()
-
-    def finetune(self, *words: object, faults: Sequence[Fault] = (), output: str) -> Ended:
-        return self.rtl("finetune", *words, "-o", output, faults=faults)
-
-    def resume(self, run: str, *words: object, faults: Sequence[Fault] = ()) -> Ended:
-        return self.rtl("finetune", "--resume", run, *words, faults=faults)
-
-    def never_stopped(self, *words: object) -> Outcome:
-        """Give the run that these words make; it is trained once."""
-        name = f"whole-{shlex.join(str(word) for word in words[1:])}".replace(" ", "")
-        if name not in self.finished:
-            ended = self.finetune(*words, faults=[checkpoint_after()], output=name)
-            assert ended.status == 0, ended.output
-            self.finished[name] = outcome(self.folder / name)
-        return self.finished[name]
-
-
-def obey(words: list[str], faults: Sequence[Fault], folder: Path, log: Path) -> NoReturn:
-    """Run a command in this process, which a shell could have started."""
-    multiprocessing.set_start_method("fork", force=True)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.setsid()  # a group of its own, as a shell gives each command
-    os.chdir(folder)
-    os.environ["RTL_CACHE_DIR"] = str(folder / "cache")
-    with log.open("wb") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    for fault in (empty_pictures, *faults):
-        fault()
-    sys.exit(run_command(words))
-
-
-def empty_pictures() -> None:
-    """Draw no pictures, which take half the time of a short run; other tests look at them."""
-    for name in ("draw_curves", "draw_confusion"):
-        replaced(f"toolchain.training.pictures:{name}", lambda _: lambda *given: given[-1].touch())
-
-
-def kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def replaced(where: str, new: Callable[[Any], Any]) -> None:
-    """Put new(old) in the place of what `module:name.name` says."""
-    module, _, path = where.partition(":")
-    owner: Any = importlib.import_module(module)
-    *parents, name = path.split(".")
-    for parent in parents:
-        owner = getattr(owner, parent)
-    setattr(owner, name, new(getattr(owner, name)))
-
-
-def at_call(where: str, number: int, action: Fault, *, after: bool = False) -> None:
-    """Have something happen at the n-th call of a function, before or after what it does."""
-    calls = itertools.count(1)
-
-    def watched(function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def call(*arguments: Any, **options: Any) -> Any:
-            now = next(calls) == number
-            if now and not after:
-                action()
-            result = function(*arguments, **options)
-            if now and after:
-                action()
-            return result
-
-        return call
-
-    replaced(where, watched)
-
-
-def killed_at(where: str, number: int = 1, *, after: bool = False) -> Fault:
-    return partial(at_call, where, number, kill, after=after)
-
-
-def killed_in_step(number: int) -> Fault:
-    """Kill in the n-th step of training that the process makes."""
-    return killed_at("toolchain.training.loop:Stepper.update", number)
-
-
-def write_half(name: str) -> None:
-    """Kill when half of the file that is to have this name is written."""
-
-    def watched(write: Callable[[Path, bytes], int]) -> Callable[[Path, bytes], int]:
-        def write_bytes(path: Path, data: bytes) -> int:
-            if not path.name.startswith(f".{name}."):
-                return write(path, data)
-            written = write(path, data[: len(data) // 2])
-            kill()
-            return written
-
-        return write_bytes
-
-    replaced("pathlib:Path.write_bytes", watched)
-
-
-def killed_with_half(name: str) -> Fault:
-    return partial(write_half, name)
-
-
-def checkpoint_after(*epochs: int) -> Fault:
-    """Write checkpoints after these epochs: the clock does not decide."""
-    return partial(_checkpoint_after, epochs)
-
-
-def _checkpoint_after(epochs: Sequence[int]) -> None:
-    numbers = itertools.count(1)
-    replaced(
-        "toolchain.training.checkpoints:Checkpoints.due",
-        lambda _: lambda _: next(numbers) in epochs,
-    )
-
-
-EACH_EPOCH = checkpoint_after(*range(1, 100))
-
-COMMON = ["--weights", "none", "--size", "32", "--batch-size", "16", "--epochs", "3"]
-# Three steps an epoch, from features that all runs share; the generators matter for dropout.
-HEAD = [*COMMON, "--strategy", "head", "--dropout", "0.4", "--augment", "none"]
-TWO_LAYERS = [*COMMON, "--strategy", "partial", "--freeze-until", "16"]
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    return Desk(tmp_path_factory.mktemp("desk"))
-
-
-@pytest.fixture(scope="module")
-def killed(desk: Desk, stripes: Path) -> Path:
-    """A run that was killed in its third epoch, to be copied: its checkpoint is of the second."""
-    faults = [EACH_EPOCH, killed_in_step(8)]
-    assert desk.finetune(stripes, *HEAD, faults=faults, output="killed").status == -9
-    return desk.folder / "killed"
-
-
-@pytest.fixture
-def copy(desk: Desk, killed: Path, tmp_path: Path) -> str:
-    """The name of a copy of that run."""
-    name = f"copy of {tmp_path.name}"
-    shutil.copytree(killed, desk.folder / name)
-    return name
-
+from toolchain.training.models import build_network, weights_bytes
 
 WRITE = "toolchain.training.checkpoints:_write"
 """Its calls: two for the start, then tensors and record of each checkpoint."""
@@ -337,10 +117,6 @@ def test_every_recipe_goes_on_bit_for_bit_however_often_it_is_killed(
     assert ended.status == 0, ended.output
     assert trained(ended) == [3]
     assert outcome(desk.folder / recipe) == whole
-
-
-def rows_kept_at_once() -> None:
-    replaced("toolchain.training.feature_store:Filler.KEEP_EVERY_S", lambda _: -1.0)
 
 
 @pytest.fixture(scope="module")
@@ -436,146 +212,3 @@ def test_a_killed_run_can_be_moved(desk: Desk, stripes: Path, copy: str) -> None
     assert desk.resume("else where/it's here").status == 0
     moved = outcome(desk.folder / "else where" / "it's here")
     assert moved == desk.never_stopped(stripes, *HEAD)
-
-
-def test_evaluation_of_a_killed_run_names_the_command_that_goes_on(desk: Desk, copy: str) -> None:
-    ended = desk.rtl("evaluate", copy)
-    assert ended.status == 3
-    assert "its training was stopped" in ended.output
-    assert shlex.split(ended.hint) == ["rtl", "finetune", "--resume", copy]
-
-
-def test_a_run_killed_at_once_is_told_to_go_on_too(desk: Desk, stripes: Path) -> None:
-    faults = [killed_at("toolchain.runfolder:RunFolder.create", after=True)]
-    assert desk.finetune(stripes, *HEAD, faults=faults, output="at once").status == -9
-    assert desk.rtl("evaluate", "at once").hint == "rtl finetune --resume 'at once'"
-
-
-def test_a_finished_run_is_not_gone_on_with(desk: Desk, copy: str) -> None:
-    assert desk.resume(copy).status == 0
-    before = outcome(desk.folder / copy)
-    ended = desk.resume(copy)
-    assert ended.status == 11
-    assert "has finished" in ended.output
-    assert shlex.split(ended.hint) == ["rtl", "evaluate", copy]
-    assert outcome(desk.folder / copy) == before
-
-
-def test_a_folder_that_is_no_run_is_refused(desk: Desk, stripes: Path) -> None:
-    for folder in (stripes, "nowhere"):
-        ended = desk.resume(str(folder))
-        assert ended.status == 3
-        assert f"{folder} is no run folder" in ended.output
-
-
-def test_a_run_goes_on_with_its_own_data_only(tmp_path: Path, stripes: Path) -> None:
-    desk, data = Desk(tmp_path), tmp_path / "data"
-    shutil.copytree(stripes, data)
-    faults = [EACH_EPOCH, killed_in_step(8)]
-    assert desk.finetune(data, *HEAD, faults=faults, output="run").status == -9
-    kept = sorted(tmp_path.glob("run/**/*"))
-    image = data / "train" / "down" / "00.jpg"
-    image.write_bytes((data / "train" / "down" / "01.jpg").read_bytes())
-    ended = desk.resume("run")
-    assert ended.status == 3
-    assert f"{data} has changed since run began" in ended.output
-    assert sorted(tmp_path.glob("run/**/*")) == kept
-    shutil.copy(stripes / "train" / "down" / "00.jpg", image)
-    assert desk.resume("run").status == 0
-
-
-def test_a_list_in_another_order_gives_the_same_weights_or_is_refused(
-    tmp_path: Path, stripes: Path
-) -> None:
-    desk = Desk(tmp_path)
-    for split in ("train", "val"):
-        files = sorted((stripes / split).rglob("*.jpg"))
-        lines = [f"{file} {file.parent.name}\n" for file in files]
-        (tmp_path / f"{split}.txt").write_text("".join(lines))
-    data = tmp_path / "train.txt"
-    whole = desk.never_stopped(data, *HEAD)
-    desk.finetune(data, *HEAD, faults=[EACH_EPOCH, killed_in_step(8)], output="run")
-    data.write_text("".join(reversed(data.read_text().splitlines(keepends=True))))
-    status = desk.resume("run").status
-    assert status == 3 or outcome(tmp_path / "run").weights == whole.weights
-
-
-def test_settings_that_can_not_be_read_any_more_are_told_as_such(desk: Desk, copy: str) -> None:
-    settings = desk.folder / copy / "settings.toml"
-    settings.write_text(settings.read_text().replace("epochs = 3", "epochs = many"))
-    ended = desk.resume(copy)
-    assert ended.status == 3
-    assert f"{copy}/settings.toml" in ended.output
-    assert "bug" not in ended.output
-
-
-def test_what_the_user_put_into_a_run_stays(desk: Desk, copy: str) -> None:
-    notes = desk.folder / copy / ".my.notes.txt"
-    notes.write_text("years of work")
-    assert desk.resume(copy).status == 0
-    assert notes.read_text() == "years of work"
-
-
-def test_a_run_goes_on_with_its_own_settings_only(desk: Desk, stripes: Path, copy: str) -> None:
-    ended = desk.resume(copy, stripes, "--epochs", "9", "--lr-head", "1", "--workers", "0")
-    assert ended.status == 2
-    assert "--epochs, --lr-head, DATA can't be changed" in ended.output
-    assert not (desk.folder / copy / "model.safetensors").exists()
-
-
-def test_a_run_in_training_is_refused_to_others(desk: Desk, copy: str) -> None:
-    running = desk.start("finetune", "--resume", copy, faults=[wait_in_step(1)])
-    wait_for(desk.folder / "waiting")
-    ended = desk.resume(copy)
-    assert ended.status == 11
-    assert f"{copy} is being trained by another process" in ended.output
-    (desk.folder / "waiting").unlink()
-    assert running.ended().status == 0
-
-
-def test_who_comes_too_late_for_its_own_run_leaves_it_to_who_has_it(
-    tmp_path: Path, stripes: Path
-) -> None:
-    desk = Desk(tmp_path)
-    slow = [partial(wait_at, "toolchain.training.finetune:held", 1, "slow")]
-    late = desk.start("finetune", stripes, *HEAD, "-o", "run", faults=slow)
-    wait_for(tmp_path / "slow")
-    other = desk.start("finetune", "--resume", "run", faults=[wait_in_step(1)])
-    wait_for(tmp_path / "waiting")
-    (tmp_path / "slow").unlink()
-    assert late.ended().status == 11
-    (tmp_path / "waiting").unlink()
-    ended = other.ended()
-    assert ended.status == 0, ended.output
-    assert len(outcome(tmp_path / "run").metrics) == 4  # three epochs and the summary
-
-
-def wait_in_step(number: int) -> Fault:
-    return partial(wait_at, "toolchain.training.loop:Stepper.update", number, "waiting")
-
-
-def wait_at(where: str, number: int, file: str) -> None:
-    """Have the n-th call of a function make a file and wait until that is gone."""
-    at_call(where, number, partial(_wait, file))
-
-
-def _wait(file: str) -> None:
-    Path(file).touch()
-    ends = time.monotonic() + 60
-    while Path(file).exists() and time.monotonic() < ends:
-        time.sleep(0.01)
-
-
-def wait_for(file: Path) -> None:
-    ends = time.monotonic() + 60
-    while not file.exists():
-        assert time.monotonic() < ends, f"{file} did not come"
-        time.sleep(0.01)
-
-
-def meet(count: int) -> None:
-    """Wait until so many processes have come here."""
-    Path(f"met-{os.getpid()}").touch()
-    ends = time.monotonic() + 60
-    while len(list(Path().glob("met-*"))) < count and time.monotonic() < ends:
-        time.sleep(0.001)

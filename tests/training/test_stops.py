@@ -6,7 +6,6 @@ import itertools
 import math
 import os
 import re
-import resource
 import shlex
 import signal
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.test_resume import (
+from tests.training.desk import (
     COMMON,
     EACH_EPOCH,
     HEAD,
@@ -28,6 +27,8 @@ from tests.training.test_resume import (
     Fault,
     at_call,
     checkpoint_after,
+    empty_disk,
+    fill_disk,
     killed_in_step,
     meet,
     outcome,
@@ -37,11 +38,6 @@ from tests.training.test_resume import (
 )
 
 STEP = "toolchain.training.loop:Stepper.update"
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    return Desk(tmp_path_factory.mktemp("desk"))
 
 
 def interrupt() -> None:
@@ -163,18 +159,6 @@ def test_ctrl_c_while_a_resumed_run_reads_images_names_the_command_too(
     faults = [interrupted_at("toolchain.training.setup:audit_dataset")]
     ended = desk.resume("reading", faults=faults)
     assert (ended.status, ended.hint) == (130, "rtl finetune --resume reading")
-
-
-def fill_disk() -> None:
-    """Let no file of this process grow beyond 10 kB: more fails as on a full disk."""
-    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, most))
-
-
-def empty_disk() -> None:
-    """Let files grow again."""
-    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 def full_at(where: str, number: int = 1) -> Fault:

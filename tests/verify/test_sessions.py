@@ -122,7 +122,7 @@ def test_a_session_that_can_not_compute_is_named(
 
 
 def test_a_provider_that_would_fall_back_is_an_error(model: Path, predictor: Predictor) -> None:
-    # What happens where the option against it is missing is in test_mutations.
+    # What happens where the option against it is missing is in test_mutations_of_code.
     if "AzureExecutionProvider" not in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime lists no provider that computes nothing")
     with pytest.raises(ProviderError, match="can't run every layer"):

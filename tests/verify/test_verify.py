@@ -26,6 +26,9 @@ from toolchain.verify.references import read_references, write_references
 from toolchain.verify.verify import file_sha256, verify, verify_backend
 from toolchain.verify.workshop import Workshop, open_workshop
 
+# The files come from an export that was verified in every session; these tests are about witnesses.
+pytestmark = pytest.mark.usefixtures("quickly")
+
 CARD = [("numbers", "card"), ("sessions", "card")]
 REFERENCES = [(level, "references") for level in ("numbers", "decisions", "pixels")]
 RUN = [

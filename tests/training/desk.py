@@ -1,0 +1,269 @@
+"""A place where commands run, each in a process of its own, and can be killed at any moment."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import itertools
+import json
+import multiprocessing
+import os
+import resource
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from toolchain.cli.main import run_command
+from toolchain.training.torchvision_import import import_torchvision
+
+# Loading torch takes seconds. So the processes of these tests are forked from a server that has
+# loaded it once: it imports this module, which brings torchvision, and the commands.
+import_torchvision()
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(
+    [
+        __name__,
+        "toolchain.training.finetune",
+        "toolchain.evaluate.evaluate",
+        "onnx",
+        "onnxruntime",
+        "torchmetrics",
+    ]
+)
+
+Fault = Callable[[], None]
+"""What goes wrong in a process; called in it before its command."""
+
+
+class Ended(NamedTuple):
+    """How a command ended; the status of a process that was killed is -9."""
+
+    status: int
+    output: str
+
+    @property
+    def hint(self) -> str:
+        """The last hint, '' without one."""
+        hints = [line for line in self.output.splitlines() if line.startswith("hint: ")]
+        return hints[-1].removeprefix("hint: ") if hints else ""
+
+
+class Outcome(NamedTuple):
+    """What a run has come to."""
+
+    weights: str
+    metrics: list[dict[str, Any]]
+    files: list[str]
+
+
+def outcome(run: Path) -> Outcome:
+    """Give what must not depend on whether the run was stopped."""
+    weights = hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for row in metrics:
+        row.pop("seconds", None)
+    return Outcome(weights, metrics, sorted(file.name for file in run.iterdir()))
+
+
+class Running(NamedTuple):
+    """A command that was started."""
+
+    process: multiprocessing.process.BaseProcess
+    log: Path
+
+    def ended(self) -> Ended:
+        """Wait for its end."""
+        self.process.join(300)
+        assert self.process.exitcode is not None, f"still running: {self.log.read_text()}"
+        return Ended(self.process.exitcode, self.log.read_text())
+
+
+class Desk:
+    """A folder with a cache in it, where commands run, each in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.logs = (folder / f"log-{number}" for number in itertools.count())
+        self.finished: dict[str, Outcome] = {}
+
+    def start(self, *words: object, faults: Sequence[Fault] = ()) -> Running:
+        log = next(self.logs)
+        arguments = ([str(word) for word in words], faults, self.folder, log)
+        process = SERVER.Process(target=obey, args=arguments)
+        process.start()
+        return Running(process, log)
+
+    def rtl(self, *words: object, faults: Sequence[Fault] = ()) -> Ended:
+        return self.start(*words, faults=faults).ended()
+
+    def finetune(self, *words: object, faults: Sequence[Fault] = (), output: str) -> Ended:
+        return self.rtl("finetune", *words, "-o", output, faults=faults)
+
+    def resume(self, run: str, *words: object, faults: Sequence[Fault] = ()) -> Ended:
+        return self.rtl("finetune", "--resume", run, *words, faults=faults)
+
+    def never_stopped(self, *words: object) -> Outcome:
+        """Give the run that these words make; it is trained once."""
+        name = f"whole-{shlex.join(str(word) for word in words[1:])}".replace(" ", "")
+        if name not in self.finished:
+            ended = self.finetune(*words, faults=[checkpoint_after()], output=name)
+            assert ended.status == 0, ended.output
+            self.finished[name] = outcome(self.folder / name)
+        return self.finished[name]
+
+
+def obey(words: list[str], faults: Sequence[Fault], folder: Path, log: Path) -> NoReturn:
+    """Run a command in this process, which a shell could have started."""
+    multiprocessing.set_start_method("fork", force=True)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.setsid()  # a group of its own, as a shell gives each command
+    os.chdir(folder)
+    os.environ["RTL_CACHE_DIR"] = str(folder / "cache")
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    for fault in (empty_pictures, *faults):
+        fault()
+    sys.exit(run_command(words))
+
+
+def empty_pictures() -> None:
+    """Draw no pictures, which take half the time of a short run; other tests look at them."""
+    for name in ("draw_curves", "draw_confusion"):
+        replaced(f"toolchain.training.pictures:{name}", lambda _: lambda *given: given[-1].touch())
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def replaced(where: str, new: Callable[[Any], Any]) -> None:
+    """Put new(old) in the place of what `module:name.name` says."""
+    module, _, path = where.partition(":")
+    owner: Any = importlib.import_module(module)
+    *parents, name = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    setattr(owner, name, new(getattr(owner, name)))
+
+
+def at_call(where: str, number: int, action: Fault, *, after: bool = False) -> None:
+    """Have something happen at the n-th call of a function, before or after what it does."""
+    calls = itertools.count(1)
+
+    def watched(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*arguments: Any, **options: Any) -> Any:
+            now = next(calls) == number
+            if now and not after:
+                action()
+            result = function(*arguments, **options)
+            if now and after:
+                action()
+            return result
+
+        return call
+
+    replaced(where, watched)
+
+
+def killed_at(where: str, number: int = 1, *, after: bool = False) -> Fault:
+    return partial(at_call, where, number, kill, after=after)
+
+
+def killed_in_step(number: int) -> Fault:
+    """Kill in the n-th step of training that the process makes."""
+    return killed_at("toolchain.training.loop:Stepper.update", number)
+
+
+def write_half(name: str) -> None:
+    """Kill when half of the file that is to have this name is written."""
+
+    def watched(write: Callable[[Path, bytes], int]) -> Callable[[Path, bytes], int]:
+        def write_bytes(path: Path, data: bytes) -> int:
+            if not path.name.startswith(f".{name}."):
+                return write(path, data)
+            written = write(path, data[: len(data) // 2])
+            kill()
+            return written
+
+        return write_bytes
+
+    replaced("pathlib:Path.write_bytes", watched)
+
+
+def killed_with_half(name: str) -> Fault:
+    return partial(write_half, name)
+
+
+def checkpoint_after(*epochs: int) -> Fault:
+    """Write checkpoints after these epochs: the clock does not decide."""
+    return partial(_checkpoint_after, epochs)
+
+
+def _checkpoint_after(epochs: Sequence[int]) -> None:
+    numbers = itertools.count(1)
+    replaced(
+        "toolchain.training.checkpoints:Checkpoints.due",
+        lambda _: lambda _: next(numbers) in epochs,
+    )
+
+
+EACH_EPOCH = checkpoint_after(*range(1, 100))
+COMMON = ["--weights", "none", "--size", "32", "--batch-size", "16", "--epochs", "3"]
+# Three steps an epoch, from features that all runs share; the generators matter for dropout.
+HEAD = [*COMMON, "--strategy", "head", "--dropout", "0.4", "--augment", "none"]
+TWO_LAYERS = [*COMMON, "--strategy", "partial", "--freeze-until", "16"]
+
+
+def rows_kept_at_once() -> None:
+    replaced("toolchain.training.feature_store:Filler.KEEP_EVERY_S", lambda _: -1.0)
+
+
+def wait_in_step(number: int) -> Fault:
+    return partial(wait_at, "toolchain.training.loop:Stepper.update", number, "waiting")
+
+
+def wait_at(where: str, number: int, file: str) -> None:
+    """Have the n-th call of a function make a file and wait until that is gone."""
+    at_call(where, number, partial(_wait, file))
+
+
+def _wait(file: str) -> None:
+    Path(file).touch()
+    ends = time.monotonic() + 60
+    while Path(file).exists() and time.monotonic() < ends:
+        time.sleep(0.01)
+
+
+def wait_for(file: Path) -> None:
+    ends = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < ends, f"{file} did not come"
+        time.sleep(0.01)
+
+
+def meet(count: int) -> None:
+    """Wait until so many processes have come here."""
+    Path(f"met-{os.getpid()}").touch()
+    ends = time.monotonic() + 60
+    while len(list(Path().glob("met-*"))) < count and time.monotonic() < ends:
+        time.sleep(0.001)
+
+
+def fill_disk() -> None:
+    """Let no file of this process grow beyond 10 kB: more fails as on a full disk."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, most))
+
+
+def empty_disk() -> None:
+    """Let files grow again."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))

@@ -1,0 +1,50 @@
+"""What the tests of kept features share: an empty cache, weights to start from, a counter."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.training.features.kept import Computed
+from toolchain.training.feature_store import Filler
+from toolchain.training.models import build_network, weights_bytes
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
+    counter, put = Computed(), Filler.put
+
+    def counted(filler: Filler, row: NDArray[np.float32]) -> None:
+        counter.rows += 1
+        put(filler, row)
+
+    monkeypatch.setattr(Filler, "put", counted)
+    return counter
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of this test's own."""
+    monkeypatch.setenv("RTL_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights to start from, the same in all of these tests."""
+    torch.manual_seed(4)
+    path = tmp_path_factory.mktemp("start") / "start.safetensors"
+    path.write_bytes(weights_bytes(build_network("resnet18", 3).state_dict()))
+    return path
+
+
+@pytest.fixture
+def data(stripes: Path, tmp_path: Path) -> Path:
+    """A copy of 48 training and 24 validation images, which a test may change."""
+    shutil.copytree(stripes, tmp_path / "data")
+    return tmp_path / "data"

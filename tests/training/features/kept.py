@@ -1,0 +1,121 @@
+"""What a stage of training starts from, small enough to be made in each test."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from toolchain.data.audit import audit_dataset
+from toolchain.data.layouts import read_dataset
+from toolchain.narrator import Silent
+from toolchain.runtime.card import Preprocessing
+from toolchain.runtime.image import read_image
+from toolchain.runtime.preprocess import preprocess
+from toolchain.training.distributed import Processes
+from toolchain.training.feature_store import EntrySize, entries
+from toolchain.training.inputs import Inputs, stage_inputs
+from toolchain.training.models import (
+    IMAGENET_NORMALISATION,
+    Classifier,
+    build_network,
+    read_weights,
+)
+from toolchain.training.samples import Source
+from toolchain.training.settings_file import read_settings
+from toolchain.training.setup import prepare
+from toolchain.training.strategies import enter_stage
+
+Item = TypeVar("Item")
+
+
+class Listener:
+    """A narrator that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
+        return iter(items)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+class Computed:
+    """Counts the rows that are computed."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def since(self) -> int:
+        """Give how many there were since the last time."""
+        count, self.rows = self.rows, 0
+        return count
+
+
+def inputs(data: Path, start: Path, **given: Any) -> tuple[Inputs, Listener]:
+    """Give what the first stage of training starts from, and what the user is told.
+
+    Only the stem is frozen unless a test says otherwise: it is computed quickly.
+    """
+    fixed = {
+        "data": str(data),
+        "weights": str(start),
+        "strategy": "partial",
+        "freeze_until": "layer1",
+        "size": 32,
+        "epochs": 4,
+        "batch_size": 16,
+        "augment": "none",
+        "workers": 0,
+    }
+    settings = read_settings(None, {**fixed, **given})
+    dataset, _ = audit_dataset(read_dataset(data))
+    network = network_of(Path(settings.weights))
+    begun = (Classifier(network, IMAGENET_NORMALISATION), "file")
+    setup = prepare(settings, dataset, begun, torch.device("cpu"), Processes(), Silent())
+    enter_stage(network, setup.stages[0])
+    listener = Listener()
+    return stage_inputs(setup, setup.stages[0], listener), listener
+
+
+@functools.cache
+def random_network() -> nn.Module:
+    return build_network("resnet18", 3)
+
+
+def network_of(weights: Path) -> nn.Module:
+    """Give the network that training starts with; a copy takes less time than a new one."""
+    network = copy.deepcopy(random_network())
+    network.load_state_dict(read_weights(weights))
+    return network
+
+
+def by_image(source: Source, epoch: int) -> NDArray[np.float32]:
+    """Give what an epoch trains on, image by image in the order of the data set."""
+    batches = list(source.epoch(epoch))
+    order = np.argsort([index for batch in batches for index in batch.indices])
+    rows: NDArray[np.float32] = torch.cat([batch.inputs for batch in batches]).numpy()
+    return rows[order]
+
+
+def entry_of(view: str) -> EntrySize:
+    (found,) = [entry for entry in entries() if entry.about.view == view]
+    return found
+
+
+def clean(path: Path) -> NDArray[np.uint8]:
+    preprocessing = Preprocessing(size=32, resize_size=37)
+    return preprocess(read_image(path, preprocessing), preprocessing)

@@ -1,0 +1,76 @@
+"""Features that several processes compute, and processes that end before they have."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+
+from tests.training.desk import HEAD, Desk, at_call, killed_at, meet, outcome, rows_kept_at_once
+from tests.training.features.kept import Computed, entry_of
+from toolchain.training.feature_store import features_folder
+
+
+def test_a_killed_pass_keeps_the_rows_that_it_finished(
+    stripes: Path, tmp_path: Path, computed: Computed
+) -> None:
+    desk = Desk(tmp_path)
+    faults = [rows_kept_at_once, killed_at("toolchain.training.feature_store:Filler.put", 31)]
+    assert desk.finetune(stripes, *HEAD, faults=faults, output="killed").status == -9
+    assert entry_of("clean").rows == 30
+    assert desk.resume("killed").status == 0
+    assert entry_of("clean").rows == 72
+    (file,) = entry_of("clean").folder.glob("rows-*.f16")
+    assert file.stat().st_size == 72 * 512 * 2, "each row was written once"
+    shutil.rmtree(features_folder())
+    assert desk.finetune(stripes, *HEAD, output="whole").status == 0
+    assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+
+
+def test_two_processes_compute_the_same_features_once(stripes: Path, tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    together = partial(
+        at_call, "toolchain.training.feature_store:Entry.filling", 1, partial(meet, 2)
+    )
+    both = [
+        desk.start("finetune", stripes, *HEAD, "-o", name, faults=[together, slow_rows])
+        for name in ("one", "other")
+    ]
+    ended = [running.ended() for running in both]
+    assert [one.status for one in ended] == [0, 0]
+    waited = "another run computes the same features; waiting for it"
+    assert [waited in one.output for one in ended].count(True) == 1
+    (file,) = entry_of("clean").folder.glob("rows-*.f16")
+    assert file.stat().st_size == 72 * 512 * 2, "each row was written once"
+    assert outcome(tmp_path / "one") == outcome(tmp_path / "other")
+
+
+def slow_rows() -> None:
+    """Let the first row wait a little, so that the other process comes while rows are filled in."""
+    at_call("toolchain.training.feature_store:Filler.put", 1, partial(time.sleep, 0.5))
+
+
+def test_clearing_the_cache_does_not_stop_a_run_that_fills_it(
+    stripes: Path, tmp_path: Path
+) -> None:
+    desk = Desk(tmp_path)
+    put = "toolchain.training.feature_store:Filler.put"
+    ended = desk.finetune(stripes, *HEAD, faults=[partial(at_call, put, 20, clear)], output="run")
+    assert ended.status == 0, ended.output
+
+
+def test_clearing_the_cache_does_not_stop_a_run_that_trains_from_it(
+    stripes: Path, tmp_path: Path
+) -> None:
+    desk = Desk(tmp_path)
+    step = "toolchain.training.loop:Stepper.update"
+    ended = desk.finetune(stripes, *HEAD, faults=[partial(at_call, step, 4, clear)], output="run")
+    assert ended.status == 0, ended.output
+    assert len(outcome(tmp_path / "run").metrics) == 4  # three epochs and the summary
+
+
+def clear() -> None:
+    from toolchain.training import feature_store
+
+    assert feature_store.clear() > 0

@@ -1,0 +1,89 @@
+"""The room that kept features take: bounds, what makes way, and `rtl cache`."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+from tests.conftest import draw_stripes
+from tests.training.desk import COMMON, HEAD, Desk, at_call, empty_disk, fill_disk, outcome
+from tests.training.features.kept import inputs
+from toolchain.training.feature_store import entries
+from toolchain.training.models import read_weights, weights_bytes
+from toolchain.training.samples import PixelSource
+
+
+def test_without_room_it_is_said_and_training_goes_through_pixels(
+    stripes: Path, start: Path
+) -> None:
+    made, told = inputs(stripes, start, cache_gb=0.0005)
+    assert isinstance(made.train, PixelSource)
+    assert "features before layer1.0: 0.6 MB, more than --cache-gb 0.0005" in told.text
+    assert entries() == []
+
+
+def test_the_longest_unused_make_room_for_new_ones(stripes: Path, start: Path) -> None:
+    for size in (32, 40):  # 0.59 MB and 0.92 MB
+        inputs(stripes, start, size=size)
+    inputs(stripes, start, size=32)  # used again, so 40 is the longest unused
+    _, told = inputs(stripes, start, size=48, cache_gb=0.0021)  # 1.33 MB
+    assert f"removed the features of {stripes} to make room" in told.text
+    assert [entry.about.preprocessing["size"] for entry in entries()] == [32, 48]
+    assert sum(entry.bytes for entry in entries()) < 2.1e6
+
+
+def test_rows_of_the_same_data_count_too(data: Path, start: Path) -> None:
+    inputs(data, start, cache_gb=0.0007)  # 0.59 MB
+    for number in range(20):  # 0.16 MB
+        draw_stripes(data / "train" / "down" / f"more-{number}.jpg", "down", 5000 + number)
+    made, told = inputs(data, start, cache_gb=0.0007)
+    assert sum(entry.bytes for entry in entries()) < 0.7e6
+    assert isinstance(made.train, PixelSource)
+    assert "more than --cache-gb 0.0007" in told.text
+
+
+def test_features_too_large_for_float16_are_not_kept(
+    stripes: Path, start: Path, tmp_path: Path
+) -> None:
+    state = read_weights(start)
+    state["bn1.weight"] *= 1e6
+    large = tmp_path / "large.safetensors"
+    large.write_bytes(weights_bytes(state))
+    made, told = inputs(stripes, large)
+    assert isinstance(made.train, PixelSource)
+    assert "the frozen part is computed each epoch: a feature is larger than float16" in told.text
+
+
+def test_a_disk_that_fills_up_costs_the_features_and_not_the_run(
+    stripes: Path, start: Path, tmp_path: Path
+) -> None:
+    desk = Desk(tmp_path)
+    faults = [
+        partial(at_call, "toolchain.training.feature_store:Filler.put", 9, fill_disk),
+        partial(at_call, "toolchain.training.inputs:feature_sources", 1, empty_disk, after=True),
+    ]
+    words = [*COMMON, "--weights", start, "--strategy", "head", "--augment", "none"]
+    ended = desk.finetune(stripes, *words, faults=faults, output="run")
+    assert ended.status == 0, ended.output
+    assert "can't be kept in cache/features: file too large" in ended.output
+    pixels = desk.never_stopped(stripes, *words, "--no-cache")
+    assert outcome(tmp_path / "run").weights == pixels.weights
+
+
+def test_the_cache_is_shown_and_removed_on_request(stripes: Path, tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    assert "nothing is kept" in desk.rtl("cache").output
+    assert json.loads(desk.rtl("cache", "--json").output)["entries"] == []
+    assert desk.finetune(stripes, *HEAD, output="run").status == 0
+    shown = json.loads(desk.rtl("cache", "--json").output)
+    (entry,) = shown["entries"]
+    assert shown["folder"] == str(tmp_path / "cache" / "features")
+    assert (entry["data"], entry["boundary"], entry["rows"]) == (str(stripes), "fc", 72)
+    assert entry["bytes"] >= 72 * 512 * 2
+    assert str(stripes) in desk.rtl("cache").output
+    ended = desk.rtl("cache", "clear")
+    assert ended.output.startswith("removed 0.1 MB from ")
+    assert not (tmp_path / "cache" / "features").exists()
+    assert "nothing is kept" in desk.rtl("cache").output
+    assert desk.rtl("cache", "clear").status == 0

@@ -1,0 +1,114 @@
+"""The rows of kept features: what they hold, where they lie, which epoch takes which."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.features.kept import Computed, by_image, clean, entry_of, inputs, network_of
+from toolchain.data.layouts import read_dataset
+from toolchain.training import features
+from toolchain.training.augment import augmented_view
+from toolchain.training.boundary import Prefix
+from toolchain.training.feature_engine import Engine
+from toolchain.training.features import FeatureSource
+from toolchain.training.models import IMAGENET_NORMALISATION, Classifier
+from toolchain.training.settings_file import read_settings
+
+
+def test_a_row_is_what_the_frozen_part_gives_for_the_clean_view(stripes: Path, start: Path) -> None:
+    made, _ = inputs(stripes, start)
+    prefix = Prefix(Classifier(network_of(start), IMAGENET_NORMALISATION), frozen=4).eval()
+    for source, samples in zip(
+        (made.train, made.val),
+        (read_dataset(stripes).train, read_dataset(stripes).val),
+        strict=True,
+    ):
+        pixels = np.stack([clean(sample.path) for sample in samples])
+        with torch.inference_mode():
+            expected = prefix(torch.from_numpy(pixels)).numpy()
+        assert np.allclose(by_image(source, 1), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_rows_lie_in_a_file_of_float16_which_is_mapped(stripes: Path, start: Path) -> None:
+    made, _ = inputs(stripes, start)
+    assert isinstance(made.train, FeatureSource)
+    rows = made.train.rows
+    assert isinstance(rows, np.memmap)
+    assert (rows.dtype, rows.shape) == (np.float16, (72, 64, 8, 8))
+    (file,) = entry_of("clean").folder.glob("rows-*.f16")
+    assert file.stat().st_size == 72 * 64 * 8 * 8 * 2
+
+
+@pytest.mark.parametrize("augment", ["none", "s1"])
+def test_the_second_run_computes_nothing(
+    stripes: Path, start: Path, monkeypatch: pytest.MonkeyPatch, augment: str
+) -> None:
+    first, _ = inputs(stripes, start, augment=augment, views=2)
+
+    def no_engine(*_: object) -> Engine:
+        raise AssertionError("something was computed")
+
+    monkeypatch.setattr(features, "fastest_engine", no_engine)
+    second, told = inputs(stripes, start, augment=augment, views=2)
+    assert "all kept from an earlier run" in told.text
+    for epoch in (1, 2):
+        assert np.array_equal(by_image(first.train, epoch), by_image(second.train, epoch))
+    assert np.array_equal(by_image(first.val, 1), by_image(second.val, 1))
+
+
+def test_the_size_is_told(stripes: Path, start: Path, cache: Path) -> None:
+    _, told = inputs(stripes, start, augment="s1", views=3)
+    # 3 × 48 + 24 rows of 64 × 8 × 8 float16.
+    assert "features before layer1.0: 1.4 MB" in told.text
+    assert "rtl cache clear" in told.text
+    assert str(cache / "features") in told.text
+
+
+def test_each_image_has_its_views_and_epochs_take_them_in_turn(
+    stripes: Path, start: Path, computed: Computed
+) -> None:
+    made, _ = inputs(stripes, start, augment="s1", views=3)
+    assert computed.since() == 3 * 48 + 24
+    assert entry_of("s1, seed 0").rows == 3 * 48
+    assert entry_of("clean").rows == 24
+    seen = [by_image(made.train, epoch) for epoch in (1, 2, 3, 4)]
+    for earlier, later in ((0, 1), (1, 2), (0, 2)):
+        same = (seen[earlier] == seen[later]).reshape(48, -1).all(axis=1)
+        assert not same.any()
+    assert np.array_equal(seen[0], seen[3])
+
+
+def test_an_epoch_is_not_one_view_of_all_images(stripes: Path, start: Path) -> None:
+    """All images at their first view, then all at their second, would be small data sets."""
+    made, _ = inputs(stripes, start, augment="s1", views=3)
+    assert isinstance(made.train, FeatureSource)
+    views = [set(np.flatnonzero((made.train.row_of == row).any(axis=0))) for row in range(6)]
+    assert views == [{0}, {1}, {2}] * 2, "rows lie view by view"
+    first, rows = by_image(made.train, 1), made.train.rows
+    taken = [
+        int(np.flatnonzero([np.array_equal(rows[r], image) for r in own])[0])
+        for image, own in zip(first, made.train.row_of, strict=True)
+    ]
+    assert {taken.count(view) for view in range(3)} == {16}
+
+
+def test_more_views_than_epochs_are_not_computed(
+    stripes: Path, start: Path, computed: Computed
+) -> None:
+    inputs(stripes, start, augment="turns", views=5, epochs=2)
+    assert computed.since() == 2 * 48 + 24
+    inputs(stripes, start, augment="turns", views=5, epochs=3)
+    assert computed.since() == 48, "two views are there"
+
+
+def test_workers_can_be_started_afresh() -> None:
+    """As on macOS and Windows, and from Python 3.14 on everywhere."""
+    view = augmented_view(read_settings(None, {"augment": "s1", "size": 32}))
+    assert view is not None
+    again = pickle.loads(pickle.dumps(view))
+    assert again.of_clean == view.of_clean
