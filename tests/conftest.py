@@ -147,14 +147,16 @@ def rtl_here(tmp_path: Path) -> Rtl:
     from toolchain.cli.main import run_command
 
     def run(*words: object) -> subprocess.CompletedProcess[str]:
-        typed, out, err = [str(word) for word in words], io.StringIO(), io.StringIO()
+        typed = [str(word) for word in words]
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in "12")
         with (
             contextlib.chdir(tmp_path),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
             status = run_command(typed)
-        return subprocess.CompletedProcess(typed, status, out.getvalue(), err.getvalue())
+        said = (stream.buffer.getvalue().decode() for stream in (out, err))
+        return subprocess.CompletedProcess(typed, status, *said)
 
     return run
 

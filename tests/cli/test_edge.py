@@ -10,6 +10,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,14 @@ def test_doctor_finds_no_problem(device: Environment, pocket: Path) -> None:
 def watching(device: Environment, *words: Path) -> Iterator[None]:
     """Run the example app until the block ends, which is Ctrl-C for it."""
     command = [device.folder / "bin" / "python", ROOT / "examples" / "edge" / "watch.py", *words]
-    app = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=inside(device.folder))
+    app = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=inside(device.folder),
+        # A test run in the background ignores Ctrl-C, and what it starts would too.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         yield
     finally:
