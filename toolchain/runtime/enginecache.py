@@ -15,6 +15,7 @@ import os
 import platform
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from toolchain import __version__
 from toolchain.runtime import enginestore
 from toolchain.runtime.digestnotes import State, noted_sha256, state_of
 from toolchain.runtime.enginestore import GRAPH, NOTES, RECORD, WEIGHTS, Source
+from toolchain.runtime.meanwhile import Meanwhile
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -73,11 +75,18 @@ class Engine(msgspec.Struct, frozen=True):
 
     def kept(self, options: Options, open_file: Open) -> InferenceSession | None:
         """Open the entry; None where there is none, or it is not whole."""
-        if not enginestore.is_whole(self.entry, self.source):
+        record = enginestore.openable_record(self.entry, self.source)
+        if record is None:
             return None
+        # Summing up the weights takes as long as opening them, and neither needs Python's lock.
+        weights = Meanwhile(partial(enginestore.weights_hold, self.entry, record))
         try:
             session = _open_entry(self.entry, options, open_file)
         except Exception:  # whatever is wrong with it, the model itself is at hand
+            return None
+        finally:
+            whole = weights.result()
+        if not whole:
             return None
         with contextlib.suppress(OSError):  # a cache that can only be read serves as well
             os.utime(self.entry / RECORD)  # for the order in which entries are removed

@@ -101,15 +101,36 @@ def word_sum(path: Path) -> tuple[int, int]:
 
 def is_whole(entry: Path, source: Source) -> bool:
     """Say whether an entry is there, follows from `source` and is as it was written."""
+    record = openable_record(entry, source)
+    return record is not None and weights_hold(entry, record)
+
+
+def openable_record(entry: Path, source: Source) -> Record | None:
+    """Give the record of an entry that follows from `source` and may be opened; else None.
+
+    Its graph is as it was written and its weights have their length; see `weights_hold`.
+    """
     try:
         record = msgspec.json.decode((entry / RECORD).read_bytes(), type=Record)
-        return (
+        openable = (
             record.source == source
             and GRAPH in record.sums
             and record.sums.keys() <= {GRAPH, WEIGHTS}
-            and all(word_sum(entry / name) == found for name, found in record.sums.items())
+            and all(
+                (entry / name).stat().st_size == found[0] for name, found in record.sums.items()
+            )
+            and word_sum(entry / GRAPH) == record.sums[GRAPH]
         )
     except (OSError, ValueError):  # msgspec's errors are ValueErrors
+        return None
+    return record if openable else None
+
+
+def weights_hold(entry: Path, record: Record) -> bool:
+    """Say whether the weights of an entry are as they were written."""
+    try:
+        return WEIGHTS not in record.sums or word_sum(entry / WEIGHTS) == record.sums[WEIGHTS]
+    except (OSError, ValueError):
         return False
 
 

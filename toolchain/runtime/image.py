@@ -62,6 +62,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", module=r"PIL\.", category=UserWarning)
 
 CONVERT_FIRST = "convert it to 8-bit RGB first"
+JPEG = b"\xff\xd8\xff"
 ACCEPTED = f"accepted: {ImageError.accepted}"
 
 # Modes whose values have no agreed way to 8 bits.
@@ -113,6 +114,12 @@ def _identify(stream: io.BytesIO, name: str, max_pixels: int) -> Image.Image:
 
 
 def _open(stream: io.BytesIO) -> Image.Image:
+    if stream.getbuffer()[: len(JPEG)] == JPEG:
+        # As Image.open does after it has imported the modules of all common formats, which takes
+        # as long as decoding a photograph.
+        from PIL.JpegImagePlugin import jpeg_factory
+
+        return jpeg_factory(stream)
     try:
         return Image.open(stream, formats=COMMON)
     except UnidentifiedImageError:

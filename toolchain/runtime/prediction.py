@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from toolchain.runtime.card import LABEL_THRESHOLD, Task
@@ -18,8 +18,7 @@ class ClassProbability(NamedTuple):
     probability: float
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
+class Prediction(msgspec.Struct, frozen=True, eq=False):
     """What the model says about one image."""
 
     classes: tuple[str, ...]
