@@ -265,7 +265,7 @@ class Trainer:
         auc = "–" if row["val_auc"] is None else f"{row['val_auc']:.3f}"
         self.narrator.say(
             f"{label}  loss {row['train_loss']:.3f} → {row['val_loss']:.3f}  "
-            f"accuracy {row['train_accuracy']:.1%} → {row['val_accuracy']:.1%}  "
+            f"acc {row['train_accuracy']:.1%} → {row['val_accuracy']:.1%}  "
             f"F1 {row['val_macro_f1']:.3f}  AUC {auc}  {row['seconds']:.1f} s"
         )
 
