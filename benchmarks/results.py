@@ -134,9 +134,9 @@ HEAD = """<!-- Made by benchmarks/results.py from benchmarks/results.jsonl. -->
 What `rtl finetune` reaches on four sets of photographs, with ResNet-18: validation accuracy of the
 best epoch, mean of the seeds 0, 1 and 2, and its range. The 95 % interval is Wilson's, of the mean
 over as many images as the validation split has; the sets are small, so it is wide. The time is that
-of the whole run with seed 0, the features of frozen layers included; those of photos-head and
-surfaces-partial were taken beside other work and are too long. "Plain loop" is the tutorials' way
-with the same settings ([benchmarks/plain_loop.py](../benchmarks/plain_loop.py)).
+of the whole run with seed 0, the features of frozen layers included. "Plain loop" is the tutorials'
+way with the same settings ([benchmarks/plain_loop.py](../benchmarks/plain_loop.py)), mean of its
+seeds.
 
 A recipe is `configs/RECIPE.toml`, with `--weights FILE` but for scratch. food3 has 150
 images for training and 120 for validation, hymenoptera 244 and 153, steel6 240 and 240, food10_64px
