@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import SHARED, WEIGHTS, config_of
-from toolchain.export.export import Exported, NotKept, export_each
+from toolchain.export.export import Exported, NotKept, export
 from toolchain.export.variants import Variant
 from toolchain.machine import this_machine
 from toolchain.training.finetune import finetune
@@ -59,7 +59,7 @@ def run() -> None:
                 {"data": str(SHARED / "data" / DATA), "arch": network, **given},
             )
             trained = finetune(settings, Path(scratch) / "run")
-            outcomes = export_each(trained.run.path, VARIANTS)
+            outcomes = export(trained.run.path, VARIANTS)
             rows = [
                 {"network": network, **_row(variant, outcome)}
                 for variant, outcome in zip(VARIANTS, outcomes, strict=True)

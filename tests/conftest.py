@@ -98,10 +98,10 @@ def run_folder(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported(run_folder: Path) -> Path:
     """The export folder of that run, with model.onnx and model.torchscript.pt."""
-    from toolchain.export.export import export
+    from toolchain.export.export import export, kept
     from toolchain.export.variants import Variant
 
-    export(run_folder, [Variant("onnx"), Variant("torchscript")])
+    kept(export(run_folder, [Variant("onnx"), Variant("torchscript")]))
     return run_folder / "export"
 
 

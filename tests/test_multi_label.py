@@ -24,7 +24,7 @@ from toolchain.data.layouts import read_dataset
 from toolchain.errors import DataError, ParityError
 from toolchain.evaluate.evaluate import Evaluation, evaluate
 from toolchain.evaluate.intervals import wilson_interval
-from toolchain.export.export import export
+from toolchain.export.export import export, kept
 from toolchain.export.reduction import Limits, Reduction
 from toolchain.export.variants import Variant
 from toolchain.runfolder import RunFolder, write_json
@@ -126,7 +126,7 @@ def result(run: RunFolder) -> Evaluation:
 @pytest.fixture(scope="module")
 def model(run: RunFolder, result: Evaluation) -> Path:
     """That run as an ONNX file, exported after its evaluation; TorchScript lies beside it."""
-    export(run.path, [Variant("onnx"), Variant("torchscript")])
+    kept(export(run.path, [Variant("onnx"), Variant("torchscript")]))
     return run.model_file("onnx")
 
 
@@ -154,7 +154,7 @@ def test_training_on_a_csv_leaves_a_run_for_all_that_follows(hatches: Path, tmp_
     assert (trained.run.read_card().task, trained.dataset.task) == ("multi-label", "multi-label")
     assert not trained.run.confusion.exists()
     assert evaluate(trained.run.path, workers=0).task == "multi-label"
-    [made] = export(trained.run.path, images=4)
+    [made] = kept(export(trained.run.path, images=4))
     with Predictor(made.path, self_test=True) as predictor:
         assert predictor(hatches / "img" / "00.png").task == "multi-label"
 
@@ -305,7 +305,7 @@ def test_a_file_that_is_served_as_single_label_does_not_come_to_exist(
 
     monkeypatch.setattr(story, "Served", lambda classifier, t, task: Served(classifier, t))
     with pytest.raises(ParityError, match="the file was not kept"):
-        export(run.path, [Variant("torchscript")], tmp_path)
+        kept(export(run.path, [Variant("torchscript")], tmp_path))
 
 
 def test_int8_is_judged_by_images_right_in_all_of_their_classes(
@@ -313,7 +313,7 @@ def test_int8_is_judged_by_images_right_in_all_of_their_classes(
 ) -> None:
     # Random weights, all near the threshold: what is lost is counted here, not judged.
     anything = Reduction(Limits(max_drop=1.0, max_flips=1.0))
-    [made] = export(run.path, [Variant(precision="int8")], tmp_path, reduction=anything)
+    [made] = kept(export(run.path, [Variant(precision="int8")], tmp_path, reduction=anything))
     assert made.verification.passed
     found = made.card.acceptance
     assert found is not None

@@ -19,7 +19,7 @@ from tests.conftest import tree_digest
 from tests.verify import tampering
 from toolchain.cli.main import run_command
 from toolchain.errors import DataError, ParityError
-from toolchain.export.export import WRITERS, export
+from toolchain.export.export import WRITERS, export, kept
 from toolchain.export.variants import Variant
 from toolchain.runfolder import RunFolder
 from toolchain.runtime.card import CARD_KEY, Card, encode_card
@@ -94,8 +94,8 @@ def test_output_names_a_file_or_a_folder_that_may_not_exist_yet(
 ) -> None:
     file, folder = tmp_path / "a" / "dish.pt", tmp_path / "b" / "files"
     before = tree_digest(run_folder)
-    [one] = export(run_folder, [Variant("torchscript")], file, images=FEW)
-    [other] = export(run_folder, [Variant("torchscript")], folder, images=FEW)
+    [one] = kept(export(run_folder, [Variant("torchscript")], file, images=FEW))
+    [other] = kept(export(run_folder, [Variant("torchscript")], folder, images=FEW))
     assert one.path == file
     assert other.path == folder / "model.torchscript.pt"
     assert one.bytes == file.stat().st_size > 44_000_000
@@ -109,11 +109,13 @@ def test_output_names_a_file_or_a_folder_that_may_not_exist_yet(
 
 def test_two_formats_in_one_file_are_refused(run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="names one file, and 2"):
-        export(
-            run_folder,
-            [Variant("onnx"), Variant("torchscript")],
-            tmp_path / "model.onnx",
-            images=FEW,
+        kept(
+            export(
+                run_folder,
+                [Variant("onnx"), Variant("torchscript")],
+                tmp_path / "model.onnx",
+                images=FEW,
+            )
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -125,7 +127,7 @@ def test_another_image_size_is_on_the_card_and_verifies_in_the_run(
     run = RunFolder(copy_of(run_folder, tmp_path))
     before = run.read_card()
     assert before.metrics is not None
-    [made] = export(run.path, [Variant("torchscript")], images=FEW, image_size=size)
+    [made] = kept(export(run.path, [Variant("torchscript")], images=FEW, image_size=size))
     card = open_backend(made.path).card
     assert card.preprocessing.size == size
     # The crop keeps its share of what is left after the resize.
@@ -140,7 +142,7 @@ def test_another_image_size_is_on_the_card_and_verifies_in_the_run(
 
 
 def test_the_trained_image_size_is_nothing_new(run_folder: Path, tmp_path: Path) -> None:
-    [made] = export(run_folder, [Variant("torchscript")], tmp_path, images=FEW, image_size=64)
+    [made] = kept(export(run_folder, [Variant("torchscript")], tmp_path, images=FEW, image_size=64))
     card = RunFolder(run_folder).read_card()
     assert (made.card.trained_size, made.card.metrics) == (None, card.metrics)
     assert made.card.preprocessing == card.preprocessing
@@ -204,7 +206,7 @@ def test_only_what_needs_onnxruntime_asks_for_it(
 def test_temperature_of_the_run_is_in_the_graph(run_folder: Path, tmp_path: Path) -> None:
     run = RunFolder(copy_of(run_folder, tmp_path))
     run.write_card(msgspec.structs.replace(run.read_card(), temperature=2.0))
-    [made] = export(run.path, [Variant("torchscript")], images=FEW)
+    [made] = kept(export(run.path, [Variant("torchscript")], images=FEW))
     probabilities, logits = open_backend(made.path).run(generated_pixels(64))
     expected = torch.softmax(torch.from_numpy(logits) / 2, dim=1)
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
@@ -230,7 +232,7 @@ def test_a_file_that_answers_differently_does_not_come_to_exist(
     write_with(monkeypatch, target, change)
     before = tree_digest(target.parent)
     with pytest.raises(ParityError, match="the file was not kept") as caught:
-        export(run_folder, [Variant("onnx")], target, images=FEW)
+        kept(export(run_folder, [Variant("onnx")], target, images=FEW))
     assert caught.value.exit_code == 6
     rejected = target.with_name("model.onnx.rejected.json")
     assert str(rejected) in str(caught.value.hint)
@@ -245,7 +247,7 @@ def test_a_good_export_removes_the_report_of_a_bad_one(
     rejected = target.with_name("model.onnx.rejected.json")
     rejected.write_text("{}")
     write_with(monkeypatch, target, lambda content: None)
-    export(run_folder, [Variant("onnx")], target, images=FEW)
+    kept(export(run_folder, [Variant("onnx")], target, images=FEW))
     assert not rejected.exists()
 
 
@@ -261,7 +263,7 @@ def test_a_model_left_in_train_mode_does_not_come_to_exist(
 
     monkeypatch.setitem(WRITERS, "torchscript", write)
     with pytest.raises(ParityError, match="the file was not kept"):
-        export(run_folder, [Variant("torchscript")], tmp_path, images=FEW)
+        kept(export(run_folder, [Variant("torchscript")], tmp_path, images=FEW))
     assert [path.name for path in tmp_path.iterdir()] == ["model.torchscript.pt.rejected.json"]
 
 
@@ -275,5 +277,5 @@ def test_a_writer_that_breaks_off_leaves_the_older_file(
     monkeypatch.setitem(WRITERS, "onnx", write)
     before = tree_digest(target.parent)
     with pytest.raises(OSError, match="no space left"):
-        export(run_folder, [Variant("onnx")], target, images=FEW)
+        kept(export(run_folder, [Variant("onnx")], target, images=FEW))
     assert tree_digest(target.parent) == before

@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 from tests.export.test_onnx import traces
 from toolchain.cli.main import run_command
 from toolchain.evaluate.evaluate import load_run_classifier
-from toolchain.export.export import export
+from toolchain.export.export import export, kept
 from toolchain.export.variants import Variant, variants
 from toolchain.runfolder import RunFolder, model_name, parity_file
 from toolchain.runtime.card import CARD_KEY
@@ -67,7 +67,7 @@ def files(run_folder: Path, exported: Path, tmp_path_factory: pytest.TempPathFac
             for path in exported.iterdir():
                 (folder / path.name).hardlink_to(path)
         wanted = [variant for name, variant in kinds if not (folder / name).exists()]
-        made = export(run_folder, wanted, folder, images=3)
+        made = kept(export(run_folder, wanted, folder, images=3))
         assert [file.variant for file in made] == wanted
         found |= {(group, name): folder / name for name, _ in kinds}
     return found

@@ -27,7 +27,7 @@ from toolchain.cli.tables import acceptance_words
 from toolchain.errors import RefusedError
 from toolchain.export import reduced
 from toolchain.export.acceptance import Judge, require_accepted
-from toolchain.export.export import export
+from toolchain.export.export import export, kept
 from toolchain.export.onnx import build_onnx
 from toolchain.export.reduction import Calibration, Limits, Reduction
 from toolchain.export.variants import Variant
@@ -71,10 +71,16 @@ def files(
 ) -> dict[str, Path]:
     """Each lower precision, and int8 behind each door, by the name of the file."""
     folder = tmp_path_factory.mktemp("reduced")
-    made = export(
-        run_folder,
-        [Variant(precision="int8"), Variant(precision="fp16"), Variant("onnx", "int8", "image")],
-        folder,
+    made = kept(
+        export(
+            run_folder,
+            [
+                Variant(precision="int8"),
+                Variant(precision="fp16"),
+                Variant("onnx", "int8", "image"),
+            ],
+            folder,
+        )
     )
     # More images at once than it is calibrated on, and words on standard output from the tools.
     words = (
@@ -216,7 +222,9 @@ def test_two_layers_that_share_an_extreme_channel_are_left_in_float(
 ) -> None:
     run = changed(extreme_channel("layer1.0"))
     few = Reduction(calibration=Calibration(images=16))
-    [made] = export(run, [Variant(precision="int8")], tmp_path / "out", images=12, reduction=few)
+    [made] = kept(
+        export(run, [Variant(precision="int8")], tmp_path / "out", images=12, reduction=few)
+    )
     found = made.card.acceptance
     assert found is not None
     assert set(found.kept_float) == {"layer1.0.conv1", "layer1.0.conv2"}
@@ -253,7 +261,7 @@ def test_a_file_that_is_not_faster_is_refused(
 ) -> None:
     monkeypatch.setattr(reduced, "speed_ratio", lambda *given: 0.93)
     with pytest.raises(RefusedError, match=r"speed 0\.93 × fp32; the file was not kept") as caught:
-        export(run_folder, [Variant(precision="int8")], tmp_path / "out", images=6)
+        kept(export(run_folder, [Variant(precision="int8")], tmp_path / "out", images=6))
     assert caught.value.exit_code == 10
     assert "fp32 is the faster one" in str(caught.value.hint)
     assert list((tmp_path / "out").iterdir()) == []

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from tests.training.test_finetune import epochs_of, small
 from toolchain.cli.main import run_command
 from toolchain.evaluate.evaluate import Evaluation, evaluate
-from toolchain.export.export import export
+from toolchain.export.export import export, kept
 from toolchain.export.variants import Variant
 from toolchain.runfolder import RunFolder
 from toolchain.training import pictures
@@ -130,7 +130,7 @@ def test_all_options_at_once_end_in_a_model_file(train: Train) -> None:
     result = train(**ALL_AT_ONCE)
     assert result.summary.epochs == 2
     assert_as_trained(result)
-    [exported] = export(result.run.path, [Variant("torchscript")], images=6)
+    [exported] = kept(export(result.run.path, [Variant("torchscript")], images=6))
     assert exported.verification.passed
     assert exported.path.is_file()
 

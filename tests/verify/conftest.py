@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.verify.planting import TEMPERATURE, Baked
-from toolchain.export.export import export
+from toolchain.export.export import export, kept
 from toolchain.runfolder import RunFolder
 from toolchain.verify.workshop import open_workshop
 
@@ -19,5 +19,5 @@ def baked(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Baked:
     path = tmp_path_factory.mktemp("mutations") / "run"
     run = RunFolder(shutil.copytree(run_folder, path, ignore=shutil.ignore_patterns("export")))
     run.write_card(msgspec.structs.replace(run.read_card(), temperature=TEMPERATURE))
-    [exported] = export(run.path, images=6)
+    [exported] = kept(export(run.path, images=6))
     return Baked(run, exported.path, open_workshop(run, images=6))

@@ -21,7 +21,7 @@ from tests.conftest import Rtl
 from tests.runtime.tiny import tiny_card, tiny_model, write
 from tests.verify import tampering
 from toolchain.errors import ModelFileError
-from toolchain.export.export import export
+from toolchain.export.export import export, kept
 from toolchain.export.variants import Variant
 from toolchain.runtime.card import CARD_KEY, Acceptance, encode_card
 from toolchain.runtime.modelscan import MOST_CARD, Value
@@ -40,7 +40,7 @@ def own(exported: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def program(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run as a .pt2 file."""
-    [made] = export(run_folder, [Variant("pt2")], tmp_path_factory.mktemp("pt2"), images=3)
+    [made] = kept(export(run_folder, [Variant("pt2")], tmp_path_factory.mktemp("pt2"), images=3))
     return made.path
 
 

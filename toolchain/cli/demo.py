@@ -94,7 +94,7 @@ class _Demo:
     def walk(self, weights: str | None, seed: int) -> None:
         """Go the whole way, in the order a user would."""
         from toolchain.evaluate.evaluate import evaluate
-        from toolchain.export.export import export
+        from toolchain.export.export import export, kept
         from toolchain.export.variants import Variant
         from toolchain.training.finetune import finetune
         from toolchain.training.settings_file import read_settings
@@ -109,8 +109,8 @@ class _Demo:
         with self._step("evaluate"):
             evaluation = evaluate(self.run.path, narrator=self.told)
         with self._step("export"):
-            exported = export(
-                self.run.path, [Variant("onnx"), Variant("torchscript")], narrator=self.told
+            exported = kept(
+                export(self.run.path, [Variant("onnx"), Variant("torchscript")], narrator=self.told)
             )
         with self._step("verify"):
             verified = self._verify()

@@ -152,10 +152,10 @@ def command(
         wanted = variants(formats, precisions, inputs, batch=batch, opset=opset)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    from toolchain.export.export import Exported, NotKept, export_each
+    from toolchain.export.export import Exported, NotKept, export
     from toolchain.export.reduction import Calibration, Limits, Reduction
 
-    outcomes = export_each(
+    outcomes = export(
         run,
         wanted,
         output,

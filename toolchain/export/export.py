@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,41 +107,6 @@ def export(
     image_size: int | None = None,
     reduction: Reduction | None = None,
     narrator: Narrator | None = None,
-) -> list[Exported]:
-    """Export a run to each variant, and raise what went wrong with the first that was not kept.
-
-    For the others and the arguments see `export_each`. Raises ParityError when a file does not
-    answer like the trained model (its report stays as `…rejected.json`), RefusedError when a lower
-    precision costs too much.
-    """
-    outcomes = list(
-        export_each(
-            run_path,
-            wanted,
-            output,
-            data=data,
-            images=images,
-            image_size=image_size,
-            reduction=reduction,
-            narrator=narrator,
-        )
-    )
-    for outcome in outcomes:
-        if isinstance(outcome, NotKept):
-            raise outcome.error
-    return [outcome for outcome in outcomes if isinstance(outcome, Exported)]
-
-
-def export_each(
-    run_path: str | os.PathLike[str],
-    wanted: Sequence[Variant] = (Variant(),),
-    output: str | os.PathLike[str] | None = None,
-    *,
-    data: str | None = None,
-    images: int = 400,
-    image_size: int | None = None,
-    reduction: Reduction | None = None,
-    narrator: Narrator | None = None,
 ) -> Iterator[Exported | NotKept]:
     """Export a run to each variant in turn; one that falls short does not stop the next.
 
@@ -159,6 +124,20 @@ def export_each(
             yield _export(variant, workshop, path, reduction or Reduction(), narrator)
         except (ParityError, RefusedError) as error:
             yield NotKept(path, error)
+
+
+def kept(outcomes: Iterable[Exported | NotKept]) -> list[Exported]:
+    """Give the files of an export, or raise what went wrong with the first that was not kept.
+
+    Raises ParityError where a file does not answer like the trained model (its report stays as
+    `…rejected.json`), RefusedError where a lower precision costs too much.
+    """
+    files = []
+    for outcome in outcomes:
+        if isinstance(outcome, NotKept):
+            raise outcome.error
+        files.append(outcome)
+    return files
 
 
 def _export(

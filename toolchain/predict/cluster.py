@@ -171,7 +171,7 @@ class Cluster:
         if self._ours:
             os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters is raised
             address = os.environ.get(ADDRESS)
-            local = {"include_dashboard": False, "num_cpus": max(2, usable_cores())}
+            local: dict[str, Any] = {"include_dashboard": False, "num_cpus": max(2, usable_cores())}
             with _silent_stderr():
                 ray.init(
                     address=address or "local",
