@@ -1,102 +1,34 @@
-"""The engine cache: opens faster, answers the same, and whatever is wrong with it does no harm."""
+"""The engine cache: opens faster and answers the same, or the model itself is opened."""
 
 from __future__ import annotations
 
 import os
-import resource
 import shutil
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from numpy.typing import NDArray
 from onnx import helper
 
-from tests.runtime.tiny import SIDE, tiny_model, weight, write
+from tests.runtime.engines import (
+    WIDTH,
+    Kept,
+    answer,
+    assert_no_entry,
+    flip_bit,
+    large_model,
+)
+from tests.runtime.tiny import tiny_model, write
 from toolchain import Predictor
 from toolchain.errors import ModelFileError
 from toolchain.runtime import digestnotes, enginecache, enginestore, session
 from toolchain.runtime.enginestore import GRAPH, RECORD, WEIGHTS
-
-WIDTH = 4096
-PIXELS = np.random.default_rng(7).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
-
-
-def large_model(path: Path, bias: float = 0) -> Path:
-    """Write a tiny model with a layer that is large enough for a file of its own."""
-    model = tiny_model()
-    up = np.linspace(-1, 1, 3 * WIDTH, dtype=np.float32).reshape(3, WIDTH) / 64
-    down = np.linspace(-1, 2, 3 * WIDTH, dtype=np.float32).reshape(WIDTH, 3)
-    weights = {w.name: w for w in model.graph.initializer}
-    weights["weight"].CopyFrom(weight("weight", down))
-    weights["bias"].CopyFrom(weight("bias", np.array([bias, 0, 0], np.float32)))
-    model.graph.initializer.append(weight("up", up))
-    place = next(i for i, node in enumerate(model.graph.node) if node.op_type == "Gemm")
-    model.graph.node[place].input[0] = "wide"
-    model.graph.node.insert(place, helper.make_node("MatMul", ["row", "up"], ["wide"]))
-    return write(model, path)
-
-
-def answer(path: Path, **options: Any) -> NDArray[np.float32]:
-    with Predictor(path, **options) as predictor:
-        return predictor.run(PIXELS)[1]
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of all caches, which is not there yet."""
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("RTL_CACHE_DIR", str(folder))
-    return folder
-
-
-@pytest.fixture
-def large(tmp_path: Path) -> Path:
-    return large_model(tmp_path / "model.onnx")
-
-
-@pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that onnxruntime opens from now on."""
-    files: list[Path] = []
-    real = session._opened
-
-    def noted(path: Path, *args: Any, **options: Any) -> Any:
-        files.append(path)
-        return real(path, *args, **options)
-
-    monkeypatch.setattr(session, "_opened", noted)
-    return files
-
-
-class Kept(NamedTuple):
-    """A model with an entry, and its right answer."""
-
-    model: Path
-    entry: Path
-    right: NDArray[np.float32]
-
-
-@pytest.fixture
-def kept(large: Path, cache: Path) -> Kept:
-    right = answer(large, cache=False)
-    answer(large)
-    (entry,) = enginestore.entries()
-    return Kept(large, entry.folder, right)
-
-
-def assert_no_entry(cache: Path) -> None:
-    assert not list(cache.glob("engines/*/entry.json"))
-    assert not list(cache.glob("engines/.*")), "something half made was left"
 
 
 def test_second_process_opens_the_entry_and_never_the_model(kept: Kept, opened: list[Path]) -> None:
@@ -151,12 +83,6 @@ def test_same_bytes_elsewhere_share_the_entry(
     for name in ("link.onnx", "copy.onnx", "model.onnx"):
         answer(Path(name))
     assert opened == [kept.entry / GRAPH] * 3
-
-
-def flip_bit(file: Path) -> None:
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 4
-    file.write_bytes(data)
 
 
 def cut(file: Path) -> None:
@@ -346,212 +272,6 @@ def test_without_the_cache_nothing_is_looked_at_or_left(kept: Kept, opened: list
     np.testing.assert_array_equal(answer(kept.model, cache=False), kept.right)
     assert opened == [kept.model]
     assert sorted(kept.entry.parent.rglob("*")) == before
-
-
-def a_file_in_its_place(cache: Path, patch: pytest.MonkeyPatch) -> None:
-    cache.write_text("no folder")
-
-
-def nowhere_to_write(cache: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setenv("RTL_CACHE_DIR", "/proc/rtl")
-
-
-def anothers(cache: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(os, "getuid", lambda: 4711)
-
-
-def open_to_all(cache: Path, patch: pytest.MonkeyPatch) -> None:
-    (cache / "engines").mkdir(parents=True)
-    (cache / "engines").chmod(0o777)
-
-
-def a_link(cache: Path, patch: pytest.MonkeyPatch) -> None:
-    (cache / "elsewhere").mkdir(parents=True, mode=0o700)
-    (cache / "engines").symlink_to("elsewhere")
-
-
-def full_disk(cache: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
-
-
-def fails(*_: Any, **__: Any) -> Any:
-    raise OSError(30, "Read-only file system")
-
-
-def read_only(cache: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(tempfile, "mkdtemp", fails)
-    patch.setattr(tempfile, "mkstemp", fails)
-
-
-def too_small(cache: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(enginestore, "MOST_BYTES", 1000)
-
-
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        a_file_in_its_place,
-        nowhere_to_write,
-        anothers,
-        open_to_all,
-        a_link,
-        full_disk,
-        read_only,
-        too_small,
-    ],
-)
-def test_without_a_place_for_a_cache_the_model_itself_is_opened(
-    trouble: Callable[[Path, pytest.MonkeyPatch], None],
-    large: Path,
-    cache: Path,
-    opened: list[Path],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    right = answer(large, cache=False)
-    trouble(cache, monkeypatch)
-    monkeypatch.setattr(digestnotes, "SETTLED_NS", -1)
-    for _ in range(2):
-        np.testing.assert_array_equal(answer(large), right)
-    assert set(opened) == {large}
-    if cache.is_dir():
-        assert_no_entry(cache)
-
-
-def test_user_without_a_home_gets_no_folder_of_that_name(
-    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(enginestore, "cache_folder", lambda: Path("~/.cache/rtl"))
-    monkeypatch.chdir(tmp_path)
-    answer(large)
-    assert not (tmp_path / "~").exists()
-
-
-def test_cache_lies_where_the_users_caches_do(
-    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("RTL_CACHE_DIR")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    answer(large)
-    assert list((tmp_path / "xdg" / "rtl" / "engines").glob("*/entry.json"))
-    assert (tmp_path / "xdg" / "rtl" / "engines").stat().st_mode & 0o777 == 0o700
-
-
-def test_cache_that_can_only_be_read_serves_what_is_in_it(
-    kept: Kept, opened: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read_only(kept.entry, monkeypatch)
-    monkeypatch.setattr(os, "utime", fails)
-    monkeypatch.setattr(digestnotes, "SETTLED_NS", -1)
-    np.testing.assert_array_equal(answer(kept.model), kept.right)
-    assert opened == [kept.entry / GRAPH]
-
-
-def python(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
-
-
-OPENING = """
-import sys
-import numpy as np
-from toolchain import Predictor
-predictor = Predictor(sys.argv[1])
-pixels = np.random.default_rng(7).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
-print(predictor.run(pixels)[1].tobytes().hex())
-"""
-
-
-def test_disk_that_fills_up_while_an_entry_is_written_does_no_harm(
-    large: Path, cache: Path
-) -> None:
-    right = answer(large, cache=False)
-
-    def small_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-
-    process = python(OPENING, large, preexec_fn=small_files)
-    out, err = process.communicate(timeout=60)
-    assert out.strip() == right.tobytes().hex(), err
-    assert_no_entry(cache)
-
-
-def test_processes_that_build_at_once_leave_one_whole_entry(large: Path, cache: Path) -> None:
-    right = answer(large, cache=False).tobytes().hex()
-    processes = [python(OPENING, large) for _ in range(5)]
-    for process in processes:
-        out, err = process.communicate(timeout=120)
-        assert (out.strip(), err) == (right, "")
-    (entry,) = cache.glob("engines/*/entry.json")
-    assert sorted(file.name for file in entry.parent.iterdir()) == [RECORD, GRAPH, WEIGHTS]
-    assert not list(cache.glob("engines/.*"))
-
-
-def test_entry_that_another_process_has_just_made_stays(
-    kept: Kept, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = (kept.entry / WEIGHTS).stat().st_ino
-    monkeypatch.setattr(enginecache.Engine, "kept", lambda *_: None)  # it came after the look
-    np.testing.assert_array_equal(answer(kept.model), kept.right)
-    assert (kept.entry / WEIGHTS).stat().st_ino == before
-
-
-def test_builders_that_find_a_damaged_entry_at_once_repair_it(kept: Kept) -> None:
-    flip_bit(kept.entry / WEIGHTS)
-    processes = [python(OPENING, kept.model) for _ in range(4)]
-    for process in processes:
-        out, err = process.communicate(timeout=120)
-        assert (out.strip(), err) == (kept.right.tobytes().hex(), "")
-    assert [entry.folder for entry in enginestore.entries()] == [kept.entry]
-    assert not list(kept.entry.parent.glob(".*"))
-
-
-def test_longest_unused_entry_goes_when_there_is_too_much(
-    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    second = large_model(tmp_path / "second.onnx", bias=2)
-    answer(second)
-    for age, entry in enumerate(enginestore.entries(), start=1):
-        os.utime(entry.folder / RECORD, (1e9 + age, 1e9 + age))
-    answer(kept.model)  # now the second is the one that was not used for longest
-    size = enginestore.entries()[0].bytes
-    monkeypatch.setattr(enginestore, "MOST_BYTES", int(size * 2.5))
-    answer(large_model(tmp_path / "third.onnx", bias=3))
-    left = {Path(entry.model).name for entry in enginestore.entries()}
-    assert left == {"model.onnx", "third.onnx"}
-
-
-def test_what_killed_processes_left_is_swept_when_it_is_old(
-    large: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(enginestore, "MOST_NOTES", 3)
-    engines = enginestore.private_folder()
-    (engines / "digests").mkdir()
-    for number in range(9):
-        note = engines / "digests" / f"{number}.json"
-        note.touch()
-        os.utime(note, (1e9 + number, 1e9 + number))
-    for name in (".making-old", ".going-old", ".making-new"):
-        (engines / name).mkdir()
-        (engines / name / WEIGHTS).write_bytes(bytes(1000))
-        if "old" in name:
-            os.utime(engines / name, (1e9, 1e9))
-    answer(large)
-    assert [path.name for path in engines.glob(".*")] == [".making-new"]
-    assert sorted(note.name for note in (engines / "digests").iterdir()) == [
-        "6.json",
-        "7.json",
-        "8.json",
-    ]
-
-
-def test_clearing_gives_the_bytes_and_leaves_nothing(kept: Kept, cache: Path) -> None:
-    size = sum(file.stat().st_size for file in kept.entry.iterdir())
-    assert enginestore.clear() == size
-    assert not (cache / "engines").exists()
-    assert enginestore.entries() == []
-    np.testing.assert_array_equal(answer(kept.model), kept.right)
 
 
 def test_entry_serves_where_no_thread_can_be_started(
