@@ -51,8 +51,13 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     # As installed: modules are compiled once, and not in the source tree.
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "compiled"))
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    model = random_model("resnet18", tmp_path / "model.onnx")
-    image = tmp_path / "part.jpg"
+    return model_and_image(tmp_path)
+
+
+def model_and_image(folder: Path) -> list[str]:
+    """Make both in a folder and wait until they have been there for a while."""
+    model = random_model("resnet18", folder / "model.onnx")
+    image = folder / "part.jpg"
     draw_part(CLASSES[0], 1).resize((640, 480)).save(image)
     time.sleep(2.5)  # the digest of a file that was just written is not noted
     return [str(model), str(image)]
