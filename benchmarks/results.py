@@ -1,7 +1,7 @@
 """Accuracy and time of the strategies on real photographs, over seeds: makes docs/results.md.
 
     python -m benchmarks.results run                every run that is not in results.jsonl yet
-    python -m benchmarks.results run photos-head    those of a recipe
+    python -m benchmarks.results run photos-head "photos-partial, two-stage"    those of recipes
     python -m benchmarks.results run --plain        the plain loop with the same settings
     python -m benchmarks.results write              docs/results.md from results.jsonl
 
@@ -46,20 +46,33 @@ RECIPES = {
     "photos-scratch": ("food3", "food10_64px"),
 }
 FROM_NOTHING = "photos-scratch"
+COMPARED = RECIPES.keys() - {FROM_NOTHING}
+"""Recipes that the plain loop is run with too."""
+STAGED = {
+    "two-stage": {"strategy": "two-stage", "head_epochs": 3},
+    "progressive": {"strategy": "progressive", "unfreeze_layers": 4, "unfreeze_every": 3},
+}
+"""What is run with the recipes of `partial` in place of it."""
 
 
 def cases() -> list[tuple[str, str, dict[str, Any]]]:
     """Give (data set, recipe, settings beside the recipe's) of everything that is run."""
-    return [
-        (name, recipe, {} if recipe == FROM_NOTHING else {"weights": str(WEIGHTS)})
-        for recipe, names in RECIPES.items()
-        for name in names
-    ]
+    weights = {"weights": str(WEIGHTS)}
+    found: list[tuple[str, str, dict[str, Any]]] = []
+    for recipe, names in RECIPES.items():
+        for name in names:
+            found.append((name, recipe, {} if recipe == FROM_NOTHING else weights))
+            if recipe.endswith("-partial"):
+                found += [
+                    (name, f"{recipe}, {staged}", weights | given)
+                    for staged, given in STAGED.items()
+                ]
+    return found
 
 
 def config_of(recipe: str) -> Path:
     """Give the file of a recipe."""
-    return ROOT / "configs" / f"{recipe}.toml"
+    return ROOT / "configs" / f"{recipe.split(',')[0]}.toml"
 
 
 def run(recipes: list[str], plain: bool) -> None:
@@ -68,7 +81,7 @@ def run(recipes: list[str], plain: bool) -> None:
     by = "plain loop" if plain else "rtl"
     for seed in SEEDS:
         for name, recipe, given in cases():
-            if (name, recipe, seed, by) in done or (plain and recipe == FROM_NOTHING):
+            if (name, recipe, seed, by) in done or (plain and recipe not in COMPARED):
                 continue
             if recipes and recipe not in recipes:
                 continue
@@ -138,7 +151,9 @@ of the whole run with seed 0, the features of frozen layers included. "Plain loo
 way with the same settings ([benchmarks/plain_loop.py](../benchmarks/plain_loop.py)), mean of its
 seeds.
 
-A recipe is `configs/RECIPE.toml`, with `--weights FILE` but for scratch. food3 has 150
+A recipe is `configs/RECIPE.toml`, with `--weights FILE` but for scratch; "two-stage" is it with
+`--strategy two-stage --head-epochs 3`, "progressive" with `--strategy progressive --unfreeze-layers
+4 --unfreeze-every 3`. food3 has 150
 images for training and 120 for validation, hymenoptera 244 and 153, steel6 240 and 240, food10_64px
 450 and 400 of 64 pixels. The weights are all of torchvision's ImageNet ResNet-18 but the last
 block, which begins as the identity; with the whole of them expect more.
