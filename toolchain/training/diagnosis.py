@@ -1,4 +1,4 @@
-"""What the curves of a run say, by the table of the source material, and what to try next.
+"""What the curves of a run say, by the table of the source material.
 
 The table (S3): training loss falls and validation loss rises, over-fitting; large swings at the
 start, a rate too high; slow convergence, statistics of the input that do not fit.
@@ -14,13 +14,14 @@ classes. Between a warning too many and one too few they choose the latter.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from statistics import NormalDist, median
 from typing import Any, Literal
 
 import msgspec
 
+from toolchain.training.remedies import against_instability, against_over_fitting, against_slowness
 from toolchain.training.settings import FinetuneSettings
 
 Row = dict[str, Any]
@@ -141,7 +142,7 @@ def _over_fitting(rows: Sequence[Row], settings: FinetuneSettings) -> Finding | 
         evidence=f"validation loss rose from {best['val_loss']:.3f} (epoch {best['epoch']}) to "
         f"{last['val_loss']:.3f} (epoch {last['epoch']}) while training loss fell from "
         f"{best['train_loss']:.3f} to {last['train_loss']:.3f}",
-        remedy=_sentence(_against_over_fitting(settings)),
+        remedy=against_over_fitting(settings),
     )
 
 
@@ -161,7 +162,7 @@ def _unstable_start(
     return Finding(
         name="unstable start",
         evidence=evidence,
-        remedy=_sentence(_against_instability(settings)),
+        remedy=against_instability(settings),
     )
 
 
@@ -223,7 +224,7 @@ def _slow_convergence(
         return None
     guessing = _loss_of_guessing(settings, classes)
     evidence = _learned_nothing(rows, guessing) or _still_falling(rows, guessing)
-    remedy = _against_slowness(settings, unstable=unstable)
+    remedy = against_slowness(settings, unstable=unstable)
     if not evidence or not remedy:
         return None
     return Finding(name="slow convergence", evidence=evidence, remedy=remedy)
@@ -278,93 +279,6 @@ def _falls_steadily(rows: Sequence[Row]) -> bool:
     first_fall = losses[0] - losses[len(losses) // 2]
     second_fall = losses[len(losses) // 2] - losses[-1]
     return second_fall > max(0.0, STEADY * first_fall)
-
-
-def _against_over_fitting(settings: FinetuneSettings) -> Iterable[str]:
-    stronger = {
-        "none": "s3",
-        "turns": "s3",
-        "s0": "s1",
-        "s1": "randaugment",
-        "s3": "randaugment",
-    }.get(settings.augment)
-    if stronger:
-        yield f"--augment {stronger}"
-    if settings.dropout < 0.5:
-        yield "--dropout 0.5"
-    if settings.weight_decay < 0.01:
-        yield f"--weight-decay {max(1e-3, 10 * settings.weight_decay):.2g}"
-    if not settings.mixup and not settings.cutmix:
-        yield "--mixup 0.2"
-    if not settings.early_stopping:
-        yield "--early-stopping 5"
-    yield from _fewer_layers(settings)
-    yield "more training images"
-
-
-def _fewer_layers(settings: FinetuneSettings) -> Iterable[str]:
-    later = {"layer1": "layer2", "layer2": "layer3", "layer3": "layer4", "third": "layer4"}
-    if settings.strategy in ("full", "progressive"):
-        yield "--strategy partial"
-    elif settings.strategy != "head" and settings.freeze_until in later:
-        yield f"--freeze-until {later[settings.freeze_until]}"
-    elif settings.strategy != "head":
-        yield "--strategy head"
-
-
-def _against_instability(settings: FinetuneSettings) -> Iterable[str]:
-    yield f"--lr-head {settings.lr_head / 3:.2g}"
-    if settings.strategy != "head":
-        yield f"--lr-backbone {settings.lr_backbone / 3:.2g}"
-    if settings.warmup_epochs < 3 < settings.epochs:
-        yield "--warmup-epochs 3"
-    if not 0 < settings.clip_norm <= 1:
-        yield "--clip-norm 1.0"
-    yield "the rates that `rtl finetune DATA --lr-find` suggests"
-
-
-def _against_slowness(settings: FinetuneSettings, *, unstable: bool) -> str | None:
-    """Give the remedy; None where the rate is too high, and nothing else is known to be off."""
-    check = (
-        "check mean and std of the preprocessing: weights that are not torchvision's ImageNet ones "
-        "may want others"
-    )
-    from_file = settings.weights not in ("imagenet", "none")
-    if unstable:
-        return check if from_file else None
-    attempts = _sentence(_for_speed(settings))
-    return f"{check}; or {attempts}" if from_file else attempts
-
-
-def _for_speed(settings: FinetuneSettings) -> Iterable[str]:
-    if settings.weights == "none":
-        yield "--weights imagenet"
-    yield from _more_layers(settings)
-    yield f"--lr-head {_higher(settings.lr_head, 'lr_head')}"
-    if settings.strategy != "head":
-        yield f"--lr-backbone {_higher(settings.lr_backbone, 'lr_backbone')}"
-    yield "the rates that `rtl finetune DATA --lr-find` suggests"
-
-
-def _more_layers(settings: FinetuneSettings) -> Iterable[str]:
-    earlier = {"layer4": "layer3", "layer3": "layer2", "layer2": "layer1"}
-    if settings.strategy == "head":
-        yield "--strategy partial"
-    elif settings.strategy == "progressive":
-        yield "--strategy partial --freeze-until layer3"
-    elif settings.strategy != "full":
-        yield f"--freeze-until {earlier.get(settings.freeze_until, 'layer1')}"
-
-
-def _higher(rate: float, name: str) -> str:
-    """Give three times a rate, or the default where that is more."""
-    default = msgspec.structs.asdict(FinetuneSettings())[name]
-    return f"{max(3 * rate, default):.2g}"
-
-
-def _sentence(options: Iterable[str]) -> str:
-    *most, last = options
-    return f"try {', '.join(most)} or {last}" if most else f"try {last}"
 
 
 def _loss_of_guessing(settings: FinetuneSettings, classes: int | None) -> float | None:
