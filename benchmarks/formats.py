@@ -115,8 +115,8 @@ a trained head, so its labels mean little and its numbers pass through all the m
 - decisions: other labels, ties left out, of how many images, and the upper 95 % bound of the rate;
 - pixels: images whose pixels are not torchvision's; in graph: how far the pixels that the graph
   makes are from these;
-- sessions: provider × optimisation × threads × batch, each within the card's bound. (`rtl verify`
-  has two more since: those of the engine cache.)
+- sessions: provider × optimisation × threads × batch, and those of the engine cache, each within
+  the card's bound.
 
 {machine}
 """

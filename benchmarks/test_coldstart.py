@@ -47,7 +47,9 @@ PROCESSES = {
 @pytest.fixture
 def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A model file that has been there for a while, and an image."""
-    monkeypatch.setenv("RTL_CACHE_DIR", str(tmp_path / "cache"))
+    # As a user has it: the folder of the cache has to be found.
+    monkeypatch.delenv("RTL_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     # As installed: modules are compiled once, and not in the source tree.
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "compiled"))
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)

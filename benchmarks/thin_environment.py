@@ -58,7 +58,8 @@ def main() -> None:
         sizes: dict[str, tuple[str, int]] = json.loads(printed(python, SIZES))
         print(f"{this_machine()}, {date.today():%Y-%m-%d}.\n")
         print_sizes(wheel, sizes)
-        os.environ["RTL_CACHE_DIR"] = str(Path(folder, "cache"))
+        os.environ.pop("RTL_CACHE_DIR", None)
+        os.environ["XDG_CACHE_HOME"] = str(Path(folder, "cache"))
         print_times(python, model_and_image(Path(folder)))
 
 
