@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from benchmarks.test_coldstart import model_and_image
+from benchmarks.test_coldstart import PROCESSES, model_and_image
 from toolchain.machine import this_machine
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,9 +36,7 @@ STATEMENTS = {
     "`from toolchain import Predictor`, and onnxruntime": (
         "from toolchain import Predictor; import onnxruntime"
     ),
-    "`Predictor(MODEL)(IMAGE)`, ResNet-18, from the engine cache": (
-        "import sys; from toolchain import Predictor; Predictor(sys.argv[1])(sys.argv[2]).label"
-    ),
+    "`Predictor(MODEL)(IMAGE)`, ResNet-18, from the engine cache": PROCESSES["predictor"],
 }
 # Printed by the environment's own Python: bytes of each distribution's files, as it records them.
 SIZES = """
