@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import SHARED, WEIGHTS, config_of
-from toolchain.export.export import Exported, NotKept, export
-from toolchain.export.variants import Variant
+from toolchain.exporters.export import Exported, NotKept, export
+from toolchain.exporters.variants import Variant
 from toolchain.machine import this_machine
+from toolchain.runs.settings_file import read_settings
 from toolchain.training.finetune import finetune
-from toolchain.training.settings_file import read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 STORE = Path(__file__).with_name("formats.jsonl")

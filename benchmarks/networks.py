@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from toolchain.data.parts import CLASSES
-from toolchain.export.onnx import build_onnx, finish
-from toolchain.export.variants import OPSET
+from toolchain.demo.parts import CLASSES
+from toolchain.exporters.variants import OPSET
+from toolchain.exporters.writers.onnx import build_onnx, finish
 from toolchain.machine import installed_versions
+from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, Served, build_network
 from toolchain.runtime.card import Card, Preprocessing, Weights
-from toolchain.training.models import IMAGENET_NORMALISATION, Classifier, Served, build_network
 
 
 def card_of(arch: str) -> Card:

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.plain_loop import plain_loop
-from toolchain.evaluate.intervals import wilson_interval
 from toolchain.machine import this_machine
+from toolchain.metrics.intervals import wilson_interval
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings_file import read_settings
 from toolchain.training.finetune import finetune
-from toolchain.training.settings import FinetuneSettings
-from toolchain.training.settings_file import read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("RTL_SHARED", ROOT.parent / "shared"))

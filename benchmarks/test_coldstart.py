@@ -18,7 +18,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.networks import random_model
-from toolchain.data.parts import CLASSES, draw_part
+from toolchain.demo.parts import CLASSES, draw_part
 
 LONGEST, MOST_MEMORY = 1.5, 0.6
 ROUNDS = 15

@@ -18,9 +18,9 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.plain_loop import plain_loop
-from toolchain.data.parts import CLASSES, draw_part
+from toolchain.demo.parts import CLASSES, draw_part
+from toolchain.runs.settings_file import read_settings
 from toolchain.training.finetune import finetune
-from toolchain.training.settings_file import read_settings
 
 EPOCHS = 20
 PLAIN_EPOCHS = int(os.environ.get("RTL_BENCH_EPOCHS", str(EPOCHS)))

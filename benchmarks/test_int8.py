@@ -16,13 +16,13 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.networks import card_of
-from toolchain.data.parts import CLASSES, draw_part
-from toolchain.export.acceptance import speed_ratio
-from toolchain.export.onnx import build_onnx, finish
-from toolchain.export.quantise import Quantiser
+from toolchain.demo.parts import CLASSES, draw_part
+from toolchain.exporters.precision.acceptance import speed_ratio
+from toolchain.exporters.precision.quantise import Quantiser
+from toolchain.exporters.writers.onnx import build_onnx, finish
+from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, Served, build_network
+from toolchain.runtime.image.preprocess import preprocess
 from toolchain.runtime.predictor import Predictor
-from toolchain.runtime.preprocess import preprocess
-from toolchain.training.models import IMAGENET_NORMALISATION, Classifier, Served, build_network
 
 BARS = {"resnet18": 1.8, "resnet50": 2.0}
 LARGEST_SHARE = 0.27

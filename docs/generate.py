@@ -9,13 +9,13 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import FieldInfo
 
+from toolchain.runs.settings import FinetuneSettings, describe
 from toolchain.runtime.card import Card
-from toolchain.training.settings import FinetuneSettings, describe
 
 DOCS = Path(__file__).resolve().parent
 
 HEAD = """\
-<!-- Made by docs/generate.py from toolchain/training/settings.py; `make docs` makes it again. -->
+<!-- Made by docs/generate.py from toolchain/runs/settings.py; `make docs` makes it again. -->
 
 # Settings
 

@@ -70,9 +70,9 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def run_folder(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run trained from scratch on the stripes, at 64 pixels; it is evaluated too."""
-    from toolchain.evaluate.evaluate import evaluate
+    from toolchain.evaluation.evaluate import evaluate
+    from toolchain.runs.settings_file import read_settings
     from toolchain.training.finetune import finetune
-    from toolchain.training.settings_file import read_settings
 
     path = tmp_path_factory.mktemp("runs") / "stripes"
     settings = read_settings(
@@ -98,8 +98,8 @@ def run_folder(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported(run_folder: Path) -> Path:
     """The export folder of that run, with model.onnx and model.torchscript.pt."""
-    from toolchain.export.export import export, kept
-    from toolchain.export.variants import Variant
+    from toolchain.exporters.export import export, kept
+    from toolchain.exporters.variants import Variant
 
     kept(export(run_folder, [Variant("onnx"), Variant("torchscript")]))
     return run_folder / "export"
@@ -114,7 +114,7 @@ def model(exported: Path) -> Path:
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Verify with one kind of session and without the large batch: they take most of the time."""
-    from toolchain.verify import numbers, sessions
+    from toolchain.verification.levels import numbers, sessions
 
     monkeypatch.setattr(sessions, "OPTIMISATIONS", ("all",))
     monkeypatch.setattr(numbers, "BATCHES", (1, 2, 5))

@@ -194,9 +194,9 @@ def loaded_by(module: str, *suspects: str) -> str:
     [
         "toolchain",
         "toolchain.cli.main",
-        "toolchain.bench.bench",
+        "toolchain.benchmarking.bench",
         "toolchain.runtime.predictor",
-        "toolchain.verify.verify",
+        "toolchain.verification.verify",
     ],
 )
 def test_light_modules_do_not_import_torch(module: str) -> None:

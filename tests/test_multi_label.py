@@ -17,27 +17,27 @@ import torch
 from PIL import Image
 
 from tests.conftest import Rtl
-from tests.verify import tampering
+from tests.verification import tampering
 from toolchain import Predictor
 from toolchain.data.audit import audit_dataset
 from toolchain.data.layouts import read_dataset
 from toolchain.errors import DataError, ParityError
-from toolchain.evaluate.evaluate import Evaluation, evaluate
-from toolchain.evaluate.intervals import wilson_interval
-from toolchain.export.export import export, kept
-from toolchain.export.reduction import Limits, Reduction
-from toolchain.export.variants import Variant
-from toolchain.runfolder import RunFolder, write_json
-from toolchain.runtime.card import Card, Preprocessing, Weights
-from toolchain.training.finetune import finetune
-from toolchain.training.models import (
+from toolchain.evaluation.evaluate import Evaluation, evaluate
+from toolchain.exporters.export import export, kept
+from toolchain.exporters.precision.options import Limits, Reduction
+from toolchain.exporters.variants import Variant
+from toolchain.metrics.intervals import wilson_interval
+from toolchain.networks.resnet import (
     IMAGENET_NORMALISATION,
     Classifier,
     build_network,
     weights_bytes,
 )
-from toolchain.training.settings_file import read_settings, settings_toml
-from toolchain.verify.verify import verify
+from toolchain.runs.runfolder import RunFolder, write_json
+from toolchain.runs.settings_file import read_settings, settings_toml
+from toolchain.runtime.card import Card, Preprocessing, Weights
+from toolchain.training.finetune import finetune
+from toolchain.verification.verify import verify
 
 SIZE = 32
 TEMPERATURE = 2.0
@@ -110,8 +110,8 @@ def run(hatches: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 def logits_of(classifier: Classifier, paths: list[Path]) -> torch.Tensor:
-    from toolchain.runtime.image import read_image
-    from toolchain.runtime.preprocess import preprocess
+    from toolchain.runtime.image.decode import read_image
+    from toolchain.runtime.image.preprocess import preprocess
 
     pixels = [preprocess(read_image(path, PREPROCESSING), PREPROCESSING) for path in paths]
     with torch.inference_mode():
@@ -300,8 +300,8 @@ def test_a_file_that_finds_other_classes_in_the_images_falls_short(
 def test_a_file_that_is_served_as_single_label_does_not_come_to_exist(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from toolchain.export import export as story
-    from toolchain.training.models import Served
+    from toolchain.exporters import export as story
+    from toolchain.networks.resnet import Served
 
     monkeypatch.setattr(story, "Served", lambda classifier, t, task: Served(classifier, t))
     with pytest.raises(ParityError, match="the file was not kept"):

@@ -12,7 +12,7 @@ import msgspec
 from toolchain import __version__
 from toolchain.errors import ToolchainError
 from toolchain.machine import installed_versions, this_machine
-from toolchain.narrator import shown
+from toolchain.progress import shown
 from toolchain.runtime.cores import cgroup_quota
 from toolchain.runtime.session import SHORT_NAMES, import_onnxruntime, short_name
 
@@ -120,7 +120,7 @@ def _training() -> list[Check]:
         ]
     import torch
 
-    from toolchain.training.torchvision_import import import_torchvision, remedied
+    from toolchain.networks.torchvision_import import import_torchvision, remedied
 
     vision = import_torchvision()
     device = "cuda" if torch.cuda.is_available() else "cpu"

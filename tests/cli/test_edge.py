@@ -56,7 +56,7 @@ def test_neither_torch_nor_onnx_is_installed(device: Environment, tmp_path: Path
 
 
 def test_bench_and_verify_are_imported_without_torch(device: Environment, tmp_path: Path) -> None:
-    code = "import toolchain, toolchain.bench.bench, toolchain.verify.verify"
+    code = "import toolchain, toolchain.benchmarking.bench, toolchain.verification.verify"
     done = device.run("python", "-c", code, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.conftest import ROOT, Rtl
 from toolchain.cli.main import run_command
-from toolchain.training.settings_file import read_settings
+from toolchain.runs.settings_file import read_settings
 
 SMALL = ("--weights", "none", "--size", "32", "--epochs", "1", "--workers", "0")
 

@@ -14,8 +14,8 @@ import pytest
 from tests.cli.predicting import Predict, picture
 from toolchain.data.layouts import images_under
 from toolchain.errors import DataError
-from toolchain.predict import inputs
-from toolchain.predict.inputs import Inputs
+from toolchain.prediction import inputs
+from toolchain.prediction.inputs import Inputs
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 
 from tests.cli.predicting import LABELS, Predict, picture, read_rows, tiny
 from tests.runtime.tiny import tiny_model, weight, write
-from toolchain.predict import rowfile
+from toolchain.prediction import rowfile
 
 MANY = 4000
 

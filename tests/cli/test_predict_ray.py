@@ -130,7 +130,7 @@ def test_parquet_that_could_not_be_written_whole_does_not_appear(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("pyarrow", reason="pyarrow is not installed (the extra `ray`)")
-    from toolchain.predict.parquet import ParquetFile
+    from toolchain.prediction.parquet import ParquetFile
 
     def fail(file: ParquetFile) -> None:
         raise OSError("no space left on device")

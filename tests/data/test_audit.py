@@ -18,7 +18,7 @@ from tests.conftest import tree_digest
 from toolchain.data.audit import Audit, audit_dataset, is_inside
 from toolchain.data.layouts import read_dataset
 from toolchain.errors import DataError, ImageError
-from toolchain.runtime.image import read_image
+from toolchain.runtime.image.decode import read_image
 
 ORIENTATION = 0x0112
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.engines import Kept, answer, large_model
-from toolchain.runtime import enginestore, session
+from tests.runtime.modelcache.engines import Kept, answer, large_model
+from toolchain.runtime import session
+from toolchain.runtime.modelcache import store
 
 
 @pytest.fixture(scope="session")
@@ -16,8 +17,8 @@ def doors(
     run_folder: Path, model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """Model files of one run, by what their graphs take; `batch` takes three pixels at a time."""
-    from toolchain.export.export import export, kept
-    from toolchain.export.variants import Variant
+    from toolchain.exporters.export import export, kept
+    from toolchain.exporters.variants import Variant
 
     folder = tmp_path_factory.mktemp("doors")
     wanted = [Variant(input="tensor"), Variant(input="image"), Variant(batch=3)]
@@ -56,5 +57,5 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def kept(large: Path, cache: Path) -> Kept:
     right = answer(large, cache=False)
     answer(large)
-    (entry,) = enginestore.entries()
+    (entry,) = store.entries()
     return Kept(large, entry.folder, right)

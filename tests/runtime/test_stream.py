@@ -15,9 +15,9 @@ from PIL import Image
 from tests.runtime.tiny import SIDE, tiny_model, write
 from toolchain import Predictor
 from toolchain.errors import ImageError
-from toolchain.runtime import pace
+from toolchain.runtime import autotune
 from toolchain.runtime import predictor as predictor_module
-from toolchain.runtime.pace import fastest
+from toolchain.runtime.autotune import fastest
 from toolchain.runtime.prediction import Prediction
 from toolchain.runtime.stream import AHEAD, MOST_BYTES, in_order
 
@@ -66,7 +66,7 @@ def test_both_sessions_give_the_same_answers(
     model: Path, stripes: Path, monkeypatch: pytest.MonkeyPatch, first: int
 ) -> None:
     monkeypatch.setattr(predictor_module, "FEW", 2)
-    monkeypatch.setattr(pace, "fastest", lambda ways, workers: first)
+    monkeypatch.setattr(autotune, "fastest", lambda ways, workers: first)
     images = sorted((stripes / "val").rglob("*.jpg"))[::4]
     with Predictor(model) as opened:
         for path, result in zip(images, opened.predict_many(images, workers=2), strict=True):

@@ -35,11 +35,11 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.runtime.image_mutations import MUTATIONS  # noqa: E402
+from tests.runtime.image.mutations import MUTATIONS  # noqa: E402
 from toolchain.errors import ImageError  # noqa: E402
 from toolchain.runtime.card import Preprocessing  # noqa: E402
-from toolchain.runtime.image import read_image  # noqa: E402
-from toolchain.runtime.preprocess import preprocess  # noqa: E402
+from toolchain.runtime.image.decode import read_image  # noqa: E402
+from toolchain.runtime.image.preprocess import preprocess  # noqa: E402
 
 KINDS = tuple(MUTATIONS)
 EXTENSIONS = (".jpg", ".png", ".webp", ".tif", ".gif", ".bmp", ".avif", ".jp2", ".ico", ".ppm", "")

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolchain.runtime.card import Card
-from toolchain.verify.inspection import inspect_model
+from toolchain.verification.inspection import inspect_model
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 VERSIONS = ("1.15.1", "1.20.1", "1.31.1")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from toolchain.cli.main import run_command
-from toolchain.training.torchvision_import import import_torchvision
+from toolchain.networks.torchvision_import import import_torchvision
 
 # Loading torch takes seconds. So the processes of these tests are forked from a server that has
 # loaded it once: it imports this module, which brings torchvision, and the commands.
@@ -30,7 +30,7 @@ SERVER.set_forkserver_preload(
     [
         __name__,
         "toolchain.training.finetune",
-        "toolchain.evaluate.evaluate",
+        "toolchain.evaluation.evaluate",
         "onnx",
         "onnxruntime",
         "torchmetrics",
@@ -136,7 +136,9 @@ def obey(words: list[str], faults: Sequence[Fault], folder: Path, log: Path) -> 
 def empty_pictures() -> None:
     """Draw no pictures, which take half the time of a short run; other tests look at them."""
     for name in ("draw_curves", "draw_confusion"):
-        replaced(f"toolchain.training.pictures:{name}", lambda _: lambda *given: given[-1].touch())
+        replaced(
+            f"toolchain.training.analysis.plots:{name}", lambda _: lambda *given: given[-1].touch()
+        )
 
 
 def kill() -> None:
@@ -223,7 +225,7 @@ TWO_LAYERS = [*COMMON, "--strategy", "partial", "--freeze-until", "16"]
 
 
 def rows_kept_at_once() -> None:
-    replaced("toolchain.training.feature_store:Filler.KEEP_EVERY_S", lambda _: -1.0)
+    replaced("toolchain.training.features.store:Filler.KEEP_EVERY_S", lambda _: -1.0)
 
 
 def wait_in_step(number: int) -> Fault:

@@ -13,7 +13,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from toolchain.errors import TrainingError
-from toolchain.runfolder import RunFolder
+from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, State
+from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.settings_file import read_settings
 from toolchain.training import checkpoints
 from toolchain.training.checkpoints import (
     Checkpoints,
@@ -23,9 +25,7 @@ from toolchain.training.checkpoints import (
     optimizer_state,
     random_state,
 )
-from toolchain.training.models import IMAGENET_NORMALISATION, Classifier, State
-from toolchain.training.schedules import Schedule, make_optimizer
-from toolchain.training.settings_file import read_settings
+from toolchain.training.optim.schedules import Schedule, make_optimizer
 
 TENSORS: State = {
     "odd": torch.tensor([0.1, -0.0, 1e-45, math.inf, math.nan]),

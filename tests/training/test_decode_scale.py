@@ -16,15 +16,15 @@ from PIL import Image
 
 from tests.runtime.tiny import tiny_card, tiny_model, write
 from toolchain.data.layouts import Sample
+from toolchain.runs.settings_file import read_settings
 from toolchain.runtime.card import Card, Preprocessing, encode_card
-from toolchain.runtime.image import read_image
+from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.predictor import Predictor
-from toolchain.training.augment import View
-from toolchain.training.features import _Pictures
-from toolchain.training.samples import Views, clean_source
-from toolchain.training.settings_file import read_settings
-from toolchain.verify.pixels import reference_stages
-from toolchain.verify.witnesses import pixels_of
+from toolchain.training.features.source import _Pictures
+from toolchain.training.inputs.augment import View
+from toolchain.training.inputs.samples import Views, clean_source
+from toolchain.verification.levels.pixels import reference_stages
+from toolchain.verification.witnesses import pixels_of
 
 SCALED = Preprocessing(size=8, resize_size=9, decode_scale=4)
 WHOLE = Preprocessing(size=8, resize_size=9)

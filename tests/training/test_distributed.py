@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from tests.training.desk import EACH_EPOCH, Desk, Ended, Fault, killed_in_step
 from tests.training.test_finetune import epochs_of, small
 from toolchain.cli.main import run_command
-from toolchain.evaluate.evaluate import evaluate
-from toolchain.runfolder import RunFolder
+from toolchain.evaluation.evaluate import evaluate
+from toolchain.runs.runfolder import RunFolder
 from toolchain.training.finetune import finetune
 
 FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_macro_f1", "val_auc")

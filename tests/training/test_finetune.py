@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 
 from tests.conftest import draw_stripes, tree_digest
 from toolchain.errors import DataError, TrainingError
-from toolchain.runfolder import RunFolder
+from toolchain.networks.resnet import state_sha256
+from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings_file import read_settings
 from toolchain.runtime.card import decode_card
 from toolchain.training.finetune import finetune
-from toolchain.training.models import state_sha256
-from toolchain.training.settings import FinetuneSettings
-from toolchain.training.settings_file import read_settings
 
 
 def small(data: Path, **given: object) -> FinetuneSettings:

@@ -14,9 +14,9 @@ from PIL import Image
 
 from tests.training.test_finetune import epochs_of
 from toolchain.cli.main import run_command
-from toolchain.evaluate.evaluate import evaluate
-from toolchain.runfolder import RunFolder
-from toolchain.training.settings_file import read_settings
+from toolchain.evaluation.evaluate import evaluate
+from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.settings_file import read_settings
 
 CLASSES = ("across", "aslant", "down")
 SETTINGS = ("--task", "multi-label", "--weights", "none", "--size", "32", "--batch-size", "16")

@@ -13,14 +13,14 @@ from safetensors.torch import load_file
 
 from tests.training.test_finetune import epochs_of, small
 from toolchain.cli.main import run_command
-from toolchain.evaluate.evaluate import Evaluation, evaluate
-from toolchain.export.export import export, kept
-from toolchain.export.variants import Variant
-from toolchain.runfolder import RunFolder
-from toolchain.training import pictures
+from toolchain.evaluation.evaluate import Evaluation, evaluate
+from toolchain.exporters.export import export, kept
+from toolchain.exporters.variants import Variant
+from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings_file import read_settings
+from toolchain.training.analysis import plots
 from toolchain.training.finetune import Finetuned, finetune
-from toolchain.training.settings import FinetuneSettings
-from toolchain.training.settings_file import read_settings
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "focal": {"loss": "focal"},
@@ -60,7 +60,7 @@ Train = Callable[..., Finetuned]
 
 @pytest.fixture(scope="module", autouse=True)
 def no_pictures() -> Iterator[None]:
-    """Two thirds of the time of a run this small; tests/training/test_pictures.py looks at them."""
+    """Two thirds of the time of a run this small; tests/training/analysis/test_plots.py looks at them."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("draw_curves", "draw_confusion"):
             patch.setattr(pictures, name, lambda *words: None)

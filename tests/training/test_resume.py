@@ -27,7 +27,7 @@ from tests.training.desk import (
     killed_with_half,
     outcome,
 )
-from toolchain.training.models import build_network, weights_bytes
+from toolchain.networks.resnet import build_network, weights_bytes
 
 WRITE = "toolchain.training.checkpoints:_write"
 """Its calls: two for the start, then tensors and record of each checkpoint."""
@@ -43,9 +43,13 @@ WRITE = "toolchain.training.checkpoints:_write"
         pytest.param(killed_at(WRITE, 6), 2, id="before the record"),
         pytest.param(killed_with_half("epoch-0002.json"), 2, id="half the record"),
         pytest.param(killed_at(WRITE, 6, after=True), 3, id="before the older is removed"),
-        pytest.param(killed_at("toolchain.runfolder:RunFolder.write_card"), 4, id="before card"),
         pytest.param(
-            killed_at("toolchain.runfolder:RunFolder.drop_checkpoints"), 4, id="before cleaning"
+            killed_at("toolchain.runs.runfolder:RunFolder.write_card"), 4, id="before card"
+        ),
+        pytest.param(
+            killed_at("toolchain.runs.runfolder:RunFolder.drop_checkpoints"),
+            4,
+            id="before cleaning",
         ),
     ],
 )
@@ -122,7 +126,7 @@ def test_every_recipe_goes_on_bit_for_bit_however_often_it_is_killed(
 @pytest.fixture(scope="module")
 def ended_without_cleaning(desk: Desk, stripes: Path) -> Path:
     """A run that was killed when all but the removal of its checkpoints was done."""
-    faults = [killed_at("toolchain.runfolder:RunFolder.drop_checkpoints")]
+    faults = [killed_at("toolchain.runs.runfolder:RunFolder.drop_checkpoints")]
     assert desk.finetune(stripes, *HEAD, faults=faults, output="uncleaned").status == -9
     return desk.folder / "uncleaned"
 
@@ -152,7 +156,7 @@ def test_killed_while_its_checkpoints_are_removed_it_has_finished(
     desk: Desk, stripes: Path
 ) -> None:
     fault = partial(at_call, "shutil:rmtree", 1, kill)
-    faults = [partial(at_call, "toolchain.runfolder:RunFolder.drop_checkpoints", 1, fault)]
+    faults = [partial(at_call, "toolchain.runs.runfolder:RunFolder.drop_checkpoints", 1, fault)]
     assert desk.finetune(stripes, *HEAD, faults=faults, output="removing").status == -9
     ended = desk.resume("removing")
     assert ended.status == 11

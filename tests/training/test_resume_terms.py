@@ -28,7 +28,7 @@ def test_evaluation_of_a_killed_run_names_the_command_that_goes_on(desk: Desk, c
 
 
 def test_a_run_killed_at_once_is_told_to_go_on_too(desk: Desk, stripes: Path) -> None:
-    faults = [killed_at("toolchain.runfolder:RunFolder.create", after=True)]
+    faults = [killed_at("toolchain.runs.runfolder:RunFolder.create", after=True)]
     assert desk.finetune(stripes, *HEAD, faults=faults, output="at once").status == -9
     assert desk.rtl("evaluate", "at once").hint == "rtl finetune --resume 'at once'"
 

@@ -92,7 +92,7 @@ def test_ctrl_c_again_and_again_loses_nothing(desk: Desk, stripes: Path) -> None
 def test_ctrl_c_while_the_model_is_written_leaves_a_run_that_goes_on(
     desk: Desk, stripes: Path
 ) -> None:
-    faults = [interrupted_at("toolchain.runfolder:RunFolder.write_card")]
+    faults = [interrupted_at("toolchain.runs.runfolder:RunFolder.write_card")]
     ended = desk.finetune(stripes, *HEAD, faults=faults, output="writing")
     assert (ended.status, ended.hint) == (130, "rtl finetune --resume writing")
     assert desk.resume("writing").status == 0
@@ -102,7 +102,7 @@ def test_ctrl_c_while_the_model_is_written_leaves_a_run_that_goes_on(
 def test_ctrl_c_at_the_end_of_an_epoch_keeps_an_epoch_that_is_told(
     desk: Desk, stripes: Path
 ) -> None:
-    faults = [interrupted_at("toolchain.training.schedules:Schedule.after_epoch", 2)]
+    faults = [interrupted_at("toolchain.training.optim.schedules:Schedule.after_epoch", 2)]
     words = [*HEAD, "--metric", "loss"]
     assert desk.finetune(stripes, *words, faults=faults, output="end").status == 130
     *epochs, last = outcome(desk.folder / "end").metrics
@@ -114,7 +114,7 @@ def test_ctrl_c_at_the_end_of_an_epoch_keeps_an_epoch_that_is_told(
     [
         pytest.param(interrupted_at("toolchain.training.setup:audit_dataset"), [], id="reading"),
         pytest.param(
-            interrupted_at("toolchain.runfolder:write_text"),
+            interrupted_at("toolchain.runs.runfolder:write_text"),
             [],
             id="making it",
         ),
@@ -124,7 +124,7 @@ def test_ctrl_c_at_the_end_of_an_epoch_keeps_an_epoch_that_is_told(
             id="beginning",
         ),
         pytest.param(
-            interrupted_at("toolchain.training.feature_store:Filler.put", 9),
+            interrupted_at("toolchain.training.features.store:Filler.put", 9),
             ["--size", "48"],
             id="features",
         ),
@@ -211,9 +211,11 @@ def test_a_run_from_kept_features_does_not_go_on_without_them(desk: Desk, stripe
     faults = [EACH_EPOCH, killed_in_step(8)]
     assert desk.finetune(stripes, *HEAD, faults=faults, output="kept").status == -9
     assert desk.rtl("cache", "clear").status == 0
-    faults = [full_at("toolchain.training.feature_store:Filler.put")]
+    faults = [full_at("toolchain.training.features.store:Filler.put")]
     faults += [
-        partial(at_call, "toolchain.training.inputs:feature_sources", 1, empty_disk, after=True)
+        partial(
+            at_call, "toolchain.training.inputs.stage:feature_sources", 1, empty_disk, after=True
+        )
     ]
     status = desk.resume("kept", faults=faults).status
     assert status == 11 or outcome(desk.folder / "kept") == desk.never_stopped(stripes, *HEAD)
@@ -224,8 +226,10 @@ def test_a_run_from_pixels_for_lack_of_room_goes_on_from_pixels(
 ) -> None:
     desk = Desk(tmp_path)
     without_room: list[Fault] = [
-        full_at("toolchain.training.feature_store:Filler.put"),
-        partial(at_call, "toolchain.training.inputs:feature_sources", 1, empty_disk, after=True),
+        full_at("toolchain.training.features.store:Filler.put"),
+        partial(
+            at_call, "toolchain.training.inputs.stage:feature_sources", 1, empty_disk, after=True
+        ),
     ]
     faults = [*without_room, EACH_EPOCH, killed_in_step(8)]
     assert desk.finetune(stripes, *HEAD, faults=faults, output="run").status == -9
@@ -291,7 +295,7 @@ def is_finite(run: Path) -> bool:
 
 def test_of_two_runs_into_one_folder_one_wins(tmp_path: Path, stripes: Path) -> None:
     desk = Desk(tmp_path)
-    faults = [partial(at_call, "toolchain.runfolder:RunFolder.create", 1, partial(meet, 2))]
+    faults = [partial(at_call, "toolchain.runs.runfolder:RunFolder.create", 1, partial(meet, 2))]
     words = ["finetune", stripes, *COMMON, "--strategy", "head", "-o", "run"]
     both = [desk.start(*words, "--seed", seed, faults=faults) for seed in (1, 2)]
     ended = [running.ended() for running in both]

@@ -11,11 +11,11 @@ from torch import nn
 
 from tests.training.test_finetune import small
 from toolchain.errors import TrainingError
-from toolchain.narrator import Silent
+from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
+from toolchain.progress import Silent
+from toolchain.runs.settings_file import read_settings
 from toolchain.training.finetune import finetune
-from toolchain.training.models import IMAGENET_NORMALISATION, Classifier, build_network
-from toolchain.training.schedules import make_optimizer
-from toolchain.training.settings_file import read_settings
+from toolchain.training.optim.schedules import make_optimizer
 from toolchain.training.strategies import (
     Stage,
     Trainable,

@@ -8,7 +8,7 @@ import click
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, quiet_option, traceback_option
-from toolchain.runfolder import RunFolder, write_json
+from toolchain.runs.runfolder import RunFolder, write_json
 
 
 @click.command()
@@ -76,7 +76,7 @@ def command(
     \b
     rtl bench runs/photos --batch-size 1 --batch-size 8 --threads 1
     """
-    from toolchain.bench.bench import bench
+    from toolchain.benchmarking.bench import bench
 
     result = bench(
         models,

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, traceback_option
-from toolchain.runtime import enginestore
+from toolchain.runtime.modelcache import store as models
 
 
 @click.group(invoke_without_command=True)
@@ -27,9 +27,9 @@ def command(context: click.Context, as_json: bool) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from toolchain.training.feature_store import entries, features_folder
+    from toolchain.training.features.store import entries, features_folder
 
-    found, engines = entries(), enginestore.entries()
+    found, engines = entries(), models.entries()
     if as_json:
         rows = [
             {
@@ -43,24 +43,24 @@ def command(context: click.Context, as_json: bool) -> None:
             for entry in found
         ]
         kept = {
-            "folder": str(enginestore.engines_folder()),
+            "folder": str(models.engines_folder()),
             "entries": [{"model": engine.model, "bytes": engine.bytes} for engine in engines],
         }
         folder = str(features_folder())
         terminal.print_json({"version": 1, "folder": folder, "entries": rows, "engines": kept})
     else:
         tables.show_cache(features_folder(), found)
-        tables.show_engines(enginestore.engines_folder(), engines)
+        tables.show_engines(models.engines_folder(), engines)
 
 
 @command.command("clear")
 @traceback_option
 def clear() -> None:
     """Remove all that is kept; the next run and the next predictor make their own again."""
-    from toolchain.training import feature_store
+    from toolchain.training.features import store as features
 
     for folder, freed in (
-        (feature_store.features_folder(), feature_store.clear()),
-        (enginestore.engines_folder(), enginestore.clear()),
+        (features.features_folder(), features.clear()),
+        (models.engines_folder(), models.clear()),
     ):
         tables.show(Text(f"removed {freed / 1e6:.1f} MB from {folder}"))

@@ -13,13 +13,13 @@ import click
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import quiet_option, traceback_option
 from toolchain.errors import TrainingError
-from toolchain.narrator import Narrator, shown
-from toolchain.runfolder import RunFolder, free_run_path, write_json
+from toolchain.progress import Narrator, shown
+from toolchain.runs.runfolder import RunFolder, free_run_path, write_json
 
 if TYPE_CHECKING:
-    from toolchain.bench.bench import Benchmark
-    from toolchain.evaluate.evaluate import Evaluation
-    from toolchain.export.export import Exported
+    from toolchain.benchmarking.bench import Benchmark
+    from toolchain.evaluation.evaluate import Evaluation
+    from toolchain.exporters.export import Exported
     from toolchain.training.finetune import Finetuned
 
 ARCH = "resnet18"
@@ -93,11 +93,11 @@ class _Demo:
 
     def walk(self, weights: str | None, seed: int) -> None:
         """Go the whole way, in the order a user would."""
-        from toolchain.evaluate.evaluate import evaluate
-        from toolchain.export.export import export, kept
-        from toolchain.export.variants import Variant
+        from toolchain.evaluation.evaluate import evaluate
+        from toolchain.exporters.export import export, kept
+        from toolchain.exporters.variants import Variant
+        from toolchain.runs.settings_file import read_settings
         from toolchain.training.finetune import finetune
-        from toolchain.training.settings_file import read_settings
 
         with self._step("data"):
             drawn = self._draw(seed)
@@ -154,7 +154,7 @@ class _Demo:
 
     def _draw(self, seed: int) -> str:
         from toolchain.data.layouts import images_under
-        from toolchain.data.parts import draw_parts
+        from toolchain.demo.parts import draw_parts
 
         if self.data.is_dir():
             self.told.say(f"{self.data} is there already and is used again")
@@ -165,7 +165,7 @@ class _Demo:
 
     def _start(self, weights: str | None) -> dict[str, Any]:
         """Take the weights given, else torchvision's, else none, and say which."""
-        from toolchain.training.imagenet import imagenet_state, place_for
+        from toolchain.networks.imagenet import imagenet_state, place_for
 
         if weights == "none":
             return SCRATCH
@@ -184,8 +184,8 @@ class _Demo:
         return {"weights": "imagenet", **PRETRAINED}
 
     def _verify(self) -> str:
-        from toolchain.verify.levels import require_parity
-        from toolchain.verify.verify import verify
+        from toolchain.verification.result import require_parity
+        from toolchain.verification.verify import verify
 
         result = verify(self.model, narrator=self.told)
         require_parity(result)
@@ -198,7 +198,7 @@ class _Demo:
         )
 
     def _bench(self) -> Benchmark:
-        from toolchain.bench.bench import bench
+        from toolchain.benchmarking.bench import bench
 
         result = bench([self.run.path], batch_sizes=(1, 8), seconds=2.0, narrator=self.told)
         write_json(self.run.bench_result("cpu"), result)

@@ -46,7 +46,7 @@ def command(
     \b
     rtl evaluate runs/photos
     """
-    from toolchain.evaluate.evaluate import evaluate
+    from toolchain.evaluation.evaluate import evaluate
 
     result = evaluate(
         run,

@@ -18,7 +18,7 @@ from toolchain.cli.options import (
 
 if TYPE_CHECKING:
     from toolchain.errors import ParityError, RefusedError
-    from toolchain.export.reduction import Method
+    from toolchain.exporters.precision.options import Method
     from toolchain.runtime.card import Door, Format, Precision
 
 
@@ -146,14 +146,14 @@ def command(
     rtl export runs/photos --precision fp32 --precision int8
     rtl export runs/photos --input image
     """
-    from toolchain.export.variants import variants
+    from toolchain.exporters.variants import variants
 
     try:
         wanted = variants(formats, precisions, inputs, batch=batch, opset=opset)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    from toolchain.export.export import Exported, NotKept, export
-    from toolchain.export.reduction import Calibration, Limits, Reduction
+    from toolchain.exporters.export import Exported, NotKept, export
+    from toolchain.exporters.precision.options import Calibration, Limits, Reduction
 
     outcomes = export(
         run,

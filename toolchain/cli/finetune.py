@@ -10,9 +10,9 @@ import click
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, quiet_option, settings_options, traceback_option
 from toolchain.errors import Interrupted
-from toolchain.narrator import is_speaker
-from toolchain.training.settings import FinetuneSettings, SettingsError
-from toolchain.training.settings_file import read_settings
+from toolchain.progress import is_speaker
+from toolchain.runs.settings import FinetuneSettings, SettingsError
+from toolchain.runs.settings_file import read_settings
 
 WITH_RESUME = ("workers", "device")
 """Settings that may change when a run goes on: they say where it computes, not what."""
@@ -131,7 +131,7 @@ def _find_rate(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    from toolchain.training.rate_search import search_rate
+    from toolchain.training.lr_find import search_rate
 
     result = search_rate(settings, output, narrator=terminal.narrator(quiet))
     if as_json:

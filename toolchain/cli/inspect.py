@@ -24,7 +24,7 @@ def command(model: str, as_json: bool, quiet: bool) -> None:
     \b
     rtl inspect model.onnx
     """
-    from toolchain.verify.inspection import inspect_model
+    from toolchain.verification.inspection import inspect_model
 
     result = inspect_model(model)
     if as_json:

@@ -21,7 +21,7 @@ from toolchain.cli.tables import (
 from toolchain.runtime.card import Card
 
 if TYPE_CHECKING:
-    from toolchain.verify.inspection import Inspection, LevelFound, Report
+    from toolchain.verification.inspection import Inspection, LevelFound, Report
 
 BELONGS = {True: Text("yes", "green"), False: Text("NO", "bold red"), None: Text("?", "yellow")}
 VERDICTS = {True: Text("✓", "green"), False: Text("FAILED", "bold red"), None: Text("")}

@@ -11,8 +11,8 @@ import click
 from toolchain import __version__
 from toolchain.cli.plain import printable
 from toolchain.errors import MissingExtraError, ToolchainError
-from toolchain.narrator import is_speaker
-from toolchain.waiting import wait_politely
+from toolchain.openmp import wait_politely
+from toolchain.progress import is_speaker
 
 # Name → what it does. Each command lives in the module of its name; importing them all would cost
 # `rtl --help` more time than it takes.

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 import msgspec
 
-from toolchain.training.settings import FinetuneSettings, describe
+from toolchain.runs.settings import FinetuneSettings, describe
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -22,7 +22,7 @@ from toolchain.cli.options import (
 )
 from toolchain.cli.prediction_job import Label, PredictionJob, label_here
 from toolchain.errors import DataError
-from toolchain.predict.inputs import STDIN, Inputs
+from toolchain.prediction.inputs import STDIN, Inputs
 from toolchain.runtime.predictor import Predictor
 
 FORMATS = {".csv": "csv", ".parquet": "parquet"}
@@ -158,7 +158,7 @@ def _labelling(
         return
     if missing := [table for table in tables if "://" not in table and not Path(table).exists()]:
         raise DataError(f"{missing[0]}: no such file or folder")
-    from toolchain.predict.cluster import Cluster
+    from toolchain.prediction.cluster import Cluster
 
     with Cluster(
         predictor.model, predictor.card, options=options, batch_size=batch_size, workers=workers

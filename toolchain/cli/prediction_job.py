@@ -14,13 +14,13 @@ from toolchain.cli import terminal
 from toolchain.cli.prediction_progress import PredictionProgress
 from toolchain.cli.prediction_screen import Screen, Stream
 from toolchain.errors import ImageError, Interrupted, PartialFailure
-from toolchain.predict.inputs import Found, Inputs
-from toolchain.predict.rowfile import PredictionFile
-from toolchain.predict.rows import Csv, JsonLines, Result, RowFormat
+from toolchain.prediction.inputs import Found, Inputs
+from toolchain.prediction.rowfile import PredictionFile
+from toolchain.prediction.rows import Csv, JsonLines, Result, RowFormat
 from toolchain.runtime.predictor import Predictor
 
 if TYPE_CHECKING:
-    from toolchain.predict.parquet import ParquetFile
+    from toolchain.prediction.parquet import ParquetFile
 
 SHOWN_FAILURES = 10
 
@@ -94,7 +94,7 @@ class PredictionJob:
 
     def save_parquet(self, path: Path, top: int) -> None:
         """Put the rows into a Parquet file."""
-        from toolchain.predict.parquet import ParquetFile
+        from toolchain.prediction.parquet import ParquetFile
 
         started = time.monotonic()
         with (

@@ -6,7 +6,7 @@ import sys
 
 from toolchain.cli import tables
 from toolchain.cli.prediction_progress import PredictionProgress
-from toolchain.predict.rows import Result, RowFormat
+from toolchain.prediction.rows import Result, RowFormat
 from toolchain.runtime.card import Task
 
 PAGE = 500

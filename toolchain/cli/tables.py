@@ -17,18 +17,18 @@ from toolchain.errors import ImageError
 from toolchain.runtime.card import Acceptance, Task
 
 if TYPE_CHECKING:
-    from toolchain.bench.bench import Benchmark, Result
-    from toolchain.bench.statistics import Interval
+    from toolchain.benchmarking.bench import Benchmark, Result
+    from toolchain.benchmarking.statistics import Interval
     from toolchain.data.audit import Audit
     from toolchain.doctor import Check
-    from toolchain.evaluate.evaluate import Evaluation
-    from toolchain.export.export import Exported
-    from toolchain.runtime.enginestore import EntrySize as EngineSize
+    from toolchain.evaluation.evaluate import Evaluation
+    from toolchain.exporters.export import Exported
+    from toolchain.runtime.modelcache.store import EntrySize as EngineSize
     from toolchain.runtime.prediction import Prediction
-    from toolchain.training.feature_store import EntrySize
+    from toolchain.training.features.store import EntrySize
     from toolchain.training.finetune import Finetuned
-    from toolchain.training.rate_search import RateSearch
-    from toolchain.verify.levels import Verification
+    from toolchain.training.lr_find import RateSearch
+    from toolchain.verification.result import Verification
 
 PASSED, FAILED = Text("passed", "green"), Text("FAILED", "bold red")
 STATES = {"ok": "green", "note": "yellow", "problem": "bold red"}

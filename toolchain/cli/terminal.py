@@ -18,8 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from toolchain.narrator import Narrator, Silent
-from toolchain.runfolder import json_text
+from toolchain.progress import Narrator, Silent
+from toolchain.runs.runfolder import json_text
 
 Item = TypeVar("Item")
 

@@ -44,8 +44,8 @@ def command(
     \b
     rtl verify runs/photos/export/model.onnx
     """
-    from toolchain.verify.levels import require_parity
-    from toolchain.verify.verify import verify
+    from toolchain.verification.result import require_parity
+    from toolchain.verification.verify import verify
 
     result = verify(
         model,

@@ -16,11 +16,11 @@ from PIL import Image
 
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.errors import DataError, ImageError
-from toolchain.narrator import Narrator, Silent
+from toolchain.progress import Narrator, Silent
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
-from toolchain.runtime.image import ORIENTATION_TAG, read_image
-from toolchain.runtime.imagebytes import read_bytes
+from toolchain.runtime.image.decode import ORIENTATION_TAG, read_image
+from toolchain.runtime.image.read import read_bytes
 
 SPLITS = ("train", "val", "test")
 IMBALANCE = 10

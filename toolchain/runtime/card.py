@@ -23,7 +23,7 @@ Task = Literal["single-label", "multi-label"]
 Format = Literal["onnx", "torchscript", "pt2"]
 Precision = Literal["fp32", "fp16", "int8"]
 Door = Literal["pixels", "tensor", "image"]
-"""What a graph takes; see `toolchain.runtime.doors`."""
+"""What a graph takes; see `toolchain.runtime.model_inputs`."""
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -31,7 +31,7 @@ Channel = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
 
 class Preprocessing(msgspec.Struct, frozen=True):
-    """How an upright RGB image becomes the network's pixels; see `toolchain.runtime.preprocess`."""
+    """How an upright RGB image becomes the network's pixels; see `toolchain.runtime.image.preprocess`."""
 
     mode: Literal["crop", "squash"] = "crop"
     size: Positive = 224

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from toolchain.runtime.card import LABEL_THRESHOLD, Task
-from toolchain.runtime.doors import Floats
+from toolchain.runtime.model_inputs import Floats
 
 
 class ClassProbability(NamedTuple):

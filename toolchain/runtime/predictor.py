@@ -16,11 +16,11 @@ from PIL import Image
 from toolchain.errors import ImageError, ModelFileError, ParityError
 from toolchain.runtime.card import Card
 from toolchain.runtime.cores import usable_cores
-from toolchain.runtime.doors import Both, Floats, through_door
-from toolchain.runtime.image import MAX_PIXELS, ImageSource, read_image
+from toolchain.runtime.image.decode import MAX_PIXELS, ImageSource, read_image
+from toolchain.runtime.image.preprocess import preprocess, require_room
+from toolchain.runtime.model_inputs import Both, Floats, through_door
 from toolchain.runtime.openmodel import OpenModel
 from toolchain.runtime.prediction import Prediction
-from toolchain.runtime.preprocess import preprocess, require_room
 from toolchain.runtime.selftest import generated_pixels, proof_difference
 from toolchain.runtime.session import readable_reason
 
@@ -120,7 +120,7 @@ class Predictor:
         return probabilities, logits
 
     def compute(self, given: NDArray[Any]) -> Both:
-        """Run the graph once, on exactly what it takes; see `toolchain.runtime.doors`.
+        """Run the graph once, on exactly what it takes; see `toolchain.runtime.model_inputs`.
 
         Raises ModelFileError where the model can't compute.
         """
@@ -199,7 +199,7 @@ class Predictor:
     def _fastest(self, workers: int) -> Predictor:
         """Give this predictor, or its twin where that gets more done; measured once."""
         if not self._measured and workers > 1 and self._provider.lower() == "cpu":
-            from toolchain.runtime.pace import fastest
+            from toolchain.runtime.autotune import fastest
 
             options = self._open.options | self._own | {"threads": 1, "self_test": False}
             twin = Predictor(self._open.path, **options)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from toolchain.errors import MissingExtraError, ModelFileError, ProviderError
 from toolchain.runtime.card import CARD_KEY, Card, decode_card
 from toolchain.runtime.cores import usable_cores
-from toolchain.runtime.enginecache import engine_of
+from toolchain.runtime.modelcache.cache import engine_of
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-    from toolchain.runtime.modelscan import ModelScan
+    from toolchain.runtime.onnxfile.scan import ModelScan
 
 SHORT_NAMES = {
     "cpu": "CPUExecutionProvider",
@@ -195,8 +195,8 @@ def looked_over(path: Path) -> ModelScan:
     Raises ModelFileError for a file that is not to be opened, and for a card of another model.
     """
     # Here, because what comes from the engine cache does without.
-    from toolchain.runtime.belonging import require_belonging
-    from toolchain.runtime.modelscan import scan_model
+    from toolchain.runtime.onnxfile.card_match import require_belonging
+    from toolchain.runtime.onnxfile.scan import scan_model
 
     try:
         scan = scan_model(path)

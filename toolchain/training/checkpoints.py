@@ -28,8 +28,8 @@ from safetensors.torch import load
 from torch.optim import Optimizer
 
 from toolchain.errors import TrainingError
-from toolchain.runfolder import RunFolder, whole_file
-from toolchain.training.models import State, weights_bytes
+from toolchain.networks.resnet import State, weights_bytes
+from toolchain.runs.runfolder import RunFolder, whole_file
 
 Checkpoint = tuple[State, dict[str, Any]]
 """Tensors by name, and everything else."""

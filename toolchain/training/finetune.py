@@ -16,16 +16,16 @@ import torch
 from toolchain.data.audit import Audit
 from toolchain.data.layouts import Dataset
 from toolchain.errors import DataError, Interrupted, ToolchainError, TrainingError
-from toolchain.narrator import Narrator, Silent
-from toolchain.runfolder import RunFolder, free_run_path, write_json
-from toolchain.training import models
+from toolchain.networks import resnet
+from toolchain.progress import Narrator, Silent
+from toolchain.runs.runfolder import RunFolder, free_run_path, write_json
+from toolchain.runs.settings import FinetuneSettings, SettingsError
+from toolchain.runs.settings_file import read_settings, settings_toml
+from toolchain.training.analysis.tensorboard import require_tensorboard
+from toolchain.training.artifacts import Summary, summarise, write_model
 from toolchain.training.checkpoints import Checkpoint, Checkpoints, held, resume_command
 from toolchain.training.distributed import Processes, joined
-from toolchain.training.ending import Summary, summarise, write_model
-from toolchain.training.event_log import require_tensorboard
 from toolchain.training.loop import choose_device
-from toolchain.training.settings import FinetuneSettings, SettingsError
-from toolchain.training.settings_file import read_settings, settings_toml
 from toolchain.training.setup import Setup, data_name, fresh_start, placed, prepare, read_data
 from toolchain.training.trainer import Trainer
 
@@ -242,13 +242,13 @@ def _started(
     classes: int,
     checkpoint: Checkpoint | None,
     narrator: Narrator,
-) -> tuple[models.Classifier, str]:
+) -> tuple[resnet.Classifier, str]:
     """Give the classifier as it was when the run began, but for what is in the checkpoint."""
     start = Checkpoints(run).load_start() if checkpoint is not None else None
     if start is None:
         return fresh_start(settings, classes, narrator)
     frozen, origin = start
-    network = models.build_network(settings.arch, classes, dropout=settings.dropout)
-    classifier = models.Classifier(network, models.IMAGENET_NORMALISATION)
+    network = resnet.build_network(settings.arch, classes, dropout=settings.dropout)
+    classifier = resnet.Classifier(network, resnet.IMAGENET_NORMALISATION)
     classifier.load_state_dict(frozen, strict=False)
     return classifier, origin

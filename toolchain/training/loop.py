@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from toolchain.errors import TrainingError
-from toolchain.narrator import Narrator
+from toolchain.metrics.outputs import Outputs
+from toolchain.progress import Narrator
 from toolchain.training.distributed import Processes
-from toolchain.training.losses import Loss
-from toolchain.training.mixing import Mixer, make_mixer
-from toolchain.training.outputs import Outputs
-from toolchain.training.precision import Arithmetic
-from toolchain.training.samples import Batch, Source, labels_of
+from toolchain.training.inputs.mixing import Mixer, make_mixer
+from toolchain.training.inputs.samples import Batch, Source, labels_of
+from toolchain.training.optim.losses import Loss
+from toolchain.training.optim.precision import Arithmetic
 from toolchain.training.setup import Setup
 
 CHECK_EVERY = 10

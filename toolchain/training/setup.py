@@ -12,20 +12,15 @@ from torch import nn
 from toolchain.data.audit import Audit, audit_dataset, is_inside
 from toolchain.data.layouts import Dataset, Sample, read_dataset
 from toolchain.errors import DataError
-from toolchain.narrator import Narrator
+from toolchain.networks.resnet import Classifier, State, start_classifier
+from toolchain.networks.split import Prefix, Tail, frozen_parts
+from toolchain.progress import Narrator
+from toolchain.runs.settings import FinetuneSettings
 from toolchain.runtime.card import Preprocessing
-from toolchain.training.boundary import Prefix, Tail, frozen_parts
 from toolchain.training.distributed import Processes
-from toolchain.training.losses import Loss, make_loss
-from toolchain.training.models import Classifier, State, start_classifier
-from toolchain.training.precision import (
-    PROBE_IMAGES,
-    Arithmetic,
-    choose_arithmetic,
-    laid_out,
-)
-from toolchain.training.samples import targets_of
-from toolchain.training.settings import FinetuneSettings
+from toolchain.training.inputs.samples import targets_of
+from toolchain.training.optim.losses import Loss, make_loss
+from toolchain.training.optim.precision import PROBE_IMAGES, Arithmetic, choose_arithmetic, laid_out
 from toolchain.training.strategies import Stage, enter_stage, plan_stages
 
 

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from toolchain.errors import TrainingError
-from toolchain.training.boundary import STAGES
-from toolchain.training.models import Classifier
-from toolchain.training.settings import FinetuneSettings
+from toolchain.networks.resnet import Classifier
+from toolchain.networks.split import STAGES
+from toolchain.runs.settings import FinetuneSettings
 
 
 @dataclass(frozen=True)

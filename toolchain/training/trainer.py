@@ -11,9 +11,11 @@ import msgspec
 import torch
 
 from toolchain.errors import TrainingError
-from toolchain.narrator import Narrator
-from toolchain.runfolder import RunFolder, write_text
-from toolchain.training.averaging import MovingAverage, copy_into
+from toolchain.metrics.outputs import Outputs
+from toolchain.networks.resnet import State
+from toolchain.progress import Narrator
+from toolchain.runs.runfolder import RunFolder, write_text
+from toolchain.training.analysis.tensorboard import EventLog
 from toolchain.training.checkpoints import (
     Checkpoint,
     Checkpoints,
@@ -23,15 +25,13 @@ from toolchain.training.checkpoints import (
     random_state,
     resume_command,
 )
-from toolchain.training.event_log import EventLog
-from toolchain.training.features import FeatureSource
-from toolchain.training.inputs import Inputs, stage_inputs, train_order, wrapped
+from toolchain.training.features.source import FeatureSource
+from toolchain.training.inputs.samples import labels_of, targets_of
+from toolchain.training.inputs.seeds import mixed_seed
+from toolchain.training.inputs.stage import Inputs, stage_inputs, train_order, wrapped
 from toolchain.training.loop import Pass, make_stepper, predict_split, require_number, train_epoch
-from toolchain.training.models import State
-from toolchain.training.outputs import Outputs
-from toolchain.training.samples import labels_of, targets_of
-from toolchain.training.schedules import Schedule, make_optimizer, rates
-from toolchain.training.seeds import mixed_seed
+from toolchain.training.optim.averaging import MovingAverage, copy_into
+from toolchain.training.optim.schedules import Schedule, make_optimizer, rates
 from toolchain.training.setup import Setup
 from toolchain.training.strategies import Stage, enter_stage, set_training_mode
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from tests.training.features.kept import Computed
-from toolchain.training.feature_store import Filler
-from toolchain.training.models import build_network, weights_bytes
+from toolchain.networks.resnet import build_network, weights_bytes
+from toolchain.training.features.store import Filler
 
 
 @pytest.fixture

@@ -15,21 +15,21 @@ from torch import nn
 
 from toolchain.data.audit import audit_dataset
 from toolchain.data.layouts import read_dataset
-from toolchain.narrator import Silent
-from toolchain.runtime.card import Preprocessing
-from toolchain.runtime.image import read_image
-from toolchain.runtime.preprocess import preprocess
-from toolchain.training.distributed import Processes
-from toolchain.training.feature_store import EntrySize, entries
-from toolchain.training.inputs import Inputs, stage_inputs
-from toolchain.training.models import (
+from toolchain.networks.resnet import (
     IMAGENET_NORMALISATION,
     Classifier,
     build_network,
     read_weights,
 )
-from toolchain.training.samples import Source
-from toolchain.training.settings_file import read_settings
+from toolchain.progress import Silent
+from toolchain.runs.settings_file import read_settings
+from toolchain.runtime.card import Preprocessing
+from toolchain.runtime.image.decode import read_image
+from toolchain.runtime.image.preprocess import preprocess
+from toolchain.training.distributed import Processes
+from toolchain.training.features.store import EntrySize, entries
+from toolchain.training.inputs.samples import Source
+from toolchain.training.inputs.stage import Inputs, stage_inputs
 from toolchain.training.setup import prepare
 from toolchain.training.strategies import enter_stage
 

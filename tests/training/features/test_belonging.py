@@ -11,9 +11,9 @@ import pytest
 
 from tests.conftest import draw_stripes
 from tests.training.features.kept import Computed, by_image, inputs
-from toolchain.training import feature_engine
-from toolchain.training.feature_store import features_folder
-from toolchain.training.models import read_weights, weights_bytes
+from toolchain.networks.resnet import read_weights, weights_bytes
+from toolchain.training.features import engine
+from toolchain.training.features.store import features_folder
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_row_does_not_depend_on_what_is_computed_with_it(
     data: Path, start: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a run that goes on with some rows kept ends with other weights."""
-    monkeypatch.setattr(feature_engine, "_onnxruntime_engine", lambda *_: None)
+    monkeypatch.setattr(engine, "_onnxruntime_engine", lambda *_: None)
     deep = {"size": 64, "strategy": "head"}
     image = data / "train" / "down" / "03.jpg"
     kept = image.read_bytes()

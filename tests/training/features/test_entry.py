@@ -7,8 +7,8 @@ import contextlib
 import numpy as np
 import pytest
 
-from toolchain.narrator import Silent
-from toolchain.training.feature_store import About, Entry
+from toolchain.progress import Silent
+from toolchain.training.features.store import About, Entry
 
 ABOUT = About(
     data="/data",

@@ -9,9 +9,9 @@ from pathlib import Path
 from tests.conftest import draw_stripes
 from tests.training.desk import COMMON, HEAD, Desk, at_call, empty_disk, fill_disk, outcome
 from tests.training.features.kept import inputs
-from toolchain.training.feature_store import entries
-from toolchain.training.models import read_weights, weights_bytes
-from toolchain.training.samples import PixelSource
+from toolchain.networks.resnet import read_weights, weights_bytes
+from toolchain.training.features.store import entries
+from toolchain.training.inputs.samples import PixelSource
 
 
 def test_without_room_it_is_said_and_training_goes_through_pixels(
@@ -60,8 +60,10 @@ def test_a_disk_that_fills_up_costs_the_features_and_not_the_run(
 ) -> None:
     desk = Desk(tmp_path)
     faults = [
-        partial(at_call, "toolchain.training.feature_store:Filler.put", 9, fill_disk),
-        partial(at_call, "toolchain.training.inputs:feature_sources", 1, empty_disk, after=True),
+        partial(at_call, "toolchain.training.features.store:Filler.put", 9, fill_disk),
+        partial(
+            at_call, "toolchain.training.inputs.stage:feature_sources", 1, empty_disk, after=True
+        ),
     ]
     words = [*COMMON, "--weights", start, "--strategy", "head", "--augment", "none"]
     ended = desk.finetune(stripes, *words, faults=faults, output="run")

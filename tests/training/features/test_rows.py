@@ -11,13 +11,13 @@ import torch
 
 from tests.training.features.kept import Computed, by_image, clean, entry_of, inputs, network_of
 from toolchain.data.layouts import read_dataset
-from toolchain.training import features
-from toolchain.training.augment import augmented_view
-from toolchain.training.boundary import Prefix
-from toolchain.training.feature_engine import Engine
-from toolchain.training.features import FeatureSource
-from toolchain.training.models import IMAGENET_NORMALISATION, Classifier
-from toolchain.training.settings_file import read_settings
+from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier
+from toolchain.networks.split import Prefix
+from toolchain.runs.settings_file import read_settings
+from toolchain.training.features import source
+from toolchain.training.features.engine import Engine
+from toolchain.training.features.source import FeatureSource
+from toolchain.training.inputs.augment import augmented_view
 
 
 def test_a_row_is_what_the_frozen_part_gives_for_the_clean_view(stripes: Path, start: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_second_run_computes_nothing(
     def no_engine(*_: object) -> Engine:
         raise AssertionError("something was computed")
 
-    monkeypatch.setattr(features, "fastest_engine", no_engine)
+    monkeypatch.setattr(source, "fastest_engine", no_engine)
     second, told = inputs(stripes, start, augment=augment, views=2)
     assert "all kept from an earlier run" in told.text
     for epoch in (1, 2):

@@ -1,0 +1,147 @@
+"""`bench` on real files: same answers first, then figures that can be compared."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+
+from tests.verification import tampering
+from toolchain.benchmarking import rounds
+from toolchain.benchmarking.bench import Benchmark, bench
+from toolchain.errors import DataError, ModelFileError, ProviderError, RefusedError
+
+SECONDS = 0.2
+KEYS = {
+    "verdict",
+    "p50_ms",
+    "p50_interval_ms",
+    "p90_ms",
+    "p90_interval_ms",
+    "p99_ms",
+    "p99_interval_ms",
+}  # named in DESIGN.md
+
+
+@pytest.fixture(scope="module")
+def result(run_folder: Path, exported: Path) -> Benchmark:
+    """All files of the run folder beside torch eager, at two batch sizes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rounds, "WARM_UP_S", 0.05)
+        return bench([run_folder], batch_sizes=(4, 1), threads=(1,), seconds=SECONDS, eager=True)
+
+
+def test_each_contender_is_measured_at_each_batch_size(result: Benchmark) -> None:
+    cases = [(r.contender, r.batch_size, r.threads) for r in result.results]
+    assert cases == [
+        (name, size, 1)
+        for name in ("torch eager", "model.onnx", "model.torchscript.pt")
+        for size in (1, 4)
+    ]
+    assert {r.provider for r in result.results} == {"cpu"}
+    assert result.max_difference < 1e-3
+
+
+def test_ratio_is_to_the_first_contender_at_the_same_batch_size(result: Benchmark) -> None:
+    first = {r.batch_size: r.p50_ms for r in result.results[:2]}
+    for row in result.results:
+        assert row.ratio_to_first == pytest.approx(first[row.batch_size] / row.p50_ms)
+    assert [row.ratio_to_first for row in result.results[:2]] == [1.0, 1.0]
+
+
+def test_figures_of_a_case_agree_with_each_other(result: Benchmark) -> None:
+    for row in result.results:
+        assert row.calls >= 15  # five rounds of at least three calls
+        assert 0 < row.p50_ms <= row.p90_ms <= row.p99_ms
+        low, high = row.p50_interval_ms
+        assert low is not None
+        assert high is not None
+        assert low <= row.p50_ms <= high
+        assert 0 < row.images_per_s < row.batch_size * 1.5e3 / row.p50_ms
+        assert row.load_ms > 0
+    stable = all(row.verdict == "stable" for row in result.results)
+    assert result.verdict == ("stable" if stable else "noisy")
+
+
+def test_model_file_needs_less_memory_than_torch(result: Benchmark) -> None:
+    eager, onnx, _ = (row.peak_memory_mb for row in result.results if row.batch_size == 1)
+    assert eager is not None
+    assert onnx is not None
+    assert 50 < onnx < 0.7 * eager
+
+
+def test_result_as_json_has_the_keys_that_others_read(result: Benchmark) -> None:
+    found = json.loads(msgspec.json.encode(result))
+    assert found.keys() >= {"version", "verdict", "machine", "results", "max_difference"}
+    assert found["machine"].keys() >= {"processor", "cores", "system", "versions"}
+    assert found["results"][0].keys() >= KEYS | {"ratio_to_first", "images_per_s", "load_ms"}
+    assert isinstance(found["results"][0]["p50_interval_ms"], list)
+
+
+def test_thread_counts_are_compared_with_their_own_first(model: Path) -> None:
+    found = bench([model], batch_sizes=(1,), threads=(1, 2), seconds=0.05, eager=False)
+    assert [(row.threads, row.ratio_to_first) for row in found.results] == [(1, 1.0), (2, 1.0)]
+
+
+def test_the_users_own_folders_do_not_come_between(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "toolchain").mkdir()
+    (tmp_path / "toolchain" / "__init__.py").write_text("raise SystemExit('not this one')")
+    shutil.copy(model, tmp_path / "dish.onnx")
+    monkeypatch.chdir(tmp_path)
+    found = bench(["dish.onnx"], batch_sizes=(1,), threads=(1,), seconds=0.05)
+    assert [row.contender for row in found.results] == ["dish.onnx"]  # no run, so no eager
+
+
+@pytest.mark.parametrize(
+    "change",
+    [tampering.one_weight, tampering.weights_that_are_no_numbers, tampering.one_class_more],
+)
+def test_a_model_that_answers_differently_is_not_raced(
+    model: Path, tmp_path: Path, change: tampering.Tampering
+) -> None:
+    other = tampering.tampered(model, tmp_path / "other.onnx", change)
+    with pytest.raises(RefusedError, match=r"other\.onnx .*: nothing to compare"):
+        bench([model, other], batch_sizes=(1,), threads=(1,), seconds=SECONDS, eager=False)
+
+
+def test_error_in_the_other_process_arrives_as_it_was_raised(model: Path) -> None:
+    with pytest.raises(ProviderError, match="'tensorrt' is not available") as caught:
+        bench([model], providers=("tensorrt",), threads=(1,), eager=False)
+    assert caught.value.hint
+    assert caught.value.exit_code == 8
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the provider")
+def test_torch_eager_without_the_gpu_asked_for_is_a_provider_error(run_folder: Path) -> None:
+    with pytest.raises(ProviderError, match="cuda"):
+        bench([run_folder], providers=("cuda",), threads=(1,), eager=True)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"gone\.onnx: no such file"):
+        bench([tmp_path / "gone.onnx"])
+
+
+def test_eager_needs_the_run_folder(model: Path, tmp_path: Path) -> None:
+    lone = shutil.copy(model, tmp_path)
+    with pytest.raises(ModelFileError, match="torch eager needs the run folder") as caught:
+        bench([lone], eager=True)
+    assert "--eager" in str(caught.value.hint)
+
+
+def test_a_run_without_exports_says_how_to_make_them(run_folder: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(run_folder, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
+    with pytest.raises(ModelFileError, match="holds no exported model") as caught:
+        bench([run])
+    assert str(caught.value.hint).startswith("rtl export")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is not a finished run"):
+        bench([tmp_path])

@@ -1,0 +1,73 @@
+"""The TorchScript file of a real run, opened with torch alone."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.exporters.writers.test_onnx import traces
+from toolchain.runtime.card import CARD_KEY, decode_card
+from toolchain.runtime.selftest import generated_pixels
+
+
+@pytest.fixture(scope="module")
+def script(exported: Path) -> Path:
+    return exported / "model.torchscript.pt"
+
+
+@pytest.fixture(scope="module")
+def module(script: Path) -> torch.jit.ScriptModule:
+    return torch.jit.load(str(script))
+
+
+def test_module_is_frozen(module: torch.jit.ScriptModule) -> None:
+    assert list(module.parameters()) == []
+    assert not hasattr(module, "training")
+    names = {node.kind() for node in module.graph.nodes()}
+    assert "aten::batch_norm" not in names  # folded into the convolutions
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5, 16])
+def test_module_gives_probabilities_and_logits_of_any_batch(
+    module: torch.jit.ScriptModule, script: Path, batch: int
+) -> None:
+    pixels = np.resize(generated_pixels(64), (batch, 64, 64, 3))
+    with torch.inference_mode():
+        probabilities, logits = module(torch.from_numpy(pixels))
+    assert logits.shape == probabilities.shape == (batch, 3)
+    torch.testing.assert_close(probabilities, torch.softmax(logits, dim=1))
+    torch.testing.assert_close(logits[4:], logits[:-4], rtol=1e-4, atol=1e-3)
+
+
+def test_module_computes_what_its_card_proves(module: torch.jit.ScriptModule, script: Path) -> None:
+    extra = {CARD_KEY: ""}
+    torch.jit.load(str(script), _extra_files=extra)
+    card = decode_card(extra[CARD_KEY], source="model")
+    assert (card.format, card.opset, card.lowest_onnxruntime) == ("torchscript", None, None)
+    assert card.proof is not None
+    with torch.inference_mode():
+        _, logits = module(torch.from_numpy(generated_pixels(64)))
+    np.testing.assert_allclose(logits, card.proof.logits, rtol=1e-3, atol=1e-3)
+
+
+def test_any_program_can_read_the_card_from_the_archive(script: Path) -> None:
+    with zipfile.ZipFile(script) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(f"/extra/{CARD_KEY}")]
+        assert json.loads(archive.read(name))["classes"] == ["across", "aslant", "down"]
+
+
+def test_nothing_in_the_archive_tells_where_it_was_made(
+    script: Path, run_folder: Path, stripes: Path
+) -> None:
+    words = [t for t in traces(run_folder, stripes) if t != b".py"]  # its own code ends in .py
+    with zipfile.ZipFile(script) as archive:
+        assert archive.testzip() is None
+        records = {name: archive.read(name) for name in archive.namelist()}
+    small = b"\n".join(data for name, data in records.items() if "/constants/" not in name)
+    assert [t for t in words if t in small] == []
+    assert [t for t in words if len(t) > 8 and t in script.read_bytes()] == []

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from toolchain.errors import TrainingError
+from toolchain.networks import imagenet
+from toolchain.networks.resnet import build_network
+from toolchain.progress import Silent
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_without_a_network_it_says_within_seconds_where_to_put_the_file(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A port that nobody listens on, on this machine.
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    started = time.monotonic()
+    with pytest.raises(TrainingError, match="not cached") as caught:
+        imagenet.imagenet_state("resnet18", Silent())
+    assert time.monotonic() - started < imagenet.PATIENCE_S + 5
+    assert str(cache) in str(caught.value.hint)
+
+
+def test_cached_weights_need_no_network(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # torch checks the digest in a file's name, so a file of our own gets a name without one.
+    state = build_network("resnet18", 1000).state_dict()
+    path = cache / "resnet18-f37072fd.pth"
+    torch.save(state, path)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    found, origin = imagenet.imagenet_state("resnet18", Silent())
+    torch.testing.assert_close(found["conv1.weight"], state["conv1.weight"])
+    assert origin == "torchvision ResNet18_Weights.IMAGENET1K_V1"

@@ -1,0 +1,286 @@
+"""The engine cache: opens faster and answers the same, or the model itself is opened."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import helper
+
+from tests.runtime.modelcache.engines import (
+    WIDTH,
+    Kept,
+    answer,
+    assert_no_entry,
+    flip_bit,
+    large_model,
+)
+from tests.runtime.tiny import tiny_model, write
+from toolchain import Predictor
+from toolchain.errors import ModelFileError
+from toolchain.runtime import session
+from toolchain.runtime.modelcache import cache, digests, store
+from toolchain.runtime.modelcache.store import GRAPH, RECORD, WEIGHTS
+
+
+def test_second_process_opens_the_entry_and_never_the_model(kept: Kept, opened: list[Path]) -> None:
+    np.testing.assert_array_equal(answer(kept.model), kept.right)
+    assert opened == [kept.entry / GRAPH]
+
+
+def test_weights_lie_in_a_file_of_their_own(kept: Kept) -> None:
+    assert (kept.entry / WEIGHTS).stat().st_size >= 2 * 3 * WIDTH * 4
+    assert (kept.entry / GRAPH).stat().st_size < 20_000
+
+
+def test_card_comes_with_the_entry(kept: Kept) -> None:
+    with Predictor(kept.model) as cached, Predictor(kept.model, cache=False) as plain:
+        assert cached.card == plain.card
+
+
+@pytest.mark.parametrize("door", ["pixels", "tensor", "image"])
+def test_models_with_any_door_and_small_weights_are_kept(
+    door: Any, cache: Path, tmp_path: Path, opened: list[Path]
+) -> None:
+    path = write(tiny_model(door), tmp_path / "tiny.onnx")
+    first, second = answer(path), answer(path)
+    np.testing.assert_array_equal(first, second)
+    assert opened[-1].is_relative_to(cache)
+    assert opened[0] == path
+
+
+def test_trained_model_answers_bit_for_bit_alike(
+    doors: dict[str, Path], cache: Path, stripes: Path, opened: list[Path]
+) -> None:
+    photo = next((stripes / "val" / "down").iterdir())
+    for path in doors.values():
+        with Predictor(path, cache=False) as plain, Predictor(path), Predictor(path) as cached:
+            assert opened[-1].is_relative_to(cache)
+            np.testing.assert_array_equal(plain(photo).logits, cached(photo).logits)
+
+
+def test_threads_and_spinning_reach_a_kept_engine(kept: Kept) -> None:
+    found = session.open_session(kept.model, threads=3, spin=True, cache=True)
+    options = found.get_session_options()
+    assert options.intra_op_num_threads == 3
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "1"
+
+
+def test_same_bytes_elsewhere_share_the_entry(
+    kept: Kept, tmp_path: Path, opened: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link.onnx").symlink_to(kept.model)
+    shutil.copy(kept.model, tmp_path / "copy.onnx")
+    monkeypatch.chdir(tmp_path)
+    for name in ("link.onnx", "copy.onnx", "model.onnx"):
+        answer(Path(name))
+    assert opened == [kept.entry / GRAPH] * 3
+
+
+def cut(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def zero(file: Path) -> None:
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def nonsense(file: Path) -> None:
+    file.write_bytes(b'{"sums": "none"}')
+
+
+@pytest.mark.parametrize("name", [GRAPH, WEIGHTS, RECORD])
+@pytest.mark.parametrize("damage", [flip_bit, cut, zero, nonsense, Path.unlink])
+def test_damaged_entry_is_passed_over_and_made_again(
+    damage: Callable[[Path], None], name: str, kept: Kept, opened: list[Path]
+) -> None:
+    damage(kept.entry / name)
+    np.testing.assert_array_equal(answer(kept.model), kept.right)
+    assert kept.model in opened
+    np.testing.assert_array_equal(answer(kept.model), kept.right)
+    assert opened[-1] == kept.entry / GRAPH
+    assert not list(kept.entry.parent.glob(".*"))
+
+
+def as_file(entry: Path) -> None:
+    entry.write_text("no folder")
+
+
+def as_broken_link(entry: Path) -> None:
+    entry.symlink_to("nowhere")
+
+
+def as_empty_folder(entry: Path) -> None:
+    entry.mkdir()
+
+
+def as_foreign_folder(entry: Path) -> None:
+    entry.mkdir()
+    (entry / "notes.txt").write_text("mine")
+
+
+@pytest.mark.parametrize("thing", [as_file, as_broken_link, as_empty_folder, as_foreign_folder])
+def test_what_stands_in_an_entrys_place_is_replaced(
+    thing: Callable[[Path], None], kept: Kept, opened: list[Path]
+) -> None:
+    shutil.rmtree(kept.entry)
+    thing(kept.entry)
+    for _ in range(2):
+        np.testing.assert_array_equal(answer(kept.model), kept.right)
+    assert opened[0] == kept.model
+    assert opened[-1] == kept.entry / GRAPH
+
+
+def test_entry_of_another_model_under_this_ones_name_is_not_opened(
+    kept: Kept, tmp_path: Path
+) -> None:
+    other = large_model(tmp_path / "other.onnx", bias=5)
+    answer(other)
+    (theirs,) = (e.folder for e in store.entries() if e.folder != kept.entry)
+    shutil.rmtree(kept.entry)
+    theirs.rename(kept.entry)
+    np.testing.assert_array_equal(answer(kept.model), kept.right)
+
+
+@pytest.mark.parametrize(
+    "upgrade",
+    [
+        lambda patch: patch.setattr(onnxruntime, "__version__", "9.9.9"),
+        lambda patch: patch.setattr(enginecache, "processor", lambda: "another"),
+        lambda patch: patch.setattr(enginecache, "__version__", "9.9.9"),
+    ],
+    ids=["onnxruntime", "processor", "rtl"],
+)
+def test_entry_of_another_version_or_processor_is_not_opened(
+    upgrade: Callable[[pytest.MonkeyPatch], None],
+    kept: Kept,
+    opened: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    upgrade(monkeypatch)
+    answer(kept.model)
+    assert opened[0] == kept.model
+    answer(kept.model)
+    assert opened[-1].parent not in (kept.entry, kept.model.parent)
+
+
+def test_model_that_changed_in_place_and_got_its_old_time_back_is_read_again(
+    large: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "SETTLED_NS", -1)  # notes are taken at once
+    old = answer(large)
+    status = large.stat()
+    assert list((cache / "engines" / "digests").iterdir())
+    time.sleep(0.05)  # the grain of the file system's clock
+    changed = large_model(tmp_path / "changed.onnx", bias=5).read_bytes()
+    assert len(changed) == status.st_size
+    large.write_bytes(changed)
+    os.utime(large, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (large.stat().st_ino, large.stat().st_mtime_ns) == (status.st_ino, status.st_mtime_ns)
+    np.testing.assert_allclose(answer(large)[:, 0], old[:, 0] + 5, rtol=1e-4)
+
+
+def test_digest_of_a_file_that_was_just_written_is_not_noted(large: Path, cache: Path) -> None:
+    answer(large)
+    assert not (cache / "engines" / "digests").exists()
+
+
+def test_model_that_has_not_changed_is_not_read_again(
+    kept: Kept, opened: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "SETTLED_NS", -1)
+    answer(kept.model)
+    monkeypatch.delattr("hashlib.file_digest")
+    monkeypatch.delattr("toolchain.runtime.onnxfile.scan.scan_model")
+    np.testing.assert_array_equal(answer(kept.model), kept.right)
+    assert set(opened) == {kept.entry / GRAPH}
+
+
+def with_weights_elsewhere(path: Path) -> None:
+    model = onnx.load(path)
+    onnx.save(model, path, save_as_external_data=True, location="w.bin", size_threshold=0)
+
+
+def with_card_of_another_model(path: Path) -> None:
+    model = onnx.load(path)
+    text = tiny_model("tensor").metadata_props[0].value
+    helper.set_model_props(model, {"rtl.card": text})
+    write(model, path)
+
+
+def without_card(path: Path) -> None:
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    write(model, path)
+
+
+@pytest.mark.parametrize(
+    "spoil", [with_weights_elsewhere, with_card_of_another_model, without_card, cut, zero]
+)
+def test_model_that_is_refused_leaves_no_entry(
+    spoil: Callable[[Path], None], large: Path, cache: Path
+) -> None:
+    spoil(large)
+    for _ in range(2):
+        with pytest.raises(ModelFileError):
+            Predictor(large)
+    assert_no_entry(cache)
+
+
+def test_model_that_is_replaced_while_it_is_opened_leaves_no_entry(
+    large: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = large_model(tmp_path / "other.onnx", bias=5)
+    real = session.looked_over
+
+    def looked_over_and_replaced(path: Path) -> Any:
+        found = real(path)
+        other.replace(path)
+        return found
+
+    monkeypatch.setattr(session, "looked_over", looked_over_and_replaced)
+    answer(large)
+    assert_no_entry(cache)
+
+
+def test_engine_that_would_answer_otherwise_is_not_kept(
+    large: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = large_model(tmp_path / "wrong.onnx", bias=1)
+    right = answer(large, cache=False)
+    real = cache._open_entry
+    monkeypatch.setattr(
+        enginecache,
+        "_open_entry",
+        lambda entry, options, open_file: real(entry, options, lambda _, o: open_file(wrong, o)),
+    )
+    np.testing.assert_array_equal(answer(large), right)
+    assert_no_entry(cache)
+
+
+def test_without_the_cache_nothing_is_looked_at_or_left(kept: Kept, opened: list[Path]) -> None:
+    before = sorted(kept.entry.parent.rglob("*"))
+    flip_bit(kept.entry / WEIGHTS)
+    np.testing.assert_array_equal(answer(kept.model, cache=False), kept.right)
+    assert opened == [kept.model]
+    assert sorted(kept.entry.parent.rglob("*")) == before
+
+
+def test_entry_serves_where_no_thread_can_be_started(
+    kept: Kept, opened: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    np.testing.assert_array_equal(answer(kept.model), kept.right)
+    assert opened == [kept.entry / GRAPH]

@@ -1,0 +1,110 @@
+"""What a diagnosis advises: options that help, are not used yet, and exist."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.training.analysis.histories import CLASSES, names, recorded, settings
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.training.analysis.diagnosis import diagnose
+
+
+def test_a_network_that_sees_the_wrong_mean_is_told_to_check_it() -> None:
+    from_file = settings(weights="mine.safetensors", strategy="head")
+    (finding,) = diagnose(recorded("WRONG_MEAN"), from_file, 2)
+    assert finding.name == "slow convergence"
+    assert finding.remedy.startswith("check mean and std of the preprocessing: ")
+    assert "--strategy partial" in finding.remedy
+
+
+def test_mean_and_std_are_not_doubted_with_imagenet_weights() -> None:
+    (finding,) = diagnose(recorded("HEAD_AT_1E4"), settings(lr_head=1e-4), 2)
+    assert finding.remedy == (
+        "try --strategy partial, --lr-head 0.005 or the rates that "
+        "`rtl finetune DATA --lr-find` suggests"
+    )
+
+
+def test_no_run_is_told_to_lower_the_rate_and_to_raise_it() -> None:
+    rows = recorded("ADAM_AT_01")  # unstable, and at the level of guessing to the end
+    assert names(diagnose(rows, settings(strategy="full"), 3)) == ["unstable start"]
+    unstable, slow = diagnose(rows, settings(strategy="full", weights="mine.pth"), 3)
+    assert "--lr-head 0.0017, --lr-backbone 3.3e-05" in unstable.remedy
+    assert "--lr" not in slow.remedy
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        (
+            {},
+            "--augment randaugment, --dropout 0.5, --weight-decay 0.001, --mixup 0.2, "
+            "--early-stopping 5 or more training images",
+        ),
+        (
+            {"strategy": "full", "augment": "none", "weight_decay": 0.0, "cutmix": 1.0},
+            "--augment s3, --dropout 0.5, --weight-decay 0.001, --early-stopping 5, "
+            "--strategy partial or more training images",
+        ),
+        (
+            {
+                "strategy": "partial",
+                "freeze_until": "layer2",
+                "augment": "trivialaugment",
+                "dropout": 0.5,
+                "weight_decay": 0.05,
+                "mixup": 0.2,
+                "early_stopping": 5,
+            },
+            "--freeze-until layer3 or more training images",
+        ),
+    ],
+    ids=["defaults", "everything trained", "nearly everything used"],
+)
+def test_over_fitting_is_met_with_what_is_not_used_yet(given: dict[str, Any], remedy: str) -> None:
+    (finding,) = diagnose(recorded("WRONG_LABELS"), settings(**given), 3)
+    assert finding.remedy == f"try {remedy}"
+
+
+def test_instability_is_met_with_what_is_not_used_yet() -> None:
+    used = settings(
+        strategy="partial", warmup_epochs=3, clip_norm=1.0, lr_head=0.3, lr_backbone=0.1
+    )
+    (finding,) = diagnose(recorded("SGD_AT_1"), used, 2)
+    assert finding.remedy == (
+        "try --lr-head 0.1, --lr-backbone 0.033 or the rates that "
+        "`rtl finetune DATA --lr-find` suggests"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"strategy": "partial"}, "--freeze-until layer3"),
+        ({"strategy": "two-stage", "freeze_until": "layer3"}, "--freeze-until layer2"),
+        ({"strategy": "partial", "freeze_until": "100"}, "--freeze-until layer1"),
+        ({"strategy": "progressive"}, "--strategy partial --freeze-until layer3"),
+        ({"strategy": "full", "weights": "none"}, "--weights imagenet"),
+        ({"strategy": "full", "lr_backbone": 1e-3}, "--lr-backbone 0.003"),
+    ],
+)
+def test_slowness_is_met_with_more_layers_and_higher_rates(
+    given: dict[str, Any], expected: str
+) -> None:
+    (finding,) = diagnose(recorded("HEAD_AT_1E4"), settings(**given), 2)
+    assert expected in finding.remedy
+
+
+def test_every_option_that_a_remedy_names_is_a_setting() -> None:
+    known = {f"--{name.replace('_', '-')}" for name in FinetuneSettings.__struct_fields__}
+    for strategy in ("head", "partial", "full", "two-stage", "progressive"):
+        for weights in ("none", "imagenet", "mine.pth"):
+            given = settings(strategy=strategy, weights=weights, augment="none")
+            for name in ("WRONG_LABELS", "SGD_AT_1", "HEAD_AT_1E4"):
+                for finding in diagnose(recorded(name), given, CLASSES.get(name, 2)):
+                    options = set(re.findall(r"--[a-z-]+", finding.remedy))
+                    assert options <= known | {"--lr-find"}
+                    assert options

@@ -1,0 +1,23 @@
+"""What the tests of planted faults share."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.verification.planting import TEMPERATURE, Baked
+from toolchain.exporters.export import export, kept
+from toolchain.runs.runfolder import RunFolder
+from toolchain.verification.references.trained_model import open_workshop
+
+
+@pytest.fixture(scope="session")
+def baked(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Baked:
+    path = tmp_path_factory.mktemp("mutations") / "run"
+    run = RunFolder(shutil.copytree(run_folder, path, ignore=shutil.ignore_patterns("export")))
+    run.write_card(msgspec.structs.replace(run.read_card(), temperature=TEMPERATURE))
+    [exported] = kept(export(run.path, images=6))
+    return Baked(run, exported.path, open_workshop(run, images=6))

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolchain.errors import ModelFileError
+from toolchain.verification.references.stored import (
+    References,
+    evenly,
+    read_references,
+    write_references,
+)
+
+
+@pytest.fixture
+def some() -> References:
+    rng = np.random.default_rng(0)
+    return References(
+        classes=("a", "b"),
+        names=("val/a/1.jpg", "val/b/zwölf.png", "val/b/empty.bmp"),
+        files=(b"first", rng.bytes(1000), b""),
+        pixels=rng.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8),
+        probabilities=rng.random((3, 2), dtype=np.float32),
+        logits=rng.normal(size=(3, 2)).astype(np.float32),
+    )
+
+
+def test_references_come_back_as_they_were_written(some: References, tmp_path: Path) -> None:
+    write_references(some, tmp_path / "references.npz")
+    found = read_references(tmp_path / "references.npz")
+    assert len(found) == 3
+    assert (found.names, found.files) == (some.names, some.files)
+    for name in ("pixels", "probabilities", "logits"):
+        before, after = getattr(some, name), getattr(found, name)
+        assert after.dtype == before.dtype
+        np.testing.assert_array_equal(after, before)
+
+
+def test_references_of_an_export_hold_images_of_every_class(exported: Path, stripes: Path) -> None:
+    found = read_references(exported / "model.onnx.references.npz")
+    assert {name.split("/")[1] for name in found.names} == {"across", "aslant", "down"}
+    assert found.pixels.shape == (24, 64, 64, 3)
+    assert found.files[0] == (stripes / found.names[0]).read_bytes()
+    np.testing.assert_allclose(found.probabilities.sum(1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, -1])
+def test_a_file_cut_short_is_refused_with_a_way_out(
+    some: References, tmp_path: Path, kept: int
+) -> None:
+    path = tmp_path / "references.npz"
+    write_references(some, path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ModelFileError, match="can't be read") as caught:
+        read_references(path)
+    assert "copy them again" in str(caught.value.hint)
+
+
+def test_a_damaged_byte_is_never_more_than_a_damaged_file(some: References, tmp_path: Path) -> None:
+    path = tmp_path / "references.npz"
+    write_references(some, path)
+    whole = path.read_bytes()
+    chance = random.Random(0)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            read_references(path)  # some bytes don't matter
+        except ModelFileError:
+            continue
+
+
+def test_another_programs_file_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", pixels=np.zeros(3))
+    with pytest.raises(ModelFileError, match="can't be read"):
+        read_references(tmp_path / "other.npz")
+
+
+def test_failed_write_leaves_the_older_references(some: References, tmp_path: Path) -> None:
+    path = tmp_path / "references.npz"
+    write_references(some, path)
+    copy = shutil.copy(path, tmp_path / "copy.npz")
+    broken = References(some.classes, some.names, ("text",) * 3, *(3 * [some.pixels]))  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        write_references(broken, path)
+    assert path.read_bytes() == Path(copy).read_bytes()
+
+
+@given(st.integers(0, 500), st.integers(1, 500))
+def test_evenly_takes_so_many_different_ones_from_end_to_end(length: int, count: int) -> None:
+    items = [Path(f"{i:03}") for i in range(length)]
+    found = evenly(items, count)
+    assert len(found) == min(length, count)
+    assert found == sorted(set(found))
+    if length and count > 1:
+        assert (found[0], found[-1]) == (items[0], items[-1])
+
+
+def test_evenly_meets_every_class_of_a_sorted_split() -> None:
+    items = [Path(f"class{i:02}/{j:03}.jpg") for i in range(20) for j in range(100)]
+    assert len({path.parent.name for path in evenly(items, 24)}) == 20

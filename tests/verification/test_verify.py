@@ -1,0 +1,376 @@
+"""`verify` on real files: which witnesses it finds, and what it makes of wrong files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.verification import tampering
+from toolchain.backends.backend import open_backend
+from toolchain.data.audit import Audit, Unreadable
+from toolchain.errors import DataError, ModelFileError, ParityError, ProviderError
+from toolchain.progress import Silent
+from toolchain.runs.runfolder import RunFolder
+from toolchain.verification.references.stored import read_references, write_references
+from toolchain.verification.references.trained_model import Workshop, open_workshop
+from toolchain.verification.result import Level, Verification, require_parity
+from toolchain.verification.verify import file_sha256, verify, verify_backend
+
+# The files come from an export that was verified in every session; these tests are about witnesses.
+pytestmark = pytest.mark.usefixtures("quickly")
+
+CARD = [("numbers", "card"), ("sessions", "card")]
+REFERENCES = [(level, "references") for level in ("numbers", "decisions", "pixels")]
+RUN = [
+    *((level, "run") for level in ("card", "numbers", "decisions", "pixels")),
+    ("pixels", "odd kinds"),
+]
+
+
+@pytest.fixture(scope="module")
+def workshop(run_folder: Path) -> Workshop:
+    """The trained model and nine images, opened once."""
+    return open_workshop(RunFolder(run_folder), images=9)
+
+
+@pytest.fixture(scope="module")
+def lone(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model copied elsewhere, without anything beside it."""
+    return Path(shutil.copy(model, tmp_path_factory.mktemp("lone") / "dish.onnx"))
+
+
+def against(result: Verification) -> list[tuple[str, str]]:
+    return [(level.level, level.against) for level in result.levels]
+
+
+def level_of(result: Verification, level: str, witness: str) -> Level:
+    [found] = [one for one in result.levels if (one.level, one.against) == (level, witness)]
+    return found
+
+
+def failures(result: Verification) -> set[tuple[str, str]]:
+    return {(level.level, level.against) for level in result.levels if not level.passed}
+
+
+def in_workshop(path: Path, workshop: Workshop, exported: Path) -> Verification:
+    references = read_references(exported / "model.onnx.references.npz")
+    return verify_backend(
+        open_backend(path), path, references=references, workshop=workshop, narrator=Silent()
+    )
+
+
+def test_a_lone_file_is_proved_by_its_card(lone: Path) -> None:
+    result = verify(lone)
+    assert result.passed
+    assert against(result) == CARD
+    assert (result.model, result.sha256) == (str(lone), file_sha256(lone))
+    assert result.levels[0].figures["inputs"] == 4
+
+
+def test_references_beside_the_file_are_a_second_witness(
+    lone: Path, exported: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copy(lone, tmp_path / "dish.onnx"))
+    shutil.copy(exported / "model.onnx.references.npz", tmp_path / "dish.onnx.references.npz")
+    result = verify(model)
+    assert result.passed
+    assert against(result) == CARD + REFERENCES
+    assert level_of(result, "decisions", "references").figures["images"] == 24
+
+
+def test_in_the_workshop_the_trained_model_is_the_third(model: Path) -> None:
+    result = verify(model, images=5)
+    assert result.passed
+    assert against(result) == CARD + REFERENCES + RUN
+    assert level_of(result, "decisions", "run").figures["images"] == 5
+
+
+def test_run_names_the_run_folder_of_a_moved_file(lone: Path, run_folder: Path) -> None:
+    result = verify(lone, run=run_folder, images=5)
+    assert result.passed
+    assert against(result) == CARD + RUN
+
+
+def test_torchscript_is_verified_by_the_same_levels(exported: Path) -> None:
+    result = verify(exported / "model.torchscript.pt", images=5)
+    assert result.passed
+    # onnxruntime has no session for it.
+    assert against(result) == [("numbers", "card"), *REFERENCES, *RUN]
+    assert level_of(result, "numbers", "run").figures["layers"] == 42
+
+
+def test_images_that_were_too_large_to_travel_are_compared_by_their_pixels(
+    lone: Path, exported: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copy(lone, tmp_path / "dish.onnx"))
+    r = read_references(exported / "model.onnx.references.npz")
+    bare = dataclasses.replace(r, files=(b"",) * len(r))
+    write_references(bare, tmp_path / "dish.onnx.references.npz")
+    result = verify(model)
+    assert result.passed
+    assert against(result) == [*CARD, ("numbers", "references")]
+
+
+def test_result_as_json_has_the_keys_that_others_read(lone: Path) -> None:
+    found = json.loads(msgspec.json.encode(verify(lone)))
+    assert found.keys() == {
+        "version",
+        "model",
+        "sha256",
+        "provider",
+        "passed",
+        "levels",
+        "versions",
+        "seconds",
+    }
+    keys = {"level", "against", "passed", "rule", "summary", "figures", "where"}
+    assert found["levels"][0].keys() == keys
+    assert found["provider"] == "cpu"
+    assert "onnxruntime" in found["versions"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        tampering.one_weight,
+        tampering.weights_that_are_no_numbers,
+        tampering.other_mean,
+        tampering.other_order_of_outputs,
+    ],
+)
+def test_a_changed_model_with_its_old_card_fails_by_every_witness(
+    lone: Path, exported: Path, workshop: Workshop, tmp_path: Path, change: tampering.Tampering
+) -> None:
+    path = tampering.tampered(lone, tmp_path / "changed.onnx", change)
+    result = in_workshop(path, workshop, exported)
+    assert not result.passed
+    assert failures(result) >= {("numbers", witness) for witness in ("card", "references", "run")}
+    with pytest.raises(ParityError, match="numbers against the card fell short") as caught:
+        require_parity(result)
+    assert "the rule is" in str(caught.value.hint)
+
+
+def test_changed_probabilities_fail_in_the_workshop(
+    lone: Path, exported: Path, workshop: Workshop, tmp_path: Path
+) -> None:
+    path = tampering.tampered(lone, tmp_path / "changed.onnx", tampering.hotter_softmax)
+    assert ("numbers", "run") in failures(in_workshop(path, workshop, exported))
+
+
+def test_changed_probabilities_fail_by_the_references_too(
+    lone: Path, exported: Path, tmp_path: Path
+) -> None:
+    path = tampering.tampered(lone, tmp_path / "changed.onnx", tampering.hotter_softmax)
+    shutil.copy(exported / "model.onnx.references.npz", f"{path}.references.npz")
+    assert not verify(path).passed
+
+
+def test_class_names_in_another_order_fail(
+    lone: Path, exported: Path, workshop: Workshop, tmp_path: Path
+) -> None:
+    path = tampering.tampered(lone, tmp_path / "changed.onnx", tampering.other_order_on_the_card)
+    assert not in_workshop(path, workshop, exported).passed
+
+
+def test_a_model_that_takes_one_image_only_fails_with_a_message(lone: Path, tmp_path: Path) -> None:
+    path = tampering.tampered(lone, tmp_path / "changed.onnx", tampering.batch_of_one)
+    try:
+        assert not verify(path).passed
+    except (ParityError, ModelFileError) as error:
+        assert "batch" in str(error)  # noqa: PT017  (either way of saying so will do)
+
+
+def test_another_crop_on_the_card_fails_by_the_images(
+    lone: Path, exported: Path, workshop: Workshop, tmp_path: Path
+) -> None:
+    squash = msgspec.structs.replace(workshop.eager.card.preprocessing, mode="squash")
+    change = tampering.card_says(preprocessing=squash)
+    result = in_workshop(
+        tampering.tampered(lone, tmp_path / "changed.onnx", change), workshop, exported
+    )
+    assert ("numbers", "run") in failures(result)
+    assert ("numbers", "card") not in failures(result)
+
+
+def test_proof_of_another_model_fails(lone: Path, tmp_path: Path) -> None:
+    proof = open_backend(lone).card.proof
+    assert proof is not None
+    logits = tuple(tuple(value + 1 for value in row) for row in proof.logits)
+    change = tampering.card_says(proof=msgspec.structs.replace(proof, logits=logits))
+    path = tampering.tampered(lone, tmp_path / "changed.onnx", change)
+    assert failures(verify(path)) == {("numbers", "card")}
+
+
+def test_file_of_another_number_of_classes_is_refused(
+    lone: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    path = tampering.tampered(lone, tmp_path / "changed.onnx", tampering.one_class_more)
+    result = verify(path, run=run_folder, images=2)
+    assert failures(result) == {("card", "run"), ("numbers", "run")}
+    summary = level_of(result, "numbers", "run").summary
+    assert re.search(r"shape .*4\), expected .*3\)", summary)
+
+
+def test_without_any_witness_nothing_is_claimed(lone: Path, tmp_path: Path) -> None:
+    change = tampering.card_says(proof=None)
+    path = tampering.tampered(lone, tmp_path / "bare.onnx", change)
+    with pytest.raises(ParityError, match="nothing to verify") as caught:
+        verify(path)
+    assert "--run" in str(caught.value.hint)
+
+
+def test_data_of_the_run_that_moved_is_asked_for_and_taken_from_there(
+    lone: Path, run_folder: Path, stripes: Path, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    for name in ("card.json", "model.safetensors", "settings.toml"):
+        shutil.copy(run_folder / name, run.path)
+    run.settings.write_text(run.settings.read_text().replace("stripes", "gone"))
+    with pytest.raises(DataError, match="no longer there") as caught:
+        verify(lone, run=run.path)
+    assert "--data" in str(caught.value.hint)
+    assert verify(lone, run=run.path, data=str(stripes)).passed
+
+
+def test_a_file_in_a_run_without_its_data_is_verified_without_the_run(
+    run_folder: Path, exported: Path, tmp_path: Path
+) -> None:
+    run = RunFolder(shutil.copytree(run_folder, tmp_path / "run"))
+    run.settings.write_text(run.settings.read_text().replace("stripes", "gone"))
+    result = verify(run.model_file("onnx"))
+    assert result.passed
+    assert {level.against for level in result.levels} == {"card", "references"}
+
+
+class Listener(Silent):
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_images_that_nobody_can_read_are_left_out_and_told(
+    lone: Path, run_folder: Path, stripes: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(stripes, tmp_path / "stripes"))
+    for name, kept in (("across/00.jpg", 700), ("down/07.jpg", 0)):
+        broken = data / "val" / name
+        broken.write_bytes(broken.read_bytes()[:kept])
+    listener = Listener()
+    result = verify(lone, run=run_folder, data=str(data), narrator=listener)
+    assert result.passed
+    assert level_of(result, "decisions", "run").figures["images"] == 22
+    assert level_of(result, "pixels", "run").figures["left_out"] == 2
+    assert [line for line in listener.said if "val/across/00.jpg" in line]
+
+
+def test_where_no_image_can_be_read_nothing_is_proved(
+    lone: Path, run_folder: Path, stripes: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(stripes, tmp_path / "stripes"))
+    for broken in (data / "val").rglob("*.jpg"):
+        broken.write_bytes(b"not an image")
+    result = verify(lone, run=run_folder, data=str(data))
+    assert failures(result) == {("numbers", "run")}
+    summary = level_of(result, "numbers", "run").summary
+    assert summary == "none of 24 validation images can be read"
+
+
+def test_an_image_that_the_predictor_alone_refuses_is_a_difference(
+    lone: Path, run_folder: Path, stripes: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(stripes, tmp_path / "stripes"))
+    # Pillow turns 32-bit floats into something; rtl has no rule for them.
+    Image.new("F", (80, 80), 0.5).save(data / "val/down/99.tif")
+    result = verify(lone, run=run_folder, data=str(data))
+    level = level_of(result, "pixels", "run")
+    assert failures(result) == {("pixels", "run")}
+    assert level.figures["different"] == 1
+    assert re.search(r"decode: .*32-bit float .*\(val/down/99\.tif\)", str(level.where))
+
+
+def test_a_damaged_image_among_the_references_is_a_failure_not_a_crash(
+    lone: Path, exported: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copy(lone, tmp_path / "dish.onnx"))
+    r = read_references(exported / "model.onnx.references.npz")
+    damaged = dataclasses.replace(r, files=(b"not an image", *r.files[1:]))
+    write_references(damaged, tmp_path / "dish.onnx.references.npz")
+    result = verify(model)
+    assert failures(result) == {("pixels", "references")}
+    assert str(level_of(result, "pixels", "references").where).startswith("decode: ")
+
+
+def test_references_of_another_size_are_not_of_this_model(
+    lone: Path, exported: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copy(lone, tmp_path / "dish.onnx"))
+    r = read_references(exported / "model.onnx.references.npz")
+    small = dataclasses.replace(r, pixels=r.pixels[:, :32, :32])
+    write_references(small, tmp_path / "dish.onnx.references.npz")
+    assert failures(verify(model)) == {("numbers", "references")}
+
+
+def test_a_lone_file_and_its_references_are_verified_without_torch(
+    lone: Path, exported: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copy(lone, tmp_path / "dish.onnx"))
+    shutil.copy(exported / "model.onnx.references.npz", f"{model}.references.npz")
+    code = f"""
+import sys
+for package in ("torch", "torchvision", "onnx"):
+    sys.modules[package] = None  # importing it is an ImportError
+from toolchain.verify.verify import verify
+print([(level.level, level.against) for level in verify({str(model)!r}).levels if level.passed])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(CARD + REFERENCES)
+
+
+@pytest.mark.parametrize("provider", ["tensorrt", "quantum"])
+@pytest.mark.parametrize("file", ["model.onnx", "model.torchscript.pt"])
+def test_provider_that_is_missing_is_an_error_not_another_provider(
+    exported: Path, provider: str, file: str
+) -> None:
+    with pytest.raises(ProviderError, match=f"'{provider}' is not available"):
+        verify(exported / file, provider=provider)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"PK\x05\x06" + b"\0" * 18])
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match=r"model\.onnx"):
+        verify(path)
+
+
+def test_workshop_spreads_its_images_over_the_classes(workshop: Workshop) -> None:
+    assert len(workshop.names) == len(workshop.paths) == 9
+    assert {name.split("/")[1] for name in workshop.names} == {"across", "aslant", "down"}
+    assert np.isfinite(workshop.eager.run(np.zeros((1, 64, 64, 3), np.uint8))[1]).all()
+
+
+def test_workshop_leaves_out_what_training_left_out(run_folder: Path, tmp_path: Path) -> None:
+    skip = shutil.ignore_patterns("export")
+    run = RunFolder(shutil.copytree(run_folder, tmp_path / "run", ignore=skip))
+    audit = msgspec.json.decode(run.audit.read_bytes(), type=Audit)
+    left_out = (Unreadable("val/down/03.jpg", "damaged"),)
+    run.audit.write_bytes(msgspec.json.encode(msgspec.structs.replace(audit, unreadable=left_out)))
+    names = open_workshop(run).names
+    assert len(names) == 23
+    assert "val/down/03.jpg" not in names

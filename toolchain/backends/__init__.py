@@ -1,0 +1,1 @@
+"""The engines that compute a model, one file each, behind one signature."""

@@ -1,0 +1,180 @@
+"""The story of `rtl bench`: contenders are opened, held to the same answer, and timed in turn."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from toolchain.benchmarking import rounds, statistics
+from toolchain.benchmarking.statistics import Interval
+from toolchain.benchmarking.targets import Contender, Process
+from toolchain.errors import ModelFileError, RefusedError
+from toolchain.machine import Machine, this_machine
+from toolchain.progress import Narrator, Silent
+from toolchain.runs.runfolder import SUFFIXES, RunFolder, run_of_model
+from toolchain.runtime.cores import usable_cores
+from toolchain.verification.levels import numbers
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """One contender at one batch size."""
+
+    contender: str
+    model: str
+    provider: str
+    threads: int
+    batch_size: int
+    verdict: str
+    calls: int
+    p50_ms: float
+    p50_interval_ms: Interval
+    p90_ms: float
+    p90_interval_ms: Interval
+    p99_ms: float
+    p99_interval_ms: Interval
+    images_per_s: float
+    ratio_to_first: float
+    """Median latency of the first contender, at this batch size and these threads, over its own."""
+    load_ms: float
+    peak_memory_mb: float | None
+
+
+class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
+    """All cases of one benchmark. Described in docs/json.md."""
+
+    version: int = 1
+    verdict: str
+    """stable when every case is."""
+    machine: Machine
+    seconds_per_case: float
+    max_difference: float
+    """Largest difference of a logit between the contenders."""
+    results: list[Result]
+
+
+def bench(
+    models: Sequence[str | os.PathLike[str]],
+    *,
+    providers: Sequence[str] = ("cpu",),
+    batch_sizes: Sequence[int] = (1, 8),
+    threads: Sequence[int] = (),
+    seconds: float = 3.0,
+    eager: bool | None = None,
+    narrator: Narrator | None = None,
+) -> Benchmark:
+    """Measure model files (or all files of a run folder) beside each other.
+
+    `eager` adds torch eager where the run folder is known; None does so where torch is installed.
+    `threads` defaults to the cores this process may use. Raises RefusedError when the contenders
+    do not give the same answers, and what opening them raises.
+    """
+    narrator = narrator or Silent()
+    contenders = _contenders(models, providers, threads or (usable_cores(),), eager)
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(Process(contender)) for contender in contenders]
+        opened = [p.open() for p in narrator.track(processes, "opening", len(processes))]
+        logits = [np.frombuffer(r.logits, dtype="<f4").reshape(-1, r.classes) for r in opened]
+        difference = _require_same_answers(contenders, logits)
+        cases = rounds.measure(processes, batch_sizes, seconds, narrator)
+    load_ms = {p.contender: reply.load_ms for p, reply in zip(processes, opened, strict=True)}
+    results = _results(cases, load_ms)
+    return Benchmark(
+        verdict="stable" if all(r.verdict == "stable" for r in results) else "noisy",
+        machine=this_machine(),
+        seconds_per_case=seconds,
+        max_difference=difference,
+        results=results,
+    )
+
+
+def _contenders(
+    models: Sequence[str | os.PathLike[str]],
+    providers: Sequence[str],
+    threads: Sequence[int],
+    eager: bool | None,
+) -> list[Contender]:
+    paths = [file for model in models for file in _model_files(Path(model))]
+    run = next((run for path in paths if (run := run_of_model(path))), None)
+    if eager is None:
+        eager = run is not None and importlib.util.find_spec("torch") is not None
+    if eager and run is None:
+        raise ModelFileError(
+            f"torch eager needs the run folder, and {paths[0]} does not lie in one",
+            hint="leave --eager away, or give the file in RUN/export",
+        )
+    found = []
+    for count in threads:
+        for provider in providers:
+            if eager and run is not None:
+                found.append(Contender("torch eager", run.path, True, provider, count))
+            found += [Contender(path.name, path, False, provider, count) for path in paths]
+    return found
+
+
+def _model_files(path: Path) -> list[Path]:
+    """Give a model file itself, or all model files of a run folder."""
+    if not path.is_dir():
+        return [path]
+    run = RunFolder.open(path)
+    files = [run.model_file(name) for name in SUFFIXES if run.model_file(name).is_file()]
+    if not files:
+        raise ModelFileError(f"{path} holds no exported model", hint=f"rtl export {path}")
+    return files
+
+
+def _require_same_answers(
+    contenders: Sequence[Contender],
+    logits: Sequence[np.ndarray[tuple[int, int], np.dtype[np.float32]]],
+) -> float:
+    for contender, other in zip(contenders, logits, strict=True):
+        if other.shape != logits[0].shape:
+            raise RefusedError(
+                f"{contender.name} has {other.shape[1]} classes, {contenders[0].name} has "
+                f"{logits[0].shape[1]}: nothing to compare"
+            )
+    differences = [numbers.compare(logits[0], other) for other in logits]
+    for contender, difference in zip(contenders, differences, strict=True):
+        if not difference.passed:
+            raise RefusedError(
+                f"{contender.name} and {contenders[0].name} give different answers "
+                f"({difference.max_abs:.2g}, bound {difference.bound:.2g}): nothing to compare",
+                hint="rtl verify MODEL says which one is wrong",
+            )
+    return max(difference.max_abs for difference in differences)
+
+
+def _results(cases: Sequence[rounds.Case], load_ms: dict[Contender, float]) -> list[Result]:
+    first: dict[tuple[int, int], float] = {}
+    results = []
+    for case in cases:
+        contender = case.process.contender
+        latency = statistics.summarise(case.rounds)
+        base = first.setdefault((case.batch_size, contender.threads), latency.p50_ms)
+        results.append(
+            Result(
+                contender=contender.name,
+                model=str(contender.path),
+                provider=contender.provider,
+                threads=contender.threads,
+                batch_size=case.batch_size,
+                verdict=latency.verdict,
+                calls=latency.calls,
+                p50_ms=latency.p50_ms,
+                p50_interval_ms=latency.p50_interval_ms,
+                p90_ms=latency.p90_ms,
+                p90_interval_ms=latency.p90_interval_ms,
+                p99_ms=latency.p99_ms,
+                p99_interval_ms=latency.p99_interval_ms,
+                images_per_s=case.batch_size * 1e3 / latency.mean_ms,
+                ratio_to_first=base / latency.p50_ms,
+                load_ms=load_ms[contender],
+                peak_memory_mb=case.peak_memory_mb,
+            )
+        )
+    return results

@@ -1,0 +1,102 @@
+"""What is measured: model files and torch eager, each in its own process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from toolchain import errors
+from toolchain.benchmarking.worker import Failed, Measure, Measured, Open, Opened, Reply, Request
+from toolchain.errors import RefusedError, ToolchainError
+from toolchain.openmp import users_environment
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to compute the model, on one provider with so many threads."""
+
+    name: str
+    path: Path
+    """A model file, or for eager a run folder."""
+    eager: bool
+    provider: str
+    threads: int
+
+
+class Process:
+    """A contender, running; use it as a context manager."""
+
+    def __init__(self, contender: Contender) -> None:
+        self.contender = contender
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed on exit, as the process)
+        # -P keeps a folder named toolchain in the user's working directory out of the way.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "toolchain.benchmarking.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            text=True,
+            env=users_environment(),
+        )
+
+    def open(self) -> Opened:
+        """Open the model; raises what opening it raised there."""
+        c = self.contender
+        reply = self._ask(Open(str(c.path), c.eager, c.provider, c.threads))
+        assert isinstance(reply, Opened)
+        return reply
+
+    def measure(self, batch_size: int, seconds: float) -> Measured:
+        """Measure for so many seconds, at least three calls."""
+        reply = self._ask(Measure(batch_size, seconds))
+        assert isinstance(reply, Measured)
+        return reply
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._stderr.close()
+
+    def _ask(self, request: Request) -> Reply:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(msgspec.json.encode(request).decode() + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            code = self._process.wait()
+            raise RefusedError(
+                f"{self.contender.name} ended with status {code} while it was measured"
+                f"{self._last_words()}",
+                hint="it may have run out of memory; try a smaller --batch-size",
+            )
+        reply: Reply = msgspec.json.decode(line, type=Reply)
+        if isinstance(reply, Failed):
+            kind = getattr(errors, reply.error, ToolchainError)
+            failure = ToolchainError.__new__(kind)
+            ToolchainError.__init__(failure, reply.message, hint=reply.hint)
+            raise failure
+        return reply
+
+    def _last_words(self) -> str:
+        """Give the last line of what the process wrote to standard error."""
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        return f": {lines[-1]}" if lines else ""

@@ -1,0 +1,1 @@
+"""The demo: a data set that is drawn, and the whole way through rtl on it."""

@@ -1,0 +1,101 @@
+"""The embedded data set: pictures of machined metal parts, sound and with five kinds of defect.
+
+`rtl demo` draws it, so that the whole path can be walked without a download. The files are as
+uneven as a workshop's: all sizes, JPEG qualities and lights; about one in eight holds rotated
+pixels that its EXIF orientation rights; and two, beside the pictures asked for, can't be decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from toolchain.demo.drawing.defects import DEFECTS
+from toolchain.demo.drawing.picture import draw_picture
+from toolchain.errors import DataError
+from toolchain.progress import Narrator, Silent
+
+CLASSES: tuple[str, ...] = tuple(sorted(DEFECTS))
+
+ROTATED_SHARE = 1 / 8
+EXIF_ORIENTATION = 0x0112
+# What a camera held so does to the upright picture before it stores it.
+STORED_AS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def draw_part(label: str, index: int, *, seed: int = 0) -> Image.Image:
+    """Draw the upright RGB picture number `index` (from 1, as in the file names) of a class.
+
+    The picture depends on these three arguments alone. `seed` and `index` are not negative; a
+    label that is not in `CLASSES` is a ValueError.
+    """
+    return draw_picture(label, np.random.default_rng([seed, CLASSES.index(label), index]))
+
+
+def draw_parts(
+    folder: Path,
+    *,
+    images_per_class: int = 160,
+    seed: int = 0,
+    narrator: Narrator | None = None,
+) -> list[Path]:
+    """Write `folder/<class>/part_0001.jpg` … and give the paths of the two undecodable files.
+
+    Those two (`camera_….jpg`) come on top of `images_per_class`. The same seed gives the same
+    bytes on one version of Pillow and numpy. A folder with something in it is a DataError; an
+    interrupted run leaves nothing.
+    """
+    narrator = narrator or Silent()
+    folder = folder.absolute()
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise DataError(
+            f"{folder} is not empty; nothing was drawn",
+            hint="name a folder that does not exist yet, or empty this one",
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+        draft = Path(temporary) / folder.name
+        for label in CLASSES:
+            (draft / label).mkdir(parents=True)
+        numbers = [(label, i) for label in CLASSES for i in range(1, images_per_class + 1)]
+        for label, index in narrator.track(numbers, "drawing", len(numbers)):
+            _write_part(draft / label / f"part_{index:04d}.jpg", label, index, seed)
+        broken = _write_broken(draft, seed)
+        if folder.exists():
+            folder.rmdir()  # empty, as seen above; Windows does not rename onto a folder
+        draft.rename(folder)
+    return [folder / path.relative_to(draft) for path in broken]
+
+
+def _write_part(path: Path, label: str, index: int, seed: int) -> None:
+    image = draw_part(label, index, seed=seed)
+    # The 1 keeps this stream apart from that of the picture itself.
+    rng = np.random.default_rng([seed, CLASSES.index(label), index, 1])
+    exif = Image.Exif()
+    if rng.random() < ROTATED_SHARE:
+        orientation = int(rng.integers(2, 9))
+        image = image.transpose(STORED_AS[orientation])
+        exif[EXIF_ORIENTATION] = orientation
+    image.save(path, "JPEG", quality=int(rng.integers(55, 96)), exif=exif)
+
+
+def _write_broken(folder: Path, seed: int) -> list[Path]:
+    """A JPEG that ends within its header, and a file of zeros, as a full card leaves them."""
+    whole = io.BytesIO()
+    draw_part(CLASSES[0], 0, seed=seed).save(whole, "JPEG")  # no other file shows picture 0
+    cut, zeros = folder / CLASSES[0] / "camera_0001.jpg", folder / CLASSES[-1] / "camera_0002.jpg"
+    cut.write_bytes(whole.getvalue()[:100])
+    zeros.write_bytes(bytes(32768))
+    return [cut, zeros]

@@ -1,0 +1,269 @@
+"""The story of `rtl export`: a run folder becomes model files, each proved before it exists."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+
+from toolchain.backends.backend import Backend, EagerBackend, open_backend
+from toolchain.errors import DataError, ModelFileError, ParityError, RefusedError
+from toolchain.exporters.precision.options import Reduction
+from toolchain.exporters.variants import OPSETS, Variant
+from toolchain.exporters.writers.onnx import write_onnx
+from toolchain.exporters.writers.pt2 import write_program
+from toolchain.exporters.writers.torchscript import write_torchscript
+from toolchain.machine import installed_versions
+from toolchain.networks.resnet import Served
+from toolchain.progress import Narrator, Silent
+from toolchain.runs.runfolder import (
+    RunFolder,
+    model_name,
+    parity_file,
+    references_file,
+    rejected_file,
+    whole_file,
+    write_json,
+)
+from toolchain.runtime.card import Card, Format
+from toolchain.runtime.selftest import generated_pixels, make_proof
+from toolchain.runtime.session import import_onnxruntime
+from toolchain.verification.references.stored import (
+    MOST_BYTES,
+    MOST_IMAGES,
+    References,
+    evenly,
+    write_references,
+)
+from toolchain.verification.references.trained_model import Workshop, open_workshop
+from toolchain.verification.result import Verification, failed, require_parity
+from toolchain.verification.verify import file_sha256, verify_backend
+from toolchain.verification.witnesses import outputs, pixels_of
+
+WRITERS: dict[Format, Callable[[Served, Card, Path], None]] = {
+    "onnx": write_onnx,
+    "torchscript": write_torchscript,
+    "pt2": write_program,
+}
+MODEL_SUFFIXES = (".onnx", ".pt", ".pt2")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One model file that passed verification."""
+
+    path: Path
+    variant: Variant
+    card: Card
+    bytes: int
+    verification: Verification
+    seconds: float
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The same for `--json` (docs/json.md)."""
+        return {
+            "file": str(self.path),
+            "format": self.variant.format,
+            "precision": self.variant.precision,
+            "input": self.variant.input,
+            "batch": self.variant.batch,
+            "acceptance": self.card.acceptance,
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 3),
+            "verification": self.verification,
+        }
+
+
+@dataclass(frozen=True)
+class NotKept:
+    """One model file that fell short or cost too much, and is not there."""
+
+    path: Path
+    error: ParityError | RefusedError
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The same for `--json` (docs/json.md)."""
+        return {"file": str(self.path), "error": str(self.error), "hint": self.error.hint}
+
+
+def export(
+    run_path: str | os.PathLike[str],
+    wanted: Sequence[Variant] = (Variant(),),
+    output: str | os.PathLike[str] | None = None,
+    *,
+    data: str | None = None,
+    images: int = 400,
+    image_size: int | None = None,
+    reduction: Reduction | None = None,
+    narrator: Narrator | None = None,
+) -> Iterator[Exported | NotKept]:
+    """Export a run to each variant in turn; one that falls short does not stop the next.
+
+    `output` is a folder, or for one variant a file; by default `export/` in the run folder. Up to
+    `images` validation images are compared from their bytes; `data` says where they are if they
+    were moved. `image_size` is the side in pixels that the network is to see, where it is not that
+    of training. Raises DataError for a run or images that can't serve.
+    """
+    narrator = narrator or Silent()
+    run = RunFolder.open(run_path)
+    targets = [_target(run, variant, wanted, output) for variant in wanted]
+    workshop = open_workshop(run, images=images, data=data, size=image_size)
+    for variant, path in zip(wanted, targets, strict=True):
+        try:
+            yield _export(variant, workshop, path, reduction or Reduction(), narrator)
+        except (ParityError, RefusedError) as error:
+            yield NotKept(path, error)
+
+
+def kept(outcomes: Iterable[Exported | NotKept]) -> list[Exported]:
+    """Give the files of an export, or raise what went wrong with the first that was not kept.
+
+    Raises ParityError where a file does not answer like the trained model (its report stays as
+    `…rejected.json`), RefusedError where a lower precision costs too much.
+    """
+    files = []
+    for outcome in outcomes:
+        if isinstance(outcome, NotKept):
+            raise outcome.error
+        files.append(outcome)
+    return files
+
+
+def _export(
+    variant: Variant,
+    workshop: Workshop,
+    path: Path,
+    reduction: Reduction,
+    narrator: Narrator,
+) -> Exported:
+    """Write one file under a temporary name and let it stand where it passes."""
+    started = time.monotonic()
+    narrator.say(f"exporting {path}")
+    rejected_file(path).unlink(missing_ok=True)
+    card = _card(workshop.eager, variant)
+    # Whatever a writer does to the network, the witness stays as it is.
+    classifier = copy.deepcopy(workshop.eager.classifier)
+    served = Served(classifier, card.temperature, card.task).eval()
+    with whole_file(path) as candidate:
+        if variant.precision == "fp32":
+            WRITERS[variant.format](served, card, candidate)
+        else:
+            import_onnxruntime()  # its tools do it; TorchScript is exported without them
+            from toolchain.exporters.precision.build import write_reduced
+
+            write_reduced(served, card, candidate, workshop, reduction, narrator)
+        opened = _opened(candidate, path)
+        references = _references(workshop, opened)
+        result = _verify(opened, candidate, path, references, workshop, narrator)
+    write_references(references, references_file(path))
+    write_json(parity_file(path), result)
+    seconds = time.monotonic() - started
+    return Exported(path, variant, opened.card, path.stat().st_size, result, seconds)
+
+
+def _opened(candidate: Path, path: Path) -> Backend:
+    """Open the candidate as its users will; one that can't be opened is reported and not kept."""
+    try:
+        return open_backend(candidate)
+    except ModelFileError as error:
+        message = str(error).replace(str(candidate), str(path))
+        result = Verification(
+            model=str(path),
+            sha256=file_sha256(candidate),
+            provider="cpu",
+            passed=False,
+            levels=(failed("numbers", "card", message),),
+            versions=installed_versions(),
+            seconds=0.0,
+        )
+        raise _reported(ParityError(message), result, path) from None
+
+
+def _verify(
+    opened: Backend,
+    candidate: Path,
+    path: Path,
+    references: References,
+    workshop: Workshop,
+    narrator: Narrator,
+) -> Verification:
+    """Verify the candidate as its users will open it; raising here leaves no model file."""
+    result = verify_backend(
+        opened, candidate, references=references, workshop=workshop, narrator=narrator
+    )
+    result = msgspec.structs.replace(result, model=str(path))
+    try:
+        require_parity(result)
+    except ParityError as error:
+        raise _reported(error, result, path) from None
+    return result
+
+
+def _reported(error: ParityError, result: Verification, path: Path) -> ParityError:
+    """Leave the report of a file that is not kept, and give the error that says where it is."""
+    write_json(rejected_file(path), result)
+    see = f"see {rejected_file(path)}"
+    return ParityError(
+        f"{error}; the file was not kept", hint=f"{error.hint}; {see}" if error.hint else see
+    )
+
+
+def _target(
+    run: RunFolder,
+    variant: Variant,
+    wanted: Sequence[Variant],
+    output: str | os.PathLike[str] | None,
+) -> Path:
+    name = model_name(variant.format, variant.precision, variant.input)
+    if output is None:
+        return run.export / name
+    path = Path(output)
+    if path.suffix in MODEL_SUFFIXES and not path.is_dir():
+        if len(wanted) > 1:
+            raise DataError(f"{path} names one file, and {len(wanted)} were asked for")
+        return path
+    return path / name
+
+
+def _card(eager: EagerBackend, variant: Variant) -> Card:
+    """Complete the run's card with what belongs to this file."""
+    _, logits = eager.run(generated_pixels(eager.card.preprocessing.size))
+    lowest, ir_version = OPSETS[variant.opset] if variant.format == "onnx" else (None, None)
+    return msgspec.structs.replace(
+        eager.card,
+        format=variant.format,
+        precision=variant.precision,
+        input=variant.input,
+        batch=variant.batch,
+        opset=variant.opset if variant.format == "onnx" else None,
+        ir_version=ir_version,
+        lowest_onnxruntime=lowest,
+        proof=make_proof(logits),
+        versions={**eager.card.versions, "exporter torch": str(torch.__version__)},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _references(workshop: Workshop, opened: Backend) -> References:
+    """Choose a few images; what is stored of a lower precision is what its own file says."""
+    speaker = workshop.eager if opened.card.precision == "fp32" else opened
+    names = dict(zip(workshop.paths, workshop.names, strict=True))
+    paths = evenly(workshop.paths, MOST_IMAGES)
+    pixels = np.stack([pixels_of(workshop.eager.card, path, names[path]) for path in paths])
+    probabilities, logits = outputs(speaker, pixels)
+    files = [path.read_bytes() if path.stat().st_size <= MOST_BYTES else b"" for path in paths]
+    classes = workshop.eager.card.classes
+    return References(
+        classes, tuple(names[path] for path in paths), tuple(files), pixels, probabilities, logits
+    )

@@ -1,0 +1,1 @@
+"""Files of a lower precision: built, measured, accepted or refused."""

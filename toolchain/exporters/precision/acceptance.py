@@ -1,0 +1,100 @@
+"""Accepted or refused: what a lower precision costs and gains, measured beside float32."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from toolchain.data.layouts import Label
+from toolchain.errors import RefusedError
+from toolchain.exporters.precision.options import Limits
+from toolchain.metrics.mcnemar import mcnemar_p
+from toolchain.runtime.card import Acceptance, Card, Precision
+from toolchain.runtime.model_inputs import Both, Pixels
+from toolchain.runtime.predictor import Predictor
+from toolchain.verification.comparisons import tie_bound
+from toolchain.verification.levels import numbers
+from toolchain.verification.levels.decisions import compare_decisions, right
+
+ROUNDS, CALLS = 15, 3
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Validation pixels with their labels, and what the float32 file says about them."""
+
+    names: list[str]
+    pixels: Pixels
+    labels: Sequence[Label]
+    before: Both
+    card: Card
+    limits: Limits
+
+    def weigh(self, after: Both) -> Acceptance:
+        """Give what the other precision's outputs cost."""
+        was, now = (right(outputs, self.labels, self.card) for outputs in (self.before, after))
+        bound = tie_bound(self.card, self.before[1], numbers.TOLERANCES["fp32"])
+        flips = compare_decisions(self.names, self.before, after, card=self.card, bound=bound)
+        return Acceptance(
+            images=len(self.names),
+            accuracy_before=float(was.mean()),
+            accuracy_after=float(now.mean()),
+            p_value=mcnemar_p(int((was & ~now).sum()), int((now & ~was).sum())),
+            max_drop=self.limits.max_drop,
+            flips=flips.flips_outside_margin,
+            max_flips=self.limits.max_flips,
+        )
+
+    def near(self, after: Both) -> bool:
+        """Say whether the outputs keep the rule of level "numbers", which stops a broken file."""
+        return all(
+            numbers.compare(a, b, self.card.precision).passed
+            for a, b in zip(self.before, after, strict=True)
+        )
+
+
+def harmless(found: Acceptance) -> bool:
+    """Say whether accuracy and labels are within the limits."""
+    # A figure of exactly the limit, in floating point, is not over it.
+    allowed_flips = found.max_flips * found.images
+    return found.drop <= found.max_drop + 1e-9 and found.flips <= allowed_flips + 1e-9
+
+
+def require_accepted(found: Acceptance, precision: Precision) -> None:
+    """Raise RefusedError with the three figures, where one of them is beyond its limit."""
+    faster = found.speed_ratio is None or found.speed_ratio > 1
+    if harmless(found) and faster:
+        return
+    rate = found.flips / found.images
+    speed = "not measured" if found.speed_ratio is None else f"{found.speed_ratio:.2f} × fp32"
+    raise RefusedError(
+        f"{precision} is refused: accuracy {found.accuracy_before:.1%} → "
+        f"{found.accuracy_after:.1%} (allowed drop {found.max_drop * 100:g} points, "
+        f"p = {found.p_value:.2g}), {rate:.1%} of {found.images} labels differ "
+        f"(allowed {found.max_flips:.1%}), speed {speed}; the file was not kept",
+        hint=_hint(found, precision),
+    )
+
+
+def _hint(found: Acceptance, precision: Precision) -> str:
+    if harmless(found):
+        return "fp32 is the faster one on this machine"
+    limits = "--max-drop and --max-flips set the limits"
+    if precision == "fp16":
+        return limits
+    return f"{limits}; more --calibration-images or another --calibration-method may help"
+
+
+def speed_ratio(before: Predictor, after: Predictor, pixels: Pixels) -> float:
+    """Give the time of one over the time of the other, for a batch; the median of paired rounds."""
+
+    def seconds(predictor: Predictor) -> float:
+        started = time.perf_counter()
+        for _ in range(CALLS):
+            predictor.run(pixels)
+        return time.perf_counter() - started
+
+    seconds(before), seconds(after)  # the first calls allocate
+    return statistics.median(seconds(before) / seconds(after) for _ in range(ROUNDS))

@@ -1,0 +1,131 @@
+"""Write an ONNX file: the card inside, layers named as in torch, no traces of its maker."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import torch
+
+from toolchain.errors import MissingExtraError
+from toolchain.exporters.variants import OPSETS
+from toolchain.exporters.writers.image_input import with_image_door
+from toolchain.exporters.writers.traced import door_name, example, free_axes, traced
+from toolchain.networks.resnet import Served
+from toolchain.runtime.card import CARD_KEY, Card, encode_card
+from toolchain.verification.layers.outputs import NORMALISE, call_name, layer_name
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where torch notes the path of the module that a node comes from."""
+
+
+def write_onnx(served: Served, card: Card, path: Path) -> None:
+    """Write the model to `path`, with the door, batch and precision of its card."""
+    finish(build_onnx(served, card), card, path)
+
+
+def build_onnx(served: Served, card: Card) -> onnx.ModelProto:
+    """Give the model by the card's door, in float32 or float16, without the card."""
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                traced(served, card),
+                (example(card),),
+                dynamo=True,
+                opset_version=card.opset,
+                input_names=[door_name(card)],
+                output_names=["probabilities", "logits"],
+                dynamic_shapes=free_axes(card),
+                verbose=False,
+            )
+        except ImportError as error:
+            raise MissingExtraError("onnxscript", "train") from error
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    _name_layers(model.graph)
+    _remove_traces(model)
+    assert card.opset is not None
+    _, model.ir_version = OPSETS[card.opset]
+    return with_image_door(model, card.preprocessing) if card.input == "image" else model
+
+
+def finish(model: onnx.ModelProto, card: Card, path: Path) -> None:
+    """Put the card in, check the whole and write it; the caller verifies it."""
+    del model.metadata_props[:]
+    model.producer_name, model.producer_version = "rtl", card.versions["rtl"]
+    model.graph.name = card.architecture
+    model.metadata_props.add(key=CARD_KEY, value=encode_card(card))
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString())
+
+
+def _name_layers(graph: onnx.GraphProto) -> None:
+    """Name each module's output after the module, so that a difference can be given a place.
+
+    The exporter has folded BatchNorm into the convolution before it, under BatchNorm's name.
+    """
+    fixed = {output.name for output in graph.output}
+    renamed: dict[str, str] = {}
+    calls: Counter[str] = Counter()
+    before: tuple[str, str] | None = None
+    for node in graph.node:
+        scopes = _scopes(node)
+        layer = next(filter(None, map(layer_name, reversed(scopes))), None)
+        inside = scopes[-2] if len(scopes) > 1 else ""
+        if layer is None or layer_name(inside) != layer:
+            before = None
+            if inside == "classifier":
+                renamed[node.output[0]] = NORMALISE
+            continue
+        if before != (layer, inside):
+            calls[layer] += 1
+        name = call_name(layer, calls[layer])
+        renamed = {old: new for old, new in renamed.items() if new != name}
+        renamed[node.output[0]] = name
+        before = (layer, inside)
+    renamed = {old: new for old, new in renamed.items() if old not in fixed}
+    last = [old for old, new in renamed.items() if new == NORMALISE][-1:]
+    renamed = {old: new for old, new in renamed.items() if new != NORMALISE or old in last}
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [renamed.get(name, name) for name in names]
+        node.name = node.output[0]
+    for value in graph.value_info:
+        value.name = renamed.get(value.name, value.name)
+
+
+def _scopes(node: onnx.NodeProto) -> list[str]:
+    """Give the paths of the modules around a node, outermost first, then the node's own name."""
+    noted = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "[]")
+    return [part.strip(" '\"") for part in noted.strip("[]").split(",")]
+
+
+def _remove_traces(model: onnx.ModelProto) -> None:
+    """Delete the source paths and stack traces that torch notes on every node and tensor."""
+    graph = model.graph
+    del model.metadata_props[:], graph.metadata_props[:]
+    for items in (graph.node, graph.initializer, graph.input, graph.output, graph.value_info):
+        for item in items:
+            del item.metadata_props[:]
+            item.doc_string = ""
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter's own deprecations and progress; errors still come through."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,31 @@
+"""Write a .pt2 file, as torch.export keeps programs, with the card as an extra file."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+
+from toolchain.exporters.writers.traced import example, free_axes, traced
+from toolchain.networks.resnet import Served
+from toolchain.runtime.card import CARD_KEY, Card, encode_card
+
+
+def write_program(served: Served, card: Card, path: Path) -> None:
+    """Write the model to `path`; the caller verifies it."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(
+            traced(served, card), (example(card),), dynamic_shapes=free_axes(card), strict=False
+        )
+        _remove_traces(program)
+        # torch insists on the suffix, which the temporary name does not have.
+        with path.open("wb") as file:
+            torch.export.save(program, file, extra_files={CARD_KEY: encode_card(card)})
+
+
+def _remove_traces(program: torch.export.ExportedProgram) -> None:
+    """Delete the stack traces, which hold the source paths of the exporting machine."""
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)

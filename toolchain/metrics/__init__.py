@@ -1,0 +1,1 @@
+"""What is measured of a classifier's outputs, and how certain that is."""

@@ -1,0 +1,1 @@
+"""The networks: torchvision's ResNets, their weights, and where they are split."""

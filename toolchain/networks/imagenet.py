@@ -1,0 +1,73 @@
+"""torchvision's ImageNet weights: cached, downloaded, or a clear word that neither works."""
+
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from toolchain.errors import TrainingError
+from toolchain.networks.torchvision_import import import_torchvision
+from toolchain.progress import Narrator, shown
+
+PATIENCE_S = 4.0
+"""How long the server may take to answer before rtl goes on without it."""
+
+
+def imagenet_state(arch: str, narrator: Narrator) -> tuple[dict[str, Any], str]:
+    """Give (state dict, origin) of torchvision's default ImageNet weights.
+
+    Raises TrainingError within seconds where they are not cached and the server does not answer.
+    """
+    weights = import_torchvision().models.get_model_weights(arch).DEFAULT
+    origin = f"torchvision {weights}"
+    cached = cached_file(weights.url)
+    if not cached.is_file():
+        if not _answers(weights.url):
+            raise TrainingError(
+                f"ImageNet weights of {arch} are not cached and their server does not answer",
+                hint=f"put {Path(weights.url).name} into {shown(cached.parent)}, "
+                "or give --weights FILE, or --weights none to train from scratch",
+            )
+        narrator.say(f"downloading {Path(weights.url).name}")
+    try:
+        state = torch.hub.load_state_dict_from_url(weights.url, progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise TrainingError(
+            f"ImageNet weights of {arch} could not be loaded: {error}",
+            hint=f"remove {cached} if it is damaged, or give --weights FILE",
+        ) from error
+    return state, origin
+
+
+def place_for(arch: str) -> Path:
+    """Give where a file with the ImageNet weights of an architecture is looked for."""
+    return cached_file(import_torchvision().models.get_model_weights(arch).DEFAULT.url)
+
+
+def cached_file(url: str) -> Path:
+    """Give where torch caches a download."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+
+
+def _answers(url: str) -> bool:
+    """Say whether the server answers; a name server that hangs counts as no."""
+    answers: list[bool] = []
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            with urllib.request.urlopen(request, timeout=PATIENCE_S):
+                answers.append(True)
+        except (OSError, ValueError):  # urllib's and the socket's errors are OSErrors
+            pass
+
+    # The timeout of urlopen does not cover the name lookup, so the wait has its own.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(PATIENCE_S)
+    return bool(answers)

@@ -1,0 +1,124 @@
+"""Settings from a TOML file and the command line, resolved, and stored again with the run."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from toolchain.runs.settings import FinetuneSettings, SettingsError, describe
+
+
+def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSettings:
+    """Give the settings from a TOML file and, over it, what was `given` by hand.
+
+    Raises SettingsError naming the key and the nearest known one, or the value and its bounds.
+    """
+    values: dict[str, Any] = {}
+    if config is not None:
+        try:
+            values = tomllib.loads(config.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError(
+                f"{config}: {(error.strerror or 'not readable').lower()}"
+            ) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{config} is not TOML: {error}") from error
+    source = f"{config}: " if config else ""
+    _require_known(values | given, source)
+    try:
+        return resolve(msgspec.convert(values | given, FinetuneSettings))
+    except msgspec.ValidationError as error:
+        raise SettingsError(source + _plain(str(error))) from error
+
+
+def _require_known(values: dict[str, Any], source: str) -> None:
+    known = FinetuneSettings.__struct_fields__
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            meant = f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(known)}"
+            raise SettingsError(f"{source}unknown setting '{key}'{meant}")
+
+
+def _plain(message: str) -> str:
+    """Turn msgspec's "Expected … - at `$.key`" into "key: expected …"."""
+    text, _, path = message.rpartition(" - at `$.")
+    return f"{path.rstrip('`')}: {text[0].lower()}{text[1:]}" if text else message
+
+
+def resolve(settings: FinetuneSettings) -> FinetuneSettings:
+    """Replace what means "depends on another setting" by its value.
+
+    Raises SettingsError where two settings contradict each other.
+    """
+    mode = settings.preprocessing
+    if mode == "auto":
+        mode = "squash" if settings.augment in ("s0", "s1") else "crop"
+    resize_size = settings.resize_size or round(settings.size * 256 / 224)
+    if mode == "crop" and resize_size < settings.size:
+        raise SettingsError(f"resize_size: {resize_size} is smaller than size {settings.size}")
+    freeze = settings.freeze_until
+    if freeze not in ("third", "layer1", "layer2", "layer3", "layer4") and not freeze.isdecimal():
+        raise SettingsError(
+            f"freeze_until: '{freeze}' is not layer1 to layer4, third, or a number of layers"
+        )
+    _require_consistent(settings)
+    loss = settings.loss
+    if loss == "auto":
+        loss = "bce" if settings.task == "multi-label" else "cross-entropy"
+    return msgspec.structs.replace(
+        settings,
+        preprocessing=mode,
+        resize_size=resize_size,
+        loss=loss,
+        t_max=settings.t_max or settings.epochs,
+    )
+
+
+def _require_consistent(settings: FinetuneSettings) -> None:
+    if settings.task == "multi-label" and settings.loss == "cross-entropy":
+        raise SettingsError("loss: cross-entropy needs one class an image; multi-label takes bce")
+    if settings.task == "single-label" and settings.loss == "bce":
+        raise SettingsError("loss: bce is for --task multi-label, whose labels come from a CSV")
+    if settings.task == "multi-label" and settings.balanced_sampling:
+        raise SettingsError(
+            "balanced_sampling: an image of several classes belongs to none of them alone; "
+            "for multi-label use class_weights"
+        )
+    if settings.schedule == "one-cycle" and settings.warmup_epochs:
+        raise SettingsError("warmup_epochs: one-cycle warms up by itself, for cycle_warmup of it")
+    falling = settings.t_max or settings.epochs
+    ends = min(falling, settings.epochs) if settings.schedule == "cosine" else settings.epochs
+    if settings.warmup_epochs and settings.warmup_epochs >= ends:
+        raise SettingsError(
+            f"warmup_epochs: {settings.warmup_epochs} of {ends} leave none at the full rate"
+        )
+    if settings.strategy == "two-stage" and settings.head_epochs >= settings.epochs:
+        raise SettingsError(
+            f"head_epochs: {settings.head_epochs} of {settings.epochs} epochs leave none for the "
+            "second stage"
+        )
+
+
+def settings_toml(settings: FinetuneSettings) -> str:
+    """Give the settings as TOML with each field's description above it."""
+    lines = []
+    for field in msgspec.structs.fields(FinetuneSettings):
+        value = getattr(settings, field.name)
+        # A JSON string or number is a TOML string or number.
+        lines.append(f"# {describe(field)}\n{field.name} = {msgspec.json.encode(value).decode()}\n")
+    return "\n".join(lines)
+
+
+def settings_sha256(settings: FinetuneSettings) -> str:
+    """Give a digest of the settings that shape the result; where files lie is not one."""
+    values = msgspec.to_builtins(settings)
+    values["weights"] = Path(settings.weights).name
+    for place in ("data", "device", "workers", "cache_gb", "tensorboard"):
+        del values[place]
+    return hashlib.sha256(msgspec.json.encode(values, order="sorted")).hexdigest()

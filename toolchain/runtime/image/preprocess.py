@@ -1,0 +1,74 @@
+"""From an upright RGB image to the network's pixels: the only resize and crop in rtl."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from toolchain.errors import ImageError
+from toolchain.runtime.card import Preprocessing
+from toolchain.runtime.image.decode import MAX_PIXELS
+
+Box = tuple[int, int, int, int]
+
+
+def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Give uint8 RGB pixels [size, size, 3] of an upright RGB image.
+
+    `crop` equals torchvision's `Resize(resize_size)`, `CenterCrop(size)` and `squash` equals
+    `Resize((size, size))` on PIL images, both bilinear with antialias, to the last integer.
+    """
+    size = preprocessing.size
+    if preprocessing.mode == "squash":
+        return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    resized = resized_size(image.width, image.height, preprocessing.resize_size)
+    box = centre_box(*resized, size)
+    if resized[0] * resized[1] > MAX_PIXELS:
+        return np.asarray(_resize_inside(image, resized, box))
+    return np.asarray(image.resize(resized, Image.Resampling.BILINEAR).crop(box))
+
+
+def resized_size(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """Give (width, height) whose short side is `short_side`; the long one is cut, not rounded.
+
+    >>> resized_size(640, 427, 256)
+    (383, 256)
+    """
+    if width <= height:
+        return short_side, int(short_side * height / width)
+    return int(short_side * width / height), short_side
+
+
+def centre_box(width: int, height: int, size: int) -> Box:
+    """Give (left, top, right, bottom) of the centred square; offsets are rounded half to even.
+
+    >>> centre_box(383, 256, 224)
+    (80, 16, 304, 240)
+    """
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return left, top, left + size, top + size
+
+
+def require_room(size: tuple[int, int], preprocessing: Preprocessing) -> None:
+    """Raise ImageError where a graph that resizes by itself would need too much memory for it."""
+    if preprocessing.mode == "squash":
+        return
+    width, height = resized_size(*size, preprocessing.resize_size)
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{size[0]}×{size[1]} pixels become {width}×{height} in this model file's graph",
+            hint="a model file with the input `pixels` or `tensor` resizes only what it keeps",
+        )
+
+
+def _resize_inside(image: Image.Image, resized: tuple[int, int], box: Box) -> Image.Image:
+    """Resize only what the crop keeps.
+
+    An image of 5000×1 pixels would become 1,280,000×256 (1.3 GB) only to be cropped. The result may
+    differ by one level from the long way, because the box moves the rounding of the weights.
+    """
+    across, down = image.width / resized[0], image.height / resized[1]
+    source = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
+    size = (box[2] - box[0], box[3] - box[1])
+    return image.resize(size, Image.Resampling.BILINEAR, box=source)

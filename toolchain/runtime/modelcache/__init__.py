@@ -1,0 +1,1 @@
+"""Models as onnxruntime has optimised them, kept for the next process."""

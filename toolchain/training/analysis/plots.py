@@ -1,0 +1,124 @@
+"""The pictures of training: its curves, the confusion matrix and a sweep of learning rates."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from toolchain.runs.runfolder import whole_file
+from toolchain.training.analysis.lr_curve import smoothed
+
+TRAIN_COLOUR, VAL_COLOUR = "#8a8f98", "#1f5fa8"
+MOST_NUMBERED = 25
+"""With more classes than this, numbers in the cells would be too small to read."""
+
+
+def draw_curves(epochs: Sequence[dict[str, Any]], best_epoch: int, path: Path) -> None:
+    """Draw loss and accuracy over the epochs, as in metrics.jsonl, with the best epoch marked."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    numbers = [row["epoch"] for row in epochs]
+    for axes, key in ((loss, "loss"), (accuracy, "accuracy")):
+        axes.plot(numbers, [r[f"train_{key}"] for r in epochs], color=TRAIN_COLOUR, label="train")
+        axes.plot(numbers, [r[f"val_{key}"] for r in epochs], color=VAL_COLOUR, label="validation")
+        axes.axvline(best_epoch, color=VAL_COLOUR, linewidth=0.8, linestyle=":")
+        axes.set_xlabel("epoch")
+        axes.set_title(key, loc="left")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    loss.set_ylim(bottom=0)
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    best = next(row for row in epochs if row["epoch"] == best_epoch)
+    accuracy.plot([best_epoch], [best["val_accuracy"]], "o", color=VAL_COLOUR)
+    accuracy.legend(
+        frameon=False,
+        loc="lower right",
+        title=f"best: epoch {best_epoch}, {best['val_accuracy']:.1%}",
+    )
+    _save(figure, path)
+
+
+def draw_confusion(
+    matrix: NDArray[np.int64], classes: Sequence[str], title: str, path: Path
+) -> None:
+    """Draw a confusion matrix [true, predicted]; shades are shares of the true class."""
+    count = len(classes)
+    side = min(2.6 + 0.55 * count, 16)
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    axes = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ticks = range(count)
+    # A class name is a name, even where it looks like a formula.
+    axes.set_xticks(
+        ticks, classes, rotation=45, ha="right", rotation_mode="anchor", parse_math=False
+    )
+    axes.set_yticks(ticks, classes, parse_math=False)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(title, loc="left", fontsize=10)
+    if count <= MOST_NUMBERED:
+        for (row, column), number in np.ndenumerate(matrix):
+            if number:
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, str(number), ha="center", va="center", color=colour)
+    colours = figure.colorbar(shown, ax=axes, shrink=0.8, format=PercentFormatter(1.0, decimals=0))
+    colours.outline.set_visible(False)
+    _save(figure, path)
+
+
+def draw_rate_sweep(
+    rates: Sequence[float], losses: Sequence[float], suggestion: float | None, path: Path
+) -> None:
+    """Draw the loss over the learning rate of a sweep, smoothed too, with the suggestion marked.
+
+    `losses` are those before each step, in nats, and may end before `rates`; `suggestion` is one of
+    the rates, or None.
+    """
+    values = np.asarray(losses, dtype=np.float64)
+    if len(broken := np.flatnonzero(~np.isfinite(values))):
+        values = values[: broken[0]]
+    tried, curve = np.asarray(rates[: len(values)]), np.asarray(smoothed(values.tolist()))
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(tried, values, color=TRAIN_COLOUR, linewidth=0.8, alpha=0.7, label="each batch")
+    axes.plot(tried, curve, color=VAL_COLOUR, label="smoothed")
+    if suggestion is not None:
+        axes.axvline(suggestion, color=VAL_COLOUR, linewidth=0.8, linestyle=":")
+        level = curve[int(np.argmin(np.abs(tried - suggestion)))]
+        axes.plot([suggestion], [level], "o", color=VAL_COLOUR)
+    axes.set_xscale("log")
+    axes.set_xlim(min(rates), max(rates))
+    axes.set_ylim(*_valley(values, curve))
+    axes.set_xlabel("learning rate")
+    axes.set_title("loss", loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    found = "no rate to suggest" if suggestion is None else f"suggested: {suggestion:.2g}"
+    axes.legend(frameon=False, loc="lower left", title=found)
+    _save(figure, path)
+
+
+def _valley(losses: NDArray[np.float64], curve: NDArray[np.float64]) -> tuple[float, float]:
+    """Give the limits in which the descent fills the picture; the break above may leave it."""
+    if not len(losses):
+        return 0.0, 1.0
+    high = float(curve[: int(curve.argmin()) + 1].max())
+    low = float(min(losses.min(), curve.min()))
+    room = 0.15 * (high - low) or 0.1
+    return max(0.0, low - room), high + 3 * room
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with whole_file(path) as temporary, warnings.catch_warnings():
+        # A script that the font lacks becomes boxes; the names stand in evaluation.json.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(temporary, format="png", dpi=130)

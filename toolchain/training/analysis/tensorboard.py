@@ -1,0 +1,39 @@
+"""TensorBoard logs, for those who look there already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolchain.errors import MissingExtraError
+from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.settings import FinetuneSettings
+
+
+class EventLog:
+    """Writes each epoch's metrics as TensorBoard scalars; nothing unless it was asked for."""
+
+    def __init__(self, run: RunFolder, settings: FinetuneSettings) -> None:
+        self.writer: Any = None
+        if settings.tensorboard:
+            self.writer = require_tensorboard()(str(run.tensorboard))
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Write a line of metrics.jsonl."""
+        if self.writer is None:
+            return
+        for name, value in row.items():
+            if name.startswith(("train_", "val_")) and isinstance(value, float):
+                split, _, metric = name.partition("_")
+                self.writer.add_scalar(f"{metric}/{split}", value, row["epoch"])
+        for index, rate in enumerate(row["learning_rates"]):
+            self.writer.add_scalar(f"learning_rate/{index}", rate, row["epoch"])
+        self.writer.flush()
+
+
+def require_tensorboard() -> Any:
+    """Give TensorBoard's writer class; MissingExtraError where TensorBoard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtraError("tensorboard", "tensorboard") from error
+    return SummaryWriter

@@ -1,0 +1,96 @@
+"""What training leaves at its end: the model and its card, the pictures, the summary."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+
+import msgspec
+import PIL
+import torch
+
+from toolchain import __version__
+from toolchain.data.audit import Audit
+from toolchain.metrics.calibration import calibration_error, fit_temperature
+from toolchain.networks import resnet
+from toolchain.runs.runfolder import RunFolder, whole_file
+from toolchain.runs.settings_file import settings_sha256
+from toolchain.runtime.card import Card, Weights
+from toolchain.training.analysis import plots
+from toolchain.training.analysis.diagnosis import Finding, diagnose
+from toolchain.training.setup import Setup
+from toolchain.training.trainer import Trainer, write_metrics
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What the epochs came to; the last line of metrics.jsonl. Rates in 0…1."""
+
+    epochs: int
+    best_epoch: int
+    val_loss: float
+    val_accuracy: float
+    val_macro_f1: float
+    val_auc: float | None
+    temperature: float
+    """Fitted on the validation images of the best epoch."""
+    calibration_error: tuple[float, float]
+    """Expected calibration error before and after the temperature."""
+    findings: list[Finding]
+    """What the curves say."""
+
+
+def summarise(setup: Setup, trainer: Trainer) -> Summary:
+    """Read the summary from a trainer with an epoch or more."""
+    outputs = trainer.best.outputs
+    temperature = fit_temperature(outputs)
+    return Summary(
+        epochs=trainer.epoch,
+        best_epoch=trainer.best.epoch,
+        val_loss=outputs.loss,
+        val_accuracy=outputs.accuracy,
+        val_macro_f1=outputs.macro_f1,
+        val_auc=outputs.auc,
+        temperature=temperature,
+        calibration_error=(
+            calibration_error(outputs, 1.0),
+            calibration_error(outputs, temperature),
+        ),
+        findings=diagnose(trainer.progress.history, setup.settings, len(setup.dataset.classes)),
+    )
+
+
+def write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) -> Summary:
+    """Write the best epoch's weights, their card, the pictures and the summary, and give that."""
+    summary = summarise(setup, trainer)
+    data = resnet.weights_bytes(trainer.best_state())
+    with whole_file(run.weights) as temporary:
+        temporary.write_bytes(data)
+    record = Weights(origin=setup.origin, sha256=hashlib.sha256(data).hexdigest())
+    run.write_card(_card(setup, audit, record, summary.temperature))
+    write_metrics(run, [*trainer.progress.history, {"summary": summary}])
+    plots.draw_curves(trainer.progress.history, trainer.best.epoch, run.curves)
+    outputs = trainer.best.outputs
+    if not outputs.multi_label:
+        title = f"validation, {len(outputs.labels)} images, {outputs.accuracy:.1%} right"
+        plots.draw_confusion(outputs.confusion, setup.dataset.classes, title, run.confusion)
+    return summary
+
+
+def _card(setup: Setup, audit: Audit, weights: Weights, temperature: float) -> Card:
+    return Card(
+        classes=setup.dataset.classes,
+        task=setup.settings.task,
+        preprocessing=setup.preprocessing,
+        normalisation=resnet.IMAGENET_NORMALISATION,
+        temperature=temperature,
+        architecture=setup.settings.arch,
+        weights=weights,
+        settings_sha256=settings_sha256(setup.settings),
+        data_sha256=audit.fingerprint,
+        versions={
+            "rtl": __version__,
+            "torch": str(torch.__version__),
+            "pillow": PIL.__version__,
+        },
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

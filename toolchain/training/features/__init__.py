@@ -1,0 +1,1 @@
+"""Features of frozen layers, computed once and kept."""

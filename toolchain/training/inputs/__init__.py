@@ -1,0 +1,1 @@
+"""What a stage of training goes through: order, views, batches."""

@@ -1,0 +1,114 @@
+"""What a stage of training goes through: pixels, or features where something is frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from toolchain.networks.split import Tail, frozen_parts
+from toolchain.progress import Narrator
+from toolchain.training.features.source import FrozenPart, feature_sources
+from toolchain.training.inputs.augment import augmented_view
+from toolchain.training.inputs.order import Order
+from toolchain.training.inputs.samples import PixelSource, Source, Views, targets_of
+from toolchain.training.setup import Setup
+from toolchain.training.strategies import Stage
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The sources of a stage, and the module that takes what they give."""
+
+    train: Source
+    val: Source
+    model: nn.Module
+
+
+def stage_inputs(
+    setup: Setup, stage: Stage, narrator: Narrator, *, features: bool = True
+) -> Inputs:
+    """Give the inputs of a stage; its layers must have been frozen already.
+
+    Without `features` it goes through pixels, whatever is frozen.
+    """
+    frozen = frozen_parts(setup.classifier.network)
+    if features and frozen and setup.settings.cache and not _mixes_pixels(setup, narrator):
+        augmented = setup.settings.augment != "none"
+        part = FrozenPart(
+            classifier=setup.classifier,
+            frozen=frozen,
+            dataset=setup.dataset,
+            preprocessing=setup.preprocessing,
+            settings=setup.settings,
+            # An epoch takes one view of each image: more views than epochs would be for nothing.
+            views=min(setup.settings.views, stage.epochs) if augmented else 0,
+            device=setup.device,
+        )
+        sources = feature_sources(
+            part, (train_order(setup), _val_order(setup)), setup.processes, narrator
+        )
+        if sources is not None:
+            return Inputs(*sources, Tail(setup.classifier, frozen))
+    return Inputs(*_pixel_sources(setup, narrator), setup.classifier)
+
+
+def train_order(setup: Setup) -> Order:
+    """Give the order of the training images."""
+    settings, processes = setup.settings, setup.processes
+    return Order(
+        setup.dataset.train,
+        settings.batch_size,
+        seed=settings.seed,
+        balanced=settings.balanced_sampling,
+        accumulate=settings.accumulate,
+        rank=processes.rank,
+        processes=processes.count,
+    )
+
+
+def wrapped(setup: Setup, model: nn.Module) -> nn.Module:
+    """Give the model as it is trained: over several processes, compiled."""
+    model = setup.processes.wrap(model, setup.device)
+    if setup.settings.compile:
+        model.compile()
+    return model
+
+
+def _val_order(setup: Setup) -> Order:
+    processes = setup.processes
+    return Order(
+        setup.dataset.val,
+        setup.settings.batch_size,
+        seed=None,
+        rank=processes.rank,
+        processes=processes.count,
+    )
+
+
+def _mixes_pixels(setup: Setup, narrator: Narrator) -> bool:
+    mixes = bool(setup.settings.mixup or setup.settings.cutmix)
+    if mixes:
+        narrator.say("the frozen part is computed each epoch: MixUp and CutMix mix its inputs")
+    return mixes
+
+
+def _pixel_sources(setup: Setup, narrator: Narrator) -> tuple[PixelSource, PixelSource]:
+    settings, dataset, classes = setup.settings, setup.dataset, len(setup.dataset.classes)
+    view, seed, workers = augmented_view(settings), settings.seed, settings.workers
+    train = PixelSource(
+        Views(dataset.train, setup.preprocessing, view=view, seed=seed),
+        targets_of(dataset.train, classes),
+        train_order(setup),
+        workers,
+    )
+    val = PixelSource(
+        Views(dataset.val, setup.preprocessing),
+        targets_of(dataset.val, classes),
+        _val_order(setup),
+        workers,
+    )
+    for source, name in ((train, "training"), (val, "validation")):
+        if source.views.fits_in_memory():
+            source.views.read_once(narrator, f"reading the {name} images")
+    return train, val

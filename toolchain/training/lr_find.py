@@ -1,0 +1,119 @@
+"""The story of `rtl finetune --lr-find`: a few batches at growing rates, a curve, a suggestion."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from toolchain.errors import TrainingError
+from toolchain.progress import Narrator, Silent
+from toolchain.runs.runfolder import RunFolder, free_run_path, write_json
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.training.analysis import plots
+from toolchain.training.analysis.lr_curve import should_stop, smoothed, suggest_rate, sweep_rates
+from toolchain.training.distributed import Processes, is_alone
+from toolchain.training.inputs.samples import Batch, Source
+from toolchain.training.inputs.stage import stage_inputs
+from toolchain.training.loop import Stepper, choose_device, make_stepper
+from toolchain.training.optim.schedules import make_optimizer
+from toolchain.training.setup import data_name, fresh_start, prepare, read_data
+from toolchain.training.strategies import enter_stage, set_training_mode
+
+
+class RateSearch(msgspec.Struct, frozen=True, kw_only=True):
+    """Losses over learning rates, and the rates that they suggest."""
+
+    version: int = 1
+    lr_head: float | None
+    """None where the curve has no descent."""
+    lr_backbone: float | None
+    """In the same proportion to `lr_head` as in the settings."""
+    rates: list[float]
+    """Of the classifier, one for each batch that was tried."""
+    losses: list[float]
+    picture: str
+
+
+def search_rate(
+    settings: FinetuneSettings,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    narrator: Narrator | None = None,
+) -> RateSearch:
+    """Sweep the learning rate over a few batches; leaves lr-find.json and lr-find.png in `output`.
+
+    All that the strategy trains at its end is trained, with the proportion of the settings between
+    classifier and backbone. Nothing of the training is kept. Raises as `finetune` does.
+    """
+    narrator = narrator or Silent()
+    if not is_alone():
+        raise TrainingError("--lr-find runs in one process", hint="start it without torchrun")
+    # Each rate has one batch.
+    settings = msgspec.structs.replace(settings, accumulate=1)
+    folder = RunFolder(output or free_run_path(Path("runs"), f"{data_name(settings.data)}-lr-find"))
+    folder.require_free()
+    dataset, _ = read_data(settings, folder.path, narrator)
+    start = fresh_start(settings, len(dataset.classes), narrator)
+    device = choose_device(settings.device)
+    setup = prepare(settings, dataset, start, device, Processes(), narrator)
+    narrator.say(str(enter_stage(setup.classifier.network, setup.stages[-1])))
+    inputs = stage_inputs(setup, setup.stages[-1], narrator)
+    stepper = make_stepper(setup, make_optimizer(setup.classifier, settings))
+    stepper.model = inputs.model
+    set_training_mode(setup.classifier)
+    rates, losses = _sweep(stepper, inputs.train, settings, narrator)
+    suggestion = suggest_rate(rates, losses)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    plots.draw_rate_sweep(rates, losses, suggestion, folder.rate_picture)
+    proportion = settings.lr_backbone / settings.lr_head
+    result = RateSearch(
+        lr_head=_rounded(suggestion),
+        lr_backbone=_rounded(suggestion * proportion) if suggestion else None,
+        rates=rates,
+        losses=losses,
+        picture=str(folder.rate_picture),
+    )
+    write_json(folder.rate_sweep, result)
+    return result
+
+
+def _sweep(
+    stepper: Stepper, source: Source, settings: FinetuneSettings, narrator: Narrator
+) -> tuple[list[float], list[float]]:
+    """Make one step at each rate until the loss has run away."""
+    shares = [group["lr"] / settings.lr_head for group in stepper.optimizer.param_groups]
+    planned = sweep_rates()
+    rates: list[float] = []
+    losses: list[float] = []
+    steps = zip(planned, _endless(source), strict=False)
+    for rate, batch in narrator.track(steps, "trying learning rates", len(planned)):
+        for group, share in zip(stepper.optimizer.param_groups, shares, strict=True):
+            group["lr"] = rate * share
+        total, _ = stepper.backward(batch)
+        loss = total.item() / batch.counted
+        if not math.isfinite(loss):
+            break
+        stepper.update()
+        rates.append(rate)
+        losses.append(loss)
+        if should_stop(smoothed(losses)):
+            break
+    if not losses:
+        raise TrainingError(
+            "the loss is no number before the first step", hint="rtl data check shows the images"
+        )
+    return rates, losses
+
+
+def _endless(source: Source) -> Iterator[Batch]:
+    return itertools.chain.from_iterable(source.epoch(n) for n in itertools.count(1))
+
+
+def _rounded(rate: float | None) -> float | None:
+    """Give a rate to two digits: the curve knows no more."""
+    return None if rate is None else float(f"{rate:.2g}")

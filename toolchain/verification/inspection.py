@@ -1,0 +1,202 @@
+"""What a model file says about itself, what lies beside it, and whether that belongs to it.
+
+An ONNX file is looked over before anything opens it. Opening comes last, and a file that this
+onnxruntime can't open is still described. TorchScript and .pt2 files are not opened: that takes
+torch.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from toolchain.backends.backend import archived_card
+from toolchain.errors import MissingExtraError, ModelFileError
+from toolchain.runs.runfolder import parity_file, references_file, rejected_file
+from toolchain.runtime.card import Card, decode_card
+from toolchain.runtime.onnxfile.scan import Value
+from toolchain.runtime.session import (
+    card_of,
+    existing_model,
+    import_onnxruntime,
+    looked_over,
+    open_session,
+)
+from toolchain.verification.verify import file_sha256
+
+MOST_BYTES = 1 << 24
+"""A report or a list of names that is larger is not read."""
+
+
+class Graph(msgspec.Struct, frozen=True, kw_only=True):
+    """What an ONNX file holds, read from the file and not from its card."""
+
+    opset: int
+    ir_version: int
+    nodes: int
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the onnxruntime that is installed opens the file."""
+
+    onnxruntime: str | None
+    """Its version; None where it is not installed."""
+    opened: bool
+    reason: str | None = None
+    """Why it was not opened."""
+
+
+class LevelFound(msgspec.Struct, frozen=True, kw_only=True):
+    """One level of a report."""
+
+    level: str
+    against: str
+    passed: bool
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A report of a verification that lies beside the file."""
+
+    file: str
+    belongs: bool = False
+    """True where it is about a file of exactly these bytes."""
+    unreadable: str | None = None
+    """Why it can't be read; then the rest is empty."""
+    written: str
+    """When, by the file system: ISO 8601, UTC."""
+    passed: bool = False
+    levels: tuple[LevelFound, ...] = ()
+    provider: str | None = None
+    versions: dict[str, str] = {}
+
+
+class ReferencesFound(msgspec.Struct, frozen=True, kw_only=True):
+    """The reference outputs that lie beside the file."""
+
+    file: str
+    bytes: int
+    belongs: bool = False
+    """True where they were made for the same classes, in the same order."""
+    unreadable: str | None = None
+    images: int = 0
+
+
+class Inspection(msgspec.Struct, frozen=True, kw_only=True):
+    """A model file, described; in docs/json.md."""
+
+    version: int = 2
+    model: str
+    bytes: int
+    sha256: str
+    graph: Graph | None
+    """None for TorchScript and .pt2."""
+    opening: Opening | None
+    """None where it was not tried: for TorchScript and .pt2."""
+    parity: Report | None
+    rejected: Report | None
+    references: ReferencesFound | None
+    card: Card
+
+
+class _Stored(msgspec.Struct):
+    """What all versions of a report have; version 1 has fewer keys than those of today."""
+
+    sha256: str
+    passed: bool
+    levels: tuple[LevelFound, ...]
+    provider: str | None = None
+    versions: dict[str, str] = {}
+
+
+def inspect_model(model: str | Path) -> Inspection:
+    """Describe a model file; ModelFileError for one that is not rtl's or not to be opened."""
+    path = existing_model(model)
+    graph = opening = None
+    if zipfile.is_zipfile(path):
+        card = decode_card(archived_card(path), source=str(path))
+    else:
+        scan = looked_over(path)
+        card = card_of(scan.card, str(path))
+        graph = Graph(
+            opset=scan.opset,
+            ir_version=scan.ir_version,
+            nodes=scan.nodes,
+            inputs=scan.inputs,
+            outputs=scan.outputs,
+        )
+        opening = _opening(path)
+    digest = file_sha256(path)
+    return Inspection(
+        model=str(path),
+        bytes=path.stat().st_size,
+        sha256=digest,
+        graph=graph,
+        opening=opening,
+        parity=_report(parity_file(path), digest),
+        rejected=_report(rejected_file(path), digest),
+        references=_references(references_file(path), card),
+        card=card,
+    )
+
+
+def _opening(path: Path) -> Opening:
+    """Try to open a file on the CPU."""
+    try:
+        version = str(import_onnxruntime().__version__)
+    except MissingExtraError as error:
+        return Opening(onnxruntime=None, opened=False, reason=str(error))
+    try:
+        open_session(path)
+    except ModelFileError as error:
+        reason = str(error).removeprefix(f"{path} can't be opened: ")
+        return Opening(onnxruntime=version, opened=False, reason=reason)
+    return Opening(onnxruntime=version, opened=True)
+
+
+def _report(path: Path, digest: str) -> Report | None:
+    """Read a report of any version; None where there is none."""
+    if not path.is_file():
+        return None
+    status = path.stat()
+    written = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
+    if status.st_size > MOST_BYTES:
+        return Report(file=path.name, written=written, unreadable="it is too large")
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=_Stored)
+    except (msgspec.DecodeError, RecursionError, OSError) as error:
+        return Report(file=path.name, written=written, unreadable=str(error))
+    return Report(
+        file=path.name,
+        written=written,
+        belongs=found.sha256 == digest,
+        passed=found.passed and all(level.passed for level in found.levels),
+        levels=found.levels,
+        provider=found.provider,
+        versions=found.versions,
+    )
+
+
+def _references(path: Path, card: Card) -> ReferencesFound | None:
+    """Look at the names in a file of reference outputs; the images are left alone."""
+    if not path.is_file():
+        return None
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = ("classes.npy", "names.npy")
+            if sum(archive.getinfo(name).file_size for name in names) > MOST_BYTES:
+                raise ValueError("its names are too long")
+        with np.load(path, allow_pickle=False) as arrays:
+            classes = tuple(str(name) for name in arrays["classes"])
+            images = len(arrays["names"])
+    except Exception as error:  # a damaged archive raises whatever its damage leads to
+        return ReferencesFound(file=path.name, bytes=size, unreadable=str(error))
+    return ReferencesFound(
+        file=path.name, bytes=size, belongs=classes == card.classes, images=images
+    )

@@ -1,0 +1,141 @@
+"""Level "decisions": the same image bytes give the same label, or the same set of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from toolchain.data.layouts import Label
+from toolchain.metrics.intervals import clopper_pearson_upper
+from toolchain.runtime.card import Card
+from toolchain.runtime.model_inputs import Both
+
+TIES = {
+    "single-label": "where the two best logits are within twice the bound",
+    "multi-label": "in classes whose logit is within the bound of the threshold's",
+}
+BEST = 5
+
+Flags = NDArray[np.bool_]
+
+
+def rule(card: Card, bound: float, max_flips: float) -> str:
+    """Say what passes."""
+    what = "label" if card.task == "single-label" else "set of labels"
+    allowed = f"no {what} differs" if not max_flips else f"at most {max_flips:.1%} {what}s differ"
+    return f"{allowed}, but {TIES[card.task]} {bound:.1g} (a tie)"
+
+
+class Decisions(msgspec.Struct, frozen=True):
+    """How many images got another label, or another set of labels, than from the reference."""
+
+    images: int
+    flips: int
+    flips_outside_margin: int
+    allowed_flips: int
+    flip_rate_upper: float
+    """Upper 95 % bound (Clopper-Pearson) of the rate of flips outside the margin."""
+    flipped: tuple[str, ...]
+    """Names of the images with another label, at most ten."""
+    top5_overlap: float
+    """Mean share of the five best classes that both have, in 0…1."""
+    mean_probability_distance: float
+    """Mean over the images of half the summed differences (total variation); multi-label: the mean
+    difference of a class."""
+    max_probability_difference: float
+
+    @property
+    def passed(self) -> bool:
+        """True when something was compared, and no more labels differ than allowed."""
+        return (
+            self.images > 0
+            and self.flips_outside_margin <= self.allowed_flips
+            and self.max_probability_difference == self.max_probability_difference
+        )
+
+
+def compare_decisions(
+    names: list[str],
+    reference: Both,
+    candidate: Both,
+    *,
+    card: Card,
+    bound: float,
+    max_flips: float = 0.0,
+) -> Decisions:
+    """Compare the outputs for the same images, decided as the card says.
+
+    `bound`: so far may a logit lie from its reference. `max_flips`: the share of images that may
+    have another label all the same; 0 but for files of a lower precision.
+    """
+    images = len(names)
+    if card.task == "multi-label":
+        flipped, outside = _flipped_sets(reference, candidate, card, bound)
+    else:
+        flipped, outside = _flipped_labels(reference[1], candidate[1], bound)
+    distance = np.abs(reference[0].astype(np.float64) - candidate[0])
+    each = distance.mean(axis=1) if card.task == "multi-label" else distance.sum(axis=1) / 2
+    return Decisions(
+        images=images,
+        flips=int(flipped.sum()),
+        flips_outside_margin=int(outside.sum()),
+        allowed_flips=int(max_flips * images + 1e-9),  # 29 % of 100 are 28.999… in floating point
+        flip_rate_upper=clopper_pearson_upper(int(outside.sum()), images) if images else 1.0,
+        flipped=tuple(name for name, flip in zip(names, flipped, strict=True) if flip)[:10],
+        top5_overlap=_overlap(reference[1], candidate[1]),
+        mean_probability_distance=float(each.mean()) if images else 0.0,
+        max_probability_difference=float(distance.max(initial=0.0)),
+    )
+
+
+def right(outputs: Both, labels: Sequence[Label], card: Card) -> Flags:
+    """Say of each image whether its label is right, or its whole set of labels."""
+    if card.task == "single-label":
+        return np.asarray(outputs[1].argmax(1) == np.asarray(labels))
+    truth = np.zeros(outputs[0].shape, bool)
+    for row, label in zip(truth, labels, strict=True):
+        row[list(label) if isinstance(label, tuple) else label] = True
+    return np.asarray(((outputs[0] >= card.label_threshold) == truth).all(axis=1))
+
+
+def _overlap(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
+    """Give the mean share of the best classes that stand among the best of both."""
+    count = min(BEST, reference.shape[1])
+    if not len(reference):
+        return 1.0
+    best = [
+        np.argsort(-logits, axis=1, kind="stable")[:, :count] for logits in (reference, candidate)
+    ]
+    shared: list[int] = [
+        len(set(a) & set(b)) for a, b in zip(*(b.tolist() for b in best), strict=True)
+    ]
+    share: float = sum(shared) / (count * len(shared))
+    return share
+
+
+def _flipped_labels(
+    reference: NDArray[np.float32], candidate: NDArray[np.float32], bound: float
+) -> tuple[Flags, Flags]:
+    """Give (images with another label, those of them that are no tie), from the logits."""
+    flipped = reference.argmax(1) != candidate.argmax(1)
+    best_two = np.sort(reference, axis=1)[:, -2:]
+    # Each of two logits may move by the bound: a lead of less than twice that is a tie.
+    tied = best_two[:, 1] - best_two[:, 0] <= 2 * bound
+    return flipped, flipped & ~tied
+
+
+def _flipped_sets(
+    reference: Both, candidate: Both, card: Card, bound: float
+) -> tuple[Flags, Flags]:
+    """Give (images with another set of labels, those in which some class is no tie)."""
+    threshold = card.label_threshold
+    flips = (reference[0] >= threshold) != (candidate[0] >= threshold)
+    with np.errstate(divide="ignore"):  # a threshold of 0 or 1 is no finite logit
+        odds = np.float64(threshold) / np.float64(1 - threshold)
+        turning_point = card.temperature * np.log(odds)
+    # One logit alone decides over its class, so the bound counts once.
+    tied = np.abs(reference[1] - turning_point) <= bound
+    return flips.any(axis=1), (flips & ~tied).any(axis=1)

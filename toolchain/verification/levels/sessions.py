@@ -1,0 +1,154 @@
+"""Level "sessions": every way users open a file gives the same numbers, on the provider asked for.
+
+Provider × graph optimisation × threads × batch, and through the engine cache, as the predictor
+opens a file. What was asked for proves nothing, so the proof
+looks at what onnxruntime registered and, in a profile of one run, at the provider that each node
+ran on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolchain.errors import ModelFileError
+from toolchain.runtime.card import Card
+from toolchain.runtime.cores import usable_cores
+from toolchain.runtime.model_inputs import through_door
+from toolchain.runtime.session import (
+    OPTIMISATIONS,
+    SHORT_NAMES,
+    open_session,
+    provider_name,
+    short_name,
+)
+from toolchain.verification.levels.numbers import Difference, compare
+from toolchain.verification.result import Figures, Level, failed
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+BATCHES = (1, 3)
+OUTPUTS = ["logits"]
+
+
+def session_level(
+    path: Path,
+    card: Card,
+    pixels: NDArray[np.uint8],
+    reference: NDArray[np.float32],
+    *,
+    against: str,
+    tolerance: float | None = None,
+    provider: str = "cpu",
+) -> Level:
+    """Compare the logits of `pixels` in every session with `reference`, and prove the provider."""
+    worst: Difference | None = None
+    worst_session, opened = "", 0
+    for way, session in users_sessions(path, provider):
+        for batch in BATCHES:
+            opened += 1
+            described = f"{way}, batch {batch}"
+            try:
+                found = _logits(session, card, pixels, batch)
+            except ModelFileError as error:
+                at = f"the session: {described}"
+                return failed("sessions", against, f"{described}: {error}", where=at)
+            difference = compare(reference, found, card.precision, tolerance=tolerance)
+            if worst is None or _worse(difference, worst):
+                worst, worst_session = difference, described
+    assert worst is not None
+    registered, nodes = provider_proof(path, card, pixels[:1], provider)
+    asked = provider_name(provider)
+    figures: Figures = {
+        "sessions": opened,
+        "max_difference": worst.max_abs,
+        "needed": worst.needed,
+        "tolerance": worst.tolerance,
+        "worst_session": worst_session,
+        "asked": asked,
+        "registered": registered,
+        "nodes": nodes,
+    }
+    figures |= _cuda_arithmetic(path, provider)
+    ran = ", ".join(f"{count} nodes on {short_name(name)}" for name, count in nodes.items())
+    where: str | None = None
+    if set(nodes) != {asked}:
+        where = f"the provider: {asked} was asked for, {ran or 'no node is known to have run'}"
+    elif not worst.passed:
+        where = f"the session: {worst_session}, off by {worst.max_abs:.2g}"
+    return Level(
+        level="sessions",
+        against=against,
+        passed=where is None,
+        rule="the same logits in each, within the numbers' rule; every node on the provider "
+        "asked for",
+        summary=f"{opened} sessions, off by {worst.max_abs:.1g}; {ran}",
+        figures=figures,
+        where=where,
+    )
+
+
+def users_sessions(path: Path, provider: str) -> Iterator[tuple[str, InferenceSession]]:
+    """Open a file in every way that users do; give each way in words, and the session."""
+    for name, threads, optimisation in itertools.product(
+        dict.fromkeys((provider, "cpu")), sorted({1, usable_cores()}), OPTIMISATIONS
+    ):
+        session = open_session(path, provider=name, threads=threads, optimisation=optimisation)
+        yield f"{name}, optimisation {optimisation}, threads {threads}", session
+    # In a folder of its own, because what the user's holds may be of another day.
+    with tempfile.TemporaryDirectory(prefix="rtl-engine-", ignore_cleanup_errors=True) as folder:
+        open_session(path, cache=Path(folder))  # makes the entry
+        yield "cpu, from the engine cache", open_session(path, cache=Path(folder))
+
+
+def _worse(a: Difference, b: Difference) -> bool:
+    """Say which of two differences is the worse one; none is worse than no number."""
+    return not np.isnan(b.needed) and not a.needed <= b.needed
+
+
+def provider_proof(
+    path: Path, card: Card, pixels: NDArray[np.uint8], provider: str
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Give (providers the session registered, nodes that ran on each) for one profiled run."""
+    with tempfile.TemporaryDirectory(prefix="rtl-profile-") as folder:
+        session = open_session(path, provider=provider, profile=Path(folder) / "run")
+        _logits(session, card, pixels, 1)
+        events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text())
+        registered = tuple(session.get_providers())
+    ran = {
+        event["name"]: event["args"]["provider"]
+        for event in events
+        if event.get("cat") == "Node" and event.get("args", {}).get("provider")
+    }
+    return registered, dict(Counter(ran.values()))
+
+
+def _logits(session: Any, card: Card, pixels: NDArray[np.uint8], batch: int) -> NDArray[np.float32]:
+    """Give the logits of pixels that go in `batch` at a time."""
+    pieces = (pixels[start : start + batch] for start in range(0, len(pixels), batch))
+    try:
+        parts = [
+            through_door(lambda given: session.run(OUTPUTS, {card.input: given}), piece, card)[0]
+            for piece in pieces
+        ]
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise ModelFileError(str(error).splitlines()[0]) from error
+    return np.concatenate(parts)
+
+
+def _cuda_arithmetic(path: Path, provider: str) -> Figures:
+    """Say whether CUDA may round float32 to TF32, which moves logits by about 1e-3."""
+    name = provider_name(provider)
+    if name != SHORT_NAMES["cuda"]:
+        return {}
+    options = open_session(path, provider=provider).get_provider_options()[name]
+    return {"use_tf32": options.get("use_tf32", "unknown")}

@@ -1,0 +1,1 @@
+"""What a file is compared with: its card, stored outputs, the run."""
