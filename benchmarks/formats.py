@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import SHARED, WEIGHTS, config_of
-from toolchain.exporters.export import Exported, NotKept, export
+from toolchain.exporters.export import ExportedModel, RejectedModel, export
 from toolchain.exporters.variants import Variant
 from toolchain.machine import this_machine
 from toolchain.runs.settings_file import read_settings
@@ -68,10 +68,10 @@ def run() -> None:
             file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
-def _row(variant: Variant, outcome: Exported | NotKept) -> dict[str, Any]:
+def _row(variant: Variant, outcome: ExportedModel | RejectedModel) -> dict[str, Any]:
     kind = {"format": variant.format, "precision": variant.precision, "input": variant.input}
     print(kind, getattr(outcome, "seconds", outcome), flush=True)
-    if isinstance(outcome, NotKept):
+    if isinstance(outcome, RejectedModel):
         return {**kind, "refused": str(outcome.error)}
     levels = [
         {"level": level.level, "against": level.against, "figures": level.figures}

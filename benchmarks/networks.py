@@ -8,12 +8,17 @@ from toolchain.demo.parts import CLASSES
 from toolchain.exporters.variants import OPSET
 from toolchain.exporters.writers.onnx import build_onnx, finish
 from toolchain.machine import installed_versions
-from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, Served, build_network
+from toolchain.networks.resnet import (
+    IMAGENET_NORMALISATION,
+    Classifier,
+    InferenceModel,
+    build_network,
+)
 from toolchain.runtime.card import Card, Preprocessing, Weights
 
 
 def card_of(arch: str) -> Card:
-    """Give the card of a network with random weights that tells machined parts apart."""
+    """Return the card of a network with random weights that tells machined parts apart."""
     return Card(
         classes=CLASSES,
         preprocessing=Preprocessing(),
@@ -33,7 +38,7 @@ def card_of(arch: str) -> Card:
 def random_model(arch: str, path: Path) -> Path:
     """Write an ONNX file of a network with random weights."""
     network = build_network(arch, len(CLASSES)).eval()
-    served = Served(Classifier(network, IMAGENET_NORMALISATION), 1.0).eval()
+    inference_model = InferenceModel(Classifier(network, IMAGENET_NORMALISATION), 1.0).eval()
     card = card_of(arch)
-    finish(build_onnx(served, card), card, path)
+    finish(build_onnx(inference_model, card), card, path)
     return path

@@ -20,8 +20,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from toolchain.data.layouts import Sample, read_dataset
-from toolchain.networks.resnet import IMAGENET_NORMALISATION, build_network, read_weights
+from toolchain.networks.resnet import IMAGENET_NORMALISATION, build_network
 from toolchain.networks.torchvision_import import import_torchvision
+from toolchain.networks.weights import read_weights
 from toolchain.runs.settings import FinetuneSettings
 
 

@@ -56,7 +56,7 @@ STAGED = {
 
 
 def cases() -> list[tuple[str, str, dict[str, Any]]]:
-    """Give (data set, recipe, settings beside the recipe's) of everything that is run."""
+    """Return (data set, recipe, settings beside the recipe's) of everything that is run."""
     weights = {"weights": str(WEIGHTS)}
     found: list[tuple[str, str, dict[str, Any]]] = []
     for recipe, names in RECIPES.items():
@@ -71,7 +71,7 @@ def cases() -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def config_of(recipe: str) -> Path:
-    """Give the file of a recipe."""
+    """Return the file of a recipe."""
     return ROOT / "configs" / f"{recipe.split(',')[0]}.toml"
 
 
@@ -180,7 +180,7 @@ def _line(data: str, recipe: str, rows: list[dict[str, Any]], plain: list[dict[s
 
 
 def _seconds(rows: list[dict[str, Any]]) -> str:
-    """Give the time of the first seed; the others ran beside other work."""
+    """Return the time of the first seed; the others ran beside other work."""
     return next((f"{row['seconds']:.0f} s" for row in rows if row["seed"] == SEEDS[0]), "–")
 
 

@@ -66,7 +66,7 @@ def model_and_image(folder: Path) -> list[str]:
 
 
 def once(code: str, arguments: list[str]) -> tuple[float, int]:
-    """Give (seconds, peak memory in kB) of a process."""
+    """Return (seconds, peak memory in kB) of a process."""
     command = [sys.executable, "-c", code + PEAK, *arguments]
     started = time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ)

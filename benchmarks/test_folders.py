@@ -48,7 +48,7 @@ def seconds(work: Callable[[], list[str]]) -> float:
 
 
 def ratios(model: Path, images: list[Path]) -> tuple[list[float], str]:
-    """Give the throughput of `predict_many` beside the loop, pair by pair, and what it chose."""
+    """Return the throughput of `predict_many` beside the loop, pair by pair, and what it chose."""
     with Predictor(model) as plain, Predictor(model) as many:
 
         def loop() -> list[str]:

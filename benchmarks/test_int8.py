@@ -20,7 +20,12 @@ from toolchain.demo.parts import CLASSES, draw_part
 from toolchain.exporters.precision.acceptance import speed_ratio
 from toolchain.exporters.precision.quantise import Quantiser
 from toolchain.exporters.writers.onnx import build_onnx, finish
-from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, Served, build_network
+from toolchain.networks.resnet import (
+    IMAGENET_NORMALISATION,
+    Classifier,
+    InferenceModel,
+    build_network,
+)
 from toolchain.runtime.image.preprocess import preprocess
 from toolchain.runtime.predictor import Predictor
 
@@ -33,14 +38,14 @@ CALIBRATION_IMAGES = 32
 def test_int8_beside_float(benchmark: BenchmarkFixture, tmp_path: Path, arch: str) -> None:
     card = card_of(arch)
     network = build_network(arch, len(CLASSES)).eval()
-    served = Served(Classifier(network, IMAGENET_NORMALISATION), 1.0).eval()
+    inference_model = InferenceModel(Classifier(network, IMAGENET_NORMALISATION), 1.0).eval()
     pixels = np.stack(
         [
             preprocess(draw_part(CLASSES[i % len(CLASSES)], i), card.preprocessing)
             for i in range(CALIBRATION_IMAGES)
         ]
     )
-    whole = build_onnx(served, card)
+    whole = build_onnx(inference_model, card)
     reduced = Quantiser(whole, card, pixels, "minmax").quantised()
     paths = tmp_path / "fp32.onnx", tmp_path / "int8.onnx"
     finish(whole, card, paths[0])

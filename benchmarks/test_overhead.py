@@ -29,7 +29,7 @@ Way = Callable[[], object]
 
 
 def in_turn(ways: dict[str, Way], calls: int) -> dict[str, list[float]]:
-    """Give the seconds of a call of each way, round by round, after a round that does not count."""
+    """Return the seconds of a call of each way, round by round, after a round that does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(ROUNDS + 1):
         for name, way in ways.items():

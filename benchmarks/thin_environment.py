@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def built(folder: Path) -> Path:
-    """Give a wheel of this source tree."""
+    """Return a wheel of this source tree."""
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", folder, ROOT]
     subprocess.run(command, check=True)
     [wheel] = folder.glob("*.whl")
@@ -70,7 +70,7 @@ def built(folder: Path) -> Path:
 
 
 def installed(wheel: Path, environment: Path) -> Path:
-    """Give the Python of an environment with the wheel and the extra `cpu`."""
+    """Return the Python of an environment with the wheel and the extra `cpu`."""
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
     options = ["--quiet", "--disable-pip-version-check", "-c", ROOT / "constraints.txt"]

@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
 
 
 def documents(root: Path = ROOT) -> list[Path]:
-    """Give the files whose commands are run."""
+    """Return the files whose commands are run."""
     pages = [path for name in ("docs", "examples") for path in sorted((root / name).rglob("*.md"))]
     return [root / "README.md", *pages]
 
@@ -139,7 +139,7 @@ def check(path: Path) -> bool:
 
 
 def steps(found: list[Block]) -> Iterator[tuple[str, int, str]]:
-    """Give (command, status it should end with, why it is skipped) in their order."""
+    """Yield (command, status it should end with, why it is skipped) in their order."""
     without_shared = ""
     for block in found:
         for number, command in enumerate(block.commands, start=1):
@@ -194,13 +194,13 @@ def run(command: str, status: int, environment: dict[str, str]) -> bool:
 
 
 def one_line(command: str) -> str:
-    """Give a command's first line."""
+    """Return a command's first line."""
     first, _, rest = command.partition("\n")
     return f"{first} …" if rest else first
 
 
 def shown(path: Path) -> str:
-    """Give a path as seen from the project."""
+    """Return a path as seen from the project."""
     path = path.resolve()
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 

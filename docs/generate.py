@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def pages() -> dict[str, str]:
-    """Give the text of every generated page, by its file name."""
+    """Return the text of every generated page, by its file name."""
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **msgspec.json.schema(Card),
@@ -50,7 +50,7 @@ def pages() -> dict[str, str]:
 
 
 def row(field: FieldInfo) -> str:
-    """Give the table row of one setting."""
+    """Return the table row of one setting."""
     option = f"`--{field.name.replace('_', '-')}`"
     if field.name == "data":
         option = "`DATA`, the argument"

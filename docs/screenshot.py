@@ -22,7 +22,7 @@ LINES = 60
 
 
 def record(command: list[str], columns: int) -> str:
-    """Give what a command writes to a terminal of so many columns, colours included."""
+    """Return what a command writes to a terminal of so many columns, colours included."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ |= {"COLUMNS": str(columns), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
@@ -42,7 +42,7 @@ def record(command: list[str], columns: int) -> str:
 
 
 def settled(written: str) -> str:
-    """Give what stays on the screen: progress bars that were drawn over are left out."""
+    """Return what stays on the screen: progress bars that were drawn over are left out."""
     lines: list[str] = []
     for line in written.replace("\r\n", "\n").split("\n"):
         # A bar moves the cursor up and clears its line before it is drawn again.

@@ -98,10 +98,10 @@ def run_folder(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported(run_folder: Path) -> Path:
     """The export folder of that run, with model.onnx and model.torchscript.pt."""
-    from toolchain.exporters.export import export, kept
+    from toolchain.exporters.export import accepted_models, export
     from toolchain.exporters.variants import Variant
 
-    kept(export(run_folder, [Variant("onnx"), Variant("torchscript")]))
+    accepted_models(export(run_folder, [Variant("onnx"), Variant("torchscript")]))
     return run_folder / "export"
 
 
@@ -162,7 +162,7 @@ def rtl_here(tmp_path: Path) -> Rtl:
 
 
 def tree_digest(folder: Path) -> str:
-    """Give a digest of every name, size, time and byte under a folder."""
+    """Return a digest of every name, size, time and byte under a folder."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         status = path.lstat()

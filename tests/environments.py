@@ -45,7 +45,7 @@ class Environment:
 
 
 def inside(environment: Path) -> dict[str, str]:
-    """Give the variables of a shell in which an environment is active."""
+    """Return the variables of a shell in which an environment is active."""
     ours = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     return {**ours, "VIRTUAL_ENV": str(environment), "PATH": f"{environment}/bin:{ours['PATH']}"}
 

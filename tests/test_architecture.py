@@ -16,25 +16,55 @@ PACKAGE = Path(__file__).resolve().parent.parent / "toolchain"
 
 ORDER = (
     "errors",
-    "narrator",
-    "waiting",
+    "version",
+    "files",
+    "progress",
+    "openmp",
     "runtime",
-    "runfolder",
     "machine",
     "data",
+    "networks",
+    "metrics",
+    "runs",
+    "backends",
     "training",
-    "evaluate",
-    "verify",
-    "export",
-    "bench",
-    "report",
+    "evaluation",
+    "verification",
+    "exporters",
+    "benchmarking",
+    "prediction",
     "doctor",
-    "predict",
+    "demo",
     "cli",
 )
 """A room imports rooms before it only."""
+SUB_ROOMS = {
+    "runtime": ("image", "onnxfile", "modelcache"),
+    "training": ("optim", "inputs", "features", "analysis"),
+    "verification": ("levels", "layers", "references"),
+    "exporters": ("writers", "precision"),
+    "demo": ("drawing",),
+}
+"""Rooms within rooms, in order: each imports, of these, only those before it."""
+STORIES = {
+    "toolchain.training.finetune",
+    "toolchain.training.lr_find",
+    "toolchain.evaluation.evaluate",
+    "toolchain.verification.verify",
+    "toolchain.exporters.export",
+    "toolchain.benchmarking.bench",
+}
+"""The files that read from top to bottom what a command does."""
+CALL_STORIES = ("demo", "cli")
+"""Rooms that may call a story; no story calls another."""
+APART = {
+    "verification": ("training", "evaluation"),
+    "exporters": ("training", "evaluation"),
+    "benchmarking": ("training", "evaluation"),
+}
+"""Rooms that stand beside others, not above them."""
 PUBLIC = "toolchain"
-"""The package itself: its version may be imported, it hands out the errors and the predictor."""
+"""The package itself hands out the errors, the version and the predictor."""
 HANDED_OUT = {"toolchain.runtime.predictor", "toolchain.runtime.prediction"}
 """What it imports when it is asked for them."""
 RUNTIME_PACKAGES = {"numpy", "PIL", "onnxruntime", "msgspec", "platformdirs"}
@@ -65,7 +95,7 @@ class Import(NamedTuple):
 
 
 def room(module: str) -> str:
-    """Give the room that a module of ours lies in; `python -m toolchain` is the command line."""
+    """Return the room that a module of ours lies in; `python -m toolchain` is the command line."""
     parts = module.split(".")
     if len(parts) == 1:
         return PUBLIC
@@ -82,7 +112,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOU
 
 
 def walk(node: ast.AST, by: str, in_function: bool, for_types: bool) -> Iterator[Import]:
-    """Give every import below a node, those inside functions too."""
+    """Yield every import below a node, those inside functions too."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             yield from (Import(by, alias.name, in_function, for_types) for alias in child.names)
@@ -131,13 +161,51 @@ def test_the_package_itself_imports_the_errors_and_the_predictor_only() -> None:
         found
         for found in IMPORTS
         if found.by == PUBLIC
-        and found.room not in {"errors", *sys.stdlib_module_names}
+        and found.room not in {"errors", "version", *sys.stdlib_module_names}
         and (found.module not in HANDED_OUT or found.runs_on_import)
     ]
     assert lines(wrong) == []
 
 
-@pytest.mark.parametrize("last", ["bench", "report", "doctor", "predict", "cli"])
+def sub_room(module: str) -> str | None:
+    """Return the sub-room that a module lies in; None for the files of a room itself."""
+    _, *parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in SUB_ROOMS.get(parts[0], ()) else None
+
+
+def test_every_folder_in_a_room_is_a_known_sub_room() -> None:
+    folders = {path.parent.relative_to(PACKAGE).parts for path in PACKAGE.rglob("*/*/*.py")}
+    assert folders == {(name, sub) for name, subs in SUB_ROOMS.items() for sub in subs}
+
+
+def test_a_sub_room_imports_sub_rooms_before_it_only() -> None:
+    wrong = []
+    for found in OURS:
+        by, of = sub_room(found.by), sub_room(found.module)
+        if by and of and found.room == found.room_of_importer:
+            order = SUB_ROOMS[found.room]
+            wrong += [found] if order.index(of) > order.index(by) else []
+    assert lines(wrong) == []
+
+
+def test_no_story_is_imported_by_another_room_or_a_file_of_its_own() -> None:
+    wrong = [
+        found
+        for found in OURS
+        if found.module in STORIES
+        and found.room_of_importer not in CALL_STORIES
+        and not found.for_types
+    ]
+    assert lines(wrong) == []
+
+
+@pytest.mark.parametrize("name", APART)
+def test_a_room_stays_apart_from_those_beside_it(name: str) -> None:
+    wrong = [f for f in OURS if f.room_of_importer == name and f.room in APART[name]]
+    assert lines(wrong) == []
+
+
+@pytest.mark.parametrize("last", ["doctor", "demo", "cli"])
 def test_the_last_rooms_are_imported_by_the_command_line_alone(last: str) -> None:
     wrong = [f for f in OURS if f.room == last and f.room_of_importer not in (last, "cli")]
     assert lines(wrong) == []
@@ -149,17 +217,17 @@ def test_no_file_imports_another_in_a_circle() -> None:
 
 
 def test_runtime_imports_the_errors_and_its_five_packages_only() -> None:
-    allowed = {PUBLIC, "errors", "runtime", *RUNTIME_PACKAGES, *sys.stdlib_module_names}
+    allowed = {"errors", "version", "files", "runtime", *RUNTIME_PACKAGES, *sys.stdlib_module_names}
     wrong = [f for f in IMPORTS if f.room_of_importer == "runtime" and f.room not in allowed]
     assert lines(wrong) == []
 
 
-def test_verify_and_bench_import_torch_and_training_inside_functions_only() -> None:
+def test_what_a_device_runs_imports_torch_inside_functions_only() -> None:
     wrong = [
         found
         for found in IMPORTS
-        if found.room_of_importer in ("verify", "bench")
-        and found.room in (*HEAVY, "training")
+        if found.room_of_importer in ("backends", "verification", "benchmarking", "prediction")
+        and (found.room in HEAVY or found.room == "networks")
         and found.runs_on_import
     ]
     assert lines(wrong) == []
@@ -183,7 +251,7 @@ def test_modules_are_named_for_what_they_do() -> None:
 
 
 def loaded_by(module: str, *suspects: str) -> str:
-    """Give which of the suspects a fresh interpreter has loaded after one import."""
+    """Return which of the suspects a fresh interpreter has loaded after one import."""
     code = f"import sys, {module}; print([m for m in {suspects} if m in sys.modules])"
     command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -41,7 +41,7 @@ def page(tmp_path: Path) -> Path:
 
 
 def block(*lines: str, comment: str = "") -> str:
-    """Give a console block, with a comment above it."""
+    """Return a console block, with a comment above it."""
     return "\n".join(["", comment, "```console", *lines, "```", ""])
 
 
@@ -151,7 +151,7 @@ BEFORE_A_COMMAND = re.compile(r"\w+=.*|time|do|then|else|!|\$")
 
 
 def rtl_calls(command: str) -> Iterator[list[str]]:
-    """Give the words after each `rtl` of a shell command."""
+    """Yield the words after each `rtl` of a shell command."""
     tokens = shlex.shlex(command.replace("\\\n", " "), posix=True, punctuation_chars=True)
     tokens.whitespace_split = True
     words: list[str] = []
@@ -183,7 +183,7 @@ def parse(words: list[str]) -> None:
 
 
 def calls_in_docs() -> Iterator[tuple[str, list[str]]]:
-    """Give (where it stands, its words) of every call of rtl in a console block."""
+    """Yield (where it stands, its words) of every call of rtl in a console block."""
     for path in docs_check.documents():
         for found in docs_check.blocks(path.read_text(encoding="utf-8")):
             for command in found.commands:

@@ -6,8 +6,9 @@ import onnxruntime
 import pytest
 import torch
 
-from toolchain import __version__, doctor
+from toolchain import doctor
 from toolchain.doctor import Check, examine
+from toolchain.version import __version__
 
 
 @pytest.fixture(scope="module")

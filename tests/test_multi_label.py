@@ -23,17 +23,14 @@ from toolchain.data.audit import audit_dataset
 from toolchain.data.layouts import read_dataset
 from toolchain.errors import DataError, ParityError
 from toolchain.evaluation.evaluate import Evaluation, evaluate
-from toolchain.exporters.export import export, kept
+from toolchain.exporters.export import accepted_models, export
 from toolchain.exporters.precision.options import Limits, Reduction
 from toolchain.exporters.variants import Variant
+from toolchain.files import write_json
 from toolchain.metrics.intervals import wilson_interval
-from toolchain.networks.resnet import (
-    IMAGENET_NORMALISATION,
-    Classifier,
-    build_network,
-    weights_bytes,
-)
-from toolchain.runs.runfolder import RunFolder, write_json
+from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
+from toolchain.networks.weights import weights_bytes
+from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings_file import read_settings, settings_toml
 from toolchain.runtime.card import Card, Preprocessing, Weights
 from toolchain.training.finetune import finetune
@@ -126,7 +123,7 @@ def result(run: RunFolder) -> Evaluation:
 @pytest.fixture(scope="module")
 def model(run: RunFolder, result: Evaluation) -> Path:
     """That run as an ONNX file, exported after its evaluation; TorchScript lies beside it."""
-    kept(export(run.path, [Variant("onnx"), Variant("torchscript")]))
+    accepted_models(export(run.path, [Variant("onnx"), Variant("torchscript")]))
     return run.model_file("onnx")
 
 
@@ -154,7 +151,7 @@ def test_training_on_a_csv_leaves_a_run_for_all_that_follows(hatches: Path, tmp_
     assert (trained.run.read_card().task, trained.dataset.task) == ("multi-label", "multi-label")
     assert not trained.run.confusion.exists()
     assert evaluate(trained.run.path, workers=0).task == "multi-label"
-    [made] = kept(export(trained.run.path, images=4))
+    [made] = accepted_models(export(trained.run.path, images=4))
     with Predictor(made.path, self_test=True) as predictor:
         assert predictor(hatches / "img" / "00.png").task == "multi-label"
 
@@ -301,11 +298,11 @@ def test_a_file_that_is_served_as_single_label_does_not_come_to_exist(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from toolchain.exporters import export as story
-    from toolchain.networks.resnet import Served
+    from toolchain.networks.resnet import InferenceModel
 
-    monkeypatch.setattr(story, "Served", lambda classifier, t, task: Served(classifier, t))
+    monkeypatch.setattr(story, "Served", lambda classifier, t, task: InferenceModel(classifier, t))
     with pytest.raises(ParityError, match="the file was not kept"):
-        kept(export(run.path, [Variant("torchscript")], tmp_path))
+        accepted_models(export(run.path, [Variant("torchscript")], tmp_path))
 
 
 def test_int8_is_judged_by_images_right_in_all_of_their_classes(
@@ -313,7 +310,9 @@ def test_int8_is_judged_by_images_right_in_all_of_their_classes(
 ) -> None:
     # Random weights, all near the threshold: what is lost is counted here, not judged.
     anything = Reduction(Limits(max_drop=1.0, max_flips=1.0))
-    [made] = kept(export(run.path, [Variant(precision="int8")], tmp_path, reduction=anything))
+    [made] = accepted_models(
+        export(run.path, [Variant(precision="int8")], tmp_path, reduction=anything)
+    )
     assert made.verification.passed
     found = made.card.acceptance
     assert found is not None

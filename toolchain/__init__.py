@@ -21,12 +21,11 @@ from toolchain.errors import (
     ToolchainError,
     TrainingError,
 )
+from toolchain.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from toolchain.runtime.prediction import Prediction
     from toolchain.runtime.predictor import Predictor
-
-__version__ = "0.1.0"
 
 __all__ = [
     "DataError",

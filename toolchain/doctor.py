@@ -9,12 +9,12 @@ from typing import Literal
 
 import msgspec
 
-from toolchain import __version__
 from toolchain.errors import ToolchainError
+from toolchain.files import display_path
 from toolchain.machine import installed_versions, this_machine
-from toolchain.progress import shown
 from toolchain.runtime.cores import cgroup_quota
 from toolchain.runtime.session import SHORT_NAMES, import_onnxruntime, short_name
+from toolchain.version import __version__
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -146,9 +146,11 @@ def _weights_cache() -> Check:
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     cached = sorted(file.name for file in folder.glob("*.pth"))
     if cached:
-        return Check("ok", "ImageNet weights", f"cached in {shown(folder)}: {', '.join(cached)}")
+        return Check(
+            "ok", "ImageNet weights", f"cached in {display_path(folder)}: {', '.join(cached)}"
+        )
     return Check(
         "note",
         "ImageNet weights",
-        f"none cached in {shown(folder)}; they are downloaded when first needed",
+        f"none cached in {display_path(folder)}; they are downloaded when first needed",
     )

@@ -47,7 +47,7 @@ def this_machine() -> Machine:
 
 
 def installed_versions() -> dict[str, str]:
-    """Give the versions of the packages that shape a figure."""
+    """Return the versions of the packages that shape a figure."""
     found = {}
     for name in PACKAGES:
         try:

@@ -13,15 +13,15 @@ POLICY = "OMP_WAIT_POLICY"
 MARK = "RTL_SET_WAIT_POLICY"
 
 
-def wait_politely() -> None:
+def set_passive_wait() -> None:
     """Let threads sleep while they wait, unless the user has decided otherwise."""
     if POLICY not in os.environ:
         os.environ[POLICY] = "passive"
         os.environ[MARK] = "1"
 
 
-def users_environment() -> dict[str, str]:
-    """Give the environment as the user set it, for measuring torch as users run it."""
+def user_environment() -> dict[str, str]:
+    """Return the environment as the user set it, for measuring torch as users run it."""
     environment = dict(os.environ)
     if environment.pop(MARK, None):
         del environment[POLICY]

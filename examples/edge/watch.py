@@ -14,7 +14,7 @@ SECONDS = 1.0
 
 
 def done_before(results: Path) -> set[tuple[str, int]]:
-    """Give what has a line already; a last line that the power cut short is removed."""
+    """Return what has a line already; a last line that the power cut short is removed."""
     data = results.read_bytes() if results.exists() else b""
     whole = data[: data.rfind(b"\n") + 1]
     if whole != data:
@@ -24,7 +24,7 @@ def done_before(results: Path) -> set[tuple[str, int]]:
 
 
 def settled(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Give files, again and again, that did not change from one look to the next."""
+    """Yield files, again and again, that did not change from one look to the next."""
     before: dict[Path, tuple[int, int]] = {}
     while True:
         now = {}

@@ -36,7 +36,7 @@ def result(run_folder: Path, exported: Path) -> Benchmark:
 
 
 def test_each_contender_is_measured_at_each_batch_size(result: Benchmark) -> None:
-    cases = [(r.contender, r.batch_size, r.threads) for r in result.results]
+    cases = [(r.target, r.batch_size, r.threads) for r in result.results]
     assert cases == [
         (name, size, 1)
         for name in ("torch eager", "model.onnx", "model.torchscript.pt")
@@ -95,7 +95,7 @@ def test_the_users_own_folders_do_not_come_between(
     shutil.copy(model, tmp_path / "dish.onnx")
     monkeypatch.chdir(tmp_path)
     found = bench(["dish.onnx"], batch_sizes=(1,), threads=(1,), seconds=0.05)
-    assert [row.contender for row in found.results] == ["dish.onnx"]  # no run, so no eager
+    assert [row.target for row in found.results] == ["dish.onnx"]  # no run, so no eager
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from toolchain.benchmarking.statistics import percentile, percentile_interval, s
 
 
 def ranks(calls: int, share: float) -> tuple[float | None, float | None]:
-    """Give the interval of a percentile as ranks, the smallest value having rank 1."""
+    """Return the interval of a percentile as ranks, the smallest value having rank 1."""
     return percentile_interval([float(i) for i in range(1, calls + 1)], share)
 
 
 def chance_of_fewer(calls: int, share: float, rank: float) -> float:
-    """Give the chance that fewer than `rank` of the values lie below the true percentile."""
+    """Return the chance that fewer than `rank` of the values lie below the true percentile."""
     terms = (math.comb(calls, k) * share**k * (1 - share) ** (calls - k) for k in range(int(rank)))
     return math.fsum(terms)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from toolchain.backends.backend import open_backend
-from toolchain.benchmarking.targets import Contender, Process
+from toolchain.benchmarking.targets import Process, Target
 from toolchain.benchmarking.worker import Measure, Open, serve
 from toolchain.errors import RefusedError
 from toolchain.runtime.card import Proof
@@ -63,7 +63,7 @@ def test_peak_memory_is_the_most_this_process_has_held_and_not_its_parent() -> N
 
 
 def test_a_worker_that_dies_is_said_with_its_status(model: Path) -> None:
-    with Process(Contender("model.onnx", model, False, "cpu", 1)) as process:
+    with Process(Target("model.onnx", model, False, "cpu", 1)) as process:
         process.open()
         process._process.kill()
         with pytest.raises(RefusedError, match=r"model\.onnx ended with status -9"):

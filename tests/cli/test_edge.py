@@ -156,7 +156,7 @@ def watching(device: Environment, *words: Path) -> Iterator[None]:
 
 
 def rows(results: Path) -> list[dict[str, Any]]:
-    """Give the lines of the example app that are whole."""
+    """Return the lines of the example app that are whole."""
     text = results.read_text() if results.exists() else ""
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 

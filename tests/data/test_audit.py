@@ -238,7 +238,7 @@ def test_progress_is_told_for_every_file(data: Path) -> None:
     class Listener:
         seen = 0
 
-        def say(self, text: str) -> None:
+        def message(self, text: str) -> None:
             """Nothing is said here."""
 
         def track(self, items: Iterable, label: str, total: int) -> Iterator:  # type: ignore[type-arg]

@@ -104,7 +104,7 @@ def test_a_folder_with_something_in_it_is_refused_untouched(tmp_path: Path) -> N
 class Stopped:
     """A narrator that is interrupted at the third picture."""
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         pass
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
@@ -116,7 +116,7 @@ class Stopped:
 
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        draw_parts(tmp_path / "parts", images_per_class=1, narrator=Stopped())
+        draw_parts(tmp_path / "parts", images_per_class=1, progress=Stopped())
     assert list(tmp_path.iterdir()) == []
 
 

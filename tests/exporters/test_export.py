@@ -20,9 +20,9 @@ from tests.verification import tampering
 from toolchain.backends.backend import open_backend
 from toolchain.cli.main import run_command
 from toolchain.errors import DataError, ParityError
-from toolchain.exporters.export import WRITERS, export, kept
+from toolchain.exporters.export import WRITERS, accepted_models, export
 from toolchain.exporters.variants import Variant
-from toolchain.networks.resnet import Served
+from toolchain.networks.resnet import InferenceModel
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runtime.card import CARD_KEY, Card, encode_card
 from toolchain.runtime.selftest import generated_pixels
@@ -53,7 +53,7 @@ def copy_of(run_folder: Path, folder: Path) -> Path:
 def write_with(monkeypatch: pytest.MonkeyPatch, model: Path, change: tampering.Tampering) -> None:
     """Let export write the good model with its new card, and then tamper with it."""
 
-    def write(served: Served, card: Card, path: Path) -> None:
+    def write(inference_model: InferenceModel, card: Card, path: Path) -> None:
         content = onnx.load(model)
         tampering.put_card(content, card)
         change(content)
@@ -94,8 +94,8 @@ def test_output_names_a_file_or_a_folder_that_may_not_exist_yet(
 ) -> None:
     file, folder = tmp_path / "a" / "dish.pt", tmp_path / "b" / "files"
     before = tree_digest(run_folder)
-    [one] = kept(export(run_folder, [Variant("torchscript")], file, images=FEW))
-    [other] = kept(export(run_folder, [Variant("torchscript")], folder, images=FEW))
+    [one] = accepted_models(export(run_folder, [Variant("torchscript")], file, images=FEW))
+    [other] = accepted_models(export(run_folder, [Variant("torchscript")], folder, images=FEW))
     assert one.path == file
     assert other.path == folder / "model.torchscript.pt"
     assert one.bytes == file.stat().st_size > 44_000_000
@@ -109,7 +109,7 @@ def test_output_names_a_file_or_a_folder_that_may_not_exist_yet(
 
 def test_two_formats_in_one_file_are_refused(run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="names one file, and 2"):
-        kept(
+        accepted_models(
             export(
                 run_folder,
                 [Variant("onnx"), Variant("torchscript")],
@@ -127,7 +127,9 @@ def test_another_image_size_is_on_the_card_and_verifies_in_the_run(
     run = RunFolder(copy_of(run_folder, tmp_path))
     before = run.read_card()
     assert before.metrics is not None
-    [made] = kept(export(run.path, [Variant("torchscript")], images=FEW, image_size=size))
+    [made] = accepted_models(
+        export(run.path, [Variant("torchscript")], images=FEW, image_size=size)
+    )
     card = open_backend(made.path).card
     assert card.preprocessing.size == size
     # The crop keeps its share of what is left after the resize.
@@ -142,7 +144,9 @@ def test_another_image_size_is_on_the_card_and_verifies_in_the_run(
 
 
 def test_the_trained_image_size_is_nothing_new(run_folder: Path, tmp_path: Path) -> None:
-    [made] = kept(export(run_folder, [Variant("torchscript")], tmp_path, images=FEW, image_size=64))
+    [made] = accepted_models(
+        export(run_folder, [Variant("torchscript")], tmp_path, images=FEW, image_size=64)
+    )
     card = RunFolder(run_folder).read_card()
     assert (made.card.trained_size, made.card.metrics) == (None, card.metrics)
     assert made.card.preprocessing == card.preprocessing
@@ -154,8 +158,10 @@ def test_a_file_that_is_not_kept_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def write(served: Served, card: Card, path: Path) -> None:
-        WRITERS["torchscript"](served, msgspec.structs.replace(card, temperature=9.0), path)
+    def write(inference_model: InferenceModel, card: Card, path: Path) -> None:
+        WRITERS["torchscript"](
+            inference_model, msgspec.structs.replace(card, temperature=9.0), path
+        )
 
     monkeypatch.setitem(WRITERS, "pt2", write)
     words = ["export", str(run_folder), "-o", str(tmp_path), "--images", str(FEW), "--json"]
@@ -206,7 +212,7 @@ def test_only_what_needs_onnxruntime_asks_for_it(
 def test_temperature_of_the_run_is_in_the_graph(run_folder: Path, tmp_path: Path) -> None:
     run = RunFolder(copy_of(run_folder, tmp_path))
     run.write_card(msgspec.structs.replace(run.read_card(), temperature=2.0))
-    [made] = kept(export(run.path, [Variant("torchscript")], images=FEW))
+    [made] = accepted_models(export(run.path, [Variant("torchscript")], images=FEW))
     probabilities, logits = open_backend(made.path).run(generated_pixels(64))
     expected = torch.softmax(torch.from_numpy(logits) / 2, dim=1)
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
@@ -232,7 +238,7 @@ def test_a_file_that_answers_differently_does_not_come_to_exist(
     write_with(monkeypatch, target, change)
     before = tree_digest(target.parent)
     with pytest.raises(ParityError, match="the file was not kept") as caught:
-        kept(export(run_folder, [Variant("onnx")], target, images=FEW))
+        accepted_models(export(run_folder, [Variant("onnx")], target, images=FEW))
     assert caught.value.exit_code == 6
     rejected = target.with_name("model.onnx.rejected.json")
     assert str(rejected) in str(caught.value.hint)
@@ -247,35 +253,35 @@ def test_a_good_export_removes_the_report_of_a_bad_one(
     rejected = target.with_name("model.onnx.rejected.json")
     rejected.write_text("{}")
     write_with(monkeypatch, target, lambda content: None)
-    kept(export(run_folder, [Variant("onnx")], target, images=FEW))
+    accepted_models(export(run_folder, [Variant("onnx")], target, images=FEW))
     assert not rejected.exists()
 
 
 def test_a_model_left_in_train_mode_does_not_come_to_exist(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(served: Served, card: Card, path: Path) -> None:
+    def write(inference_model: InferenceModel, card: Card, path: Path) -> None:
         example = torch.zeros(2, 64, 64, 3, dtype=torch.uint8)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracer warns of what train mode looks at
-            traced = torch.jit.trace(served.train(), example, check_trace=False)
+            traced = torch.jit.trace(inference_model.train(), example, check_trace=False)
         torch.jit.save(traced, path, _extra_files={CARD_KEY: encode_card(card)})
 
     monkeypatch.setitem(WRITERS, "torchscript", write)
     with pytest.raises(ParityError, match="the file was not kept"):
-        kept(export(run_folder, [Variant("torchscript")], tmp_path, images=FEW))
+        accepted_models(export(run_folder, [Variant("torchscript")], tmp_path, images=FEW))
     assert [path.name for path in tmp_path.iterdir()] == ["model.torchscript.pt.rejected.json"]
 
 
 def test_a_writer_that_breaks_off_leaves_the_older_file(
     run_folder: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(served: Served, card: Card, path: Path) -> None:
+    def write(inference_model: InferenceModel, card: Card, path: Path) -> None:
         path.write_bytes(b"half of it")
         raise OSError("no space left on device")
 
     monkeypatch.setitem(WRITERS, "onnx", write)
     before = tree_digest(target.parent)
     with pytest.raises(OSError, match="no space left"):
-        kept(export(run_folder, [Variant("onnx")], target, images=FEW))
+        accepted_models(export(run_folder, [Variant("onnx")], target, images=FEW))
     assert tree_digest(target.parent) == before

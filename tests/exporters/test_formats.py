@@ -18,10 +18,10 @@ from tests.conftest import ROOT
 from tests.exporters.writers.test_onnx import traces
 from toolchain.backends.backend import open_backend
 from toolchain.cli.main import run_command
-from toolchain.evaluation.evaluate import load_run_classifier
-from toolchain.exporters.export import export, kept
+from toolchain.exporters.export import accepted_models, export
 from toolchain.exporters.variants import Variant, variants
 from toolchain.runs.runfolder import RunFolder, model_name, parity_file
+from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.card import CARD_KEY
 from toolchain.runtime.model_inputs import normalised
 from toolchain.runtime.onnxfile.scan import scan_model
@@ -67,14 +67,14 @@ def files(run_folder: Path, exported: Path, tmp_path_factory: pytest.TempPathFac
             for path in exported.iterdir():
                 (folder / path.name).hardlink_to(path)
         wanted = [variant for name, variant in kinds if not (folder / name).exists()]
-        made = kept(export(run_folder, wanted, folder, images=3))
+        made = accepted_models(export(run_folder, wanted, folder, images=3))
         assert [file.variant for file in made] == wanted
         found |= {(group, name): folder / name for name, _ in kinds}
     return found
 
 
 def parts(path: Path) -> dict[str, bytes]:
-    """Give what a file holds beside its weights, piece by piece."""
+    """Return what a file holds beside its weights, piece by piece."""
     if path.suffix == ".onnx":
         content = onnx.load(path)
         for tensor in content.graph.initializer:
@@ -197,7 +197,7 @@ def test_what_a_device_scans_is_what_onnx_reads(files: Files, kind: Kind) -> Non
 
 @pytest.mark.parametrize("kind", ONNX, ids=" ".join)
 def test_tensors_are_named_after_torchs_modules(files: Files, run_folder: Path, kind: Kind) -> None:
-    network = load_run_classifier(RunFolder(run_folder)).network
+    network = TrainedRun.open(run_folder).classifier.network
     leaves = {n: m for n, m in network.named_modules() if not list(m.children())}
     given_out = {
         name: node.op_type for node in onnx.load(files[kind]).graph.node for name in node.output

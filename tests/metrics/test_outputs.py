@@ -33,7 +33,7 @@ def random_outputs(images: int, classes: int, *, several: bool, seed: int = 0) -
 
 
 def area_by_pairs(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
-    """Give the area by its meaning: how often a positive scores above a negative, ties half."""
+    """Return the area by its meaning: how often a positive scores above a negative, ties half."""
     pairs = itertools.product(scores[truth], scores[~truth])
     return float(np.mean([(a > b) + (a == b) / 2 for a, b in pairs]))
 

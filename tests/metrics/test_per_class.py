@@ -10,7 +10,7 @@ from toolchain.metrics.per_class import ClassMetrics, class_metrics, macro_f1
 
 
 def metrics_of(rows: list[list[int]]) -> list[ClassMetrics]:
-    """Give the metrics of as many images [true class][predicted class]."""
+    """Return the metrics of as many images [true class][predicted class]."""
     each = np.eye(len(rows), dtype=bool)
     pairs = [(i, j) for (i, j), count in np.ndenumerate(np.array(rows)) for _ in range(count)]
     truth, predicted = zip(*pairs, strict=True)

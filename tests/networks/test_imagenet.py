@@ -9,7 +9,7 @@ import torch
 from toolchain.errors import TrainingError
 from toolchain.networks import imagenet
 from toolchain.networks.resnet import build_network
-from toolchain.progress import Silent
+from toolchain.progress import SilentReporter
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_without_a_network_it_says_within_seconds_where_to_put_the_file(
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     started = time.monotonic()
     with pytest.raises(TrainingError, match="not cached") as caught:
-        imagenet.imagenet_state("resnet18", Silent())
+        imagenet.imagenet_state("resnet18", SilentReporter())
     assert time.monotonic() - started < imagenet.PATIENCE_S + 5
     assert str(cache) in str(caught.value.hint)
 
@@ -38,6 +38,6 @@ def test_cached_weights_need_no_network(cache: Path, monkeypatch: pytest.MonkeyP
     path = cache / "resnet18-f37072fd.pth"
     torch.save(state, path)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    found, origin = imagenet.imagenet_state("resnet18", Silent())
+    found, origin = imagenet.imagenet_state("resnet18", SilentReporter())
     torch.testing.assert_close(found["conv1.weight"], state["conv1.weight"])
     assert origin == "torchvision ResNet18_Weights.IMAGENET1K_V1"

@@ -11,14 +11,12 @@ from toolchain.errors import TrainingError
 from toolchain.networks.resnet import (
     IMAGENET_NORMALISATION,
     Classifier,
-    Served,
+    InferenceModel,
     build_network,
-    read_weights,
-    start_classifier,
-    state_sha256,
 )
 from toolchain.networks.torchvision_import import import_torchvision
-from toolchain.progress import Silent
+from toolchain.networks.weights import read_weights, start_classifier, state_sha256
+from toolchain.progress import SilentReporter
 from toolchain.runs.settings import ARCHITECTURES
 
 
@@ -46,7 +44,7 @@ def test_probabilities_follow_the_temperature() -> None:
     classifier = Classifier(build_network("resnet18", 3), IMAGENET_NORMALISATION).eval()
     pixels = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        probabilities, logits = Served(classifier, 2.5)(pixels)
+        probabilities, logits = InferenceModel(classifier, 2.5)(pixels)
     torch.testing.assert_close(probabilities, torch.softmax(logits / 2.5, dim=1))
 
 
@@ -54,7 +52,7 @@ def test_multi_label_gives_each_class_a_probability_of_its_own() -> None:
     classifier = Classifier(build_network("resnet18", 3), IMAGENET_NORMALISATION).eval()
     pixels = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        probabilities, logits = Served(classifier, 2.5, "multi-label")(pixels)
+        probabilities, logits = InferenceModel(classifier, 2.5, "multi-label")(pixels)
     torch.testing.assert_close(probabilities, torch.sigmoid(logits / 2.5))
 
 
@@ -65,7 +63,9 @@ def test_weights_of_other_classes_start_the_backbone_but_not_the_head(
     state = build_network("resnet18", 7).state_dict()
     path = tmp_path / f"seven{suffix}"
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
-    classifier, origin = start_classifier("resnet18", 3, str(path), dropout=0.0, narrator=Silent())
+    classifier, origin = start_classifier(
+        "resnet18", 3, str(path), dropout=0.0, progress=SilentReporter()
+    )
     assert origin == f"file {path.name}"
     started = classifier.network.state_dict()
     torch.testing.assert_close(started["layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
@@ -82,7 +82,7 @@ def test_weights_of_another_architecture_are_refused_by_name(tmp_path: Path) -> 
     path = tmp_path / "r18.safetensors"
     save_file(build_network("resnet18", 2).state_dict(), path)
     with pytest.raises(TrainingError, match="don't fit resnet50: lacks layer1"):
-        start_classifier("resnet50", 2, str(path), dropout=0.0, narrator=Silent())
+        start_classifier("resnet50", 2, str(path), dropout=0.0, progress=SilentReporter())
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,9 @@ from numpy.typing import NDArray
 from tests.training.desk import COMMON, Desk, outcome
 from tests.training.features.kept import clean
 from toolchain.data.layouts import read_dataset
-from toolchain.networks.resnet import (
-    IMAGENET_NORMALISATION,
-    Classifier,
-    build_network,
-    load_classifier,
-)
-from toolchain.networks.split import Prefix, Tail, parts
+from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
+from toolchain.networks.split import FrozenBackbone, TrainableHead, parts
+from toolchain.networks.weights import load_classifier
 from toolchain.runs.runfolder import RunFolder
 
 
@@ -30,8 +26,8 @@ def test_both_sides_of_every_cut_together_are_the_network_bit_for_bit(arch: str)
     with torch.inference_mode():
         expected = classifier(pixels)
         for frozen in range(1, len(parts(classifier.network))):
-            features = Prefix(classifier, frozen)(pixels)
-            assert torch.equal(Tail(classifier, frozen)(features), expected), frozen
+            features = FrozenBackbone(classifier, frozen)(pixels)
+            assert torch.equal(TrainableHead(classifier, frozen)(features), expected), frozen
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from toolchain.errors import DataError, TrainingError
-from toolchain.runs.runfolder import RunFolder, free_run_path, run_of_model, whole_file, write_text
+from toolchain.files import atomic_file, write_text
+from toolchain.runs.runfolder import RunFolder, free_run_path, run_of_model
 
 
 def finished(path: Path) -> RunFolder:
@@ -23,7 +24,7 @@ def finished(path: Path) -> RunFolder:
 
 def test_whole_file_appears_when_the_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "new" / "result.json"
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text("done")
         assert not path.exists()
     assert path.read_text() == "done"
@@ -38,7 +39,7 @@ def test_whole_file_leaves_the_old_content_on_error(
     path.write_text("old")
 
     def interrupted() -> None:
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             temporary.write_text("ha")
             raise kind
 

@@ -17,12 +17,12 @@ def doors(
     run_folder: Path, model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """Model files of one run, by what their graphs take; `batch` takes three pixels at a time."""
-    from toolchain.exporters.export import export, kept
+    from toolchain.exporters.export import accepted_models, export
     from toolchain.exporters.variants import Variant
 
     folder = tmp_path_factory.mktemp("doors")
     wanted = [Variant(input="tensor"), Variant(input="image"), Variant(batch=3)]
-    tensor, image, batch = kept(export(run_folder, wanted, folder, images=6))
+    tensor, image, batch = accepted_models(export(run_folder, wanted, folder, images=6))
     return {"pixels": model, "tensor": tensor.path, "image": image.path, "batch": batch.path}
 
 
@@ -54,7 +54,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 @pytest.fixture
-def kept(large: Path, cache: Path) -> Kept:
+def accepted_models(large: Path, cache: Path) -> Kept:
     right = answer(large, cache=False)
     answer(large)
     (entry,) = store.entries()

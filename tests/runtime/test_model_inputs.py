@@ -15,14 +15,14 @@ from PIL import Image
 
 from tests.runtime.test_card import some_card
 from toolchain.networks.resnet import normalised as normalised_by_torch
-from toolchain.runtime.card import Card, Door, Preprocessing
+from toolchain.runtime.card import Card, InputKind, Preprocessing
 from toolchain.runtime.image.preprocess import preprocess
-from toolchain.runtime.model_inputs import Floats, normalised, on_canvas, through_door
+from toolchain.runtime.model_inputs import Floats, embed_in_canvas, normalised, run_on_pixels
 
 SIZE = 4
 
 
-def card_for(door: Door, batch: int | None = None, mode: str = "crop") -> Card:
+def card_for(door: InputKind, batch: int | None = None, mode: str = "crop") -> Card:
     shape = Preprocessing(mode=mode, size=SIZE, resize_size=7)  # type: ignore[arg-type]
     return msgspec.structs.replace(some_card(), input=door, batch=batch, preprocessing=shape)
 
@@ -46,7 +46,7 @@ class Graph:
 
 def test_pixels_go_in_as_they_are() -> None:
     graph, pixels = Graph(), some_pixels(5)
-    means, doubles = through_door(graph, pixels, card_for("pixels"))
+    means, doubles = run_on_pixels(graph, pixels, card_for("pixels"))
     assert graph.given == [(5, SIZE, SIZE, 3)]
     np.testing.assert_allclose(means[:, 0], pixels.reshape(5, -1).mean(axis=1), rtol=1e-6)
     np.testing.assert_array_equal(doubles, 2 * means)
@@ -55,7 +55,7 @@ def test_pixels_go_in_as_they_are() -> None:
 @given(count=st.integers(1, 9), batch=st.integers(1, 5))
 def test_a_fixed_batch_is_filled_up_and_what_fills_it_is_left_away(count: int, batch: int) -> None:
     graph, pixels = Graph(), some_pixels(count)
-    means, _ = through_door(graph, pixels, card_for("pixels", batch))
+    means, _ = run_on_pixels(graph, pixels, card_for("pixels", batch))
     assert graph.given == [(batch, SIZE, SIZE, 3)] * -(-count // batch)
     np.testing.assert_allclose(means[:, 0], pixels.reshape(count, -1).mean(axis=1), rtol=1e-6)
 
@@ -64,7 +64,7 @@ def test_a_fixed_batch_is_filled_up_and_what_fills_it_is_left_away(count: int, b
 def test_tensors_are_normalised_planes(batch: int | None) -> None:
     graph, pixels = Graph(), some_pixels(3)
     card = card_for("tensor", batch)
-    means, _ = through_door(graph, pixels, card)
+    means, _ = run_on_pixels(graph, pixels, card)
     assert graph.given == [(3, 3, SIZE, SIZE)] if batch is None else [(2, 3, SIZE, SIZE)] * 2
     planes = normalised(pixels, card.normalisation)
     np.testing.assert_allclose(means[:, 0], planes.reshape(3, -1).mean(axis=1), atol=1e-6)
@@ -86,7 +86,7 @@ def test_normalised_planes_are_those_of_the_trained_model_to_the_last_bit() -> N
 @pytest.mark.parametrize(("mode", "side"), [("crop", 7), ("squash", SIZE)])
 def test_images_go_in_one_at_a_time(mode: str, side: int) -> None:
     graph = Graph()
-    through_door(graph, some_pixels(3), card_for("image", mode=mode))
+    run_on_pixels(graph, some_pixels(3), card_for("image", mode=mode))
     assert graph.given == [(side, side, 3)] * 3
 
 
@@ -95,10 +95,10 @@ def test_resize_and_crop_of_the_canvas_give_the_pixels_back(sides: tuple[int, in
     size, resize_size = sides
     shape = Preprocessing(size=size, resize_size=resize_size)
     pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    canvas = Image.fromarray(on_canvas(pixels, shape))
+    canvas = Image.fromarray(embed_in_canvas(pixels, shape))
     np.testing.assert_array_equal(preprocess(canvas, shape), pixels)
 
 
 def test_a_canvas_for_squash_is_the_pixels() -> None:
     pixels = some_pixels(1)[0]
-    assert on_canvas(pixels, Preprocessing(mode="squash", size=SIZE)) is pixels
+    assert embed_in_canvas(pixels, Preprocessing(mode="squash", size=SIZE)) is pixels

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from toolchain.runtime.card import (
     CARD_KEY,
     Card,
-    Door,
+    InputKind,
     Normalisation,
     Preprocessing,
     Weights,
@@ -27,8 +27,8 @@ AXES = {"pixels": [1, 2], "tensor": [2, 3], "image": [0, 1]}
 """Where height and width are; the tiny model is linear in the mean colour."""
 
 
-def tiny_card(door: Door = "pixels", **changes: Any) -> Card:
-    """Give the card of a tiny model, with some fields changed."""
+def tiny_card(door: InputKind = "pixels", **changes: Any) -> Card:
+    """Return the card of a tiny model, with some fields changed."""
     card = Card(
         classes=CLASSES,
         preprocessing=Preprocessing(size=SIDE, resize_size=SIDE + 1),
@@ -48,9 +48,9 @@ def tiny_card(door: Door = "pixels", **changes: Any) -> Card:
 
 
 def tiny_model(
-    door: Door = "pixels", batch: int | None = None, card: str | None = None
+    door: InputKind = "pixels", batch: int | None = None, card: str | None = None
 ) -> onnx.ModelProto:
-    """Give a tiny model; `card` is a text in place of the card that belongs to it."""
+    """Return a tiny model; `card` is a text in place of the card that belongs to it."""
     first: int | str = batch or "batch"
     shapes: dict[str, list[int | str]] = {
         "pixels": [first, SIDE, SIDE, 3],
@@ -87,7 +87,7 @@ def tiny_model(
 
 
 def weight(name: str, values: NDArray[Any]) -> onnx.TensorProto:
-    """Give values as a named tensor."""
+    """Return values as a named tensor."""
     return numpy_helper.from_array(values, name)
 
 

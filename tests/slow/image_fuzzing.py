@@ -66,7 +66,7 @@ class Seeds:
         self.seed = seed
 
     def damaged(self, number: int) -> tuple[str, bytes, Random]:
-        """Give the kind of damage of an image, and its bytes."""
+        """Return the kind of damage of an image, and its bytes."""
         random = Random(f"{self.seed}:{number}")
         data, other = random.choices(self.data, self.weights, k=2)
         kind = KINDS[number % len(KINDS)]
@@ -74,7 +74,7 @@ class Seeds:
 
 
 def megapixels(data: bytes) -> float:
-    """Give the size that a file says it has; what says nothing is taken for small."""
+    """Return the size that a file says it has; what says nothing is taken for small."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             return image.width * image.height / 1e6
@@ -123,7 +123,7 @@ def forget_peak() -> None:
 
 
 def peak_mb() -> float:
-    """Give the peak memory of this process."""
+    """Return the peak memory of this process."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) / 1000
@@ -133,7 +133,7 @@ def peak_mb() -> float:
 def answers(
     seeds: Seeds, numbers: range, limit: float
 ) -> Iterator[tuple[int, tuple[str, float, float]]]:
-    """Give the answer for each number, from a worker that is started anew when it dies or hangs."""
+    """Yield the answer for each number, from a worker that is started anew when it dies or hangs."""
     context = multiprocessing.get_context("fork")
     worker = None
     for number in numbers:

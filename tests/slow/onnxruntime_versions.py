@@ -140,12 +140,12 @@ def figure(figures: dict[str, float] | None, name: str) -> str:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """Give 1.15.1 as numbers."""
+    """Return 1.15.1 as numbers."""
     return tuple(int(part) for part in version.split("."))
 
 
 def clean() -> dict[str, str]:
-    """Give this process's variables without those that name another Python's packages."""
+    """Return this process's variables without those that name another Python's packages."""
     return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
 
 

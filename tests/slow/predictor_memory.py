@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def jpeg(width: int, height: int) -> bytes:
-    """Give a JPEG of noise."""
+    """Return a JPEG of noise."""
     pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "jpeg")
@@ -56,7 +56,7 @@ def jpeg(width: int, height: int) -> bytes:
 
 
 def resident_mb() -> float:
-    """Give the memory that this process holds now."""
+    """Return the memory that this process holds now."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024 / 1e6

@@ -63,7 +63,7 @@ class Outcome(NamedTuple):
 
 
 def outcome(run: Path) -> Outcome:
-    """Give what must not depend on whether the run was stopped."""
+    """Return what must not depend on whether the run was stopped."""
     weights = hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for row in metrics:
@@ -109,7 +109,7 @@ class Desk:
         return self.rtl("finetune", "--resume", run, *words, faults=faults)
 
     def never_stopped(self, *words: object) -> Outcome:
-        """Give the run that these words make; it is trained once."""
+        """Return the run that these words make; it is trained once."""
         name = f"whole-{shlex.join(str(word) for word in words[1:])}".replace(" ", "")
         if name not in self.finished:
             ended = self.finetune(*words, faults=[checkpoint_after()], output=name)
@@ -135,10 +135,8 @@ def obey(words: list[str], faults: Sequence[Fault], folder: Path, log: Path) -> 
 
 def empty_pictures() -> None:
     """Draw no pictures, which take half the time of a short run; other tests look at them."""
-    for name in ("draw_curves", "draw_confusion"):
-        replaced(
-            f"toolchain.training.analysis.plots:{name}", lambda _: lambda *given: given[-1].touch()
-        )
+    for name in ("training.analysis.plots:draw_curves", "metrics.confusion_plot:draw_confusion"):
+        replaced(f"toolchain.{name}", lambda _: lambda *given: given[-1].touch())
 
 
 def kill() -> None:
@@ -225,7 +223,7 @@ TWO_LAYERS = [*COMMON, "--strategy", "partial", "--freeze-until", "16"]
 
 
 def rows_kept_at_once() -> None:
-    replaced("toolchain.training.features.store:Filler.KEEP_EVERY_S", lambda _: -1.0)
+    replaced("toolchain.training.features.store:FeatureWriter.KEEP_EVERY_S", lambda _: -1.0)
 
 
 def wait_in_step(number: int) -> Fault:

@@ -19,11 +19,11 @@ from toolchain.runs.settings_file import read_settings
 from toolchain.training import checkpoints
 from toolchain.training.checkpoints import (
     Checkpoints,
-    held,
     load_optimizer,
     load_random_state,
     optimizer_state,
     random_state,
+    run_lock,
 )
 from toolchain.training.optim.schedules import Schedule, make_optimizer
 
@@ -179,17 +179,17 @@ def test_half_a_start_is_none(run: RunFolder, name: str, damage: Any) -> None:
 def test_a_run_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     with (
-        held(run),
+        run_lock(run),
         pytest.raises(TrainingError, match=f"{tmp_path} is being trained by another process"),
-        held(run),
+        run_lock(run),
     ):
         pass
-    with held(run):
+    with run_lock(run):
         pass
 
 
 def made(**given: Any) -> tuple[nn.Module, Optimizer, Schedule]:
-    """Give a small network, its optimiser and its schedule."""
+    """Return a small network, its optimiser and its schedule."""
     torch.manual_seed(0)
     layers = {
         "conv1": nn.Conv2d(3, 4, 3, bias=False),

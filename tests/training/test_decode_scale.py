@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.runtime.tiny import tiny_card, tiny_model, write
+from toolchain.backends.outputs import pixels_of
 from toolchain.data.layouts import Sample
 from toolchain.runs.settings_file import read_settings
 from toolchain.runtime.card import Card, Preprocessing, encode_card
@@ -24,7 +25,6 @@ from toolchain.training.features.source import _Pictures
 from toolchain.training.inputs.augment import View
 from toolchain.training.inputs.samples import Views, clean_source
 from toolchain.verification.levels.pixels import reference_stages
-from toolchain.verification.witnesses import pixels_of
 
 SCALED = Preprocessing(size=8, resize_size=9, decode_scale=4)
 WHOLE = Preprocessing(size=8, resize_size=9)

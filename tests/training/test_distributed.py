@@ -59,7 +59,7 @@ def finished(process: subprocess.Popen[str]) -> Done:
 
 
 def options(**given: Any) -> list[str]:
-    """Give settings as they are typed."""
+    """Return settings as they are typed."""
     words = []
     for name, value in given.items():
         option = name.replace("_", "-")

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import draw_stripes, tree_digest
 from toolchain.errors import DataError, TrainingError
-from toolchain.networks.resnet import state_sha256
+from toolchain.networks.weights import state_sha256
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
@@ -33,7 +33,7 @@ def small(data: Path, **given: object) -> FinetuneSettings:
 
 
 def epochs_of(run: RunFolder) -> list[dict[str, Any]]:
-    """Give the lines of metrics.jsonl that tell of an epoch; the summary comes after them."""
+    """Return the lines of metrics.jsonl that tell of an epoch; the summary comes after them."""
     *epochs, last = (json.loads(line) for line in run.metrics.read_text().splitlines())
     assert list(last) == ["summary"]
     return epochs

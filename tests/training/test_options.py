@@ -14,13 +14,14 @@ from safetensors.torch import load_file
 from tests.training.test_finetune import epochs_of, small
 from toolchain.cli.main import run_command
 from toolchain.evaluation.evaluate import Evaluation, evaluate
-from toolchain.exporters.export import export, kept
+from toolchain.exporters.export import accepted_models, export
 from toolchain.exporters.variants import Variant
+from toolchain.metrics import confusion_plot
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
 from toolchain.training.analysis import plots
-from toolchain.training.finetune import Finetuned, finetune
+from toolchain.training.finetune import FinetuneResult, finetune
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "focal": {"loss": "focal"},
@@ -55,15 +56,15 @@ ALL_AT_ONCE = {
     "channels_last": True,
 }
 
-Train = Callable[..., Finetuned]
+Train = Callable[..., FinetuneResult]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def no_pictures() -> Iterator[None]:
-    """Two thirds of the time of a run this small; tests/training/analysis/test_plots.py looks at them."""
+    """Two thirds of the time of a run this small; test_plots.py looks at them."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("draw_curves", "draw_confusion"):
-            patch.setattr(pictures, name, lambda *words: None)
+        patch.setattr(plots, "draw_curves", lambda *words: None)
+        patch.setattr(confusion_plot, "draw_confusion", lambda *words: None)
         yield
 
 
@@ -86,7 +87,7 @@ def head(data: Path, **given: Any) -> FinetuneSettings:
 def train(uneven: Path, tmp_path: Path) -> Iterator[Train]:
     """Train with these settings; the runs are removed, for each holds 45 MB."""
 
-    def run(**given: Any) -> Finetuned:
+    def run(**given: Any) -> FinetuneResult:
         number = len(list(tmp_path.glob("run-*")))
         return finetune(head(uneven, **given), tmp_path / f"run-{number}")
 
@@ -96,16 +97,16 @@ def train(uneven: Path, tmp_path: Path) -> Iterator[Train]:
 
 
 @pytest.fixture(scope="module")
-def plain(uneven: Path, tmp_path_factory: pytest.TempPathFactory) -> Finetuned:
+def plain(uneven: Path, tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
     """A run without any of the options."""
     return finetune(head(uneven), tmp_path_factory.mktemp("plain") / "run")
 
 
-def weights_of(result: Finetuned) -> str:
+def weights_of(result: FinetuneResult) -> str:
     return result.run.read_card().weights.sha256
 
 
-def assert_as_trained(result: Finetuned) -> Evaluation:
+def assert_as_trained(result: FinetuneResult) -> Evaluation:
     """`rtl evaluate` finds what training said of the same weights."""
     found = evaluate(result.run.path, workers=0)
     assert found.images == 24
@@ -117,7 +118,7 @@ def assert_as_trained(result: Finetuned) -> Evaluation:
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_makes_another_run_that_can_be_evaluated(
-    train: Train, plain: Finetuned, name: str
+    train: Train, plain: FinetuneResult, name: str
 ) -> None:
     with_it = train(**OPTIONS[name])
     assert weights_of(with_it) != weights_of(plain), "it changed nothing"
@@ -130,7 +131,7 @@ def test_all_options_at_once_end_in_a_model_file(train: Train) -> None:
     result = train(**ALL_AT_ONCE)
     assert result.summary.epochs == 2
     assert_as_trained(result)
-    [exported] = kept(export(result.run.path, [Variant("torchscript")], images=6))
+    [exported] = accepted_models(export(result.run.path, [Variant("torchscript")], images=6))
     assert exported.verification.passed
     assert exported.path.is_file()
 
@@ -179,7 +180,7 @@ def test_the_best_epoch_goes_by_the_metric_that_was_asked_for(train: Train) -> N
     assert len(set(best.values())) > 1, "any metric would have chosen the same"
 
 
-def test_tensorboard_holds_what_the_metrics_hold(train: Train, plain: Finetuned) -> None:
+def test_tensorboard_holds_what_the_metrics_hold(train: Train, plain: FinetuneResult) -> None:
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = train(tensorboard=True).run
     [file] = run.tensorboard.iterdir()

@@ -27,7 +27,8 @@ from tests.training.desk import (
     killed_with_half,
     outcome,
 )
-from toolchain.networks.resnet import build_network, weights_bytes
+from toolchain.networks.resnet import build_network
+from toolchain.networks.weights import weights_bytes
 
 WRITE = "toolchain.training.checkpoints:_write"
 """Its calls: two for the start, then tensors and record of each checkpoint."""
@@ -65,7 +66,7 @@ def test_wherever_it_is_killed_it_ends_with_the_same_weights(
 
 
 def trained(ended: Ended) -> list[int]:
-    """Give the epochs that were told."""
+    """Return the epochs that were told."""
     return [int(number) for number in re.findall(r"^epoch +(\d+)/", ended.output, re.MULTILINE)]
 
 

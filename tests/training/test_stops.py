@@ -50,7 +50,7 @@ def interrupted_at(where: str, number: int = 1, *, after: bool = False) -> Fault
 
 
 def error_of(ended: Ended) -> str:
-    """Give the error, which is one line followed by at most a hint, and no traceback."""
+    """Return the error, which is one line followed by at most a hint, and no traceback."""
     assert "Traceback" not in ended.output
     lines = ended.output.splitlines()
     (place,) = [number for number, line in enumerate(lines) if line.startswith("error: ")]
@@ -114,7 +114,7 @@ def test_ctrl_c_at_the_end_of_an_epoch_keeps_an_epoch_that_is_told(
     [
         pytest.param(interrupted_at("toolchain.training.setup:audit_dataset"), [], id="reading"),
         pytest.param(
-            interrupted_at("toolchain.runs.runfolder:write_text"),
+            interrupted_at("toolchain.files:write_text"),
             [],
             id="making it",
         ),
@@ -124,7 +124,7 @@ def test_ctrl_c_at_the_end_of_an_epoch_keeps_an_epoch_that_is_told(
             id="beginning",
         ),
         pytest.param(
-            interrupted_at("toolchain.training.features.store:Filler.put", 9),
+            interrupted_at("toolchain.training.features.store:FeatureWriter.put", 9),
             ["--size", "48"],
             id="features",
         ),
@@ -211,10 +211,10 @@ def test_a_run_from_kept_features_does_not_go_on_without_them(desk: Desk, stripe
     faults = [EACH_EPOCH, killed_in_step(8)]
     assert desk.finetune(stripes, *HEAD, faults=faults, output="kept").status == -9
     assert desk.rtl("cache", "clear").status == 0
-    faults = [full_at("toolchain.training.features.store:Filler.put")]
+    faults = [full_at("toolchain.training.features.store:FeatureWriter.put")]
     faults += [
         partial(
-            at_call, "toolchain.training.inputs.stage:feature_sources", 1, empty_disk, after=True
+            at_call, "toolchain.training.stage_inputs:feature_sources", 1, empty_disk, after=True
         )
     ]
     status = desk.resume("kept", faults=faults).status
@@ -226,9 +226,9 @@ def test_a_run_from_pixels_for_lack_of_room_goes_on_from_pixels(
 ) -> None:
     desk = Desk(tmp_path)
     without_room: list[Fault] = [
-        full_at("toolchain.training.features.store:Filler.put"),
+        full_at("toolchain.training.features.store:FeatureWriter.put"),
         partial(
-            at_call, "toolchain.training.inputs.stage:feature_sources", 1, empty_disk, after=True
+            at_call, "toolchain.training.stage_inputs:feature_sources", 1, empty_disk, after=True
         ),
     ]
     faults = [*without_room, EACH_EPOCH, killed_in_step(8)]

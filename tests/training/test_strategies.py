@@ -12,7 +12,7 @@ from torch import nn
 from tests.training.test_finetune import small
 from toolchain.errors import TrainingError
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
-from toolchain.progress import Silent
+from toolchain.progress import SilentReporter
 from toolchain.runs.settings_file import read_settings
 from toolchain.training.finetune import finetune
 from toolchain.training.optim.schedules import make_optimizer
@@ -25,13 +25,13 @@ from toolchain.training.strategies import (
 )
 
 
-class Listener(Silent):
+class Listener(SilentReporter):
     """Keeps what it is told."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         self.lines.append(text)
 
 
@@ -202,7 +202,7 @@ def test_a_run_in_two_stages_moves_the_statistics_of_what_it_trained_alone(
     settings = small(
         stripes, strategy="two-stage", head_epochs=1, epochs=4, cache=False, augment="none"
     )
-    result = finetune(settings, tmp_path / "run", narrator=listener)
+    result = finetune(settings, tmp_path / "run", progress=listener)
     assert result.summary.best_epoch > 1, "the kept weights are those of the first stage"
     state = load_file(result.run.weights)
     moved = {

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from tests.verification.planting import TEMPERATURE, Baked
-from toolchain.exporters.export import export, kept
+from toolchain.exporters.export import accepted_models, export
 from toolchain.runs.runfolder import RunFolder
-from toolchain.verification.references.trained_model import open_workshop
+from toolchain.runs.trained_run import TrainedRun
+from toolchain.verification.references.trained_model import open_trained_reference
 
 
 @pytest.fixture(scope="session")
@@ -19,5 +20,5 @@ def baked(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Baked:
     path = tmp_path_factory.mktemp("mutations") / "run"
     run = RunFolder(shutil.copytree(run_folder, path, ignore=shutil.ignore_patterns("export")))
     run.write_card(msgspec.structs.replace(run.read_card(), temperature=TEMPERATURE))
-    [exported] = kept(export(run.path, images=6))
-    return Baked(run, exported.path, open_workshop(run, images=6))
+    [exported] = accepted_models(export(run.path, images=6))
+    return Baked(run, exported.path, open_trained_reference(TrainedRun.open(run.path), images=6))

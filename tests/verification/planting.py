@@ -13,14 +13,14 @@ from toolchain.backends.backend import open_backend
 from toolchain.errors import ParityError
 from toolchain.exporters.writers.pt2 import write_program
 from toolchain.exporters.writers.torchscript import write_torchscript
-from toolchain.networks.resnet import Classifier, Served
-from toolchain.progress import Silent
+from toolchain.networks.resnet import Classifier, InferenceModel
+from toolchain.progress import SilentReporter
 from toolchain.runs.runfolder import RunFolder
-from toolchain.runtime.card import Door, Format
+from toolchain.runtime.card import Format, InputKind
 from toolchain.runtime.selftest import generated_pixels, make_proof
-from toolchain.verification.references.trained_model import Workshop
+from toolchain.verification.comparison import compare_with_references
+from toolchain.verification.references.trained_model import TrainedReference
 from toolchain.verification.result import Verification, require_parity
-from toolchain.verification.verify import verify_backend
 
 TEMPERATURE = 1.7
 OFF = r"off by [\d.e+-]+, allowed [\d.e-]+"
@@ -32,22 +32,22 @@ class Baked(NamedTuple):
 
     run: RunFolder
     file: Path
-    workshop: Workshop
+    trained: TrainedReference
 
     @property
     def classifier(self) -> Classifier:
-        return self.workshop.eager.classifier
+        return self.trained.eager.classifier
 
 
 def found(path: Path, baked: Baked, *, provider: str = "cpu") -> Verification:
     """Verify with the card and the run; the references have tests of their own."""
-    return verify_backend(
+    return compare_with_references(
         open_backend(path, provider=provider),
         path,
         provider=provider,
         references=None,
-        workshop=baked.workshop,
-        narrator=Silent(),
+        trained=baked.trained,
+        progress=SilentReporter(),
     )
 
 
@@ -59,10 +59,12 @@ def require_caught(result: Verification, level: str, against: str, where: str) -
     assert re.search(f"; it begins at {where}", str(caught.value.hint)), caught.value.hint
 
 
-def written(baked: Baked, path: Path, format: Format, door: Door, classifier: Classifier) -> Path:
+def written(
+    baked: Baked, path: Path, format: Format, door: InputKind, classifier: Classifier
+) -> Path:
     """Write a classifier as a file that claims to be the run's."""
-    eager = baked.workshop.eager
+    eager = baked.trained.eager
     _, logits = eager.run(generated_pixels(eager.card.preprocessing.size))
     card = msgspec.structs.replace(eager.card, format=format, input=door, proof=make_proof(logits))
-    WRITERS[format](Served(classifier, card.temperature, card.task).eval(), card, path)
+    WRITERS[format](InferenceModel(classifier, card.temperature, card.task).eval(), card, path)
     return path

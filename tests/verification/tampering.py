@@ -40,7 +40,7 @@ def put_card(content: onnx.ModelProto, card: Card) -> None:
 
 
 def card_says(**changes: Any) -> Tampering:
-    """Give a tampering that replaces fields of the card and leaves the graph alone."""
+    """Return a tampering that replaces fields of the card and leaves the graph alone."""
 
     def change(content: onnx.ModelProto) -> None:
         put_card(content, msgspec.structs.replace(card_in(content), **changes))
@@ -108,7 +108,7 @@ def other_order_on_the_card(content: onnx.ModelProto) -> None:
 
 
 def scaled_weight(layer: str, factor: float) -> Tampering:
-    """Give a tampering that multiplies all weights of a convolution."""
+    """Return a tampering that multiplies all weights of a convolution."""
 
     def change(content: onnx.ModelProto) -> None:
         change_tensor(
@@ -119,7 +119,7 @@ def scaled_weight(layer: str, factor: float) -> Tampering:
 
 
 def scaled_largest_weight(layer: str, factor: float) -> Tampering:
-    """Give a tampering that multiplies one number: the largest weight of a convolution."""
+    """Return a tampering that multiplies one number: the largest weight of a convolution."""
 
     def scaled(weight: NDArray[np.float32]) -> NDArray[np.float32]:
         weight.flat[int(np.abs(weight).argmax())] *= np.float32(factor)
@@ -129,7 +129,7 @@ def scaled_largest_weight(layer: str, factor: float) -> Tampering:
 
 
 def without_bias(layer: str) -> Tampering:
-    """Give a tampering that drops what BatchNorm left as a convolution's bias."""
+    """Return a tampering that drops what BatchNorm left as a convolution's bias."""
 
     def change(content: onnx.ModelProto) -> None:
         del node_of(content, layer).input[2]
@@ -148,7 +148,7 @@ def without_shortcut(content: onnx.ModelProto) -> None:
 
 
 def refolded(network: nn.Module, layer: str, **changes: Callable[[Tensor], Tensor]) -> Tampering:
-    """Give a tampering that folds other statistics of a block's bn1 into its conv1."""
+    """Return a tampering that folds other statistics of a block's bn1 into its conv1."""
     convolution = network.get_submodule(f"{layer}.conv1")
     norm = network.get_submodule(f"{layer}.bn1")
     held = {name: value.detach().clone() for name, value in norm.state_dict().items()}
@@ -166,7 +166,7 @@ def refolded(network: nn.Module, layer: str, **changes: Callable[[Tensor], Tenso
 
 
 def in_train_mode(network: nn.Module, layer: str) -> Tampering:
-    """Give a tampering by which a BatchNorm layer takes the statistics of the batch it is given.
+    """Return a tampering by which a BatchNorm layer takes the statistics of the batch it is given.
 
     They are taken behind the convolution that the layer is folded into, which comes to the same.
     """
@@ -244,7 +244,7 @@ def flattened_to_one(content: onnx.ModelProto) -> None:
 
 
 def one_class_more(content: onnx.ModelProto) -> None:
-    """Give the model a fourth class, and a card without a proof that names it."""
+    """Return the model a fourth class, and a card without a proof that names it."""
     for name in ("fc.weight", "fc.bias"):
         change_tensor(content, name, lambda rows: np.concatenate([rows, rows[:1]]))
     for value in content.graph.output:

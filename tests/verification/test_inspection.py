@@ -21,12 +21,12 @@ from tests.conftest import Rtl
 from tests.runtime.tiny import tiny_card, tiny_model, write
 from tests.verification import tampering
 from toolchain.errors import ModelFileError
-from toolchain.exporters.export import export, kept
+from toolchain.exporters.export import accepted_models, export
 from toolchain.exporters.variants import Variant
+from toolchain.files import file_sha256
 from toolchain.runtime.card import CARD_KEY, Acceptance, encode_card
 from toolchain.runtime.onnxfile.scan import MOST_CARD, Value
 from toolchain.verification.inspection import inspect_model
-from toolchain.verification.verify import file_sha256
 
 CLASSES = ("across", "aslant", "down")
 
@@ -40,7 +40,9 @@ def own(exported: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def program(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run as a .pt2 file."""
-    [made] = kept(export(run_folder, [Variant("pt2")], tmp_path_factory.mktemp("pt2"), images=3))
+    [made] = accepted_models(
+        export(run_folder, [Variant("pt2")], tmp_path_factory.mktemp("pt2"), images=3)
+    )
     return made.path
 
 
@@ -267,7 +269,7 @@ def test_damaged_archive_is_a_model_file_error(tmp_path: Path) -> None:
 
 
 def on_a_terminal(folder: Path, columns: int, *words: str) -> str:
-    """Give what a command shows on a terminal of so many columns."""
+    """Return what a command shows on a terminal of so many columns."""
     outer, inner = pty.openpty()
     env = {**os.environ, "COLUMNS": str(columns), "TERM": "dumb"}
     command = [sys.executable, "-m", "toolchain", *words]

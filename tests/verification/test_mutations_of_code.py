@@ -18,7 +18,7 @@ from PIL import Image
 from tests.verification.planting import OFF, Baked, found, require_caught, written
 from toolchain.exporters.writers import pt2
 from toolchain.runtime import model_inputs
-from toolchain.runtime.card import Door, Format, Preprocessing
+from toolchain.runtime.card import Format, InputKind, Preprocessing
 from toolchain.runtime.image import decode, preprocess
 
 pytestmark = pytest.mark.usefixtures("quickly")
@@ -28,7 +28,9 @@ def test_a_model_left_in_train_mode_is_caught(
     baked: Baked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = pt2.traced
-    monkeypatch.setattr(pt2, "traced", lambda served, card: right(served, card).train())
+    monkeypatch.setattr(
+        pt2, "traced", lambda inference_model, card: right(inference_model, card).train()
+    )
     classifier = copy.deepcopy(baked.classifier)
     path = written(baked, tmp_path / "model.pt2", "pt2", "pixels", classifier)
     where = rf"layer bn1 \(batch_norm in train mode\): {OFF}"
@@ -38,7 +40,7 @@ def test_a_model_left_in_train_mode_is_caught(
 @pytest.mark.parametrize("format", ["torchscript", "pt2"])
 @pytest.mark.parametrize("door", ["pixels", "tensor"])
 def test_the_formats_of_torch_name_their_layers_too(
-    baked: Baked, tmp_path: Path, format: Format, door: Door
+    baked: Baked, tmp_path: Path, format: Format, door: InputKind
 ) -> None:
     classifier = copy.deepcopy(baked.classifier)
     right = written(baked, tmp_path / "right", format, door, classifier)

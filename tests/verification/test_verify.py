@@ -19,12 +19,15 @@ from tests.verification import tampering
 from toolchain.backends.backend import open_backend
 from toolchain.data.audit import Audit, Unreadable
 from toolchain.errors import DataError, ModelFileError, ParityError, ProviderError
-from toolchain.progress import Silent
+from toolchain.files import file_sha256
+from toolchain.progress import SilentReporter
 from toolchain.runs.runfolder import RunFolder
-from toolchain.verification.references.stored import read_references, write_references
-from toolchain.verification.references.trained_model import Workshop, open_workshop
+from toolchain.runs.trained_run import TrainedRun
+from toolchain.verification.comparison import compare_with_references
+from toolchain.verification.references.stored import read_stored_outputs, write_stored_outputs
+from toolchain.verification.references.trained_model import TrainedReference, open_trained_reference
 from toolchain.verification.result import Level, Verification, require_parity
-from toolchain.verification.verify import file_sha256, verify, verify_backend
+from toolchain.verification.verify import verify
 
 # The files come from an export that was verified in every session; these tests are about witnesses.
 pytestmark = pytest.mark.usefixtures("quickly")
@@ -38,9 +41,9 @@ RUN = [
 
 
 @pytest.fixture(scope="module")
-def workshop(run_folder: Path) -> Workshop:
+def trained(run_folder: Path) -> TrainedReference:
     """The trained model and nine images, opened once."""
-    return open_workshop(RunFolder(run_folder), images=9)
+    return open_trained_reference(TrainedRun.open(run_folder), images=9)
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +65,10 @@ def failures(result: Verification) -> set[tuple[str, str]]:
     return {(level.level, level.against) for level in result.levels if not level.passed}
 
 
-def in_workshop(path: Path, workshop: Workshop, exported: Path) -> Verification:
-    references = read_references(exported / "model.onnx.references.npz")
-    return verify_backend(
-        open_backend(path), path, references=references, workshop=workshop, narrator=Silent()
+def verified_in_run(path: Path, trained: TrainedReference, exported: Path) -> Verification:
+    references = read_stored_outputs(exported / "model.onnx.references.npz")
+    return compare_with_references(
+        open_backend(path), path, references=references, trained=trained, progress=SilentReporter()
     )
 
 
@@ -113,9 +116,9 @@ def test_images_that_were_too_large_to_travel_are_compared_by_their_pixels(
     lone: Path, exported: Path, tmp_path: Path
 ) -> None:
     model = Path(shutil.copy(lone, tmp_path / "dish.onnx"))
-    r = read_references(exported / "model.onnx.references.npz")
+    r = read_stored_outputs(exported / "model.onnx.references.npz")
     bare = dataclasses.replace(r, files=(b"",) * len(r))
-    write_references(bare, tmp_path / "dish.onnx.references.npz")
+    write_stored_outputs(bare, tmp_path / "dish.onnx.references.npz")
     result = verify(model)
     assert result.passed
     assert against(result) == [*CARD, ("numbers", "references")]
@@ -149,10 +152,14 @@ def test_result_as_json_has_the_keys_that_others_read(lone: Path) -> None:
     ],
 )
 def test_a_changed_model_with_its_old_card_fails_by_every_witness(
-    lone: Path, exported: Path, workshop: Workshop, tmp_path: Path, change: tampering.Tampering
+    lone: Path,
+    exported: Path,
+    trained: TrainedReference,
+    tmp_path: Path,
+    change: tampering.Tampering,
 ) -> None:
     path = tampering.tampered(lone, tmp_path / "changed.onnx", change)
-    result = in_workshop(path, workshop, exported)
+    result = verified_in_run(path, trained, exported)
     assert not result.passed
     assert failures(result) >= {("numbers", witness) for witness in ("card", "references", "run")}
     with pytest.raises(ParityError, match="numbers against the card fell short") as caught:
@@ -161,10 +168,10 @@ def test_a_changed_model_with_its_old_card_fails_by_every_witness(
 
 
 def test_changed_probabilities_fail_in_the_workshop(
-    lone: Path, exported: Path, workshop: Workshop, tmp_path: Path
+    lone: Path, exported: Path, trained: TrainedReference, tmp_path: Path
 ) -> None:
     path = tampering.tampered(lone, tmp_path / "changed.onnx", tampering.hotter_softmax)
-    assert ("numbers", "run") in failures(in_workshop(path, workshop, exported))
+    assert ("numbers", "run") in failures(verified_in_run(path, trained, exported))
 
 
 def test_changed_probabilities_fail_by_the_references_too(
@@ -176,10 +183,10 @@ def test_changed_probabilities_fail_by_the_references_too(
 
 
 def test_class_names_in_another_order_fail(
-    lone: Path, exported: Path, workshop: Workshop, tmp_path: Path
+    lone: Path, exported: Path, trained: TrainedReference, tmp_path: Path
 ) -> None:
     path = tampering.tampered(lone, tmp_path / "changed.onnx", tampering.other_order_on_the_card)
-    assert not in_workshop(path, workshop, exported).passed
+    assert not verified_in_run(path, trained, exported).passed
 
 
 def test_a_model_that_takes_one_image_only_fails_with_a_message(lone: Path, tmp_path: Path) -> None:
@@ -191,12 +198,12 @@ def test_a_model_that_takes_one_image_only_fails_with_a_message(lone: Path, tmp_
 
 
 def test_another_crop_on_the_card_fails_by_the_images(
-    lone: Path, exported: Path, workshop: Workshop, tmp_path: Path
+    lone: Path, exported: Path, trained: TrainedReference, tmp_path: Path
 ) -> None:
-    squash = msgspec.structs.replace(workshop.eager.card.preprocessing, mode="squash")
+    squash = msgspec.structs.replace(trained.eager.card.preprocessing, mode="squash")
     change = tampering.card_says(preprocessing=squash)
-    result = in_workshop(
-        tampering.tampered(lone, tmp_path / "changed.onnx", change), workshop, exported
+    result = verified_in_run(
+        tampering.tampered(lone, tmp_path / "changed.onnx", change), trained, exported
     )
     assert ("numbers", "run") in failures(result)
     assert ("numbers", "card") not in failures(result)
@@ -253,13 +260,13 @@ def test_a_file_in_a_run_without_its_data_is_verified_without_the_run(
     assert {level.against for level in result.levels} == {"card", "references"}
 
 
-class Listener(Silent):
+class Listener(SilentReporter):
     """Remembers what was said."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         self.said.append(text)
 
 
@@ -271,7 +278,7 @@ def test_images_that_nobody_can_read_are_left_out_and_told(
         broken = data / "val" / name
         broken.write_bytes(broken.read_bytes()[:kept])
     listener = Listener()
-    result = verify(lone, run=run_folder, data=str(data), narrator=listener)
+    result = verify(lone, run=run_folder, data=str(data), progress=listener)
     assert result.passed
     assert level_of(result, "decisions", "run").figures["images"] == 22
     assert level_of(result, "pixels", "run").figures["left_out"] == 2
@@ -307,9 +314,9 @@ def test_a_damaged_image_among_the_references_is_a_failure_not_a_crash(
     lone: Path, exported: Path, tmp_path: Path
 ) -> None:
     model = Path(shutil.copy(lone, tmp_path / "dish.onnx"))
-    r = read_references(exported / "model.onnx.references.npz")
+    r = read_stored_outputs(exported / "model.onnx.references.npz")
     damaged = dataclasses.replace(r, files=(b"not an image", *r.files[1:]))
-    write_references(damaged, tmp_path / "dish.onnx.references.npz")
+    write_stored_outputs(damaged, tmp_path / "dish.onnx.references.npz")
     result = verify(model)
     assert failures(result) == {("pixels", "references")}
     assert str(level_of(result, "pixels", "references").where).startswith("decode: ")
@@ -319,9 +326,9 @@ def test_references_of_another_size_are_not_of_this_model(
     lone: Path, exported: Path, tmp_path: Path
 ) -> None:
     model = Path(shutil.copy(lone, tmp_path / "dish.onnx"))
-    r = read_references(exported / "model.onnx.references.npz")
+    r = read_stored_outputs(exported / "model.onnx.references.npz")
     small = dataclasses.replace(r, pixels=r.pixels[:, :32, :32])
-    write_references(small, tmp_path / "dish.onnx.references.npz")
+    write_stored_outputs(small, tmp_path / "dish.onnx.references.npz")
     assert failures(verify(model)) == {("numbers", "references")}
 
 
@@ -359,10 +366,10 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes) -> N
         verify(path)
 
 
-def test_workshop_spreads_its_images_over_the_classes(workshop: Workshop) -> None:
-    assert len(workshop.names) == len(workshop.paths) == 9
-    assert {name.split("/")[1] for name in workshop.names} == {"across", "aslant", "down"}
-    assert np.isfinite(workshop.eager.run(np.zeros((1, 64, 64, 3), np.uint8))[1]).all()
+def test_workshop_spreads_its_images_over_the_classes(trained: TrainedReference) -> None:
+    assert len(trained.names) == len(trained.paths) == 9
+    assert {name.split("/")[1] for name in trained.names} == {"across", "aslant", "down"}
+    assert np.isfinite(trained.eager.run(np.zeros((1, 64, 64, 3), np.uint8))[1]).all()
 
 
 def test_workshop_leaves_out_what_training_left_out(run_folder: Path, tmp_path: Path) -> None:
@@ -371,6 +378,6 @@ def test_workshop_leaves_out_what_training_left_out(run_folder: Path, tmp_path: 
     audit = msgspec.json.decode(run.audit.read_bytes(), type=Audit)
     left_out = (Unreadable("val/down/03.jpg", "damaged"),)
     run.audit.write_bytes(msgspec.json.encode(msgspec.structs.replace(audit, unreadable=left_out)))
-    names = open_workshop(run).names
+    names = open_trained_reference(TrainedRun.open(run.path)).names
     assert len(names) == 23
     assert "val/down/03.jpg" not in names

@@ -13,10 +13,10 @@ import numpy as np
 
 from toolchain.benchmarking import rounds, statistics
 from toolchain.benchmarking.statistics import Interval
-from toolchain.benchmarking.targets import Contender, Process
+from toolchain.benchmarking.targets import Process, Target
 from toolchain.errors import ModelFileError, RefusedError
 from toolchain.machine import Machine, this_machine
-from toolchain.progress import Narrator, Silent
+from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import SUFFIXES, RunFolder, run_of_model
 from toolchain.runtime.cores import usable_cores
 from toolchain.verification.levels import numbers
@@ -25,7 +25,7 @@ from toolchain.verification.levels import numbers
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """One contender at one batch size."""
 
-    contender: str
+    target: str
     model: str
     provider: str
     threads: int
@@ -66,7 +66,7 @@ def bench(
     threads: Sequence[int] = (),
     seconds: float = 3.0,
     eager: bool | None = None,
-    narrator: Narrator | None = None,
+    progress: ProgressReporter | None = None,
 ) -> Benchmark:
     """Measure model files (or all files of a run folder) beside each other.
 
@@ -74,15 +74,15 @@ def bench(
     `threads` defaults to the cores this process may use. Raises RefusedError when the contenders
     do not give the same answers, and what opening them raises.
     """
-    narrator = narrator or Silent()
-    contenders = _contenders(models, providers, threads or (usable_cores(),), eager)
+    progress = progress or SilentReporter()
+    targets = _targets(models, providers, threads or (usable_cores(),), eager)
     with contextlib.ExitStack() as stack:
-        processes = [stack.enter_context(Process(contender)) for contender in contenders]
-        opened = [p.open() for p in narrator.track(processes, "opening", len(processes))]
+        processes = [stack.enter_context(Process(target)) for target in targets]
+        opened = [p.open() for p in progress.track(processes, "opening", len(processes))]
         logits = [np.frombuffer(r.logits, dtype="<f4").reshape(-1, r.classes) for r in opened]
-        difference = _require_same_answers(contenders, logits)
-        cases = rounds.measure(processes, batch_sizes, seconds, narrator)
-    load_ms = {p.contender: reply.load_ms for p, reply in zip(processes, opened, strict=True)}
+        difference = _require_same_answers(targets, logits)
+        cases = rounds.measure(processes, batch_sizes, seconds, progress)
+    load_ms = {p.target: reply.load_ms for p, reply in zip(processes, opened, strict=True)}
     results = _results(cases, load_ms)
     return Benchmark(
         verdict="stable" if all(r.verdict == "stable" for r in results) else "noisy",
@@ -93,12 +93,12 @@ def bench(
     )
 
 
-def _contenders(
+def _targets(
     models: Sequence[str | os.PathLike[str]],
     providers: Sequence[str],
     threads: Sequence[int],
     eager: bool | None,
-) -> list[Contender]:
+) -> list[Target]:
     paths = [file for model in models for file in _model_files(Path(model))]
     run = next((run for path in paths if (run := run_of_model(path))), None)
     if eager is None:
@@ -112,13 +112,13 @@ def _contenders(
     for count in threads:
         for provider in providers:
             if eager and run is not None:
-                found.append(Contender("torch eager", run.path, True, provider, count))
-            found += [Contender(path.name, path, False, provider, count) for path in paths]
+                found.append(Target("torch eager", run.path, True, provider, count))
+            found += [Target(path.name, path, False, provider, count) for path in paths]
     return found
 
 
 def _model_files(path: Path) -> list[Path]:
-    """Give a model file itself, or all model files of a run folder."""
+    """Return a model file itself, or all model files of a run folder."""
     if not path.is_dir():
         return [path]
     run = RunFolder.open(path)
@@ -129,39 +129,39 @@ def _model_files(path: Path) -> list[Path]:
 
 
 def _require_same_answers(
-    contenders: Sequence[Contender],
+    targets: Sequence[Target],
     logits: Sequence[np.ndarray[tuple[int, int], np.dtype[np.float32]]],
 ) -> float:
-    for contender, other in zip(contenders, logits, strict=True):
+    for target, other in zip(targets, logits, strict=True):
         if other.shape != logits[0].shape:
             raise RefusedError(
-                f"{contender.name} has {other.shape[1]} classes, {contenders[0].name} has "
+                f"{target.name} has {other.shape[1]} classes, {targets[0].name} has "
                 f"{logits[0].shape[1]}: nothing to compare"
             )
     differences = [numbers.compare(logits[0], other) for other in logits]
-    for contender, difference in zip(contenders, differences, strict=True):
+    for target, difference in zip(targets, differences, strict=True):
         if not difference.passed:
             raise RefusedError(
-                f"{contender.name} and {contenders[0].name} give different answers "
+                f"{target.name} and {targets[0].name} give different answers "
                 f"({difference.max_abs:.2g}, bound {difference.bound:.2g}): nothing to compare",
                 hint="rtl verify MODEL says which one is wrong",
             )
     return max(difference.max_abs for difference in differences)
 
 
-def _results(cases: Sequence[rounds.Case], load_ms: dict[Contender, float]) -> list[Result]:
+def _results(cases: Sequence[rounds.Case], load_ms: dict[Target, float]) -> list[Result]:
     first: dict[tuple[int, int], float] = {}
     results = []
     for case in cases:
-        contender = case.process.contender
+        target = case.process.target
         latency = statistics.summarise(case.rounds)
-        base = first.setdefault((case.batch_size, contender.threads), latency.p50_ms)
+        base = first.setdefault((case.batch_size, target.threads), latency.p50_ms)
         results.append(
             Result(
-                contender=contender.name,
-                model=str(contender.path),
-                provider=contender.provider,
-                threads=contender.threads,
+                target=target.name,
+                model=str(target.path),
+                provider=target.provider,
+                threads=target.threads,
                 batch_size=case.batch_size,
                 verdict=latency.verdict,
                 calls=latency.calls,
@@ -173,7 +173,7 @@ def _results(cases: Sequence[rounds.Case], load_ms: dict[Contender, float]) -> l
                 p99_interval_ms=latency.p99_interval_ms,
                 images_per_s=case.batch_size * 1e3 / latency.mean_ms,
                 ratio_to_first=base / latency.p50_ms,
-                load_ms=load_ms[contender],
+                load_ms=load_ms[target],
                 peak_memory_mb=case.peak_memory_mb,
             )
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from toolchain.benchmarking.targets import Process
-from toolchain.progress import Narrator
+from toolchain.progress import ProgressReporter
 
 ROUNDS = 5
 WARM_UP_S = 0.3
@@ -23,14 +23,17 @@ class Case:
 
 
 def measure(
-    processes: Sequence[Process], batch_sizes: Sequence[int], seconds: float, narrator: Narrator
+    processes: Sequence[Process],
+    batch_sizes: Sequence[int],
+    seconds: float,
+    progress: ProgressReporter,
 ) -> list[Case]:
     """Warm each case up, then measure all in turn, round by round, `seconds` for each in all."""
     cases = [Case(process, size) for process in processes for size in sorted(batch_sizes)]
     # From the smallest batch to the largest, so that each peak is that of its own batch.
-    for case in narrator.track(cases, "warming up", len(cases)):
+    for case in progress.track(cases, "warming up", len(cases)):
         case.peak_memory_mb = case.process.measure(case.batch_size, WARM_UP_S).peak_memory_mb
     turns = [case for _ in range(ROUNDS) for case in cases]
-    for case in narrator.track(turns, "measuring", len(turns)):
+    for case in progress.track(turns, "measuring", len(turns)):
         case.rounds.append(case.process.measure(case.batch_size, seconds / ROUNDS).latencies_ms)
     return cases

@@ -31,7 +31,7 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarise(rounds: Sequence[Sequence[float]]) -> Latency:
-    """Give the percentiles of latencies in ms, measured in several rounds."""
+    """Return the percentiles of latencies in ms, measured in several rounds."""
     ordered = sorted(value for values in rounds for value in values)
     return Latency(
         calls=len(ordered),
@@ -47,7 +47,7 @@ def summarise(rounds: Sequence[Sequence[float]]) -> Latency:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Give the smallest value that at least `share` of all values do not exceed.
+    """Return the smallest value that at least `share` of all values do not exceed.
 
     >>> percentile([1.0, 2.0, 3.0, 4.0], 0.5)
     2.0
@@ -58,7 +58,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 def percentile_interval(
     ordered: Sequence[float], share: float, confidence: float = 0.95
 ) -> Interval:
-    """Give a distribution-free interval of a percentile from the order statistics.
+    """Return a distribution-free interval of a percentile from the order statistics.
 
     The number of values below the true percentile is binomial(n, share); a bound is the value at
     the rank that is passed with half of the remaining probability (Conover, Practical Nonparametric

@@ -14,11 +14,11 @@ import msgspec
 from toolchain import errors
 from toolchain.benchmarking.worker import Failed, Measure, Measured, Open, Opened, Reply, Request
 from toolchain.errors import RefusedError, ToolchainError
-from toolchain.openmp import users_environment
+from toolchain.openmp import user_environment
 
 
 @dataclass(frozen=True)
-class Contender:
+class Target:
     """One way to compute the model, on one provider with so many threads."""
 
     name: str
@@ -32,8 +32,8 @@ class Contender:
 class Process:
     """A contender, running; use it as a context manager."""
 
-    def __init__(self, contender: Contender) -> None:
-        self.contender = contender
+    def __init__(self, target: Target) -> None:
+        self.target = target
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed on exit, as the process)
         # -P keeps a folder named toolchain in the user's working directory out of the way.
         self._process = subprocess.Popen(
@@ -42,12 +42,12 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,
-            env=users_environment(),
+            env=user_environment(),
         )
 
     def open(self) -> Opened:
         """Open the model; raises what opening it raised there."""
-        c = self.contender
+        c = self.target
         reply = self._ask(Open(str(c.path), c.eager, c.provider, c.threads))
         assert isinstance(reply, Opened)
         return reply
@@ -83,7 +83,7 @@ class Process:
         if not line:
             code = self._process.wait()
             raise RefusedError(
-                f"{self.contender.name} ended with status {code} while it was measured"
+                f"{self.target.name} ended with status {code} while it was measured"
                 f"{self._last_words()}",
                 hint="it may have run out of memory; try a smaller --batch-size",
             )
@@ -96,7 +96,7 @@ class Process:
         return reply
 
     def _last_words(self) -> str:
-        """Give the last line of what the process wrote to standard error."""
+        """Return the last line of what the process wrote to standard error."""
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
         return f": {lines[-1]}" if lines else ""

@@ -1,4 +1,6 @@
-"""One contender in a process of its own: `python -m toolchain.benchmarking.worker`, driven by JSON lines.
+"""One target in a process of its own, driven by JSON lines.
+
+It is started as `python -m toolchain.benchmarking.worker`.
 
 Its peak memory is then its own, and its idle threads take no time from the other contenders.
 """
@@ -94,15 +96,14 @@ def _open_file(request: Open) -> Backend:
 
 
 def _open_eager(request: Open) -> Backend:
-    from toolchain.backends.backend import EagerBackend, torch_device
-    from toolchain.evaluation.evaluate import load_run_classifier
-    from toolchain.runs.runfolder import RunFolder
+    from toolchain.backends.torch_eager import EagerBackend
+    from toolchain.runs.trained_run import TrainedRun
 
     _set_torch_threads(request.threads)
-    run = RunFolder.open(request.path)
-    classifier = load_run_classifier(run)
-    device = torch_device(request.provider)
-    return EagerBackend(classifier.to(device), run.read_card())
+    from toolchain.networks.device import torch_device
+
+    run = TrainedRun.open(request.path)
+    return EagerBackend(run.classifier.to(torch_device(request.provider)), run.card)
 
 
 def _set_torch_threads(threads: int) -> None:
@@ -128,7 +129,7 @@ def _measure(backend: Backend, request: Measure) -> Measured:
 
 
 def peak_memory_mb() -> float | None:
-    """Give the most memory this process has held, in MB; None where the system doesn't say."""
+    """Return the most memory this process has held, in MB; None where the system doesn't say."""
     try:
         # ru_maxrss would include the parent's memory: Linux keeps it over fork and exec.
         for line in Path("/proc/self/status").read_text().splitlines():

@@ -8,7 +8,8 @@ import click
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, quiet_option, traceback_option
-from toolchain.runs.runfolder import RunFolder, write_json
+from toolchain.files import write_json
+from toolchain.runs.runfolder import RunFolder
 
 
 @click.command()
@@ -85,7 +86,7 @@ def command(
         threads=threads,
         seconds=seconds,
         eager=eager,
-        narrator=terminal.narrator(quiet),
+        progress=terminal.progress_reporter(quiet),
     )
     if output is None and Path(models[0]).is_dir():
         output = RunFolder(models[0]).bench_result("-".join(providers))

@@ -33,10 +33,10 @@ def command(context: click.Context, as_json: bool) -> None:
     if as_json:
         rows = [
             {
-                "data": entry.about.data,
-                "arch": entry.about.arch,
-                "boundary": entry.about.boundary,
-                "view": entry.about.view,
+                "data": entry.key.data,
+                "arch": entry.key.arch,
+                "boundary": entry.key.boundary,
+                "view": entry.key.view,
                 "rows": entry.rows,
                 "bytes": entry.bytes,
             }

@@ -38,7 +38,7 @@ def check(data: str, task: Task, as_json: bool, quiet: bool) -> None:
     from toolchain.data.audit import audit_dataset
     from toolchain.data.layouts import read_dataset
 
-    _, audit = audit_dataset(read_dataset(data, task), terminal.narrator(quiet))
+    _, audit = audit_dataset(read_dataset(data, task), terminal.progress_reporter(quiet))
     if as_json:
         terminal.print_json(audit)
     else:

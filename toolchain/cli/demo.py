@@ -13,14 +13,15 @@ import click
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import quiet_option, traceback_option
 from toolchain.errors import TrainingError
-from toolchain.progress import Narrator, shown
-from toolchain.runs.runfolder import RunFolder, free_run_path, write_json
+from toolchain.files import display_path, write_json
+from toolchain.progress import ProgressReporter
+from toolchain.runs.runfolder import RunFolder, free_run_path
 
 if TYPE_CHECKING:
     from toolchain.benchmarking.bench import Benchmark
     from toolchain.evaluation.evaluate import Evaluation
-    from toolchain.exporters.export import Exported
-    from toolchain.training.finetune import Finetuned
+    from toolchain.exporters.export import ExportedModel
+    from toolchain.training.finetune import FinetuneResult
 
 ARCH = "resnet18"
 # From scratch a small input is enough for parts that fill the picture, and it is quick to train.
@@ -72,7 +73,7 @@ def command(output: Path, weights: str | None, seed: int, quiet: bool) -> None:
     rtl demo
     rtl demo --weights resnet18.safetensors
     """
-    demo = _Demo(output, terminal.narrator(quiet))
+    demo = _Demo(output, terminal.progress_reporter(quiet))
     demo.walk(weights, seed)
     demo.show()
     run = demo.run.path
@@ -84,17 +85,17 @@ def command(output: Path, weights: str | None, seed: int, quiet: bool) -> None:
 class _Demo:
     """The steps, their results in a line each, and their times."""
 
-    def __init__(self, output: Path, told: Narrator) -> None:
+    def __init__(self, output: Path, progress: ProgressReporter) -> None:
         self.data = output / "parts"
         self.run = RunFolder(free_run_path(output, "run"))
         self.model = self.run.model_file("onnx")
-        self.told = told
+        self.progress = progress
         self.rows: list[tuple[str, str, float]] = []
 
     def walk(self, weights: str | None, seed: int) -> None:
         """Go the whole way, in the order a user would."""
         from toolchain.evaluation.evaluate import evaluate
-        from toolchain.exporters.export import export, kept
+        from toolchain.exporters.export import accepted_models, export
         from toolchain.exporters.variants import Variant
         from toolchain.runs.settings_file import read_settings
         from toolchain.training.finetune import finetune
@@ -105,12 +106,14 @@ class _Demo:
             settings = read_settings(
                 None, {"data": str(self.data), "arch": ARCH, "seed": seed, **self._start(weights)}
             )
-            trained = finetune(settings, self.run.path, narrator=self.told)
+            trained = finetune(settings, self.run.path, progress=self.progress)
         with self._step("evaluate"):
-            evaluation = evaluate(self.run.path, narrator=self.told)
+            evaluation = evaluate(self.run.path, progress=self.progress)
         with self._step("export"):
-            exported = kept(
-                export(self.run.path, [Variant("onnx"), Variant("torchscript")], narrator=self.told)
+            exported = accepted_models(
+                export(
+                    self.run.path, [Variant("onnx"), Variant("torchscript")], progress=self.progress
+                )
             )
         with self._step("verify"):
             verified = self._verify()
@@ -147,7 +150,7 @@ class _Demo:
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
-        self.told.say(f"── {name} ".ljust(40, "─"))
+        self.progress.message(f"── {name} ".ljust(40, "─"))
         started = time.monotonic()
         yield
         self.rows.append((name, "", time.monotonic() - started))
@@ -157,10 +160,10 @@ class _Demo:
         from toolchain.demo.parts import draw_parts
 
         if self.data.is_dir():
-            self.told.say(f"{self.data} is there already and is used again")
+            self.progress.message(f"{self.data} is there already and is used again")
         else:
-            self.told.say(f"drawing machined parts into {self.data}")
-            draw_parts(self.data, seed=seed, narrator=self.told)
+            self.progress.message(f"drawing machined parts into {self.data}")
+            draw_parts(self.data, seed=seed, progress=self.progress)
         return f"{len(images_under(self.data))} images"
 
     def _start(self, weights: str | None) -> dict[str, Any]:
@@ -172,13 +175,13 @@ class _Demo:
         if weights is not None:
             return {"weights": weights, **PRETRAINED}
         try:
-            imagenet_state(ARCH, self.told)
+            imagenet_state(ARCH, self.progress)
         except TrainingError as error:
             place = place_for(ARCH)
-            self.told.say(
+            self.progress.message(
                 f"{error}.\nSo this demo trains from scratch, at {SCRATCH['size']} pixels.\n"
                 f"To start from weights: rtl demo --weights FILE, or put {place.name} into "
-                f"{shown(place.parent)}."
+                f"{display_path(place.parent)}."
             )
             return SCRATCH
         return {"weights": "imagenet", **PRETRAINED}
@@ -187,7 +190,7 @@ class _Demo:
         from toolchain.verification.result import require_parity
         from toolchain.verification.verify import verify
 
-        result = verify(self.model, narrator=self.told)
+        result = verify(self.model, progress=self.progress)
         require_parity(result)
         figures = {(level.level, level.against): level.figures for level in result.levels}
         labels = figures["decisions", "run"]
@@ -200,7 +203,7 @@ class _Demo:
     def _bench(self) -> Benchmark:
         from toolchain.benchmarking.bench import bench
 
-        result = bench([self.run.path], batch_sizes=(1, 8), seconds=2.0, narrator=self.told)
+        result = bench([self.run.path], batch_sizes=(1, 8), seconds=2.0, progress=self.progress)
         write_json(self.run.bench_result("cpu"), result)
         tables.show_benchmark(result)
         return result
@@ -216,11 +219,11 @@ class _Demo:
         )
 
 
-def _audit_words(trained: Finetuned) -> str:
+def _audit_words(trained: FinetuneResult) -> str:
     return f"left out {len(trained.audit.unreadable)} unreadable"
 
 
-def _training_words(trained: Finetuned) -> str:
+def _training_words(trained: FinetuneResult) -> str:
     return (
         f"{ARCH}: {tables.percent(trained.summary.val_accuracy)} on validation, "
         f"epoch {trained.summary.best_epoch} of {trained.summary.epochs}"
@@ -235,10 +238,10 @@ def _evaluation_words(evaluation: Evaluation) -> str:
     )
 
 
-def _export_words(exported: list[Exported]) -> str:
+def _export_words(exported: list[ExportedModel]) -> str:
     return ", ".join(f"{item.variant.format} {tables.megabytes(item.bytes)}" for item in exported)
 
 
 def _bench_words(measured: Benchmark) -> str:
     rows = [row for row in measured.results if row.batch_size == 1]
-    return "batch 1, median: " + ", ".join(f"{row.contender} {row.p50_ms:.1f} ms" for row in rows)
+    return "batch 1, median: " + ", ".join(f"{row.target} {row.p50_ms:.1f} ms" for row in rows)

@@ -54,7 +54,7 @@ def command(
         split=split,
         batch_size=batch_size,
         device=device,
-        narrator=terminal.narrator(quiet),
+        progress=terminal.progress_reporter(quiet),
     )
     if as_json:
         terminal.print_json(result)

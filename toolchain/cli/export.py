@@ -19,7 +19,7 @@ from toolchain.cli.options import (
 if TYPE_CHECKING:
     from toolchain.errors import ParityError, RefusedError
     from toolchain.exporters.precision.options import Method
-    from toolchain.runtime.card import Door, Format, Precision
+    from toolchain.runtime.card import Format, InputKind, Precision
 
 
 class BatchSize(click.ParamType[int | None]):
@@ -30,7 +30,7 @@ class BatchSize(click.ParamType[int | None]):
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | None:
-        """Give None for any size."""
+        """Return None for any size."""
         if value == "dynamic":
             return None
         if not value.isdecimal() or int(value) < 1:
@@ -122,7 +122,7 @@ def command(
     run: str,
     formats: tuple[Format, ...],
     precisions: tuple[Precision, ...],
-    inputs: tuple[Door, ...],
+    inputs: tuple[InputKind, ...],
     batch: int | None,
     image_size: int | None,
     opset: int,
@@ -152,7 +152,7 @@ def command(
         wanted = variants(formats, precisions, inputs, batch=batch, opset=opset)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    from toolchain.exporters.export import Exported, NotKept, export
+    from toolchain.exporters.export import ExportedModel, RejectedModel, export
     from toolchain.exporters.precision.options import Calibration, Limits, Reduction
 
     outcomes = export(
@@ -166,11 +166,11 @@ def command(
             Limits(max_drop / 100, max_flips / 100),
             Calibration(calibration_images, calibration_method),
         ),
-        narrator=terminal.narrator(quiet),
+        progress=terminal.progress_reporter(quiet),
     )
     done = list(outcomes)
-    kept = [item for item in done if isinstance(item, Exported)]
-    failed = [item.error for item in done if isinstance(item, NotKept)]
+    kept = [item for item in done if isinstance(item, ExportedModel)]
+    failed = [item.error for item in done if isinstance(item, RejectedModel)]
     if kept and as_json:
         terminal.print_json({"version": 2, "files": [item.record for item in done]})
     elif kept:
@@ -181,7 +181,7 @@ def command(
 
 
 def _all_in_one(failed: list[ParityError | RefusedError], tried: int) -> ParityError | RefusedError:
-    """Give the first error, which says how many more there are of how many files."""
+    """Return the first error, which says how many more there are of how many files."""
     first = failed[0]
     if tried == 1:
         return first

@@ -10,7 +10,7 @@ import click
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, quiet_option, settings_options, traceback_option
 from toolchain.errors import Interrupted
-from toolchain.progress import is_speaker
+from toolchain.progress import is_rank_zero
 from toolchain.runs.settings import FinetuneSettings, SettingsError
 from toolchain.runs.settings_file import read_settings
 
@@ -81,7 +81,9 @@ def command(
     from toolchain.training.finetune import finetune
 
     try:
-        result = finetune(settings, output, narrator=terminal.narrator(quiet or not is_speaker()))
+        result = finetune(
+            settings, output, progress=terminal.progress_reporter(quiet or not is_rank_zero())
+        )
     except KeyboardInterrupt as stop:
         # Stopped before the first epoch ended: there is nothing to go on from.
         again = _command(given, config, output)
@@ -114,9 +116,9 @@ def _resume(
 
     from toolchain.training.finetune import resume
 
-    narrator = terminal.narrator(quiet or not is_speaker())
+    progress = terminal.progress_reporter(quiet or not is_rank_zero())
     try:
-        result = resume(run, narrator=narrator, **given)
+        result = resume(run, progress=progress, **given)
     except KeyboardInterrupt as stop:
         again = terminal.rtl_command("finetune", "--resume", run)
         raise Interrupted("interrupted", hint=again) from stop
@@ -131,20 +133,20 @@ def _find_rate(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    from toolchain.training.lr_find import search_rate
+    from toolchain.training.lr_find import find_lr
 
-    result = search_rate(settings, output, narrator=terminal.narrator(quiet))
+    result = find_lr(settings, output, progress=terminal.progress_reporter(quiet))
     if as_json:
         terminal.print_json(result)
     else:
-        tables.show_rate_search(result)
+        tables.show_lr_find(result)
     if result.lr_head is not None:
         found = {**given, "lr_head": result.lr_head, "lr_backbone": result.lr_backbone}
         terminal.print_next(*_words(found, config, None), quiet=quiet)
 
 
 def _show(result: Any, as_json: bool, quiet: bool) -> None:
-    if not is_speaker():
+    if not is_rank_zero():
         return
     if as_json:
         summary = result.summary
@@ -173,7 +175,7 @@ def _command(given: dict[str, Any], config: Path | None, output: Path | None) ->
 
 
 def _words(given: dict[str, Any], config: Path | None, output: Path | None) -> list[object]:
-    """Give the command that was typed, with these settings."""
+    """Return the command that was typed, with these settings."""
     words: list[object] = ["rtl", "finetune", *([given["data"]] if "data" in given else [])]
     words += ["-o", output] if output else []
     words += ["--config", config] if config else []

@@ -35,7 +35,7 @@ def show_inspection(result: Inspection) -> None:
     rows: list[tuple[str, str | Text]] = [
         ("kind", _kind_words(result)),
         *_opening_rows(result),
-        ("input", door_words(card)),
+        ("input", input_words(card)),
         ("preprocessing", preprocessing_words(card)),
         ("classes", class_words(card)),
         ("probabilities", probability_words(card)),
@@ -176,7 +176,7 @@ def class_words(card: Card) -> str:
     return f"{len(card.classes)}: {shown}" + (f", … and {more} more" if more > 0 else "")
 
 
-def door_words(card: Card) -> str:
+def input_words(card: Card) -> str:
     """Say what a graph takes."""
     side, batch = card.preprocessing.size, card.batch or "batch"
     return {

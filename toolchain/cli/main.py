@@ -8,11 +8,11 @@ import sys
 
 import click
 
-from toolchain import __version__
 from toolchain.cli.plain import printable
 from toolchain.errors import MissingExtraError, ToolchainError
-from toolchain.openmp import wait_politely
-from toolchain.progress import is_speaker
+from toolchain.openmp import set_passive_wait
+from toolchain.progress import is_rank_zero
+from toolchain.version import __version__
 
 # Name → what it does. Each command lives in the module of its name; importing them all would cost
 # `rtl --help` more time than it takes.
@@ -54,7 +54,7 @@ class LazyGroup(click.Group):
     """A group that knows its commands' names and one-line helps without importing them."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """Give the commands in the order that one meets them."""
+        """Return the commands in the order that one meets them."""
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
@@ -92,7 +92,7 @@ def rtl() -> None:
 
 def run() -> None:
     """Run the command line and exit with its status."""
-    wait_politely()
+    set_passive_wait()
     sys.exit(run_command(sys.argv[1:]))
 
 
@@ -110,9 +110,9 @@ def run_command(arguments: list[str]) -> int:
     except click.ClickException as error:
         return _report(error.format_message(), _usage_hint(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        return _report("interrupted", None, 130, told=is_speaker())
+        return _report("interrupted", None, 130, told=is_rank_zero())
     except ToolchainError as error:
-        return _report(str(error), error.hint, error.exit_code, told=is_speaker())
+        return _report(str(error), error.hint, error.exit_code, told=is_rank_zero())
     except ImportError as error:
         return _report_import(error)
     except OSError as error:
@@ -121,7 +121,7 @@ def run_command(arguments: list[str]) -> int:
     except Exception as error:  # a bug of ours
         hint = "this is a bug in rtl; run again with --traceback and report it"
         message = f"unexpected {type(error).__name__}: {error}"
-        return _report(message, hint, 1, told=is_speaker() or not _is_echo(error))
+        return _report(message, hint, 1, told=is_rank_zero() or not _is_echo(error))
     return 0
 
 

@@ -51,7 +51,7 @@ def traceback_option(function: Function) -> Function:
 
 
 def batch_size_option(default: int) -> Callable[[Function], Function]:
-    """Give --batch-size with a command's own default."""
+    """Return --batch-size with a command's own default."""
     return click.option(
         "--batch-size",
         type=click.IntRange(min=1),

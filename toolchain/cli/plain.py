@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """Give a text without what would move a terminal's cursor or begin another line.
+    """Return a text without what would move a terminal's cursor or begin another line.
 
     >>> printable("one\\x1b[2J\\nline")
     'one [2J line'

@@ -152,7 +152,7 @@ def _labelling(
     batch_size: int,
     workers: int | None,
 ) -> Iterator[Label]:
-    """Give what labels images: this process, or a Ray cluster that lasts for the block."""
+    """Yield what labels images: this process, or a Ray cluster that lasts for the block."""
     if not use_ray:
         yield partial(label_here, predictor, batch_size, workers)
         return

@@ -32,7 +32,7 @@ Label = Callable[[Iterable[Found]], Rows]
 def label_here(
     predictor: Predictor, batch_size: int, workers: int | None, found: Iterable[Found]
 ) -> Rows:
-    """Give the rows of images as this process computes them."""
+    """Yield the rows of images as this process computes them."""
     names: deque[str] = deque()
 
     def sources() -> Iterator[Path | bytes]:
@@ -114,11 +114,11 @@ class PredictionJob:
         if images == 1 and failures:
             raise failures[0]
         if len(failures) > 1:
-            told = terminal.narrator(self.quiet)
+            progress = terminal.progress_reporter(self.quiet)
             for failure in failures[:SHOWN_FAILURES]:
-                told.say(f"not read: {failure}")
+                progress.message(f"not read: {failure}")
             if failed > SHOWN_FAILURES:
-                told.say(f"… and {failed - SHOWN_FAILURES:,} more")
+                progress.message(f"… and {failed - SHOWN_FAILURES:,} more")
         first = f", first {failures[0]}" if failures else ""
         raise PartialFailure(
             f"{failed:,} of {images:,} images can't be read{first}",
@@ -158,4 +158,6 @@ class PredictionJob:
 
     def _say_made(self, path: Path, images: int, started: float, earlier: str) -> None:
         rate = images / (time.monotonic() - started)
-        terminal.narrator(self.quiet).say(f"{path}: {images:,} images at {rate:.1f}/s{earlier}")
+        terminal.progress_reporter(self.quiet).message(
+            f"{path}: {images:,} images at {rate:.1f}/s{earlier}"
+        )

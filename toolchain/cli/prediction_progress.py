@@ -76,7 +76,7 @@ class RateColumn(ProgressColumn):
     """Images per second."""
 
     def render(self, task: Task) -> Text:
-        """Give the rate, once there is one."""
+        """Return the rate, once there is one."""
         # Over all the time: results come in bursts, a batch of each worker at once.
         return Text(f"{task.completed / task.elapsed:.1f}/s" if task.elapsed else "", "cyan")
 

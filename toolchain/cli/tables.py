@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from toolchain.data.audit import Audit
     from toolchain.doctor import Check
     from toolchain.evaluation.evaluate import Evaluation
-    from toolchain.exporters.export import Exported
+    from toolchain.exporters.export import ExportedModel
     from toolchain.runtime.modelcache.store import EntrySize as EngineSize
     from toolchain.runtime.prediction import Prediction
     from toolchain.training.features.store import EntrySize
-    from toolchain.training.finetune import Finetuned
-    from toolchain.training.lr_find import RateSearch
+    from toolchain.training.finetune import FinetuneResult
+    from toolchain.training.lr_find import LrFindResult
     from toolchain.verification.result import Verification
 
 PASSED, FAILED = Text("passed", "green"), Text("FAILED", "bold red")
@@ -35,7 +35,7 @@ STATES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
 def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
-    """Give an empty table; `numbers` are the columns that are aligned to the right."""
+    """Return an empty table; `numbers` are the columns that are aligned to the right."""
     terminal = console().is_terminal
     made = Table(
         box=box.SIMPLE_HEAD if terminal else None,
@@ -53,7 +53,7 @@ def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = 
 
 
 def facts(rows: Iterable[tuple[str, str | Text]], *, title: str | None = None) -> Table:
-    """Give a table of names and values."""
+    """Return a table of names and values."""
     made = Table(box=None, show_header=False, title=title, title_justify="left", pad_edge=False)
     made.title_style = "bold"
     made.add_column(style="dim", no_wrap=True)
@@ -86,7 +86,7 @@ def percent(rate: float) -> str:
     return f"{rate:.1%}".replace("%", " %")
 
 
-def show_finetuned(result: Finetuned) -> None:
+def show_finetuned(result: FinetuneResult) -> None:
     """Show what training left."""
     run, summary = result.run, result.summary
     auc = "" if summary.val_auc is None else f", AUC {summary.val_auc:.3f}"
@@ -121,7 +121,7 @@ def show_finetuned(result: Finetuned) -> None:
     )
 
 
-def show_rate_search(result: RateSearch) -> None:
+def show_lr_find(result: LrFindResult) -> None:
     """Show what a sweep of learning rates suggests."""
     if result.lr_head is None:
         suggestion = "none: the loss falls at no rate; look at the picture"
@@ -145,9 +145,9 @@ def show_cache(folder: Path, entries: Sequence[EntrySize]) -> None:
         return
     table = new_table("data", "network", "before", "view", "rows", "MB", numbers=("rows", "MB"))
     for entry in entries:
-        about = entry.about
+        key = entry.key
         size = f"{entry.bytes / 1e6:.1f}"
-        table.add_row(about.data, about.arch, about.boundary, about.view, str(entry.rows), size)
+        table.add_row(key.data, key.arch, key.boundary, key.view, str(entry.rows), size)
     total = sum(entry.bytes for entry in entries) / 1e6
     show(Text(f"{folder}: {total:.1f} MB"), table)
 
@@ -230,7 +230,7 @@ def whole_words(task: Task) -> str:
     return " right in all classes" if task == "multi-label" else ""
 
 
-def show_exported(exported: Sequence[Exported]) -> None:
+def show_exported(exported: Sequence[ExportedModel]) -> None:
     """Show the model files and the proof of each."""
     for item in exported:
         show_verification(item.verification)
@@ -281,7 +281,7 @@ def show_benchmark(result: Benchmark) -> None:
     """Show the cases of a benchmark."""
     few = any(r.p99_interval_ms[1] is None for r in result.results)
     noisy = result.verdict == "noisy"
-    several = len({(r.contender, r.provider, r.threads) for r in result.results}) > 1
+    several = len({(r.target, r.provider, r.threads) for r in result.results}) > 1
     same = f"the same answers within {result.max_difference:.1g}; " if several else ""
     show(
         benchmark_table(result),
@@ -296,12 +296,12 @@ def show_benchmark(result: Benchmark) -> None:
 
 
 def benchmark_table(result: Benchmark) -> Table:
-    """Give the cases as a table that fits 80 columns."""
+    """Return the cases as a table that fits 80 columns."""
     numbers = ("batch", "thr", "p50 ms", "p90", "p99", "img/s", "×", "MB")
     table = new_table("model", *numbers, numbers=numbers)
     providers = {row.provider for row in result.results}
     for row in result.results:
-        name = row.contender + (f" {row.provider}" if len(providers) > 1 else "")
+        name = row.target + (f" {row.provider}" if len(providers) > 1 else "")
         table.add_row(
             name + (" *" if row.verdict == "noisy" else ""),
             str(row.batch_size),
@@ -333,7 +333,7 @@ def megabytes(count: int) -> str:
 def predictions_table(
     rows: Iterable[tuple[str, Prediction | ImageError]], top: int, task: Task = "single-label"
 ) -> Table:
-    """Give predictions as a table, errors in place of labels."""
+    """Return predictions as a table, errors in place of labels."""
     columns = ("label",) if task == "single-label" else ("labels", "most probable")
     table = new_table("file", *columns, "probability", numbers=("probability",))
     for name, result in rows:

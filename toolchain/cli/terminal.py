@@ -18,8 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from toolchain.progress import Narrator, Silent
-from toolchain.runs.runfolder import json_text
+from toolchain.files import json_text
+from toolchain.progress import ProgressReporter, SilentReporter
 
 Item = TypeVar("Item")
 
@@ -28,20 +28,20 @@ PIPE_WIDTH = 160
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Give a console on standard output or error, plain where it is no terminal."""
+    """Return a console on standard output or error, plain where it is no terminal."""
     made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not made.is_terminal:
         made.width = PIPE_WIDTH
     return made
 
 
-class TerminalNarrator:
+class TerminalReporter:
     """Shows lines and progress bars on standard error; in a pipe, lines only."""
 
     def __init__(self) -> None:
         self.console = console(stderr=True)
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Print a line."""
         self.console.print(Text(text), soft_wrap=not self.console.is_terminal)
 
@@ -61,9 +61,9 @@ class TerminalNarrator:
             yield from progress.track(items, total=total, description=label)
 
 
-def narrator(quiet: bool) -> Narrator:
-    """Give the narrator of a command."""
-    return Silent() if quiet else TerminalNarrator()
+def progress_reporter(quiet: bool) -> ProgressReporter:
+    """Return the narrator of a command."""
+    return SilentReporter() if quiet else TerminalReporter()
 
 
 def print_json(result: Any) -> None:
@@ -79,5 +79,5 @@ def print_next(*words: object, quiet: bool = False) -> None:
 
 
 def rtl_command(*words: object) -> str:
-    """Give a command as it would be typed."""
+    """Return a command as it would be typed."""
     return shlex.join(["rtl", *(str(word) for word in words)])

@@ -54,7 +54,7 @@ def command(
         provider=provider,
         threads=threads,
         images=images,
-        narrator=terminal.narrator(quiet),
+        progress=terminal.progress_reporter(quiet),
     )
     if as_json:
         terminal.print_json(result)

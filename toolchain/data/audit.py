@@ -16,7 +16,7 @@ from PIL import Image
 
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.errors import DataError, ImageError
-from toolchain.progress import Narrator, Silent
+from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.image.decode import ORIENTATION_TAG, read_image
@@ -66,17 +66,19 @@ class _Found(msgspec.Struct, frozen=True):
     short_side: int
 
 
-def audit_dataset(dataset: Dataset, narrator: Narrator | None = None) -> tuple[Dataset, Audit]:
+def audit_dataset(
+    dataset: Dataset, progress: ProgressReporter | None = None
+) -> tuple[Dataset, Audit]:
     """Decode every file once and give (the data set without its unreadable files, what was found).
 
     The samples that are given know their digests. Raises DataError when a class has no readable
     training image, or no validation image is left.
     """
-    narrator = narrator or Silent()
+    progress = progress or SilentReporter()
     samples = [(split, sample) for split in SPLITS for sample in dataset.split(split)]
     with ThreadPoolExecutor(usable_cores()) as pool:
         results = pool.map(lambda item: _look(item[1].path), samples)
-        found = list(narrator.track(results, "reading the images", len(samples)))
+        found = list(progress.track(results, "reading the images", len(samples)))
     rows = [
         (split, _label_text(dataset, sample), dataset.name_of(sample.path), result)
         for (split, sample), result in zip(samples, found, strict=True)
@@ -116,7 +118,7 @@ def _look(path: Path) -> _Found:
 
 
 def _as_stored(data: bytes) -> tuple[bool, int]:
-    """Give (is it rotated by EXIF, its short side in pixels) from the header."""
+    """Return (is it rotated by EXIF, its short side in pixels) from the header."""
     with Image.open(io.BytesIO(data)) as image:
         try:
             rotated = image.getexif().get(ORIENTATION_TAG, 1) in range(2, 9)
@@ -126,7 +128,7 @@ def _as_stored(data: bytes) -> tuple[bool, int]:
 
 
 def _label_text(dataset: Dataset, sample: Sample) -> str:
-    """Give a text that is the same for the same classes, and for no others."""
+    """Return a text that is the same for the same classes, and for no others."""
     if dataset.task == "multi-label":
         # As JSON, because any separator may stand in the name of a class.
         return msgspec.json.encode([dataset.classes[label] for label in sample.labels]).decode()
@@ -135,7 +137,7 @@ def _label_text(dataset: Dataset, sample: Sample) -> str:
 
 
 def _readable(dataset: Dataset, digests: dict[Path, str]) -> Dataset:
-    """Give the data set with the files that have a digest, and the digests."""
+    """Return the data set with the files that have a digest, and the digests."""
 
     def keep(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
         return tuple(replace(s, digest=digests[s.path]) for s in samples if s.path in digests)

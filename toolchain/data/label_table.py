@@ -60,7 +60,7 @@ class _Row:
 
 
 def find_tables(path: Path) -> dict[Path, str | None]:
-    """Give the CSV files that a path means, each with the split that all of it belongs to.
+    """Return the CSV files that a path means, each with the split that all of it belongs to.
 
     The split is None for a file that is not named for one. A folder means `train.csv` with the
     others beside it, else `labels.csv`; where there is none, nothing is given.
@@ -77,7 +77,7 @@ def find_tables(path: Path) -> dict[Path, str | None]:
 
 
 def read_tables(tables: dict[Path, str | None], root: Path) -> tuple[dict[str, Named], str]:
-    """Give (the images of each split and their classes, one sentence about the splits).
+    """Return (the images of each split and their classes, one sentence about the splits).
 
     `tables` is what `find_tables` gave. Raises DataError naming the file and the line that is
     wrong, or the class that no training image has.
@@ -158,7 +158,7 @@ def _read_table(table: Path) -> tuple[_Columns, list[_Row]]:
 
 
 def _lines(table: Path) -> Iterator[tuple[int, list[str]]]:
-    """Give (number, cells) of each line that holds something; quoted cells may hold line ends."""
+    """Yield (number, cells) of each line that holds something; quoted cells may hold line ends."""
     try:
         text = table.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -76,11 +76,11 @@ class Dataset:
     task: Task = "single-label"
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """Give the samples of `train`, `val` or `test`."""
+        """Return the samples of `train`, `val` or `test`."""
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
     def name_of(self, path: Path) -> str:
-        """Give a path as the data set's own name for it, with forward slashes."""
+        """Return a path as the data set's own name for it, with forward slashes."""
         try:
             return path.relative_to(self.root).as_posix()
         except ValueError:
@@ -161,13 +161,13 @@ def _from_one_folder(root: Path) -> Dataset:
 
 
 def _class_folders(root: Path) -> Named:
-    """Give (path, class) of the images in each class folder, deeper folders included."""
+    """Return (path, class) of the images in each class folder, deeper folders included."""
     classes = sorted(d for d in root.iterdir() if d.is_dir() and not d.name.startswith("."))
     return [(path, (folder.name,)) for folder in classes for path in images_under(folder)]
 
 
 def images_under(folder: Path) -> list[Path]:
-    """Give the image files under a folder, sorted; hidden files and folders are passed over."""
+    """Return the image files under a folder, sorted; hidden files and folders are passed over."""
     found: list[Path] = []
     for parent, folders, files in os.walk(folder, followlinks=False):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -259,7 +259,7 @@ def _assemble(
 
 
 def _unfit(root: Path, found: str) -> DataError:
-    """Give the error for a folder without classes; a CSV in it may be what was meant."""
+    """Return the error for a folder without classes; a CSV in it may be what was meant."""
     if tables := ", ".join(table.name for table in find_tables(root)):
         return DataError(f"{root}: {found}, beside {tables}", hint="--task multi-label")
     return DataError(f"{root}: {found}", hint=f"expected {LAYOUTS}")

@@ -23,7 +23,7 @@ Named = list[tuple[Path, tuple[str, ...]]]
 
 
 def named_for_splits(paths: Iterable[Path]) -> dict[str, Path]:
-    """Give the paths that are named for a split, in small or capital letters, in split order."""
+    """Return the paths that are named for a split, in small or capital letters, in split order."""
     by_name = {path.stem.lower(): path for path in sorted(paths, reverse=True)}
     return {
         split: by_name[name]
@@ -34,13 +34,13 @@ def named_for_splits(paths: Iterable[Path]) -> dict[str, Path]:
 
 
 def position(name: str) -> float:
-    """Give a number in 0…1 that depends on nothing but the name."""
+    """Return a number in 0…1 that depends on nothing but the name."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def split_of(name: str) -> str:
-    """Give the split of an image by its path within the data set, written with forward slashes.
+    """Return the split of an image by its path within the data set, written with forward slashes.
 
     The hash spreads every class alike, so the classes keep their proportions; and since no other
     file matters, adding images moves none of the old ones to another split.
@@ -52,7 +52,7 @@ def split_of(name: str) -> str:
 
 
 def split_class(names: Sequence[str]) -> list[str]:
-    """Give the splits of one class's images; with two or more, both train and val get one.
+    """Return the splits of one class's images; with two or more, both train and val get one.
 
     A class too small for the hash to have met every split lends the image that lies nearest.
     """
@@ -67,7 +67,7 @@ def split_class(names: Sequence[str]) -> list[str]:
 
 
 def split_classes(names: Sequence[str], classes: Sequence[Iterable[str]]) -> tuple[list[str], int]:
-    """Give (the splits of images with any number of classes, how many the hash did not decide).
+    """Return (the splits of images with any number of classes, how many the hash did not decide).
 
     Each class keeps a training image, and gets a validation image where that takes no class its
     last training image. As in `split_class`, the image that lies nearest is moved.
@@ -105,7 +105,7 @@ def _is_spare(
 
 
 def _from_val(place: float) -> float:
-    """Give how far a place is from the middle of the validation split."""
+    """Return how far a place is from the middle of the validation split."""
     return abs(place - (TRAIN_SHARE + VAL_SHARE / 2))
 
 
@@ -127,5 +127,5 @@ def carve(train: Named, root: Path) -> tuple[Named, Named]:
 
 
 def class_names(named: Named) -> set[str]:
-    """Give the names of all classes that some image has."""
+    """Return the names of all classes that some image has."""
     return {name for _, names in named for name in names}

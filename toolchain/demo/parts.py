@@ -17,7 +17,7 @@ from PIL import Image
 from toolchain.demo.drawing.defects import DEFECTS
 from toolchain.demo.drawing.picture import draw_picture
 from toolchain.errors import DataError
-from toolchain.progress import Narrator, Silent
+from toolchain.progress import ProgressReporter, SilentReporter
 
 CLASSES: tuple[str, ...] = tuple(sorted(DEFECTS))
 
@@ -49,7 +49,7 @@ def draw_parts(
     *,
     images_per_class: int = 160,
     seed: int = 0,
-    narrator: Narrator | None = None,
+    progress: ProgressReporter | None = None,
 ) -> list[Path]:
     """Write `folder/<class>/part_0001.jpg` … and give the paths of the two undecodable files.
 
@@ -57,7 +57,7 @@ def draw_parts(
     bytes on one version of Pillow and numpy. A folder with something in it is a DataError; an
     interrupted run leaves nothing.
     """
-    narrator = narrator or Silent()
+    progress = progress or SilentReporter()
     folder = folder.absolute()
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise DataError(
@@ -70,7 +70,7 @@ def draw_parts(
         for label in CLASSES:
             (draft / label).mkdir(parents=True)
         numbers = [(label, i) for label in CLASSES for i in range(1, images_per_class + 1)]
-        for label, index in narrator.track(numbers, "drawing", len(numbers)):
+        for label, index in progress.track(numbers, "drawing", len(numbers)):
             _write_part(draft / label / f"part_{index:04d}.jpg", label, index, seed)
         broken = _write_broken(draft, seed)
         if folder.exists():

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.data.audit import Audit
-from toolchain.data.layouts import Dataset, read_dataset
 from toolchain.errors import DataError
+from toolchain.files import display_path, write_json
 from toolchain.metrics.intervals import wilson_interval
 from toolchain.metrics.per_class import ClassMetrics, class_metrics, macro_f1
-from toolchain.progress import Narrator, Silent, shown
-from toolchain.runs.runfolder import RunFolder, write_json
-from toolchain.runs.settings import FinetuneSettings
-from toolchain.runs.settings_file import read_settings
+from toolchain.progress import ProgressReporter, SilentReporter
+from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.card import Card, Metrics, Task
 
 if TYPE_CHECKING:
     from toolchain.metrics.outputs import Outputs
-    from toolchain.networks.resnet import Classifier
 
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -84,7 +80,7 @@ def evaluate(
     batch_size: int = 32,
     workers: int = -1,
     device: str = "auto",
-    narrator: Narrator | None = None,
+    progress: ProgressReporter | None = None,
 ) -> Evaluation:
     """Evaluate the trained model on a split; `auto` takes test where there is one, else val.
 
@@ -92,75 +88,43 @@ def evaluate(
     test, the metrics in its card. `data` replaces the data folder that the run remembers. Raises
     DataError.
     """
+    from toolchain.networks.device import choose_device
     from toolchain.training.inputs.samples import clean_source
-    from toolchain.training.loop import choose_device, predict_split
+    from toolchain.training.loop import predict_split
 
-    narrator = narrator or Silent()
-    run = RunFolder.open(run_path)
-    settings = run_settings(run)
-    card = run.read_card()
-    dataset = run_dataset(run, settings, data)
+    progress = progress or SilentReporter()
+    run = TrainedRun.open(run_path, data=data)
+    dataset, card = run.dataset, run.card
     if split == "auto":
         split = "test" if dataset.test else "val"
     samples = dataset.split(split)
     if not samples:
         raise DataError(f"{dataset.root} has no {split} split", hint="--split val")
 
-    narrator.say(f"evaluating {run.path} on {len(samples)} {split} images of {shown(dataset.root)}")
-    unreadable = known_unreadable(run)
-    good = [s for s in samples if dataset.name_of(s.path) not in unreadable]
+    progress.message(
+        f"evaluating {run.folder.path} on {len(samples)} {split} images of "
+        f"{display_path(dataset.root)}"
+    )
+    good = run.readable(split)
     if not good:
         raise DataError(f"{dataset.root} has no readable image in its {split} split")
     source = clean_source(
         good, len(card.classes), card.preprocessing, batch_size=batch_size, workers=workers
     )
     where = choose_device(device)
-    classifier = load_run_classifier(run).to(where)
-    outputs = predict_split(classifier, source, where, narrator, label=f"evaluating {split}")
+    classifier = run.classifier.to(where)
+    outputs = predict_split(classifier, source, where, progress, label=f"evaluating {split}")
 
     names = [dataset.name_of(s.path) for s in good]
-    result = _evaluation(run, split, card, outputs, names)
-    write_json(run.evaluation, result)
+    folder = run.folder
+    result = _evaluation(folder, split, card, outputs, names)
+    write_json(folder.evaluation, result)
     if not outputs.multi_label:
-        _draw_confusion(run, result, outputs)
+        _draw_confusion(folder, result, outputs)
     if split != "train" and data is None:
         # The card speaks of images that the model was not trained on, of the run's own data.
-        run.write_card(msgspec.structs.replace(card, metrics=_card_metrics(result)))
+        folder.write_card(msgspec.structs.replace(card, metrics=_card_metrics(result)))
     return result
-
-
-def run_settings(run: RunFolder) -> FinetuneSettings:
-    """Give the settings that a run was trained with."""
-    return read_settings(run.settings, {})
-
-
-def run_dataset(run: RunFolder, settings: FinetuneSettings, data: str | None = None) -> Dataset:
-    """Give the data set of a run, with its classes; DataError where it moved or changed."""
-    place = data or settings.data
-    if not Path(place).exists():
-        raise DataError(
-            f"{place}: the data of {run.path} is no longer there", hint="say where with --data"
-        )
-    dataset = read_dataset(place, settings.task)
-    if dataset.classes != run.read_card().classes:
-        raise DataError(f"{place}: its classes are not those that {run.path} was trained on")
-    return dataset
-
-
-def load_run_classifier(run: RunFolder) -> Classifier:
-    """Give the trained classifier of a run, in eval mode, on the CPU."""
-    from toolchain.networks.resnet import load_classifier
-
-    card = run.read_card()
-    return load_classifier(card.architecture, len(card.classes), run.weights, card.normalisation)
-
-
-def known_unreadable(run: RunFolder) -> set[str]:
-    """Give the names of the files that training found unreadable and left out."""
-    if not run.audit.is_file():
-        return set()
-    audit = msgspec.json.decode(run.audit.read_bytes(), type=Audit)
-    return {item.file for item in audit.unreadable}
 
 
 def _evaluation(
@@ -175,7 +139,6 @@ def _evaluation(
     per_class = class_metrics(outputs.truth, predicted, card.classes)
     correct, images = int((predicted == outputs.truth).all(axis=1).sum()), len(names)
     results = _label_sets if multi_label else _labels
-    auc = outputs.auc  # summed in float32, so a perfect one may be a little above 1
     return Evaluation(
         run=str(run.path),
         task=card.task,
@@ -184,7 +147,7 @@ def _evaluation(
         accuracy=correct / images,
         accuracy_interval=wilson_interval(correct, images),
         macro_f1=macro_f1(per_class),
-        auc=None if auc is None else min(auc, 1.0),
+        auc=outputs.auc,
         loss=outputs.loss,
         calibration_error=calibration_error(outputs, card.temperature),
         threshold=card.label_threshold if multi_label else None,
@@ -197,7 +160,7 @@ def _evaluation(
 def _labels(
     names: list[str], classes: tuple[str, ...], truth: Flags, predicted: Flags, rates: Floats
 ) -> list[ImageResult]:
-    """Give the results of images of one class; `truth` and `predicted` are true in one place."""
+    """Return the results of images of one class; `truth` and `predicted` are true in one place."""
     rows = zip(names, truth.argmax(axis=1), predicted.argmax(axis=1), rates, strict=True)
     return [
         ImageResult(
@@ -210,7 +173,7 @@ def _labels(
 def _label_sets(
     names: list[str], classes: tuple[str, ...], truth: Flags, predicted: Flags, rates: Floats
 ) -> list[ImageResult]:
-    """Give the results of images of any number of classes."""
+    """Return the results of images of any number of classes."""
     results = []
     for name, own, said, row in zip(names, truth, predicted, rates, strict=True):
         best = [i for i in np.argsort(-row, kind="stable") if said[i]]
@@ -226,7 +189,7 @@ def _label_sets(
 
 
 def _draw_confusion(run: RunFolder, result: Evaluation, outputs: Outputs) -> None:
-    from toolchain.training.analysis.plots import draw_confusion
+    from toolchain.metrics.confusion_plot import draw_confusion
 
     title = f"{result.split}, {result.images} images, {result.accuracy:.1%} right"
     classes = [row.label for row in result.per_class]

@@ -15,41 +15,42 @@ import msgspec
 import numpy as np
 import torch
 
-from toolchain.backends.backend import Backend, EagerBackend, open_backend
+from toolchain.backends.backend import Backend, open_backend
+from toolchain.backends.outputs import outputs, pixels_of
+from toolchain.backends.torch_eager import EagerBackend
 from toolchain.errors import DataError, ModelFileError, ParityError, RefusedError
 from toolchain.exporters.precision.options import Reduction
 from toolchain.exporters.variants import OPSETS, Variant
 from toolchain.exporters.writers.onnx import write_onnx
 from toolchain.exporters.writers.pt2 import write_program
 from toolchain.exporters.writers.torchscript import write_torchscript
+from toolchain.files import atomic_file, file_sha256, write_json
 from toolchain.machine import installed_versions
-from toolchain.networks.resnet import Served
-from toolchain.progress import Narrator, Silent
+from toolchain.networks.resnet import InferenceModel
+from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import (
     RunFolder,
     model_name,
     parity_file,
     references_file,
     rejected_file,
-    whole_file,
-    write_json,
 )
+from toolchain.runs.sampling import evenly
+from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.card import Card, Format
 from toolchain.runtime.selftest import generated_pixels, make_proof
 from toolchain.runtime.session import import_onnxruntime
+from toolchain.verification.comparison import compare_with_references
 from toolchain.verification.references.stored import (
     MOST_BYTES,
     MOST_IMAGES,
-    References,
-    evenly,
-    write_references,
+    StoredOutputs,
+    write_stored_outputs,
 )
-from toolchain.verification.references.trained_model import Workshop, open_workshop
+from toolchain.verification.references.trained_model import TrainedReference, open_trained_reference
 from toolchain.verification.result import Verification, failed, require_parity
-from toolchain.verification.verify import file_sha256, verify_backend
-from toolchain.verification.witnesses import outputs, pixels_of
 
-WRITERS: dict[Format, Callable[[Served, Card, Path], None]] = {
+WRITERS: dict[Format, Callable[[InferenceModel, Card, Path], None]] = {
     "onnx": write_onnx,
     "torchscript": write_torchscript,
     "pt2": write_program,
@@ -58,7 +59,7 @@ MODEL_SUFFIXES = (".onnx", ".pt", ".pt2")
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedModel:
     """One model file that passed verification."""
 
     path: Path
@@ -85,7 +86,7 @@ class Exported:
 
 
 @dataclass(frozen=True)
-class NotKept:
+class RejectedModel:
     """One model file that fell short or cost too much, and is not there."""
 
     path: Path
@@ -106,8 +107,8 @@ def export(
     images: int = 400,
     image_size: int | None = None,
     reduction: Reduction | None = None,
-    narrator: Narrator | None = None,
-) -> Iterator[Exported | NotKept]:
+    progress: ProgressReporter | None = None,
+) -> Iterator[ExportedModel | RejectedModel]:
     """Export a run to each variant in turn; one that falls short does not stop the next.
 
     `output` is a folder, or for one variant a file; by default `export/` in the run folder. Up to
@@ -115,26 +116,26 @@ def export(
     were moved. `image_size` is the side in pixels that the network is to see, where it is not that
     of training. Raises DataError for a run or images that can't serve.
     """
-    narrator = narrator or Silent()
-    run = RunFolder.open(run_path)
-    targets = [_target(run, variant, wanted, output) for variant in wanted]
-    workshop = open_workshop(run, images=images, data=data, size=image_size)
+    progress = progress or SilentReporter()
+    run = TrainedRun.open(run_path, data=data)
+    targets = [_target(run.folder, variant, wanted, output) for variant in wanted]
+    trained = open_trained_reference(run, images=images, size=image_size)
     for variant, path in zip(wanted, targets, strict=True):
         try:
-            yield _export(variant, workshop, path, reduction or Reduction(), narrator)
+            yield _export(variant, trained, path, reduction or Reduction(), progress)
         except (ParityError, RefusedError) as error:
-            yield NotKept(path, error)
+            yield RejectedModel(path, error)
 
 
-def kept(outcomes: Iterable[Exported | NotKept]) -> list[Exported]:
-    """Give the files of an export, or raise what went wrong with the first that was not kept.
+def accepted_models(outcomes: Iterable[ExportedModel | RejectedModel]) -> list[ExportedModel]:
+    """Return the files of an export, or raise what went wrong with the first that was not kept.
 
     Raises ParityError where a file does not answer like the trained model (its report stays as
     `…rejected.json`), RefusedError where a lower precision costs too much.
     """
     files = []
     for outcome in outcomes:
-        if isinstance(outcome, NotKept):
+        if isinstance(outcome, RejectedModel):
             raise outcome.error
         files.append(outcome)
     return files
@@ -142,34 +143,34 @@ def kept(outcomes: Iterable[Exported | NotKept]) -> list[Exported]:
 
 def _export(
     variant: Variant,
-    workshop: Workshop,
+    trained: TrainedReference,
     path: Path,
     reduction: Reduction,
-    narrator: Narrator,
-) -> Exported:
+    progress: ProgressReporter,
+) -> ExportedModel:
     """Write one file under a temporary name and let it stand where it passes."""
     started = time.monotonic()
-    narrator.say(f"exporting {path}")
+    progress.message(f"exporting {path}")
     rejected_file(path).unlink(missing_ok=True)
-    card = _card(workshop.eager, variant)
+    card = _card(trained.eager, variant)
     # Whatever a writer does to the network, the witness stays as it is.
-    classifier = copy.deepcopy(workshop.eager.classifier)
-    served = Served(classifier, card.temperature, card.task).eval()
-    with whole_file(path) as candidate:
+    classifier = copy.deepcopy(trained.eager.classifier)
+    inference_model = InferenceModel(classifier, card.temperature, card.task).eval()
+    with atomic_file(path) as candidate:
         if variant.precision == "fp32":
-            WRITERS[variant.format](served, card, candidate)
+            WRITERS[variant.format](inference_model, card, candidate)
         else:
             import_onnxruntime()  # its tools do it; TorchScript is exported without them
             from toolchain.exporters.precision.build import write_reduced
 
-            write_reduced(served, card, candidate, workshop, reduction, narrator)
+            write_reduced(inference_model, card, candidate, trained, reduction, progress)
         opened = _opened(candidate, path)
-        references = _references(workshop, opened)
-        result = _verify(opened, candidate, path, references, workshop, narrator)
-    write_references(references, references_file(path))
+        references = _references(trained, opened)
+        result = _verify(opened, candidate, path, references, trained, progress)
+    write_stored_outputs(references, references_file(path))
     write_json(parity_file(path), result)
     seconds = time.monotonic() - started
-    return Exported(path, variant, opened.card, path.stat().st_size, result, seconds)
+    return ExportedModel(path, variant, opened.card, path.stat().st_size, result, seconds)
 
 
 def _opened(candidate: Path, path: Path) -> Backend:
@@ -194,13 +195,13 @@ def _verify(
     opened: Backend,
     candidate: Path,
     path: Path,
-    references: References,
-    workshop: Workshop,
-    narrator: Narrator,
+    references: StoredOutputs,
+    trained: TrainedReference,
+    progress: ProgressReporter,
 ) -> Verification:
     """Verify the candidate as its users will open it; raising here leaves no model file."""
-    result = verify_backend(
-        opened, candidate, references=references, workshop=workshop, narrator=narrator
+    result = compare_with_references(
+        opened, candidate, references=references, trained=trained, progress=progress
     )
     result = msgspec.structs.replace(result, model=str(path))
     try:
@@ -255,15 +256,15 @@ def _card(eager: EagerBackend, variant: Variant) -> Card:
     )
 
 
-def _references(workshop: Workshop, opened: Backend) -> References:
+def _references(trained: TrainedReference, opened: Backend) -> StoredOutputs:
     """Choose a few images; what is stored of a lower precision is what its own file says."""
-    speaker = workshop.eager if opened.card.precision == "fp32" else opened
-    names = dict(zip(workshop.paths, workshop.names, strict=True))
-    paths = evenly(workshop.paths, MOST_IMAGES)
-    pixels = np.stack([pixels_of(workshop.eager.card, path, names[path]) for path in paths])
+    speaker = trained.eager if opened.card.precision == "fp32" else opened
+    names = dict(zip(trained.paths, trained.names, strict=True))
+    paths = evenly(trained.paths, MOST_IMAGES)
+    pixels = np.stack([pixels_of(trained.eager.card, path, names[path]) for path in paths])
     probabilities, logits = outputs(speaker, pixels)
     files = [path.read_bytes() if path.stat().st_size <= MOST_BYTES else b"" for path in paths]
-    classes = workshop.eager.card.classes
-    return References(
+    classes = trained.eager.card.classes
+    return StoredOutputs(
         classes, tuple(names[path] for path in paths), tuple(files), pixels, probabilities, logits
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolchain.runtime.card import Door, Format, Precision
+from toolchain.runtime.card import Format, InputKind, Precision
 
 OPSETS = {18: ("1.15", 8), 19: ("1.16", 9), 20: ("1.17", 9), 21: ("1.18", 10)}
 """Opset → (the oldest onnxruntime that opens such a file and gives the same logits, the file format
@@ -21,7 +21,7 @@ class Variant:
 
     format: Format = "onnx"
     precision: Precision = "fp32"
-    input: Door = "pixels"
+    input: InputKind = "pixels"
     batch: int | None = None
     """The only batch size it takes; None for any."""
     opset: int = OPSET
@@ -43,12 +43,12 @@ class Variant:
 def variants(
     formats: Sequence[Format],
     precisions: Sequence[Precision],
-    inputs: Sequence[Door],
+    inputs: Sequence[InputKind],
     *,
     batch: int | None = None,
     opset: int = OPSET,
 ) -> list[Variant]:
-    """Give every combination, each once; ValueError where one of them doesn't exist."""
+    """Return every combination, each once; ValueError where one of them doesn't exist."""
     return [
         Variant(f, p, i, batch=batch, opset=opset)
         for f in dict.fromkeys(formats)

@@ -26,7 +26,7 @@ BINS = 15
 
 
 def fit_temperature(outputs: Outputs) -> float:
-    """Give the temperature T at which the mean loss of logits / T is lowest, within 0.05…20.
+    """Return the temperature T at which the mean loss of logits / T is lowest, within 0.05…20.
 
     The labels must not be those that the network was trained on. One temperature moves all answers
     alike, so no decision changes, and accuracy neither.
@@ -51,7 +51,7 @@ def fit_temperature(outputs: Outputs) -> float:
 
 
 def calibration_error(outputs: Outputs, temperature: float) -> float:
-    """Give the expected calibration error in 0…1: how far confidence is from being right.
+    """Return the expected calibration error in 0…1: how far confidence is from being right.
 
     The answers fall into 15 bins of equal width by their confidence; the error is the mean over the
     answers of |share that is right - mean confidence| of their bin (Guo et al., equation 3). An
@@ -73,7 +73,7 @@ def calibration_error(outputs: Outputs, temperature: float) -> float:
 
 
 def _mean_slope(logits: NDArray[np.float64], outputs: Outputs, sharpness: float) -> float:
-    """Give the slope of the mean loss over sharpness 1 / T.
+    """Return the slope of the mean loss over sharpness 1 / T.
 
     For cross entropy it is the mean logit by the softmax minus the label's logit; for binary cross
     entropy it is the logit times (probability - label).

@@ -9,7 +9,7 @@ Z_95 = 1.959963984540054
 
 
 def wilson_interval(correct: int, images: int, z: float = Z_95) -> tuple[float, float]:
-    """Give the Wilson score interval of a rate, by default at 95 %.
+    """Return the Wilson score interval of a rate, by default at 95 %.
 
     Unlike the normal approximation it stays within 0…1, and it holds for small sets.
     Source: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927), 209-212.
@@ -26,7 +26,7 @@ def wilson_interval(correct: int, images: int, z: float = Z_95) -> tuple[float, 
 
 
 def clopper_pearson_upper(events: int, images: int, confidence: float = 0.95) -> float:
-    """Give the one-sided upper bound of a rate of which `events` were seen in `images`.
+    """Return the one-sided upper bound of a rate of which `events` were seen in `images`.
 
     The largest rate under which so few events still have a chance of 1 - confidence. Source: C. J.
     Clopper and E. S. Pearson, Biometrika 26 (1934), 404-413. Found by bisection to 1e-12, because
@@ -50,7 +50,7 @@ def clopper_pearson_upper(events: int, images: int, confidence: float = 0.95) ->
 
 
 def _at_most(events: int, images: int, rate: float) -> float:
-    """Give the chance of at most `events` in `images`, each with chance `rate`."""
+    """Return the chance of at most `events` in `images`, each with chance `rate`."""
     if rate >= 1:
         return 0.0
     if rate <= 0:

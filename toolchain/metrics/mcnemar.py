@@ -6,7 +6,7 @@ import math
 
 
 def mcnemar_p(lost: int, gained: int) -> float:
-    """Give the two-sided p-value of McNemar's exact test.
+    """Return the two-sided p-value of McNemar's exact test.
 
     `lost` images were right before and are wrong now, `gained` the other way round; the images on
     which both agree say nothing. Source: Q. McNemar, Psychometrika 12 (1947), 153-157, with the

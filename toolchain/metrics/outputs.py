@@ -112,7 +112,7 @@ class Outputs:
         return self._probabilities(torch.from_numpy(self.logits) / temperature).numpy()
 
     def score(self, metric: str) -> float:
-        """Give a metric of METRICS so that higher is better: the loss negated.
+        """Return a metric of METRICS so that higher is better: the loss negated.
 
         -inf for what can't be told, so that any other epoch is better. ValueError for an unknown
         metric.

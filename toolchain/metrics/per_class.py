@@ -22,7 +22,7 @@ class ClassMetrics(msgspec.Struct, frozen=True):
 def class_metrics(
     truth: NDArray[np.bool_], predicted: NDArray[np.bool_], classes: Sequence[str]
 ) -> list[ClassMetrics]:
-    """Give precision, recall and F1 of each class; a rate of nothing is 0.
+    """Return precision, recall and F1 of each class; a rate of nothing is 0.
 
     `truth` and `predicted` are bool [images, classes]: the classes that an image has, and those
     that it was taken for. For single-label each row is true in one place.
@@ -43,7 +43,7 @@ def class_metrics(
 
 
 def macro_f1(per_class: Sequence[ClassMetrics]) -> float:
-    """Give the mean F1 over the classes that the split holds images of; 0 where it holds none."""
+    """Return the mean F1 over the classes that the split holds images of; 0 where it holds none."""
     present = [metrics.f1 for metrics in per_class if metrics.images]
     return sum(present) / len(present) if present else 0.0
 

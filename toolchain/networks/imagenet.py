@@ -11,15 +11,16 @@ from typing import Any
 import torch
 
 from toolchain.errors import TrainingError
+from toolchain.files import display_path
 from toolchain.networks.torchvision_import import import_torchvision
-from toolchain.progress import Narrator, shown
+from toolchain.progress import ProgressReporter
 
 PATIENCE_S = 4.0
 """How long the server may take to answer before rtl goes on without it."""
 
 
-def imagenet_state(arch: str, narrator: Narrator) -> tuple[dict[str, Any], str]:
-    """Give (state dict, origin) of torchvision's default ImageNet weights.
+def imagenet_state(arch: str, progress: ProgressReporter) -> tuple[dict[str, Any], str]:
+    """Return (state dict, origin) of torchvision's default ImageNet weights.
 
     Raises TrainingError within seconds where they are not cached and the server does not answer.
     """
@@ -30,10 +31,10 @@ def imagenet_state(arch: str, narrator: Narrator) -> tuple[dict[str, Any], str]:
         if not _answers(weights.url):
             raise TrainingError(
                 f"ImageNet weights of {arch} are not cached and their server does not answer",
-                hint=f"put {Path(weights.url).name} into {shown(cached.parent)}, "
+                hint=f"put {Path(weights.url).name} into {display_path(cached.parent)}, "
                 "or give --weights FILE, or --weights none to train from scratch",
             )
-        narrator.say(f"downloading {Path(weights.url).name}")
+        progress.message(f"downloading {Path(weights.url).name}")
     try:
         state = torch.hub.load_state_dict_from_url(weights.url, progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
@@ -45,12 +46,12 @@ def imagenet_state(arch: str, narrator: Narrator) -> tuple[dict[str, Any], str]:
 
 
 def place_for(arch: str) -> Path:
-    """Give where a file with the ImageNet weights of an architecture is looked for."""
+    """Return where a file with the ImageNet weights of an architecture is looked for."""
     return cached_file(import_torchvision().models.get_model_weights(arch).DEFAULT.url)
 
 
 def cached_file(url: str) -> Path:
-    """Give where torch caches a download."""
+    """Return where torch caches a download."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
 
 

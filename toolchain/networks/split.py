@@ -11,7 +11,7 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 def parts(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Give a torchvision ResNet as (name, module) in the order that data passes them.
+    """Return a torchvision ResNet as (name, module) in the order that data passes them.
 
     Called one after the other they compute what the network's own `forward` computes. A cut is only
     possible between parts: a residual block needs its input twice.
@@ -31,14 +31,14 @@ def parts(network: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def frozen_parts(network: nn.Module) -> int:
-    """Give how many parts from the input on hold nothing trainable; 0 where all is trained."""
+    """Return how many parts from the input on hold nothing trainable; 0 where all is trained."""
     for index, (_, module) in enumerate(parts(network)):
         if any(parameter.requires_grad for parameter in module.parameters()):
             return index
     raise AssertionError("a network always has a trainable classifier")
 
 
-class Prefix(nn.Module):
+class FrozenBackbone(nn.Module):
     """Features float32 [batch, …] of pixels uint8 [batch, size, size, 3]: all that is frozen."""
 
     mean: Tensor
@@ -56,7 +56,7 @@ class Prefix(nn.Module):
         return features
 
 
-class Tail(nn.Module):
+class TrainableHead(nn.Module):
     """Logits float32 [batch, classes] of features: the rest, sharing the classifier's tensors."""
 
     def __init__(self, classifier: Classifier, frozen: int) -> None:

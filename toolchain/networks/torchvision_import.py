@@ -21,7 +21,7 @@ _declared: list[Any] = []  # a torch.library.Library takes its operators with it
 
 
 def import_torchvision() -> ModuleType:
-    """Give torchvision; MissingExtraError where it or torch is not installed."""
+    """Return torchvision; MissingExtraError where it or torch is not installed."""
     try:
         import torch
     except ImportError as error:

@@ -45,7 +45,7 @@ BYTES, NAMES = "bytes", ("file", "path")
 Rows = Generator[tuple[str, Result], None, None]
 
 
-class Labeller:
+class PredictorActor:
     """What an actor does: opens the model once, and answers for tables of images."""
 
     def __init__(self, model: str, options: dict[str, Any], batch_size: int, name: str) -> None:
@@ -54,7 +54,7 @@ class Labeller:
         self.name = name
 
     def __call__(self, images: pa.Table) -> pa.Table:
-        """Give name, outputs and error of each image of a table with `bytes`, or else `path`."""
+        """Return name, outputs and error of each image of a table with `bytes`, or else `path`."""
         if BYTES in images.column_names:
             sources: list[Any] = images[BYTES].to_pylist()
         else:
@@ -114,7 +114,7 @@ class Cluster:
             ray.shutdown()
 
     def label(self, found: Iterable[Found]) -> Rows:
-        """Give name and prediction or error of each file, in order."""
+        """Yield name and prediction or error of each file, in order."""
         remaining = iter(found)
         while chunk := list(islice(remaining, CHUNK)):
             images = {
@@ -126,7 +126,7 @@ class Cluster:
             yield from self._answers(table, "name", FILES, WHOLE)
 
     def label_parquet(self, files: Sequence[str], found: Iterable[Found] = ()) -> Rows:
-        """Give the same of images that lie in Parquet files as bytes, with their names beside."""
+        """Yield the same of images that lie in Parquet files as bytes, with their names beside."""
         # Ray's workers are in another folder.
         places = [file if "://" in file else str(Path(file).absolute()) for file in files]
         try:
@@ -144,7 +144,7 @@ class Cluster:
 
     def _answers(self, images: Any, name: str, at_once: int, cores: float) -> Rows:
         answers = images.map_batches(
-            Labeller,
+            PredictorActor,
             fn_constructor_kwargs=self._constructor | {"name": name},
             batch_format="pyarrow",
             batch_size=at_once,

@@ -68,7 +68,7 @@ class Inputs:
 
 
 def images_below(folder: Path, complain: Complain) -> Iterator[Path]:
-    """Give the images in a folder and below, sorted; hidden and linked folders are left out."""
+    """Return the images in a folder and below, sorted; hidden and linked folders are left out."""
     return (path for path, _ in _walk(folder, _is_image, sys.maxsize, complain))
 
 
@@ -77,7 +77,7 @@ def _found(paths: Iterable[Path]) -> Iterator[Found]:
 
 
 def _expanded(word: str, complain: Complain) -> Iterator[Path]:
-    """Give what a word on the command line stands for."""
+    """Return what a word on the command line stands for."""
     path = Path(word)
     if not MAGIC & set(word) or os.path.lexists(path):
         return _below(path, complain)
@@ -85,7 +85,7 @@ def _expanded(word: str, complain: Complain) -> Iterator[Path]:
 
 
 def _below(path: Path, complain: Complain) -> Iterator[Path]:
-    """Give a file itself, whatever it is, or the images in a folder and below."""
+    """Return a file itself, whatever it is, or the images in a folder and below."""
     if not path.is_dir():
         return iter([path])
     return _or_complain(
@@ -105,7 +105,7 @@ def _or_complain(
 
 
 def _matching(pattern: Path, complain: Complain) -> Iterator[Path]:
-    """Give the files that fit a pattern; `**` stands for any folders, or none."""
+    """Yield the files that fit a pattern; `**` stands for any folders, or none."""
     parts = pattern.parts
     fixed = next(place for place, part in enumerate(parts) if MAGIC & set(part))
     root, wanted = Path(*parts[:fixed]), list(parts[fixed:])
@@ -143,7 +143,7 @@ def _is_image(name: str) -> bool:
 def _walk(
     root: Path, wanted: Callable[[str], bool], depth: int, complain: Complain
 ) -> Iterator[tuple[Path, list[str]]]:
-    """Give (path, names from the root on) of the wanted files, as sorted paths would be.
+    """Yield (path, names from the root on) of the wanted files, as sorted paths would be.
 
     Linked folders are not gone into: they may lead back to where one came from.
     """
@@ -164,7 +164,7 @@ def _walk(
 def _contents(
     folder: Path, wanted: Callable[[str], bool], complain: Complain
 ) -> tuple[Iterator[str], set[str]]:
-    """Give the names in a folder that matter, sorted, and those among them that are folders."""
+    """Return the names in a folder that matter, sorted, and those among them that are folders."""
     files: list[str] = []
     folders: set[str] = set()
     try:
@@ -191,7 +191,7 @@ def _may_be_read(entry: os.DirEntry[str]) -> bool:
 
 
 def _listed(name: str) -> Iterator[str]:
-    """Give the paths in a list: a line each, or each ended by a zero byte (`find -print0`)."""
+    """Yield the paths in a list: a line each, or each ended by a zero byte (`find -print0`)."""
     if name == STDIN:
         yield from _split(sys.stdin.buffer)
         return

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolchain.errors import DataError
+from toolchain.files import atomic_file
 from toolchain.prediction.rows import Result, json_row, shown_text
-from toolchain.runs.runfolder import whole_file
 from toolchain.runtime.card import Card
 
 GROUP = 10_000
@@ -34,7 +34,7 @@ class ParquetFile:
         self._open = ExitStack()
 
     def __enter__(self) -> ParquetFile:
-        temporary = self._open.enter_context(whole_file(self.path))
+        temporary = self._open.enter_context(atomic_file(self.path))
         self._file = self._open.enter_context(pq.ParquetWriter(temporary, self.schema))
         return self
 

@@ -211,7 +211,7 @@ class Done:
 
 
 def records(file: IO[bytes], *, quoted: bool) -> Iterator[bytes]:
-    """Give each whole row; what comes after the last line end is none."""
+    """Yield each whole row; what comes after the last line end is none."""
     held = b""
     for line in file:
         held += line

@@ -35,13 +35,13 @@ class RowFormat(Protocol):
     """Whether a line end may stand inside a row, in double quotes."""
 
     def row(self, name: str, result: Result) -> str:
-        """Give a row with its line end."""
+        """Return a row with its line end."""
 
     def read(self, row: str) -> WrittenRow:
         """Read a row; ValueError where this format, model and number of classes did not make it."""
 
     def written_name(self, name: str) -> str:
-        """Give what stands in a row for a file's name."""
+        """Return what stands in a row for a file's name."""
 
 
 class JsonLines:
@@ -55,7 +55,7 @@ class JsonLines:
         self.card, self.top = card, min(top, len(card.classes))
 
     def row(self, name: str, result: Result) -> str:
-        """Give an object and a line end."""
+        """Return an object and a line end."""
         return json_text(json_row(name, result, self.card, self.top)) + "\n"
 
     def read(self, row: str) -> WrittenRow:
@@ -74,7 +74,7 @@ class JsonLines:
         return WrittenRow(said["file"], top, None)
 
     def written_name(self, name: str) -> str:
-        """Give the name as it is; bytes that are no text are `\\udc80` … in JSON."""
+        """Return the name as it is; bytes that are no text are `\\udc80` … in JSON."""
         return name
 
     def _keys(self) -> set[str]:
@@ -85,7 +85,7 @@ class JsonLines:
 
 
 def json_row(name: str, result: Result, card: Card, top: int) -> dict[str, object]:
-    """Give what is said of an image, in the words of docs/json.md."""
+    """Return what is said of an image, in the words of docs/json.md."""
     if isinstance(result, ImageError):
         return {"file": name, "error": str(result), "accepted": ImageError.accepted}
     best = [{"label": label, "probability": round(p, 6)} for label, p in result.top(top)]
@@ -103,7 +103,7 @@ def json_row(name: str, result: Result, card: Card, top: int) -> dict[str, objec
 
 
 def json_text(value: object) -> str:
-    """Give JSON that can be written as UTF-8, names that are no text included."""
+    """Return JSON that can be written as UTF-8, names that are no text included."""
     text = json.dumps(value, ensure_ascii=False)
     return text if _is_utf8(text) else json.dumps(value)
 
@@ -129,7 +129,7 @@ class Csv:
         return self.card.task == "single-label" and self.card.threshold is not None
 
     def row(self, name: str, result: Result) -> str:
-        """Give a row and a line end; a name may have a line end too, in quotes."""
+        """Return a row and a line end; a name may have a line end too, in quotes."""
         name = self.written_name(name)
         if isinstance(result, ImageError):
             return _csv_line([name, *[""] * len(self.columns), shown_text(str(result))])
@@ -152,12 +152,12 @@ class Csv:
         )
 
     def written_name(self, name: str) -> str:
-        """Give the name, with `\\udc80` … in place of bytes that are no text."""
+        """Return the name, with `\\udc80` … in place of bytes that are no text."""
         return shown_text(name)
 
 
 def shown_text(text: str) -> str:
-    """Give a text that can be written as UTF-8."""
+    """Return a text that can be written as UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -7,13 +7,10 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from toolchain.errors import DataError, TrainingError
+from toolchain.files import current_umask, write_text
 from toolchain.runtime.card import Card, decode_card, encode_card
 
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript.pt", "pt2": ".pt2"}
@@ -63,7 +60,7 @@ class RunFolder:
         except OSError as error:
             raise TrainingError(f"{self.path} can't be made: {error.strerror}") from error
         try:
-            made.chmod(0o777 & ~_umask())
+            made.chmod(0o777 & ~current_umask())
             write_text(made / self.settings.name, settings)
             with contextlib.suppress(FileNotFoundError):
                 self.path.rmdir()  # an empty one, as require_free has seen
@@ -101,7 +98,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
-        """Give a run folder that holds a trained model; else DataError."""
+        """Return a run folder that holds a trained model; else DataError."""
         run = cls(path)
         if not run.path.is_dir():
             raise DataError(f"{run.path}: no such run folder", hint="rtl finetune DATA makes one")
@@ -119,7 +116,7 @@ class RunFolder:
         return run
 
     def read_card(self) -> Card:
-        """Give the card of the trained model."""
+        """Return the card of the trained model."""
         return decode_card(self.card.read_bytes(), source=str(self.card))
 
     def write_card(self, card: Card) -> None:
@@ -127,11 +124,11 @@ class RunFolder:
         write_text(self.card, encode_card(card) + "\n")
 
     def model_file(self, model_format: str) -> Path:
-        """Give where an exported model goes unless the user says otherwise."""
+        """Return where an exported model goes unless the user says otherwise."""
         return self.export / model_name(model_format)
 
     def bench_result(self, provider: str) -> Path:
-        """Give where the benchmark of the exported models goes."""
+        """Return where the benchmark of the exported models goes."""
         return self.bench / f"{provider}.json"
 
 
@@ -146,75 +143,30 @@ def model_name(model_format: str, precision: str = "fp32", door: str = "pixels")
 
 
 def run_of_model(model: Path) -> RunFolder | None:
-    """Give the run folder that a model file lies in, None where it was moved elsewhere."""
+    """Return the run folder that a model file lies in, None where it was moved elsewhere."""
     run = RunFolder(model.resolve().parent.parent)
     return run if run.settings.is_file() and run.weights.is_file() else None
 
 
 def parity_file(model: Path) -> Path:
-    """Give where the verification of a model file is reported."""
+    """Return where the verification of a model file is reported."""
     return model.with_name(model.name + ".parity.json")
 
 
 def rejected_file(model: Path) -> Path:
-    """Give where the report goes of a file that failed verification and was not kept."""
+    """Return where the report goes of a file that failed verification and was not kept."""
     return model.with_name(model.name + ".rejected.json")
 
 
 def references_file(model: Path) -> Path:
-    """Give where the reference outputs of a model file lie."""
+    """Return where the reference outputs of a model file lie."""
     return model.with_name(model.name + ".references.npz")
 
 
 def free_run_path(parent: Path, name: str) -> Path:
-    """Give parent/name, or parent/name-2, -3 … where that is taken."""
+    """Return parent/name, or parent/name-2, -3 … where that is taken."""
     candidate, number = parent / name, 1
     while candidate.exists():
         number += 1
         candidate = parent / f"{name}-{number}"
     return candidate
-
-
-@contextlib.contextmanager
-def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside `path`; it becomes `path` when the block ends without an error.
-
-    Whoever looks sees the old file or the new one, never half of one. `durable` waits until the
-    bytes are on the disk, so that this also holds if the power goes.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes files that only their owner may read; a model is for others too.
-        temporary.chmod(0o666 & ~_umask())
-        if durable:
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def json_text(result: Any) -> str:
-    """Give a result as indented JSON, as every report and `--json` shows it."""
-    return msgspec.json.format(msgspec.json.encode(result)).decode()
-
-
-def write_json(path: Path, result: Any) -> None:
-    """Write a result as indented JSON, whole or not at all."""
-    write_text(path, json_text(result) + "\n")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -263,7 +263,7 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 def describe(field: msgspec.structs.FieldInfo) -> str:
-    """Give the description that a field was declared with."""
+    """Return the description that a field was declared with."""
     for meta in get_args(field.type)[1:]:
         if isinstance(meta, Meta) and meta.description:
             return meta.description

@@ -14,7 +14,7 @@ from toolchain.runs.settings import FinetuneSettings, SettingsError, describe
 
 
 def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSettings:
-    """Give the settings from a TOML file and, over it, what was `given` by hand.
+    """Return the settings from a TOML file and, over it, what was `given` by hand.
 
     Raises SettingsError naming the key and the nearest known one, or the value and its bounds.
     """
@@ -106,7 +106,7 @@ def _require_consistent(settings: FinetuneSettings) -> None:
 
 
 def settings_toml(settings: FinetuneSettings) -> str:
-    """Give the settings as TOML with each field's description above it."""
+    """Return the settings as TOML with each field's description above it."""
     lines = []
     for field in msgspec.structs.fields(FinetuneSettings):
         value = getattr(settings, field.name)
@@ -116,7 +116,7 @@ def settings_toml(settings: FinetuneSettings) -> str:
 
 
 def settings_sha256(settings: FinetuneSettings) -> str:
-    """Give a digest of the settings that shape the result; where files lie is not one."""
+    """Return a digest of the settings that shape the result; where files lie is not one."""
     values = msgspec.to_builtins(settings)
     values["weights"] = Path(settings.weights).name
     for place in ("data", "device", "workers", "cache_gb", "tensorboard"):

@@ -12,7 +12,7 @@ SLICE_S = 0.1
 
 
 def fastest(ways: Sequence[Callable[[], object]], *, workers: int) -> int:
-    """Give the place of the way that gets the most calls done by so many threads.
+    """Return the place of the way that gets the most calls done by so many threads.
 
     The ways are measured in turn, so that a drift of the machine meets all alike.
     """
@@ -25,7 +25,7 @@ def fastest(ways: Sequence[Callable[[], object]], *, workers: int) -> int:
 
 
 def _rate(way: Callable[[], object], pool: ThreadPoolExecutor, workers: int) -> float:
-    """Give the calls per second of all threads together."""
+    """Return the calls per second of all threads together."""
 
     def calls_per_second() -> float:
         started, calls = time.perf_counter(), 0

@@ -11,7 +11,7 @@ NAME = "rtl"
 
 
 def cache_folder() -> Path:
-    """Give the folder of all caches of rtl; it may not be there yet.
+    """Return the folder of all caches of rtl; it may not be there yet.
 
     RuntimeError where the user has no home.
     """
@@ -27,7 +27,7 @@ def cache_folder() -> Path:
 
 
 def _caches_on_linux() -> Path | None:
-    """Give what platformdirs would, where that is plain; else None.
+    """Return what platformdirs would, where that is plain; else None.
 
     Importing platformdirs takes 10 ms, a twentieth of a first label.
     """

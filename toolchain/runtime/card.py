@@ -22,7 +22,7 @@ Task = Literal["single-label", "multi-label"]
 
 Format = Literal["onnx", "torchscript", "pt2"]
 Precision = Literal["fp32", "fp16", "int8"]
-Door = Literal["pixels", "tensor", "image"]
+InputKind = Literal["pixels", "tensor", "image"]
 """What a graph takes; see `toolchain.runtime.model_inputs`."""
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
@@ -31,7 +31,7 @@ Channel = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
 
 class Preprocessing(msgspec.Struct, frozen=True):
-    """How an upright RGB image becomes the network's pixels; see `toolchain.runtime.image.preprocess`."""
+    """How an RGB image becomes the network's pixels; see `toolchain.runtime.image.preprocess`."""
 
     mode: Literal["crop", "squash"] = "crop"
     size: Positive = 224
@@ -152,7 +152,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     format: Format | None = None
     """None in a run folder, where the model is not exported yet."""
     precision: Precision = "fp32"
-    input: Door = "pixels"
+    input: InputKind = "pixels"
     batch: Positive | None = None
     """The only batch size that the file takes; None where it takes any."""
     trained_size: Positive | None = None
@@ -183,7 +183,7 @@ class _Version(msgspec.Struct):
 
 
 def encode_card(card: Card) -> str:
-    """Give the card as indented JSON text."""
+    """Return the card as indented JSON text."""
     return msgspec.json.format(msgspec.json.encode(card), indent=2).decode()
 
 

@@ -11,7 +11,7 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def usable_cores() -> int:
-    """Give the number of cores within the affinity mask and the container's quota, at least 1.
+    """Return the number of cores within the affinity mask and the container's quota, at least 1.
 
     onnxruntime by itself counts the host's physical cores, and in a container with a quota of two
     it starts a thread for each of them (microsoft/onnxruntime#29510).
@@ -25,7 +25,7 @@ def usable_cores() -> int:
 
 
 def cgroup_quota() -> float | None:
-    """Give the smallest processor quota, in cores, of the control groups this process is in.
+    """Return the smallest processor quota, in cores, of the control groups this process is in.
 
     A group's quota holds for the groups within it too. None where there is no quota.
     """
@@ -34,7 +34,7 @@ def cgroup_quota() -> float | None:
 
 
 def _groups() -> Iterator[Path]:
-    """Give the folders of the process's control groups, of versions 2 and 1, and their parents.
+    """Yield the folders of the process's control groups, of versions 2 and 1, and their parents.
 
     Where a container sees its own group as the root, its place on the host names no folder.
     """
@@ -51,7 +51,7 @@ def _groups() -> Iterator[Path]:
 
 
 def _membership() -> list[tuple[str, str]]:
-    """Give (controllers, place) of each hierarchy; version 2 has no name."""
+    """Return (controllers, place) of each hierarchy; version 2 has no name."""
     found = [("", "/"), ("cpu", "/")]
     try:
         lines = MEMBERSHIP.read_text().splitlines()
@@ -64,7 +64,7 @@ def _membership() -> list[tuple[str, str]]:
 
 
 def _quota(group: Path) -> float | None:
-    """Give the quota of one group, None where it has none."""
+    """Return the quota of one group, None where it has none."""
     try:
         if (group / "cpu.max").exists():
             quota, period = (group / "cpu.max").read_text().split()[:2]

@@ -21,14 +21,14 @@ from toolchain.runtime.image.preprocess import centre_box
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-Both = tuple[Floats, Floats]
+ModelOutputs = tuple[Floats, Floats]
 """(probabilities, logits), each [batch, classes]."""
 Compute = Callable[[NDArray[Any]], Sequence[Floats]]
 """Runs the graph once on exactly what it takes; gives some of its outputs."""
 
 
-def through_door(compute: Compute, pixels: Pixels, card: Card) -> Sequence[Floats]:
-    """Give a graph's outputs for pixels uint8 [batch, size, size, 3], whatever its door."""
+def run_on_pixels(compute: Compute, pixels: Pixels, card: Card) -> Sequence[Floats]:
+    """Return a graph's outputs for pixels uint8 [batch, size, size, 3], whatever its door."""
     if card.input == "pixels" and card.batch is None:
         return compute(pixels)
     parts = [
@@ -38,7 +38,7 @@ def through_door(compute: Compute, pixels: Pixels, card: Card) -> Sequence[Float
 
 
 def normalised(pixels: Pixels, normalisation: Normalisation) -> Floats:
-    """Give float32 [batch, 3, size, size] of pixels, in the arithmetic of the trained model."""
+    """Return float32 [batch, 3, size, size] of pixels, in the arithmetic of the trained model."""
     mean, std = (
         np.asarray(values, np.float32).reshape(1, 3, 1, 1) * np.float32(255)
         for values in (normalisation.mean, normalisation.std)
@@ -47,8 +47,8 @@ def normalised(pixels: Pixels, normalisation: Normalisation) -> Floats:
     return np.ascontiguousarray((planes - mean) / std)
 
 
-def on_canvas(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
-    """Give an image uint8 [height, width, 3] of which the graph's resize and crop give `pixels`.
+def embed_in_canvas(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
+    """Return an image uint8 [height, width, 3] of which the graph's resize and crop give `pixels`.
 
     Its short side is what the resize leaves alone, and the pixels lie where the crop looks.
     """
@@ -62,10 +62,10 @@ def on_canvas(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
 
 
 def _pieces(pixels: Pixels, card: Card) -> Iterator[tuple[NDArray[Any], int]]:
-    """Give (what the graph takes, how many of its rows count)."""
+    """Yield (what the graph takes, how many of its rows count)."""
     if card.input == "image":
         for one in pixels:
-            yield on_canvas(one, card.preprocessing), 1
+            yield embed_in_canvas(one, card.preprocessing), 1
         return
     size = card.batch or max(1, len(pixels))
     for start in range(0, len(pixels), size):

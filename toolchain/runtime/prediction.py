@@ -71,7 +71,7 @@ class Prediction(msgspec.Struct, frozen=True, eq=False):
         return self.threshold is not None and self.probability < self.threshold
 
     def top(self, count: int = 5) -> list[ClassProbability]:
-        """Give the `count` most probable classes, best first."""
+        """Return the `count` most probable classes, best first."""
         order = np.argsort(-self.logits, kind="stable")[:count]
         return [ClassProbability(self.classes[i], float(self.probabilities[i])) for i in order]
 

@@ -18,7 +18,7 @@ from toolchain.runtime.card import Card
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.image.decode import MAX_PIXELS, ImageSource, read_image
 from toolchain.runtime.image.preprocess import preprocess, require_room
-from toolchain.runtime.model_inputs import Both, Floats, through_door
+from toolchain.runtime.model_inputs import Floats, ModelOutputs, run_on_pixels
 from toolchain.runtime.openmodel import OpenModel
 from toolchain.runtime.prediction import Prediction
 from toolchain.runtime.selftest import generated_pixels, proof_difference
@@ -98,7 +98,7 @@ class Predictor:
         return self._stream(iter(images), batch_size, workers or self._threads or usable_cores())
 
     def pixels(self, image: ImageSource) -> NDArray[np.uint8]:
-        """Give the pixels uint8 [size, size, 3] that the network sees of an image."""
+        """Return the pixels uint8 [size, size, 3] that the network sees of an image."""
         return preprocess(self._read(image), self.card.preprocessing)
 
     def predict_pixels(self, pixels: NDArray[np.uint8]) -> list[Prediction]:
@@ -106,7 +106,7 @@ class Predictor:
         return self._predictions(self.run(pixels))
 
     def run(self, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-        """Give (probabilities, logits), each float32 [batch, classes], of a batch of pixels.
+        """Return (probabilities, logits), each float32 [batch, classes], of a batch of pixels.
 
         Raises ImageError for pixels of another shape, ModelFileError where the model can't compute.
         """
@@ -116,10 +116,10 @@ class Predictor:
                 f"pixels: {pixels.dtype} of shape {pixels.shape}",
                 hint=f"this model takes uint8 [batch, {size}, {size}, 3]",
             )
-        probabilities, logits = through_door(self.compute, pixels, self.card)
+        probabilities, logits = run_on_pixels(self.compute, pixels, self.card)
         return probabilities, logits
 
-    def compute(self, given: NDArray[Any]) -> Both:
+    def compute(self, given: NDArray[Any]) -> ModelOutputs:
         """Run the graph once, on exactly what it takes; see `toolchain.runtime.model_inputs`.
 
         Raises ModelFileError where the model can't compute.
@@ -162,7 +162,7 @@ class Predictor:
     ) -> None:
         self.close()
 
-    def _predictions(self, outputs: Both) -> list[Prediction]:
+    def _predictions(self, outputs: ModelOutputs) -> list[Prediction]:
         return [
             Prediction(self.classes, p, row, self.card.threshold, self.card.task)
             for p, row in zip(*outputs, strict=True)
@@ -176,7 +176,7 @@ class Predictor:
         return read_image(image, self.card.preprocessing, max_pixels=self._own["max_pixels"])
 
     def _upright(self, image: ImageSource) -> NDArray[np.uint8]:
-        """Give an image as a graph takes it that resizes and crops by itself."""
+        """Return an image as a graph takes it that resizes and crops by itself."""
         upright = self._read(image)
         require_room(upright.size, self.card.preprocessing)
         return np.asarray(upright)
@@ -197,14 +197,14 @@ class Predictor:
             yield from ordered(self._fastest(workers), chain([image], images))
 
     def _fastest(self, workers: int) -> Predictor:
-        """Give this predictor, or its twin where that gets more done; measured once."""
+        """Return this predictor, or its twin where that gets more done; measured once."""
         if not self._measured and workers > 1 and self._provider.lower() == "cpu":
             from toolchain.runtime.autotune import fastest
 
             options = self._open.options | self._own | {"threads": 1, "self_test": False}
             twin = Predictor(self._open.path, **options)
             pixels = generated_pixels(self.card.preprocessing.size)[:1]
-            ways = [partial(contender.run, pixels) for contender in (twin, self)]
+            ways = [partial(target.run, pixels) for target in (twin, self)]
             if fastest(ways, workers=workers) == 0:
                 self._twin = twin
             self._measured = True

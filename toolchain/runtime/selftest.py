@@ -22,14 +22,14 @@ TOLERANCE = 1e-3
 
 
 def generated_pixels(size: int) -> NDArray[np.uint8]:
-    """Give the four generated inputs as uint8 pixels [4, size, size, 3]."""
+    """Return the four generated inputs as uint8 pixels [4, size, size, 3]."""
     n, y, x, c = np.ogrid[:INPUTS, :size, :size, :3]
     values = x * (3 + n) + y * (5 + 2 * n) + (x * y) // 16 + 85 * c
     return np.asarray(values % 256, dtype=np.uint8)
 
 
 def make_proof(logits: NDArray[np.float32]) -> Proof:
-    """Give the card's proof from the logits [4, classes] of the generated inputs.
+    """Return the card's proof from the logits [4, classes] of the generated inputs.
 
     Raises ParityError for logits that are not finite: such a model has nothing to prove.
     """
@@ -40,7 +40,7 @@ def make_proof(logits: NDArray[np.float32]) -> Proof:
 
 
 def proof_difference(proof: Proof, logits: NDArray[np.float32]) -> float:
-    """Give the largest difference to the card, relative to max(1, the largest logit in size).
+    """Return the largest difference to the card, relative to max(1, the largest logit in size).
 
     It is to be compared with `proof.tolerance`; NaN when the logits hold a NaN. Raises
     ModelFileError when the card's proof is of another shape.

@@ -122,7 +122,7 @@ def _opened(path: Path, options: Any, *, provider: str, name: str) -> InferenceS
 
 
 def import_onnxruntime() -> Any:
-    """Give the module onnxruntime, or raise MissingExtraError with the command that installs it."""
+    """Return the module onnxruntime, or raise MissingExtraError with the command that installs it."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -131,7 +131,7 @@ def import_onnxruntime() -> Any:
 
 
 def provider_name(provider: str) -> str:
-    """Give onnxruntime's name of a provider that this installation has; else ProviderError."""
+    """Return onnxruntime's name of a provider that this installation has; else ProviderError."""
     available: list[str] = import_onnxruntime().get_available_providers()
     by_lower = {name.lower(): name for name in available}
     wanted = SHORT_NAMES.get(provider.lower(), provider)
@@ -148,12 +148,12 @@ def provider_name(provider: str) -> str:
 
 
 def short_name(name: str) -> str:
-    """Give the short name of an onnxruntime provider where it has one."""
+    """Return the short name of an onnxruntime provider where it has one."""
     return {full: short for short, full in SHORT_NAMES.items()}.get(name, name)
 
 
 def existing_model(model: str | os.PathLike[str]) -> Path:
-    """Give the path of a model file that exists; else ModelFileError."""
+    """Return the path of a model file that exists; else ModelFileError."""
     path = Path(model)
     try:
         mode = path.stat().st_mode
@@ -172,7 +172,7 @@ def existing_model(model: str | os.PathLike[str]) -> Path:
 
 
 def session_card(session: InferenceSession, model: str | os.PathLike[str]) -> Card:
-    """Give the card inside an open model; ModelFileError where there is none.
+    """Return the card inside an open model; ModelFileError where there is none.
 
     Whether it belongs to the model was looked at when that was opened.
     """
@@ -228,7 +228,7 @@ def _session_error(path: Path, provider: str, message: str) -> ModelFileError | 
 
 
 def readable_reason(message: str) -> str:
-    """Give what matters of an onnxruntime message in one line; it may hold texts of the file."""
+    """Return what matters of an onnxruntime message in one line; it may hold texts of the file."""
     reason = message.split(" : ", 3)[-1] if message.startswith("[ONNX") else message
     for before in (" failed:", ", Error ", "guarantee backward compatibility."):
         reason = reason.split(before, 1)[-1]

@@ -34,7 +34,7 @@ def in_order(
     batch_size: int,
     workers: int,
 ) -> Iterator[Result]:
-    """Give the result of each item, in the items' order, as soon as those before it are given.
+    """Yield the result of each item, in the items' order, as soon as those before it are given.
 
     `work` gets up to `batch_size` items. An error that it raises is raised here at the place of the
     first of them, and an error that comes out of `items` after the results of those before it.
@@ -76,7 +76,7 @@ def in_order(
 
 
 def held_bytes(item: object) -> int:
-    """Give about how much memory an image holds while it waits; a path holds none of it.
+    """Return about how much memory an image holds while it waits; a path holds none of it.
 
     >>> held_bytes("lunch.jpg"), held_bytes(np.zeros((3000, 4000, 3), np.uint8))
     (0, 36000000)

@@ -9,17 +9,20 @@ import msgspec
 import PIL
 import torch
 
-from toolchain import __version__
 from toolchain.data.audit import Audit
+from toolchain.files import atomic_file
+from toolchain.metrics import confusion_plot
 from toolchain.metrics.calibration import calibration_error, fit_temperature
 from toolchain.networks import resnet
-from toolchain.runs.runfolder import RunFolder, whole_file
+from toolchain.networks.weights import weights_bytes
+from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings_file import settings_sha256
 from toolchain.runtime.card import Card, Weights
 from toolchain.training.analysis import plots
 from toolchain.training.analysis.diagnosis import Finding, diagnose
 from toolchain.training.setup import Setup
 from toolchain.training.trainer import Trainer, write_metrics
+from toolchain.version import __version__
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,24 +58,26 @@ def summarise(setup: Setup, trainer: Trainer) -> Summary:
             calibration_error(outputs, 1.0),
             calibration_error(outputs, temperature),
         ),
-        findings=diagnose(trainer.progress.history, setup.settings, len(setup.dataset.classes)),
+        findings=diagnose(trainer.finished.history, setup.settings, len(setup.dataset.classes)),
     )
 
 
 def write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) -> Summary:
     """Write the best epoch's weights, their card, the pictures and the summary, and give that."""
     summary = summarise(setup, trainer)
-    data = resnet.weights_bytes(trainer.best_state())
-    with whole_file(run.weights) as temporary:
+    data = weights_bytes(trainer.best_state())
+    with atomic_file(run.weights) as temporary:
         temporary.write_bytes(data)
     record = Weights(origin=setup.origin, sha256=hashlib.sha256(data).hexdigest())
     run.write_card(_card(setup, audit, record, summary.temperature))
-    write_metrics(run, [*trainer.progress.history, {"summary": summary}])
-    plots.draw_curves(trainer.progress.history, trainer.best.epoch, run.curves)
+    write_metrics(run, [*trainer.finished.history, {"summary": summary}])
+    plots.draw_curves(trainer.finished.history, trainer.best.epoch, run.curves)
     outputs = trainer.best.outputs
     if not outputs.multi_label:
         title = f"validation, {len(outputs.labels)} images, {outputs.accuracy:.1%} right"
-        plots.draw_confusion(outputs.confusion, setup.dataset.classes, title, run.confusion)
+        confusion_plot.draw_confusion(
+            outputs.confusion, setup.dataset.classes, title, run.confusion
+        )
     return summary
 
 

@@ -28,8 +28,10 @@ from safetensors.torch import load
 from torch.optim import Optimizer
 
 from toolchain.errors import TrainingError
-from toolchain.networks.resnet import State, weights_bytes
-from toolchain.runs.runfolder import RunFolder, whole_file
+from toolchain.files import atomic_file
+from toolchain.networks.resnet import State
+from toolchain.networks.weights import weights_bytes
+from toolchain.runs.runfolder import RunFolder
 
 Checkpoint = tuple[State, dict[str, Any]]
 """Tensors by name, and everything else."""
@@ -39,7 +41,7 @@ MOST_OVERHEAD = 0.05
 
 
 @contextlib.contextmanager
-def held(run: RunFolder) -> Iterator[None]:
+def run_lock(run: RunFolder) -> Iterator[None]:
     """Hold a run for training; TrainingError where another process does."""
     run.checkpoints.mkdir(exist_ok=True)
     try:
@@ -53,7 +55,7 @@ def held(run: RunFolder) -> Iterator[None]:
 
 
 def resume_command(run: RunFolder, processes: int = 1) -> str:
-    """Give the command that goes on with a run, in as many processes as before."""
+    """Return the command that goes on with a run, in as many processes as before."""
     start = f"torchrun --nproc-per-node {processes} -m toolchain" if processes > 1 else "rtl"
     return f"{start} finetune --resume {shlex.quote(str(run.path))}"
 
@@ -84,7 +86,7 @@ class Checkpoints:
         self.not_before = time.monotonic() + spent / MOST_OVERHEAD
 
     def load(self) -> Checkpoint | None:
-        """Give the newest whole checkpoint, None where there is none."""
+        """Return the newest whole checkpoint, None where there is none."""
         for file in sorted(self.folder.glob("epoch-*.json"), reverse=True):
             # What is cut off or gone is no checkpoint; the one before it may be.
             with contextlib.suppress(OSError, ValueError):
@@ -100,7 +102,7 @@ class Checkpoints:
         _write(self.folder / "start.json", json.dumps({"origin": origin}).encode())
 
     def load_start(self) -> tuple[State, str] | None:
-        """Give those weights and that line; None where they are not both there."""
+        """Return those weights and that line; None where they are not both there."""
         try:
             origin = json.loads((self.folder / "start.json").read_bytes())["origin"]
             return load((self.folder / "start.safetensors").read_bytes()), origin
@@ -115,7 +117,7 @@ class Checkpoints:
 
 
 def optimizer_state(optimizer: Optimizer) -> tuple[State, list[dict[str, Any]]]:
-    """Give an optimiser's state as (tensors by name, parameter groups as plain values)."""
+    """Return an optimiser's state as (tensors by name, parameter groups as plain values)."""
     state = optimizer.state_dict()
     tensors = {
         f"{index}.{key}": value
@@ -136,7 +138,7 @@ def load_optimizer(optimizer: Optimizer, tensors: State, groups: list[dict[str, 
 
 
 def random_state() -> tuple[State, dict[str, Any]]:
-    """Give the state of every random generator as (tensors, plain values)."""
+    """Return the state of every random generator as (tensors, plain values)."""
     tensors = {"cpu": torch.get_rng_state()}
     for index, state in enumerate(torch.cuda.get_rng_state_all()):
         tensors[f"cuda.{index}"] = state
@@ -159,5 +161,5 @@ def load_random_state(tensors: State, plain: dict[str, Any]) -> None:
 
 def _write(path: Path, data: bytes) -> None:
     """Write a file so that it is whole on disk before its name exists, also if the power goes."""
-    with whole_file(path, durable=True) as temporary:
+    with atomic_file(path, durable=True) as temporary:
         temporary.write_bytes(data)

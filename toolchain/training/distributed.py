@@ -35,12 +35,12 @@ class Processes:
     local_rank: int = 0
 
     @property
-    def is_writer(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """True in the one process that writes and speaks."""
         return self.rank == 0
 
-    def from_writer(self, value: Value) -> Value:
-        """Give every process the writer's value."""
+    def from_rank_zero(self, value: Value) -> Value:
+        """Return every process the writer's value."""
         if self.count == 1:
             return value
         box = [value]
@@ -48,7 +48,7 @@ class Processes:
         return box[0]
 
     def gather(self, value: Value) -> list[Value]:
-        """Give every process the values of all, by rank."""
+        """Return every process the values of all, by rank."""
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
@@ -56,7 +56,7 @@ class Processes:
         return values
 
     def sums(self, *values: float) -> list[float]:
-        """Give the sums over all processes."""
+        """Return the sums over all processes."""
         return [sum(column) for column in zip(*self.gather(values), strict=True)]
 
     def align(self, tensors: Iterable[torch.Tensor]) -> None:
@@ -66,7 +66,7 @@ class Processes:
                 distributed.broadcast(tensor, src=0)
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Give the model with gradients averaged over the processes."""
+        """Return the model with gradients averaged over the processes."""
         if self.count == 1:
             return model
         if device.type == "cuda":
@@ -81,7 +81,7 @@ def is_alone() -> bool:
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Processes]:
+def process_group() -> Iterator[Processes]:
     """Meet the other processes that torchrun started, for the length of the block."""
     if is_alone():
         yield Processes()

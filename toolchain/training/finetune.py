@@ -16,22 +16,23 @@ import torch
 from toolchain.data.audit import Audit
 from toolchain.data.layouts import Dataset
 from toolchain.errors import DataError, Interrupted, ToolchainError, TrainingError
+from toolchain.files import write_json
 from toolchain.networks import resnet
-from toolchain.progress import Narrator, Silent
-from toolchain.runs.runfolder import RunFolder, free_run_path, write_json
+from toolchain.networks.device import choose_device
+from toolchain.progress import ProgressReporter, SilentReporter
+from toolchain.runs.runfolder import RunFolder, free_run_path
 from toolchain.runs.settings import FinetuneSettings, SettingsError
 from toolchain.runs.settings_file import read_settings, settings_toml
 from toolchain.training.analysis.tensorboard import require_tensorboard
 from toolchain.training.artifacts import Summary, summarise, write_model
-from toolchain.training.checkpoints import Checkpoint, Checkpoints, held, resume_command
-from toolchain.training.distributed import Processes, joined
-from toolchain.training.loop import choose_device
+from toolchain.training.checkpoints import Checkpoint, Checkpoints, resume_command, run_lock
+from toolchain.training.distributed import Processes, process_group
 from toolchain.training.setup import Setup, data_name, fresh_start, placed, prepare, read_data
 from toolchain.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
-class Finetuned:
+class FinetuneResult:
     """What training left."""
 
     run: RunFolder
@@ -45,29 +46,29 @@ def finetune(
     settings: FinetuneSettings,
     output: str | os.PathLike[str] | None = None,
     *,
-    narrator: Narrator | None = None,
-) -> Finetuned:
+    progress: ProgressReporter | None = None,
+) -> FinetuneResult:
     """Train as the settings say and leave a run folder; the data folder is only read.
 
     `output` is the run folder, by default one under `runs/` named after the data. Raises DataError
     for data that can't serve and TrainingError for what stops training.
     """
-    narrator = narrator or Silent()
+    progress = progress or SilentReporter()
     started = time.monotonic()
-    with joined() as processes:
-        run = RunFolder(processes.from_writer(output or _default_output(settings)))
-        if processes.is_writer:
+    with process_group() as processes:
+        run = RunFolder(processes.from_rank_zero(output or _default_output(settings)))
+        if processes.is_rank_zero:
             run.require_free()
             if settings.tensorboard:
                 require_tensorboard()
-        dataset, audit = _read_data(settings, run, processes, narrator)
-        start = fresh_start(settings, len(dataset.classes), narrator)
+        dataset, audit = _read_data(settings, run, processes, progress)
+        start = fresh_start(settings, len(dataset.classes), progress)
         device = choose_device(settings.device, processes.local_rank)
-        narrator.say(f"{settings.arch} from {start[1]}, on {_where(device, processes)}")
-        setup = prepare(settings, dataset, start, device, processes, narrator)
-        if processes.is_writer:
+        progress.message(f"{settings.arch} from {start[1]}, on {_where(device, processes)}")
+        setup = prepare(settings, dataset, start, device, processes, progress)
+        if processes.is_rank_zero:
             run.create(settings_toml(placed(setup.settings)))
-        return _train(setup, run, audit, None, started, narrator, fresh=True)
+        return _train(setup, run, audit, None, started, progress, fresh=True)
 
 
 def resume(
@@ -75,16 +76,16 @@ def resume(
     *,
     workers: int | None = None,
     device: str | None = None,
-    narrator: Narrator | None = None,
-) -> Finetuned:
+    progress: ProgressReporter | None = None,
+) -> FinetuneResult:
     """Go on with a run that was stopped; on a CPU it ends as if it had never been.
 
     `workers` and `device` may differ from the run's. Raises DataError where the run or its data
     can't serve, and TrainingError where it is finished or another process trains it.
     """
-    narrator = narrator or Silent()
+    progress = progress or SilentReporter()
     started = time.monotonic()
-    with joined() as processes:
+    with process_group() as processes:
         run = RunFolder(run_path)
         settings = _stopped_settings(run)
         settings = msgspec.structs.replace(
@@ -92,14 +93,14 @@ def resume(
             workers=settings.workers if workers is None else workers,
             device=settings.device if device is None else device,
         )
-        dataset, audit = _read_data(settings, run, processes, narrator)
+        dataset, audit = _read_data(settings, run, processes, progress)
         _require_same_data(run, audit)
         checkpoint = Checkpoints(run).load()
-        start = _started(run, settings, len(dataset.classes), checkpoint, narrator)
+        start = _started(run, settings, len(dataset.classes), checkpoint, progress)
         chosen = choose_device(settings.device, processes.local_rank)
-        narrator.say(f"going on with {run.path}, on {_where(chosen, processes)}")
-        setup = prepare(settings, dataset, start, chosen, processes, narrator)
-        return _train(setup, run, audit, checkpoint, started, narrator, fresh=False)
+        progress.message(f"going on with {run.path}, on {_where(chosen, processes)}")
+        setup = prepare(settings, dataset, start, chosen, processes, progress)
+        return _train(setup, run, audit, checkpoint, started, progress, fresh=False)
 
 
 def _train(
@@ -108,32 +109,36 @@ def _train(
     audit: Audit,
     checkpoint: Checkpoint | None,
     started: float,
-    narrator: Narrator,
+    progress: ProgressReporter,
     *,
     fresh: bool,
-) -> Finetuned:
+) -> FinetuneResult:
     """Train what is left and write the model; where that stops, the run can be resumed."""
-    if not setup.processes.is_writer:
-        trainer = Trainer(setup, run, narrator)
+    if not setup.processes.is_rank_zero:
+        trainer = Trainer(setup, run, progress)
         _fit(trainer, run, audit, checkpoint)
         summary = summarise(setup, trainer)
-        return Finetuned(run, setup.dataset, audit, summary, time.monotonic() - started)
-    with held(run):
+        return FinetuneResult(run, setup.dataset, audit, summary, time.monotonic() - started)
+    with run_lock(run):
         run.sweep()
         try:
-            summary = _train_and_write(setup, run, audit, checkpoint, narrator)
+            summary = _train_and_write(setup, run, audit, checkpoint, progress)
         except BaseException:
             if fresh and not _worth_keeping(run):
                 run.discard()
             raise
         run.drop_checkpoints()
-    return Finetuned(run, setup.dataset, audit, summary, time.monotonic() - started)
+    return FinetuneResult(run, setup.dataset, audit, summary, time.monotonic() - started)
 
 
 def _train_and_write(
-    setup: Setup, run: RunFolder, audit: Audit, checkpoint: Checkpoint | None, narrator: Narrator
+    setup: Setup,
+    run: RunFolder,
+    audit: Audit,
+    checkpoint: Checkpoint | None,
+    progress: ProgressReporter,
 ) -> Summary:
-    trainer = Trainer(setup, run, narrator)
+    trainer = Trainer(setup, run, progress)
     with _explained(run, trainer):
         try:
             _fit(trainer, run, audit, checkpoint)
@@ -148,7 +153,7 @@ def _fit(trainer: Trainer, run: RunFolder, audit: Audit, checkpoint: Checkpoint 
     """Begin, or go on from a checkpoint, and train to the end."""
     if checkpoint is not None:
         trainer.load(checkpoint)
-    elif trainer.setup.processes.is_writer:
+    elif trainer.setup.processes.is_rank_zero:
         write_json(run.audit, audit)
         run.metrics.unlink(missing_ok=True)
         trainer.checkpoints.save_start(trainer.setup.frozen_state(), trainer.setup.origin)
@@ -190,13 +195,13 @@ def _default_output(settings: FinetuneSettings) -> Path:
 
 
 def _read_data(
-    settings: FinetuneSettings, run: RunFolder, processes: Processes, narrator: Narrator
+    settings: FinetuneSettings, run: RunFolder, processes: Processes, progress: ProgressReporter
 ) -> tuple[Dataset, Audit]:
     """Read the data in one process and hand it to all."""
     found = None
-    if processes.is_writer:
-        found = read_data(settings, run.path, narrator)
-    found = processes.from_writer(found)
+    if processes.is_rank_zero:
+        found = read_data(settings, run.path, progress)
+    found = processes.from_rank_zero(found)
     assert found is not None
     return found
 
@@ -206,7 +211,7 @@ def _where(device: torch.device, processes: Processes) -> str:
 
 
 def _stopped_settings(run: RunFolder) -> FinetuneSettings:
-    """Give the settings of a run that was stopped; DataError or TrainingError for another."""
+    """Return the settings of a run that was stopped; DataError or TrainingError for another."""
     if not run.settings.is_file():
         raise DataError(f"{run.path} is no run folder", hint="rtl finetune DATA makes one")
     if run.weights.is_file() and not run.checkpoints.is_dir():
@@ -241,12 +246,12 @@ def _started(
     settings: FinetuneSettings,
     classes: int,
     checkpoint: Checkpoint | None,
-    narrator: Narrator,
+    progress: ProgressReporter,
 ) -> tuple[resnet.Classifier, str]:
-    """Give the classifier as it was when the run began, but for what is in the checkpoint."""
+    """Return the classifier as it was when the run began, but for what is in the checkpoint."""
     start = Checkpoints(run).load_start() if checkpoint is not None else None
     if start is None:
-        return fresh_start(settings, classes, narrator)
+        return fresh_start(settings, classes, progress)
     frozen, origin = start
     network = resnet.build_network(settings.arch, classes, dropout=settings.dropout)
     classifier = resnet.Classifier(network, resnet.IMAGENET_NORMALISATION)

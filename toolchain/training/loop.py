@@ -13,12 +13,12 @@ from torch.optim import Optimizer
 
 from toolchain.errors import TrainingError
 from toolchain.metrics.outputs import Outputs
-from toolchain.progress import Narrator
+from toolchain.progress import ProgressReporter
 from toolchain.training.distributed import Processes
 from toolchain.training.inputs.mixing import Mixer, make_mixer
 from toolchain.training.inputs.samples import Batch, Source, labels_of
 from toolchain.training.optim.losses import Loss
-from toolchain.training.optim.precision import Arithmetic
+from toolchain.training.optim.precision import MixedPrecision
 from toolchain.training.setup import Setup
 
 CHECK_EVERY = 10
@@ -28,7 +28,7 @@ START_STEPS = 20
 
 
 @dataclass(frozen=True)
-class Pass:
+class EpochMetrics:
     """Loss and accuracy over the training images of an epoch, as they were trained on."""
 
     loss: float
@@ -44,7 +44,7 @@ class Stepper:
     model: nn.Module
     optimizer: Optimizer
     loss: Loss
-    arithmetic: Arithmetic
+    mixed_precision: MixedPrecision
     scaler: torch.amp.GradScaler
     device: torch.device
     multi_label: bool = False
@@ -57,7 +57,7 @@ class Stepper:
         inputs, targets = batch.inputs.to(self.device), batch.targets.to(self.device)
         if self.mixer is not None:
             inputs, targets = self.mixer(inputs, targets)
-        with self.arithmetic.autocast(self.device):
+        with self.mixed_precision.autocast(self.device):
             logits = self.model(inputs)
         total = self.loss(logits, targets)[: batch.counted].sum()
         # DDP averages over the processes; times their number, that is the mean over the images of
@@ -85,14 +85,14 @@ class Stepper:
 
 
 def make_stepper(setup: Setup, optimizer: Optimizer) -> Stepper:
-    """Give what makes the steps of a setup, through the whole classifier unless told otherwise."""
+    """Return what makes the steps of a setup, through the whole classifier unless told otherwise."""
     settings = setup.settings
     return Stepper(
         model=setup.classifier,
         optimizer=optimizer,
         loss=setup.loss(),
-        arithmetic=setup.arithmetic,
-        scaler=setup.arithmetic.scaler(setup.device),
+        mixed_precision=setup.mixed_precision,
+        scaler=setup.mixed_precision.scaler(setup.device),
         device=setup.device,
         multi_label=settings.task == "multi-label",
         mixer=make_mixer(settings, len(setup.dataset.classes)),
@@ -108,15 +108,15 @@ def train_epoch(
     *,
     accumulate: int,
     after_step: Callable[[], None],
-    narrator: Narrator,
+    progress: ProgressReporter,
     label: str,
-) -> Pass:
+) -> EpochMetrics:
     """Train on each of `count` batches once; TrainingError when the loss is no longer a number."""
     loss_sum = torch.zeros((), device=stepper.device)
     right = torch.zeros((), device=stepper.device)
     counted = 0
     first: list[tuple[Tensor, int]] = []
-    for index, batch in enumerate(narrator.track(batches, label, count)):
+    for index, batch in enumerate(progress.track(batches, label, count)):
         losses, hits = stepper.backward(batch)
         if (index + 1) % accumulate == 0 or index + 1 == count:
             stepper.update()
@@ -129,7 +129,9 @@ def train_epoch(
         if stepper.device.type == "cpu" or index % CHECK_EVERY == 0 or index + 1 == count:
             require_number(loss_sum.item(), label)
     sums = stepper.processes.sums(loss_sum.item(), right.item(), counted)
-    return Pass(sums[0] / sums[2], sums[1] / sums[2], _step_losses(first, stepper.processes))
+    return EpochMetrics(
+        sums[0] / sums[2], sums[1] / sums[2], _step_losses(first, stepper.processes)
+    )
 
 
 @torch.inference_mode()
@@ -137,17 +139,17 @@ def predict_split(
     model: nn.Module,
     source: Source,
     device: torch.device,
-    narrator: Narrator,
+    progress: ProgressReporter,
     *,
     label: str,
     processes: Processes | None = None,
 ) -> Outputs:
-    """Give the logits of a split; with several processes each image is computed once, by one."""
+    """Return the logits of a split; with several processes each image is computed once, by one."""
     processes = processes or Processes()
     model.eval()
     logits: list[Tensor] = []
     indices: list[int] = []
-    for batch in narrator.track(source.epoch(1), label, len(source)):
+    for batch in progress.track(source.epoch(1), label, len(source)):
         logits.append(model(batch.inputs.to(device)).float().cpu()[: batch.counted])
         indices += batch.indices[: batch.counted]
     gathered = processes.gather((torch.cat(logits).numpy(), indices))
@@ -156,25 +158,8 @@ def predict_split(
     return Outputs(rows[order], labels_of(source.targets))
 
 
-def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """Give the device; auto takes cuda, else mps, else cpu. TrainingError where it is missing."""
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        name = next(device for device, there in available.items() if there)
-    if not available[name]:
-        there = ", ".join(device for device, there in available.items() if there)
-        raise TrainingError(
-            f"device '{name}' is not available; this torch has: {there}", hint="--device auto"
-        )
-    return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
-
-
 def _step_losses(first: list[tuple[Tensor, int]], processes: Processes) -> list[float]:
-    """Give the mean losses of the first batches, over all processes."""
+    """Return the mean losses of the first batches, over all processes."""
     gathered = processes.gather([(losses.item(), counted) for losses, counted in first])
     return [
         round(sum(losses for losses, _ in parts) / sum(counted for _, counted in parts), 6)

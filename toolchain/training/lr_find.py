@@ -11,21 +11,23 @@ from pathlib import Path
 import msgspec
 
 from toolchain.errors import TrainingError
-from toolchain.progress import Narrator, Silent
-from toolchain.runs.runfolder import RunFolder, free_run_path, write_json
+from toolchain.files import write_json
+from toolchain.networks.device import choose_device
+from toolchain.progress import ProgressReporter, SilentReporter
+from toolchain.runs.runfolder import RunFolder, free_run_path
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.analysis import plots
 from toolchain.training.analysis.lr_curve import should_stop, smoothed, suggest_rate, sweep_rates
 from toolchain.training.distributed import Processes, is_alone
 from toolchain.training.inputs.samples import Batch, Source
-from toolchain.training.inputs.stage import stage_inputs
-from toolchain.training.loop import Stepper, choose_device, make_stepper
+from toolchain.training.loop import Stepper, make_stepper
 from toolchain.training.optim.schedules import make_optimizer
 from toolchain.training.setup import data_name, fresh_start, prepare, read_data
+from toolchain.training.stage_inputs import stage_inputs
 from toolchain.training.strategies import enter_stage, set_training_mode
 
 
-class RateSearch(msgspec.Struct, frozen=True, kw_only=True):
+class LrFindResult(msgspec.Struct, frozen=True, kw_only=True):
     """Losses over learning rates, and the rates that they suggest."""
 
     version: int = 1
@@ -39,39 +41,39 @@ class RateSearch(msgspec.Struct, frozen=True, kw_only=True):
     picture: str
 
 
-def search_rate(
+def find_lr(
     settings: FinetuneSettings,
     output: str | os.PathLike[str] | None = None,
     *,
-    narrator: Narrator | None = None,
-) -> RateSearch:
+    progress: ProgressReporter | None = None,
+) -> LrFindResult:
     """Sweep the learning rate over a few batches; leaves lr-find.json and lr-find.png in `output`.
 
     All that the strategy trains at its end is trained, with the proportion of the settings between
     classifier and backbone. Nothing of the training is kept. Raises as `finetune` does.
     """
-    narrator = narrator or Silent()
+    progress = progress or SilentReporter()
     if not is_alone():
         raise TrainingError("--lr-find runs in one process", hint="start it without torchrun")
     # Each rate has one batch.
     settings = msgspec.structs.replace(settings, accumulate=1)
     folder = RunFolder(output or free_run_path(Path("runs"), f"{data_name(settings.data)}-lr-find"))
     folder.require_free()
-    dataset, _ = read_data(settings, folder.path, narrator)
-    start = fresh_start(settings, len(dataset.classes), narrator)
+    dataset, _ = read_data(settings, folder.path, progress)
+    start = fresh_start(settings, len(dataset.classes), progress)
     device = choose_device(settings.device)
-    setup = prepare(settings, dataset, start, device, Processes(), narrator)
-    narrator.say(str(enter_stage(setup.classifier.network, setup.stages[-1])))
-    inputs = stage_inputs(setup, setup.stages[-1], narrator)
+    setup = prepare(settings, dataset, start, device, Processes(), progress)
+    progress.message(str(enter_stage(setup.classifier.network, setup.stages[-1])))
+    inputs = stage_inputs(setup, setup.stages[-1], progress)
     stepper = make_stepper(setup, make_optimizer(setup.classifier, settings))
     stepper.model = inputs.model
     set_training_mode(setup.classifier)
-    rates, losses = _sweep(stepper, inputs.train, settings, narrator)
+    rates, losses = _sweep(stepper, inputs.train, settings, progress)
     suggestion = suggest_rate(rates, losses)
     folder.path.mkdir(parents=True, exist_ok=True)
     plots.draw_rate_sweep(rates, losses, suggestion, folder.rate_picture)
     proportion = settings.lr_backbone / settings.lr_head
-    result = RateSearch(
+    result = LrFindResult(
         lr_head=_rounded(suggestion),
         lr_backbone=_rounded(suggestion * proportion) if suggestion else None,
         rates=rates,
@@ -83,7 +85,7 @@ def search_rate(
 
 
 def _sweep(
-    stepper: Stepper, source: Source, settings: FinetuneSettings, narrator: Narrator
+    stepper: Stepper, source: Source, settings: FinetuneSettings, progress: ProgressReporter
 ) -> tuple[list[float], list[float]]:
     """Make one step at each rate until the loss has run away."""
     shares = [group["lr"] / settings.lr_head for group in stepper.optimizer.param_groups]
@@ -91,7 +93,7 @@ def _sweep(
     rates: list[float] = []
     losses: list[float] = []
     steps = zip(planned, _endless(source), strict=False)
-    for rate, batch in narrator.track(steps, "trying learning rates", len(planned)):
+    for rate, batch in progress.track(steps, "trying learning rates", len(planned)):
         for group, share in zip(stepper.optimizer.param_groups, shares, strict=True):
             group["lr"] = rate * share
         total, _ = stepper.backward(batch)
@@ -115,5 +117,5 @@ def _endless(source: Source) -> Iterator[Batch]:
 
 
 def _rounded(rate: float | None) -> float | None:
-    """Give a rate to two digits: the curve knows no more."""
+    """Return a rate to two digits: the curve knows no more."""
     return None if rate is None else float(f"{rate:.2g}")

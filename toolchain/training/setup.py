@@ -12,15 +12,21 @@ from torch import nn
 from toolchain.data.audit import Audit, audit_dataset, is_inside
 from toolchain.data.layouts import Dataset, Sample, read_dataset
 from toolchain.errors import DataError
-from toolchain.networks.resnet import Classifier, State, start_classifier
-from toolchain.networks.split import Prefix, Tail, frozen_parts
-from toolchain.progress import Narrator
+from toolchain.networks.resnet import Classifier, State
+from toolchain.networks.split import FrozenBackbone, TrainableHead, frozen_parts
+from toolchain.networks.weights import start_classifier
+from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runtime.card import Preprocessing
 from toolchain.training.distributed import Processes
 from toolchain.training.inputs.samples import targets_of
 from toolchain.training.optim.losses import Loss, make_loss
-from toolchain.training.optim.precision import PROBE_IMAGES, Arithmetic, choose_arithmetic, laid_out
+from toolchain.training.optim.precision import (
+    PROBE_IMAGES,
+    MixedPrecision,
+    choose_precision,
+    laid_out,
+)
 from toolchain.training.strategies import Stage, enter_stage, plan_stages
 
 
@@ -37,7 +43,7 @@ class Setup:
     trained: frozenset[str]
     """Names of the tensors that some stage changes."""
     device: torch.device
-    arithmetic: Arithmetic
+    mixed_precision: MixedPrecision
     processes: Processes
 
     @property
@@ -46,27 +52,27 @@ class Setup:
         return preprocessing_of(self.settings)
 
     def loss(self) -> Loss:
-        """Give the loss, with the class weights of this data set."""
+        """Return the loss, with the class weights of this data set."""
         train, classes = self.dataset.train, len(self.dataset.classes)
         targets = targets_of(train, classes)
         counts = targets.bincount(minlength=classes) if targets.ndim == 1 else targets.sum(0)
         return make_loss(self.settings, [int(count) for count in counts], len(train))
 
     def trained_state(self) -> State:
-        """Give the live tensors that some stage changes: parameters, and statistics of norms."""
+        """Return the live tensors that some stage changes: parameters, and statistics of norms."""
         state = self.classifier.state_dict()
         return {name: tensor for name, tensor in state.items() if name in self.trained}
 
     def frozen_state(self) -> State:
-        """Give the tensors that no stage changes."""
+        """Return the tensors that no stage changes."""
         state = self.classifier.state_dict()
         return {name: tensor for name, tensor in state.items() if name not in self.trained}
 
 
 def read_data(
-    settings: FinetuneSettings, output: Path, narrator: Narrator
+    settings: FinetuneSettings, output: Path, progress: ProgressReporter
 ) -> tuple[Dataset, Audit]:
-    """Give the data set without what can't be read, and the audit; both are told.
+    """Return the data set without what can't be read, and the audit; both are told.
 
     Raises DataError for data that can't serve, and for an `output` inside of it.
     """
@@ -76,22 +82,24 @@ def read_data(
             f"{output} lies inside the data folder {settings.data}, which rtl never writes to",
             hint="choose another folder with -o",
         )
-    dataset, audit = audit_dataset(read_dataset(settings.data, settings.task), narrator)
+    dataset, audit = audit_dataset(read_dataset(settings.data, settings.task), progress)
     dataset = _in_order(dataset)
     counts = ", ".join(f"{len(dataset.split(s))} {s}" for s in ("train", "val", "test"))
-    narrator.say(f"{dataset.root}: {len(dataset.classes)} classes; {counts} ({dataset.split_by})")
+    progress.message(
+        f"{dataset.root}: {len(dataset.classes)} classes; {counts} ({dataset.split_by})"
+    )
     for line in warnings_of(audit):
-        narrator.say(line)
+        progress.message(line)
     return dataset, audit
 
 
 def fresh_start(
-    settings: FinetuneSettings, classes: int, narrator: Narrator
+    settings: FinetuneSettings, classes: int, progress: ProgressReporter
 ) -> tuple[Classifier, str]:
-    """Give the classifier that the settings start from, the same for the same seed; its origin."""
+    """Return the classifier that the settings start from, the same for the same seed; its origin."""
     torch.manual_seed(settings.seed)
     return start_classifier(
-        settings.arch, classes, settings.weights, dropout=settings.dropout, narrator=narrator
+        settings.arch, classes, settings.weights, dropout=settings.dropout, progress=progress
     )
 
 
@@ -101,34 +109,34 @@ def prepare(
     start: tuple[Classifier, str],
     device: torch.device,
     processes: Processes,
-    narrator: Narrator,
+    progress: ProgressReporter,
 ) -> Setup:
-    """Give the setup of training that begins with the classifier and origin of `start`."""
+    """Return the setup of training that begins with the classifier and origin of `start`."""
     classifier, origin = start
     classifier.to(device)
     stages = plan_stages(classifier.network, settings)
     # The last stage trains all that any stage trains.
     enter_stage(classifier.network, stages[-1])
     trained = _trained_tensors(classifier)
-    arithmetic = processes.from_writer(
-        choose_arithmetic(
-            lambda: _what_is_trained(classifier, settings, device), settings, device, narrator
+    mixed_precision = processes.from_rank_zero(
+        choose_precision(
+            lambda: _what_is_trained(classifier, settings, device), settings, device, progress
         )
-        if processes.is_writer
+        if processes.is_rank_zero
         else None
     )
-    assert arithmetic is not None
-    laid_out(classifier, arithmetic.memory_format)
+    assert mixed_precision is not None
+    laid_out(classifier, mixed_precision.memory_format)
     resolved = msgspec.structs.replace(
-        settings, precision=arithmetic.precision, channels_last=arithmetic.channels_last
+        settings, precision=mixed_precision.precision, channels_last=mixed_precision.channels_last
     )
     return Setup(
-        resolved, dataset, classifier, origin, stages, trained, device, arithmetic, processes
+        resolved, dataset, classifier, origin, stages, trained, device, mixed_precision, processes
     )
 
 
 def _in_order(dataset: Dataset) -> Dataset:
-    """Give the images in the order of their names: that of a list's lines must not matter."""
+    """Return the images in the order of their names: that of a list's lines must not matter."""
 
     def ordered(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
         return tuple(sorted(samples, key=lambda sample: dataset.name_of(sample.path)))
@@ -142,13 +150,13 @@ def _in_order(dataset: Dataset) -> Dataset:
 
 
 def data_name(data: str) -> str:
-    """Give the name of a data set, for the names of folders."""
+    """Return the name of a data set, for the names of folders."""
     path = Path(data).resolve()
     return path.stem if path.is_file() else path.name
 
 
 def placed(settings: FinetuneSettings) -> FinetuneSettings:
-    """Give the settings with absolute paths: a run is looked at from other folders later."""
+    """Return the settings with absolute paths: a run is looked at from other folders later."""
     weights = settings.weights
     if weights not in ("imagenet", "none"):
         weights = str(Path(weights).resolve())
@@ -158,7 +166,7 @@ def placed(settings: FinetuneSettings) -> FinetuneSettings:
 
 
 def preprocessing_of(settings: FinetuneSettings) -> Preprocessing:
-    """Give the one preprocessing that the settings ask for; settings must be resolved."""
+    """Return the one preprocessing that the settings ask for; settings must be resolved."""
     assert settings.preprocessing != "auto"
     return Preprocessing(
         mode=settings.preprocessing,
@@ -169,7 +177,7 @@ def preprocessing_of(settings: FinetuneSettings) -> Preprocessing:
 
 
 def warnings_of(audit: Audit) -> list[str]:
-    """Give one line for each kind of problem that the audit found."""
+    """Return one line for each kind of problem that the audit found."""
     lines = []
     if audit.unreadable:
         first = audit.unreadable[0]
@@ -203,11 +211,11 @@ def _trained_tensors(classifier: Classifier) -> frozenset[str]:
 def _what_is_trained(
     classifier: Classifier, settings: FinetuneSettings, device: torch.device
 ) -> tuple[nn.Module, torch.Tensor]:
-    """Give what the last stage trains and a few inputs of it, to be timed."""
+    """Return what the last stage trains and a few inputs of it, to be timed."""
     shape = (PROBE_IMAGES, settings.size, settings.size, 3)
     pixels = torch.full(shape, 128, dtype=torch.uint8, device=device)
     frozen = frozen_parts(classifier.network)
     if not settings.cache or not frozen:
         return classifier, pixels
     with torch.no_grad():
-        return Tail(classifier, frozen), Prefix(classifier, frozen).eval()(pixels)
+        return TrainableHead(classifier, frozen), FrozenBackbone(classifier, frozen).eval()(pixels)

@@ -44,7 +44,7 @@ class Stage:
 
 
 def plan_stages(network: nn.Module, settings: FinetuneSettings) -> tuple[Stage, ...]:
-    """Give the stages of a strategy, in order; each trains what the one before it trained, or more.
+    """Return the stages of a strategy, in order; each trains what the one before it trained, or more.
 
     Raises TrainingError where more layers are to be frozen than there are.
     """
@@ -89,7 +89,7 @@ def set_training_mode(classifier: Classifier) -> None:
 
 
 def main_path(network: nn.Module) -> list[str]:
-    """Give the names of the counted layers in the order that data passes them."""
+    """Return the names of the counted layers in the order that data passes them."""
     return [
         name
         for name, module in network.named_modules()
@@ -139,7 +139,7 @@ def _frozen_layers(network: nn.Module, freeze_until: str) -> int:
 
 
 def _layer_of(name: str) -> str:
-    """Give the counted layer that a module belongs to.
+    """Return the counted layer that a module belongs to.
 
     A norm belongs to its convolution (bn2 to conv2), a shortcut to its block's first convolution.
     """

@@ -11,10 +11,11 @@ import msgspec
 import torch
 
 from toolchain.errors import TrainingError
+from toolchain.files import write_text
 from toolchain.metrics.outputs import Outputs
 from toolchain.networks.resnet import State
-from toolchain.progress import Narrator
-from toolchain.runs.runfolder import RunFolder, write_text
+from toolchain.progress import ProgressReporter
+from toolchain.runs.runfolder import RunFolder
 from toolchain.training.analysis.tensorboard import EventLog
 from toolchain.training.checkpoints import (
     Checkpoint,
@@ -28,11 +29,17 @@ from toolchain.training.checkpoints import (
 from toolchain.training.features.source import FeatureSource
 from toolchain.training.inputs.samples import labels_of, targets_of
 from toolchain.training.inputs.seeds import mixed_seed
-from toolchain.training.inputs.stage import Inputs, stage_inputs, train_order, wrapped
-from toolchain.training.loop import Pass, make_stepper, predict_split, require_number, train_epoch
+from toolchain.training.loop import (
+    EpochMetrics,
+    make_stepper,
+    predict_split,
+    require_number,
+    train_epoch,
+)
 from toolchain.training.optim.averaging import MovingAverage, copy_into
 from toolchain.training.optim.schedules import Schedule, make_optimizer, rates
 from toolchain.training.setup import Setup
+from toolchain.training.stage_inputs import Inputs, stage_inputs, train_order, wrapped
 from toolchain.training.strategies import Stage, enter_stage, set_training_mode
 
 
@@ -48,7 +55,7 @@ class Best:
 
 
 @dataclass(frozen=True)
-class Progress:
+class FinishedEpochs:
     """The finished epochs: one value, so that Ctrl-C finds an epoch in it wholly or not at all."""
 
     history: tuple[dict[str, Any], ...] = ()
@@ -63,8 +70,8 @@ class Trainer:
     wrote it would have.
     """
 
-    def __init__(self, setup: Setup, run: RunFolder, narrator: Narrator) -> None:
-        self.setup, self.run, self.narrator = setup, run, narrator
+    def __init__(self, setup: Setup, run: RunFolder, progress: ProgressReporter) -> None:
+        self.setup, self.run, self.progress = setup, run, progress
         settings, processes = setup.settings, setup.processes
         # Starting weights drew from the generators; how much, depends on where they came from.
         torch.manual_seed(mixed_seed(settings.seed, processes.rank))
@@ -77,21 +84,21 @@ class Trainer:
         self.checkpoints = Checkpoints(run)
         self.stepper = make_stepper(setup, self.optimizer)
         self.stage = 0
-        self.progress = Progress()
+        self.finished = FinishedEpochs()
         self.from_features: bool | None = None
         self.saved_epoch = 0
-        self.log = EventLog(run, settings) if processes.is_writer else None
+        self.log = EventLog(run, settings) if processes.is_rank_zero else None
 
     @property
     def epoch(self) -> int:
         """The last finished epoch, 0 before the first."""
-        return len(self.progress.history)
+        return len(self.finished.history)
 
     @property
     def best(self) -> Best:
         """The best epoch; there must be a finished one."""
-        assert self.progress.best is not None
-        return self.progress.best
+        assert self.finished.best is not None
+        return self.finished.best
 
     def fit(self) -> None:
         """Train the epochs that are left."""
@@ -109,7 +116,7 @@ class Trainer:
         if self.epoch == self.saved_epoch:
             return
         random_states = self.setup.processes.gather(random_state())
-        if self.setup.processes.is_writer:
+        if self.setup.processes.is_rank_zero:
             self._write_checkpoint(random_states)
         self.saved_epoch = self.epoch
 
@@ -133,17 +140,17 @@ class Trainer:
         targets = targets_of(self.setup.dataset.val, len(self.setup.dataset.classes))
         outputs = Outputs(tensors["best_logits"].numpy(), labels_of(targets))
         best = Best(record["best_epoch"], _under("best", tensors), outputs)
-        self.progress = Progress(tuple(record["history"]), best)
+        self.finished = FinishedEpochs(tuple(record["history"]), best)
         self.from_features = record["from_features"]
         rank = str(self.setup.processes.rank)
         load_random_state(_under(f"random.{rank}", tensors), record["random"][int(rank)])
         self.saved_epoch = self.epoch
-        if self.setup.processes.is_writer:
+        if self.setup.processes.is_rank_zero:
             # Epochs after the checkpoint are trained again.
-            write_metrics(self.run, self.progress.history)
+            write_metrics(self.run, self.finished.history)
 
     def best_state(self) -> State:
-        """Give all tensors of the best epoch's classifier."""
+        """Return all tensors of the best epoch's classifier."""
         return {**self.setup.classifier.state_dict(), **self.best.weights}
 
     def _enter(self, stage: Stage) -> Inputs:
@@ -151,10 +158,10 @@ class Trainer:
         trainable = enter_stage(classifier.network, stage)
         several = len(self.setup.stages) > 1
         when = f"epoch {self.epoch + 1}: " if several else ""
-        self.narrator.say(f"{when}{trainable}")
+        self.progress.message(f"{when}{trainable}")
         # A stage ends as it began: features are rounded to 16 bits, so pixels give other weights.
         began = self.from_features if self.epoch >= stage.first_epoch else None
-        inputs = stage_inputs(self.setup, stage, self.narrator, features=began is not False)
+        inputs = stage_inputs(self.setup, stage, self.progress, features=began is not False)
         from_features = isinstance(inputs.train, FeatureSource)
         if began and not from_features:
             raise TrainingError(
@@ -176,7 +183,7 @@ class Trainer:
             len(inputs.train),
             accumulate=settings.accumulate,
             after_step=self._after_step,
-            narrator=self.narrator,
+            progress=self.progress,
             label=label,
         )
         outputs = self._validate(inputs, f"{label}, validation")
@@ -184,10 +191,10 @@ class Trainer:
         self.schedule.after_epoch(outputs.score(settings.metric))
         row = self._row(trained, outputs, used, time.monotonic() - started)
         best = self._better(epoch, outputs)
-        self.progress = Progress((*self.progress.history, row), best)
+        self.finished = FinishedEpochs((*self.finished.history, row), best)
         self._tell(label, row)
         # All processes must agree: saving gathers from all of them.
-        if self.setup.processes.from_writer(self.checkpoints.due()):
+        if self.setup.processes.from_rank_zero(self.checkpoints.due()):
             self.save()
 
     def _after_step(self) -> None:
@@ -203,7 +210,7 @@ class Trainer:
                 inputs.model,
                 inputs.val,
                 self.setup.device,
-                self.narrator,
+                self.progress,
                 label=label,
                 processes=self.setup.processes,
             )
@@ -214,11 +221,11 @@ class Trainer:
             return predict()
 
     def _better(self, epoch: int, outputs: Outputs) -> Best:
-        """Give the better of this epoch and the best so far.
+        """Return the better of this epoch and the best so far.
 
         The metric decides, then the lower loss: small validation sets tie often.
         """
-        metric, best = self.setup.settings.metric, self.progress.best
+        metric, best = self.setup.settings.metric, self.finished.best
         if best is not None:
             before = (best.outputs.score(metric), -best.outputs.loss)
             if (outputs.score(metric), -outputs.loss) <= before:
@@ -231,14 +238,14 @@ class Trainer:
         """Say whether a stage has had its epochs, or patience has run out in it."""
         last = stage.first_epoch + stage.epochs - 1
         patience = self.setup.settings.early_stopping
-        best = self.progress.best.epoch if self.progress.best else 0
+        best = self.finished.best.epoch if self.finished.best else 0
         waited = self.epoch - max(best, stage.first_epoch - 1)
         return self.epoch >= last or bool(patience and waited >= patience)
 
     def _row(
-        self, trained: Pass, outputs: Outputs, used: list[float], seconds: float
+        self, trained: EpochMetrics, outputs: Outputs, used: list[float], seconds: float
     ) -> dict[str, Any]:
-        """Give an epoch's line of metrics.jsonl."""
+        """Return an epoch's line of metrics.jsonl."""
         auc = outputs.auc
         row: dict[str, Any] = {
             "epoch": self.epoch + 1,
@@ -257,13 +264,13 @@ class Trainer:
 
     def _tell(self, label: str, row: dict[str, Any]) -> None:
         """Write the line of an epoch, and say it."""
-        if self.setup.processes.is_writer:
+        if self.setup.processes.is_rank_zero:
             with self.run.metrics.open("a", encoding="utf-8") as file:
                 file.write(msgspec.json.encode(row).decode() + "\n")
         if self.log is not None:
             self.log.write(row)
         auc = "–" if row["val_auc"] is None else f"{row['val_auc']:.3f}"
-        self.narrator.say(
+        self.progress.message(
             f"{label}  loss {row['train_loss']:.3f} → {row['val_loss']:.3f}  "
             f"acc {row['train_accuracy']:.1%} → {row['val_accuracy']:.1%}  "
             f"F1 {row['val_macro_f1']:.3f}  AUC {auc}  {row['seconds']:.1f} s"
@@ -286,7 +293,7 @@ class Trainer:
         tensors["best_logits"] = torch.from_numpy(self.best.outputs.logits)
         record = {
             "stage": self.stage,
-            "history": self.progress.history,
+            "history": self.finished.history,
             "best_epoch": self.best.epoch,
             "from_features": self.from_features,
             "optimizer_groups": groups,
@@ -305,6 +312,6 @@ def write_metrics(run: RunFolder, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _under(prefix: str, tensors: State) -> State:
-    """Give the tensors whose names begin with `prefix` and a dot, without it."""
+    """Return the tensors whose names begin with `prefix` and a dot, without it."""
     start = f"{prefix}."
     return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}

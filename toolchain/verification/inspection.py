@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from toolchain.backends.backend import archived_card
+from toolchain.backends.archive import archived_card
 from toolchain.errors import MissingExtraError, ModelFileError
+from toolchain.files import file_sha256
 from toolchain.runs.runfolder import parity_file, references_file, rejected_file
 from toolchain.runtime.card import Card, decode_card
 from toolchain.runtime.onnxfile.scan import Value
@@ -26,7 +27,6 @@ from toolchain.runtime.session import (
     looked_over,
     open_session,
 )
-from toolchain.verification.verify import file_sha256
 
 MOST_BYTES = 1 << 24
 """A report or a list of names that is larger is not read."""

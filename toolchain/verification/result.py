@@ -10,7 +10,7 @@ from toolchain.errors import ParityError
 
 Figures = dict[str, float | int | str | tuple[str, ...] | dict[str, int] | None]
 
-PORTABLE_WITNESSES = ("card", "references")
+PORTABLE_REFERENCES = ("card", "references")
 """They are heard where the trained model is not, and so can't tell one layer from another."""
 
 
@@ -42,7 +42,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def failed(level: str, against: str, message: str, *, where: str | None = None) -> Level:
-    """Give the level of a model that could not even be computed or compared."""
+    """Return the level of a model that could not even be computed or compared."""
     return Level(
         level=level,
         against=against,
@@ -68,7 +68,7 @@ def require_parity(result: Verification) -> None:
 
 
 def where_it_begins(short: Sequence[Level]) -> str | None:
-    """Give the place of the first level that has one; the run and made files know best."""
+    """Return the place of the first level that has one; the run and made files know best."""
     known = [level for level in short if level.where is not None]
-    known.sort(key=lambda level: level.against in PORTABLE_WITNESSES)
+    known.sort(key=lambda level: level.against in PORTABLE_REFERENCES)
     return known[0].where if known else None

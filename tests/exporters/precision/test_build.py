@@ -25,13 +25,14 @@ from toolchain import Predictor
 from toolchain.cli.main import run_command
 from toolchain.cli.tables import acceptance_words
 from toolchain.errors import RefusedError
-from toolchain.exporters.export import export, kept
-from toolchain.exporters.precision import build
-from toolchain.exporters.precision.acceptance import Judge, require_accepted
+from toolchain.exporters.export import accepted_models, export
+from toolchain.exporters.precision import build as build_module
+from toolchain.exporters.precision.acceptance import AcceptanceCheck, require_accepted
 from toolchain.exporters.precision.options import Calibration, Limits, Reduction
 from toolchain.exporters.variants import Variant
 from toolchain.exporters.writers.onnx import build_onnx
-from toolchain.networks.resnet import Served, state_sha256
+from toolchain.networks.resnet import InferenceModel
+from toolchain.networks.weights import state_sha256
 from toolchain.runs.runfolder import RunFolder, model_name
 from toolchain.runtime.card import Acceptance, Card
 from toolchain.verification.verify import verify
@@ -46,16 +47,16 @@ def traced_once() -> Iterator[None]:
     """Trace each network once for each kind of graph, which takes seconds."""
     traced: dict[tuple[object, ...], onnx.ModelProto] = {}
 
-    def build(served: Served, card: Card) -> onnx.ModelProto:
-        key = (state_sha256(served.state_dict()), card.precision, card.input, card.batch)
+    def build(inference_model: InferenceModel, card: Card) -> onnx.ModelProto:
+        key = (state_sha256(inference_model.state_dict()), card.precision, card.input, card.batch)
         if key not in traced:
-            traced[key] = build_onnx(served, card)
+            traced[key] = build_onnx(inference_model, card)
         made = onnx.ModelProto()
         made.CopyFrom(traced[key])
         return made
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reduced, "build_onnx", build)
+        patch.setattr(build_module, "build_onnx", build)
         yield
 
 
@@ -71,7 +72,7 @@ def files(
 ) -> dict[str, Path]:
     """Each lower precision, and int8 behind each door, by the name of the file."""
     folder = tmp_path_factory.mktemp("reduced")
-    made = kept(
+    made = accepted_models(
         export(
             run_folder,
             [
@@ -206,7 +207,7 @@ def changed(run_folder: Path, tmp_path: Path) -> Callable[[Change], Path]:
 
 
 def extreme_channel(*blocks: str) -> Change:
-    """Give the same function, with a channel in each block that leaves the others no steps."""
+    """Return the same function, with a channel in each block that leaves the others no steps."""
 
     def change(state: State) -> None:
         for block in blocks:
@@ -222,7 +223,7 @@ def test_two_layers_that_share_an_extreme_channel_are_left_in_float(
 ) -> None:
     run = changed(extreme_channel("layer1.0"))
     few = Reduction(calibration=Calibration(images=16))
-    [made] = kept(
+    [made] = accepted_models(
         export(run, [Variant(precision="int8")], tmp_path / "out", images=12, reduction=few)
     )
     found = made.card.acceptance
@@ -238,8 +239,8 @@ def test_a_run_that_loses_too_much_is_refused_with_three_figures(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     # 16 layers hurt and 8 are left in float at most; which ones, another test looks at.
-    monkeypatch.setattr(build, "MOST_KEPT", 2)
-    monkeypatch.setattr(build, "most_harmful", lambda given, *rest: list(given.layers))
+    monkeypatch.setattr(build_module, "MOST_KEPT", 2)
+    monkeypatch.setattr(build_module, "most_harmful", lambda given, *rest: list(given.layers))
     run = changed(extreme_channel(*BLOCKS))
     out = tmp_path / "out"
     out.mkdir()
@@ -259,9 +260,9 @@ def test_a_run_that_loses_too_much_is_refused_with_three_figures(
 def test_a_file_that_is_not_faster_is_refused(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "speed_ratio", lambda *given: 0.93)
+    monkeypatch.setattr(build_module, "speed_ratio", lambda *given: 0.93)
     with pytest.raises(RefusedError, match=r"speed 0\.93 × fp32; the file was not kept") as caught:
-        kept(export(run_folder, [Variant(precision="int8")], tmp_path / "out", images=6))
+        accepted_models(export(run_folder, [Variant(precision="int8")], tmp_path / "out", images=6))
     assert caught.value.exit_code == 10
     assert "fp32 is the faster one" in str(caught.value.hint)
     assert list((tmp_path / "out").iterdir()) == []
@@ -321,11 +322,13 @@ def test_words_for_a_person_hold_all_figures() -> None:
     assert acceptance_words(kept).endswith("not timed, as no GPU is at hand; in float: conv1, fc")
 
 
-def judge(before: NDArray[np.float32], labels: list[int], files: dict[str, Path]) -> Judge:
+def check(
+    before: NDArray[np.float32], labels: list[int], files: dict[str, Path]
+) -> AcceptanceCheck:
     card = card_of(files["model.int8.onnx"])
     names = [str(number) for number in range(len(before))]
     pixels = np.zeros((len(before), 64, 64, 3), np.uint8)
-    return Judge(names, pixels, labels, (soft(before), before), card, Limits())
+    return AcceptanceCheck(names, pixels, labels, (soft(before), before), card, Limits())
 
 
 def soft(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -338,7 +341,7 @@ def test_the_judge_counts_labels_and_pairs_images(files: dict[str, Path]) -> Non
     before = rng.normal(0, 2, (200, 3)).astype(np.float32)
     after = before + rng.normal(0, 1, (200, 3)).astype(np.float32)
     labels = [int(label) for label in rng.integers(0, 3, 200)]
-    found = judge(before, labels, files).weigh((soft(after), after))
+    found = check(before, labels, files).measure((soft(after), after))
     was, now = before.argmax(1) == labels, after.argmax(1) == labels
     assert (found.accuracy_before, found.accuracy_after) == (was.mean(), now.mean())
     assert found.flips == (before.argmax(1) != after.argmax(1)).sum() > 10
@@ -354,14 +357,14 @@ def test_the_judge_counts_labels_and_pairs_images(files: dict[str, Path]) -> Non
 def test_a_tie_in_float32_is_no_flip(files: dict[str, Path]) -> None:
     before = np.array([[5.0, 5.0001, 0], [5.0, 5.1, 0]], np.float32)
     after = np.array([[5.2, 5.0, 0], [5.2, 5.0, 0]], np.float32)
-    found = judge(before, [0, 0], files).weigh((soft(after), after))
+    found = check(before, [0, 0], files).measure((soft(after), after))
     assert found.flips == 1
     assert (found.accuracy_before, found.accuracy_after) == (0.0, 1.0)
 
 
 def test_numbers_that_are_none_are_not_near(files: dict[str, Path]) -> None:
     before = np.array([[5.0, 1.0, 0]], np.float32)
-    one = judge(before, [0], files)
+    one = check(before, [0], files)
     for shift, near in itertools.zip_longest((0.0, 0.5, 20.0, np.nan), (True, True, False, False)):
         after = before + np.float32(shift) * np.array([[1, 0, 0]], np.float32)
         assert one.near((one.before[0], after)) is near

@@ -22,7 +22,7 @@ from toolchain.exporters.precision.quantise import Quantiser, most_harmful
 from toolchain.runtime.card import Card, Task
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess
-from toolchain.runtime.model_inputs import Both
+from toolchain.runtime.model_inputs import ModelOutputs
 
 Pixels = NDArray[np.uint8]
 
@@ -51,7 +51,7 @@ def plain(content: onnx.ModelProto, card: Card, training: Pixels) -> onnx.ModelP
     return Quantiser(content, card, training, "minmax").quantised()
 
 
-def answers(model: onnx.ModelProto, pixels: Pixels) -> Both:
+def answers(model: onnx.ModelProto, pixels: Pixels) -> ModelOutputs:
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -64,7 +64,7 @@ def logits_of(model: onnx.ModelProto, pixels: Pixels) -> NDArray[np.float32]:
 
 
 def scales(model: onnx.ModelProto) -> dict[str, float]:
-    """Give the step of each quantised activation."""
+    """Return the step of each quantised activation."""
     values = {tensor.name: tensor for tensor in model.graph.initializer}
     return {
         node.input[0]: float(numpy_helper.to_array(values[node.input[1]]))
@@ -74,7 +74,7 @@ def scales(model: onnx.ModelProto) -> dict[str, float]:
 
 
 def weighted(model: onnx.ModelProto) -> dict[str, str]:
-    """Give the type of the weights of each convolution and of the last layer."""
+    """Return the type of the weights of each convolution and of the last layer."""
     behind = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     return {
         node.name: "int8" if node.input[1] in behind else "float"
@@ -185,7 +185,7 @@ def test_a_block_whose_weights_are_zero_is_quantised(
 
 
 def with_extreme_channel(content: onnx.ModelProto, block: str, factor: float) -> onnx.ModelProto:
-    """Give the same function, with one channel between two convolutions much larger than all."""
+    """Return the same function, with one channel between two convolutions much larger than all."""
     made = onnx.ModelProto()
     made.CopyFrom(content)
 
@@ -237,7 +237,7 @@ def test_what_all_classes_have_in_common_hurts_where_each_is_decided_alone(
         def only(self, layer: str) -> str:
             return layer
 
-    def given(model: str) -> Both:
+    def given(model: str) -> ModelOutputs:
         logits = np.array([[3, 2, 1]], np.float32) + np.array([shifts[model]], np.float32)
         return logits, logits
 

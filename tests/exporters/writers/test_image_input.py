@@ -15,11 +15,11 @@ from onnx import parser
 from PIL import Image
 
 from toolchain.exporters.variants import OPSETS
-from toolchain.exporters.writers.image_input import with_image_door
+from toolchain.exporters.writers.image_input import with_image_input
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image.preprocess import centre_box, preprocess, resized_size
-from toolchain.runtime.model_inputs import on_canvas
-from toolchain.verification.comparisons import door_levels
+from toolchain.runtime.model_inputs import embed_in_canvas
+from toolchain.verification.levels.image_input import allowed_levels
 
 CROP = Preprocessing(size=56, resize_size=64)
 SQUASH = Preprocessing(mode="squash", size=56)
@@ -37,9 +37,9 @@ behind (uint8[1, {size}, {size}, 3] pixels) => (uint8[1, {size}, {size}, 3] seen
 
 @functools.cache
 def door(preprocessing: Preprocessing, opset: int = 18) -> onnxruntime.InferenceSession:
-    """Give the door alone, with nothing behind it."""
+    """Return the door alone, with nothing behind it."""
     text = MODEL.format(size=preprocessing.size, opset=opset, ir_version=OPSETS[opset][1])
-    model = with_image_door(parser.parse_model(text), preprocessing)
+    model = with_image_input(parser.parse_model(text), preprocessing)
     onnx.checker.check_model(model, full_check=True)
     return onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
@@ -119,20 +119,20 @@ def test_squash_is_off_only_at_the_border_for_any_size(width: int, height: int) 
     image = noise(width, height)
     difference = np.abs(in_graph(image, SQUASH) - ours(image, SQUASH))
     assert difference[1:-1, 1:-1].max() <= 2
-    assert difference.max() <= door_levels(SQUASH)
+    assert difference.max() <= allowed_levels(SQUASH)
 
 
 @pytest.mark.parametrize("preprocessing", [CROP, SQUASH, WHOLE], ids=["crop", "squash", "whole"])
 def test_a_white_frame_is_the_worst_that_a_border_can_be(preprocessing: Preprocessing) -> None:
     difference = np.abs(in_graph(frame(), preprocessing) - ours(frame(), preprocessing))
-    assert difference.max() <= door_levels(preprocessing)
+    assert difference.max() <= allowed_levels(preprocessing)
     assert bool(difference.max() > 40) is (preprocessing is not CROP)
 
 
 @pytest.mark.parametrize(("cut", "most"), [(0, 60), (1, 60), (2, 1), (3, 1), (32, 1)])
 def test_a_crop_of_two_pixels_hides_the_border(cut: int, most: int) -> None:
     preprocessing = Preprocessing(size=56, resize_size=56 + cut)
-    assert door_levels(preprocessing) == most
+    assert allowed_levels(preprocessing) == most
     difference = np.abs(in_graph(frame(), preprocessing) - ours(frame(), preprocessing))
     assert bool(difference.max() > 1) is (most > 1)
 
@@ -184,12 +184,12 @@ def test_every_opset_gives_the_same_pixels(opset: int) -> None:
 @pytest.mark.parametrize("preprocessing", [CROP, SQUASH], ids=["crop", "squash"])
 def test_pixels_on_a_canvas_come_through_unchanged(preprocessing: Preprocessing) -> None:
     pixels = noise(56, 56)
-    canvas = on_canvas(pixels, preprocessing)
+    canvas = embed_in_canvas(pixels, preprocessing)
     np.testing.assert_array_equal(in_graph(canvas, preprocessing), pixels)
 
 
 def test_the_door_names_each_opset_once() -> None:
     text = MODEL.format(size=56, opset=18, ir_version=8)
-    model = with_image_door(parser.parse_model(text), CROP)
+    model = with_image_input(parser.parse_model(text), CROP)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
     assert model.ir_version == 8

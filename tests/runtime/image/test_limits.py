@@ -23,7 +23,7 @@ PHOTO = Image.effect_noise((64, 48), 60).convert("RGB")
 
 
 def scans(count: int, **options: Any) -> bytes:
-    """Give a JPEG whose last scan is repeated until there are so many."""
+    """Return a JPEG whose last scan is repeated until there are so many."""
     data = encode(PHOTO, "JPEG", **{"progressive": True, **options})
     last = data.rindex(b"\xff\xc4")
     written = data.count(b"\xff\xda")
@@ -41,7 +41,7 @@ def test_a_jpeg_with_more_scans_is_refused() -> None:
 
 
 def components_apart(count: int) -> bytes:
-    """Give a baseline JPEG whose three components are in scans of their own, the last repeated."""
+    """Return a baseline JPEG whose three components are in scans of their own, the last repeated."""
     tables = encode(PHOTO, "JPEG")
     frame = tables.index(b"\xff\xc0")
     first = tables.index(b"\xff\xda")

@@ -130,7 +130,7 @@ def test_a_pipe_is_read_though_its_writer_comes_later(photo: bytes, tmp_path: Pa
 @on_linux
 def test_a_shells_substituted_process_is_read(photo: bytes, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(photo)
-    code = "import sys; from toolchain.runtime.image.decode import read_image as r; print(r(sys.argv[1]))"
+    code = "import sys, toolchain.runtime.image.decode as d; print(d.read_image(sys.argv[1]))"
     line = f"{sys.executable} -c '{code}' <(sleep 0.2; cat photo.jpg)"
     done = subprocess.run(
         ["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, check=False

@@ -28,7 +28,8 @@ from tests.runtime.tiny import tiny_model, write
 from toolchain import Predictor
 from toolchain.errors import ModelFileError
 from toolchain.runtime import session
-from toolchain.runtime.modelcache import cache, digests, store
+from toolchain.runtime.modelcache import cache as cache_module
+from toolchain.runtime.modelcache import digests, store
 from toolchain.runtime.modelcache.store import GRAPH, RECORD, WEIGHTS
 
 
@@ -155,8 +156,8 @@ def test_entry_of_another_model_under_this_ones_name_is_not_opened(
     "upgrade",
     [
         lambda patch: patch.setattr(onnxruntime, "__version__", "9.9.9"),
-        lambda patch: patch.setattr(enginecache, "processor", lambda: "another"),
-        lambda patch: patch.setattr(enginecache, "__version__", "9.9.9"),
+        lambda patch: patch.setattr(cache_module, "processor", lambda: "another"),
+        lambda patch: patch.setattr(cache_module, "__version__", "9.9.9"),
     ],
     ids=["onnxruntime", "processor", "rtl"],
 )
@@ -257,9 +258,9 @@ def test_engine_that_would_answer_otherwise_is_not_kept(
 ) -> None:
     wrong = large_model(tmp_path / "wrong.onnx", bias=1)
     right = answer(large, cache=False)
-    real = cache._open_entry
+    real = cache_module._open_entry
     monkeypatch.setattr(
-        enginecache,
+        cache_module,
         "_open_entry",
         lambda entry, options, open_file: real(entry, options, lambda _, o: open_file(wrong, o)),
     )

@@ -56,7 +56,7 @@ def read_only(cache: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def too_small(cache: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(enginestore, "MOST_BYTES", 1000)
+    patch.setattr(store, "MOST_BYTES", 1000)
 
 
 @pytest.mark.parametrize(

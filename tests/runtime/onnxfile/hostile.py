@@ -20,7 +20,7 @@ Tampering = Callable[[onnx.ModelProto], None]
 
 
 def refusal(path: Path) -> str:
-    """Give the one line with which a file is refused."""
+    """Return the one line with which a file is refused."""
     with pytest.raises(ModelFileError) as caught:
         Predictor(path)
     message = str(caught.value)
@@ -56,7 +56,7 @@ def weights(**values: Any) -> Tampering:
 
 
 def elsewhere(location: str, name: str = "outside", **more: str) -> TensorProto:
-    """Give a tensor of three floats that lie in another file."""
+    """Return a tensor of three floats that lie in another file."""
     tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[3])
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in {"location": location, **more}.items():
@@ -97,7 +97,7 @@ def function(name: str, *calls: str) -> Tampering:
 
 
 def dims(*sides: int, **data: Any) -> Tampering:
-    """Give the bias another shape, and other data where some are named."""
+    """Return the bias another shape, and other data where some are named."""
 
     def change(model: onnx.ModelProto) -> None:
         [bias] = [t for t in model.graph.initializer if t.name == "bias"]

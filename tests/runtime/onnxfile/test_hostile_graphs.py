@@ -23,7 +23,7 @@ from tests.runtime.onnxfile.hostile import (
 )
 from tests.runtime.tiny import SIDE, tiny_card, tiny_model, weight, write
 from toolchain import Predictor
-from toolchain.runtime.card import CARD_KEY, Door, encode_card
+from toolchain.runtime.card import CARD_KEY, InputKind, encode_card
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def renamed_output(model: onnx.ModelProto) -> None:
     ],
 )
 def test_graph_behind_another_door_than_its_card_says_is_refused(
-    door: Door, change: Tampering, said: str, tmp_path: Path
+    door: InputKind, change: Tampering, said: str, tmp_path: Path
 ) -> None:
     model = tiny_model(door)
     change(model)
@@ -206,7 +206,9 @@ def test_graph_behind_another_door_than_its_card_says_is_refused(
 
 @pytest.mark.parametrize("door", ["pixels", "tensor", "image"])
 @pytest.mark.parametrize("batch", [None, 3])
-def test_the_tiny_model_itself_is_opened(door: Door, batch: int | None, tmp_path: Path) -> None:
+def test_the_tiny_model_itself_is_opened(
+    door: InputKind, batch: int | None, tmp_path: Path
+) -> None:
     path = write(tiny_model(door, None if door == "image" else batch), tmp_path / "model.onnx")
     with Predictor(path) as predictor:
         grey = np.full((9, 9, 3), 127, np.uint8)

@@ -82,13 +82,13 @@ def test_rising_noise_of_a_small_validation_set_is_no_over_fitting() -> None:
 
 
 def test_over_fitting_is_told_through_the_same_noise() -> None:
-    told = 0
+    progress = 0
     for seed in range(100):
         rng = np.random.default_rng(seed)
         train = np.geomspace(1.0, 0.05, 25)
         val = 0.4 + np.abs(np.arange(25) - 6) * 0.03 + rng.normal(0, 0.03, 25)
-        told += names(diagnose(history(train, val), settings(), 3)) == ["over-fitting"]
-    assert told == 100
+        progress += names(diagnose(history(train, val), settings(), 3)) == ["over-fitting"]
+    assert progress == 100
 
 
 def test_validation_loss_near_zero_may_wiggle() -> None:

@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from toolchain.metrics.confusion_plot import draw_confusion
 from toolchain.training.analysis.lr_curve import sweep_rates
-from toolchain.training.analysis.plots import draw_confusion, draw_curves, draw_rate_sweep
+from toolchain.training.analysis.plots import draw_curves, draw_rate_sweep
 
 
 def epochs(count: int) -> list[dict[str, Any]]:

@@ -11,19 +11,20 @@ import torch
 from numpy.typing import NDArray
 
 from tests.training.features.kept import Computed
-from toolchain.networks.resnet import build_network, weights_bytes
-from toolchain.training.features.store import Filler
+from toolchain.networks.resnet import build_network
+from toolchain.networks.weights import weights_bytes
+from toolchain.training.features.store import FeatureWriter
 
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
-    counter, put = Computed(), Filler.put
+    counter, put = Computed(), FeatureWriter.put
 
-    def counted(filler: Filler, row: NDArray[np.float32]) -> None:
+    def counted(writer: FeatureWriter, row: NDArray[np.float32]) -> None:
         counter.rows += 1
-        put(filler, row)
+        put(writer, row)
 
-    monkeypatch.setattr(Filler, "put", counted)
+    monkeypatch.setattr(FeatureWriter, "put", counted)
     return counter
 
 

@@ -15,13 +15,9 @@ from torch import nn
 
 from toolchain.data.audit import audit_dataset
 from toolchain.data.layouts import read_dataset
-from toolchain.networks.resnet import (
-    IMAGENET_NORMALISATION,
-    Classifier,
-    build_network,
-    read_weights,
-)
-from toolchain.progress import Silent
+from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
+from toolchain.networks.weights import read_weights
+from toolchain.progress import SilentReporter
 from toolchain.runs.settings_file import read_settings
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image.decode import read_image
@@ -29,8 +25,8 @@ from toolchain.runtime.image.preprocess import preprocess
 from toolchain.training.distributed import Processes
 from toolchain.training.features.store import EntrySize, entries
 from toolchain.training.inputs.samples import Source
-from toolchain.training.inputs.stage import Inputs, stage_inputs
 from toolchain.training.setup import prepare
+from toolchain.training.stage_inputs import Inputs, stage_inputs
 from toolchain.training.strategies import enter_stage
 
 Item = TypeVar("Item")
@@ -42,7 +38,7 @@ class Listener:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         self.lines.append(text)
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
@@ -60,13 +56,13 @@ class Computed:
         self.rows = 0
 
     def since(self) -> int:
-        """Give how many there were since the last time."""
+        """Return how many there were since the last time."""
         count, self.rows = self.rows, 0
         return count
 
 
 def inputs(data: Path, start: Path, **given: Any) -> tuple[Inputs, Listener]:
-    """Give what the first stage of training starts from, and what the user is told.
+    """Return what the first stage of training starts from, and what the user is told.
 
     Only the stem is frozen unless a test says otherwise: it is computed quickly.
     """
@@ -85,7 +81,7 @@ def inputs(data: Path, start: Path, **given: Any) -> tuple[Inputs, Listener]:
     dataset, _ = audit_dataset(read_dataset(data))
     network = network_of(Path(settings.weights))
     begun = (Classifier(network, IMAGENET_NORMALISATION), "file")
-    setup = prepare(settings, dataset, begun, torch.device("cpu"), Processes(), Silent())
+    setup = prepare(settings, dataset, begun, torch.device("cpu"), Processes(), SilentReporter())
     enter_stage(network, setup.stages[0])
     listener = Listener()
     return stage_inputs(setup, setup.stages[0], listener), listener
@@ -97,14 +93,14 @@ def random_network() -> nn.Module:
 
 
 def network_of(weights: Path) -> nn.Module:
-    """Give the network that training starts with; a copy takes less time than a new one."""
+    """Return the network that training starts with; a copy takes less time than a new one."""
     network = copy.deepcopy(random_network())
     network.load_state_dict(read_weights(weights))
     return network
 
 
 def by_image(source: Source, epoch: int) -> NDArray[np.float32]:
-    """Give what an epoch trains on, image by image in the order of the data set."""
+    """Return what an epoch trains on, image by image in the order of the data set."""
     batches = list(source.epoch(epoch))
     order = np.argsort([index for batch in batches for index in batch.indices])
     rows: NDArray[np.float32] = torch.cat([batch.inputs for batch in batches]).numpy()
@@ -112,7 +108,7 @@ def by_image(source: Source, epoch: int) -> NDArray[np.float32]:
 
 
 def entry_of(view: str) -> EntrySize:
-    (found,) = [entry for entry in entries() if entry.about.view == view]
+    (found,) = [entry for entry in entries() if entry.key.view == view]
     return found
 
 

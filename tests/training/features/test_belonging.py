@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import draw_stripes
 from tests.training.features.kept import Computed, by_image, inputs
-from toolchain.networks.resnet import read_weights, weights_bytes
+from toolchain.networks.weights import read_weights, weights_bytes
 from toolchain.training.features import engine
 from toolchain.training.features.store import features_folder
 

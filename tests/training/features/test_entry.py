@@ -7,10 +7,10 @@ import contextlib
 import numpy as np
 import pytest
 
-from toolchain.progress import Silent
-from toolchain.training.features.store import About, Entry
+from toolchain.progress import SilentReporter
+from toolchain.training.features.store import CacheKey, Entry
 
-ABOUT = About(
+ABOUT = CacheKey(
     data="/data",
     arch="resnet18",
     boundary="fc",
@@ -24,9 +24,9 @@ ABOUT = About(
 
 def fill(entry: Entry, names: list[str]) -> None:
     """Fill in rows that hold the number in their name."""
-    with entry.filling(names, Silent()) as filler:
-        for name in filler.missing:
-            filler.put(np.full(4, int(name), dtype=np.float32))
+    with entry.writing(names, SilentReporter()) as writer:
+        for name in writer.missing:
+            writer.put(np.full(4, int(name), dtype=np.float32))
 
 
 def test_when_most_rows_are_out_of_date_they_go_and_who_reads_them_goes_on() -> None:
@@ -60,8 +60,11 @@ def test_a_row_asked_for_twice_is_kept_once() -> None:
 
 def test_rows_before_an_error_are_kept() -> None:
     entry = Entry(ABOUT)
-    with contextlib.suppress(KeyboardInterrupt), entry.filling(["1", "2", "3"], Silent()) as filler:
-        filler.put(np.ones(4, dtype=np.float32))
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        entry.writing(["1", "2", "3"], SilentReporter()) as writer,
+    ):
+        writer.put(np.ones(4, dtype=np.float32))
         raise KeyboardInterrupt
     assert entry.missing(["1", "2", "3"]) == ["2", "3"]
 

@@ -16,7 +16,10 @@ def test_a_killed_pass_keeps_the_rows_that_it_finished(
     stripes: Path, tmp_path: Path, computed: Computed
 ) -> None:
     desk = Desk(tmp_path)
-    faults = [rows_kept_at_once, killed_at("toolchain.training.features.store:Filler.put", 31)]
+    faults = [
+        rows_kept_at_once,
+        killed_at("toolchain.training.features.store:FeatureWriter.put", 31),
+    ]
     assert desk.finetune(stripes, *HEAD, faults=faults, output="killed").status == -9
     assert entry_of("clean").rows == 30
     assert desk.resume("killed").status == 0
@@ -31,7 +34,7 @@ def test_a_killed_pass_keeps_the_rows_that_it_finished(
 def test_two_processes_compute_the_same_features_once(stripes: Path, tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     together = partial(
-        at_call, "toolchain.training.features.store:Entry.filling", 1, partial(meet, 2)
+        at_call, "toolchain.training.features.store:Entry.writing", 1, partial(meet, 2)
     )
     both = [
         desk.start("finetune", stripes, *HEAD, "-o", name, faults=[together, slow_rows])
@@ -48,14 +51,14 @@ def test_two_processes_compute_the_same_features_once(stripes: Path, tmp_path: P
 
 def slow_rows() -> None:
     """Let the first row wait a little, so that the other process comes while rows are filled in."""
-    at_call("toolchain.training.features.store:Filler.put", 1, partial(time.sleep, 0.5))
+    at_call("toolchain.training.features.store:FeatureWriter.put", 1, partial(time.sleep, 0.5))
 
 
 def test_clearing_the_cache_does_not_stop_a_run_that_fills_it(
     stripes: Path, tmp_path: Path
 ) -> None:
     desk = Desk(tmp_path)
-    put = "toolchain.training.features.store:Filler.put"
+    put = "toolchain.training.features.store:FeatureWriter.put"
     ended = desk.finetune(stripes, *HEAD, faults=[partial(at_call, put, 20, clear)], output="run")
     assert ended.status == 0, ended.output
 

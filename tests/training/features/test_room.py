@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.conftest import draw_stripes
 from tests.training.desk import COMMON, HEAD, Desk, at_call, empty_disk, fill_disk, outcome
 from tests.training.features.kept import inputs
-from toolchain.networks.resnet import read_weights, weights_bytes
+from toolchain.networks.weights import read_weights, weights_bytes
 from toolchain.training.features.store import entries
 from toolchain.training.inputs.samples import PixelSource
 
@@ -17,9 +17,9 @@ from toolchain.training.inputs.samples import PixelSource
 def test_without_room_it_is_said_and_training_goes_through_pixels(
     stripes: Path, start: Path
 ) -> None:
-    made, told = inputs(stripes, start, cache_gb=0.0005)
+    made, progress = inputs(stripes, start, cache_gb=0.0005)
     assert isinstance(made.train, PixelSource)
-    assert "features before layer1.0: 0.6 MB, more than --cache-gb 0.0005" in told.text
+    assert "features before layer1.0: 0.6 MB, more than --cache-gb 0.0005" in progress.text
     assert entries() == []
 
 
@@ -27,9 +27,9 @@ def test_the_longest_unused_make_room_for_new_ones(stripes: Path, start: Path) -
     for size in (32, 40):  # 0.59 MB and 0.92 MB
         inputs(stripes, start, size=size)
     inputs(stripes, start, size=32)  # used again, so 40 is the longest unused
-    _, told = inputs(stripes, start, size=48, cache_gb=0.0021)  # 1.33 MB
-    assert f"removed the features of {stripes} to make room" in told.text
-    assert [entry.about.preprocessing["size"] for entry in entries()] == [32, 48]
+    _, progress = inputs(stripes, start, size=48, cache_gb=0.0021)  # 1.33 MB
+    assert f"removed the features of {stripes} to make room" in progress.text
+    assert [entry.key.preprocessing["size"] for entry in entries()] == [32, 48]
     assert sum(entry.bytes for entry in entries()) < 2.1e6
 
 
@@ -37,10 +37,10 @@ def test_rows_of_the_same_data_count_too(data: Path, start: Path) -> None:
     inputs(data, start, cache_gb=0.0007)  # 0.59 MB
     for number in range(20):  # 0.16 MB
         draw_stripes(data / "train" / "down" / f"more-{number}.jpg", "down", 5000 + number)
-    made, told = inputs(data, start, cache_gb=0.0007)
+    made, progress = inputs(data, start, cache_gb=0.0007)
     assert sum(entry.bytes for entry in entries()) < 0.7e6
     assert isinstance(made.train, PixelSource)
-    assert "more than --cache-gb 0.0007" in told.text
+    assert "more than --cache-gb 0.0007" in progress.text
 
 
 def test_features_too_large_for_float16_are_not_kept(
@@ -50,9 +50,11 @@ def test_features_too_large_for_float16_are_not_kept(
     state["bn1.weight"] *= 1e6
     large = tmp_path / "large.safetensors"
     large.write_bytes(weights_bytes(state))
-    made, told = inputs(stripes, large)
+    made, progress = inputs(stripes, large)
     assert isinstance(made.train, PixelSource)
-    assert "the frozen part is computed each epoch: a feature is larger than float16" in told.text
+    assert (
+        "the frozen part is computed each epoch: a feature is larger than float16" in progress.text
+    )
 
 
 def test_a_disk_that_fills_up_costs_the_features_and_not_the_run(
@@ -60,9 +62,9 @@ def test_a_disk_that_fills_up_costs_the_features_and_not_the_run(
 ) -> None:
     desk = Desk(tmp_path)
     faults = [
-        partial(at_call, "toolchain.training.features.store:Filler.put", 9, fill_disk),
+        partial(at_call, "toolchain.training.features.store:FeatureWriter.put", 9, fill_disk),
         partial(
-            at_call, "toolchain.training.inputs.stage:feature_sources", 1, empty_disk, after=True
+            at_call, "toolchain.training.stage_inputs:feature_sources", 1, empty_disk, after=True
         ),
     ]
     words = [*COMMON, "--weights", start, "--strategy", "head", "--augment", "none"]

@@ -12,9 +12,9 @@ import torch
 from tests.training.features.kept import Computed, by_image, clean, entry_of, inputs, network_of
 from toolchain.data.layouts import read_dataset
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier
-from toolchain.networks.split import Prefix
+from toolchain.networks.split import FrozenBackbone
 from toolchain.runs.settings_file import read_settings
-from toolchain.training.features import source
+from toolchain.training.features import source as source_module
 from toolchain.training.features.engine import Engine
 from toolchain.training.features.source import FeatureSource
 from toolchain.training.inputs.augment import augmented_view
@@ -22,7 +22,7 @@ from toolchain.training.inputs.augment import augmented_view
 
 def test_a_row_is_what_the_frozen_part_gives_for_the_clean_view(stripes: Path, start: Path) -> None:
     made, _ = inputs(stripes, start)
-    prefix = Prefix(Classifier(network_of(start), IMAGENET_NORMALISATION), frozen=4).eval()
+    prefix = FrozenBackbone(Classifier(network_of(start), IMAGENET_NORMALISATION), frozen=4).eval()
     for source, samples in zip(
         (made.train, made.val),
         (read_dataset(stripes).train, read_dataset(stripes).val),
@@ -53,20 +53,20 @@ def test_the_second_run_computes_nothing(
     def no_engine(*_: object) -> Engine:
         raise AssertionError("something was computed")
 
-    monkeypatch.setattr(source, "fastest_engine", no_engine)
-    second, told = inputs(stripes, start, augment=augment, views=2)
-    assert "all kept from an earlier run" in told.text
+    monkeypatch.setattr(source_module, "fastest_engine", no_engine)
+    second, progress = inputs(stripes, start, augment=augment, views=2)
+    assert "all kept from an earlier run" in progress.text
     for epoch in (1, 2):
         assert np.array_equal(by_image(first.train, epoch), by_image(second.train, epoch))
     assert np.array_equal(by_image(first.val, 1), by_image(second.val, 1))
 
 
 def test_the_size_is_told(stripes: Path, start: Path, cache: Path) -> None:
-    _, told = inputs(stripes, start, augment="s1", views=3)
+    _, progress = inputs(stripes, start, augment="s1", views=3)
     # 3 × 48 + 24 rows of 64 × 8 × 8 float16.
-    assert "features before layer1.0: 1.4 MB" in told.text
-    assert "rtl cache clear" in told.text
-    assert str(cache / "features") in told.text
+    assert "features before layer1.0: 1.4 MB" in progress.text
+    assert "rtl cache clear" in progress.text
+    assert str(cache / "features") in progress.text
 
 
 def test_each_image_has_its_views_and_epochs_take_them_in_turn(

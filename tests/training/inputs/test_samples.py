@@ -8,7 +8,7 @@ import torch
 
 from toolchain.data.layouts import Sample, read_dataset
 from toolchain.errors import DataError
-from toolchain.progress import Silent
+from toolchain.progress import SilentReporter
 from toolchain.runs.settings_file import read_settings
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image.decode import read_image
@@ -103,6 +103,6 @@ def test_pixels_that_were_read_once_are_those_of_the_files(
     val = read_dataset(stripes).val
     kept, fresh = (Views(val, SMALL, view=view, seed=5) for _ in range(2))
     assert kept.fits_in_memory()
-    kept.read_once(Silent(), "reading")
+    kept.read_once(SilentReporter(), "reading")
     found = pixels_of(source_of(kept, workers=0), 2)
     assert torch.equal(found, pixels_of(source_of(fresh, workers=0), 2))

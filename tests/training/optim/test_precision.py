@@ -16,9 +16,9 @@ from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
 from toolchain.training.checkpoints import random_state
-from toolchain.training.finetune import Finetuned, finetune
+from toolchain.training.finetune import FinetuneResult, finetune
 from toolchain.training.optim import precision
-from toolchain.training.optim.precision import Arithmetic, choose_arithmetic
+from toolchain.training.optim.precision import MixedPrecision, choose_precision
 
 CPU = torch.device("cpu")
 SPEEDS = {"fp32": 30.0, "fp32, channels last": 20.0, "bf16, channels last": 10.0}
@@ -26,17 +26,17 @@ SPEEDS = {"fp32": 30.0, "fp32, channels last": 20.0, "bf16, channels last": 10.0
 
 
 def set_speeds(monkeypatch: pytest.MonkeyPatch, speeds: dict[str, float]) -> None:
-    def timed(model: Any, example: Any, arithmetic: Arithmetic, *rest: Any) -> float:
-        return speeds[str(arithmetic)]
+    def timed(model: Any, example: Any, mixed_precision: MixedPrecision, *rest: Any) -> float:
+        return speeds[str(mixed_precision)]
 
     monkeypatch.setattr(precision, "_step_ms", timed)
 
 
-def chosen(**given: Any) -> tuple[Arithmetic, str]:
-    """Give (what is chosen for a small network, what was said)."""
+def chosen(**given: Any) -> tuple[MixedPrecision, str]:
+    """Return (what is chosen for a small network, what was said)."""
     listener = Listener()
     settings = read_settings(None, {"precision": "auto", **given})
-    found = choose_arithmetic(lambda: (nn.Linear(4, 2), torch.zeros(8, 4)), settings, CPU, listener)
+    found = choose_precision(lambda: (nn.Linear(4, 2), torch.zeros(8, 4)), settings, CPU, listener)
     return found, "\n".join(listener.lines)
 
 
@@ -59,7 +59,7 @@ def test_what_was_asked_for_is_taken_without_measuring(
 ) -> None:
     set_speeds(monkeypatch, {})
     found, said = chosen(precision=name, channels_last=channels_last)
-    assert found == Arithmetic(name, channels_last)
+    assert found == MixedPrecision(name, channels_last)
     assert said == ""
 
 
@@ -74,7 +74,7 @@ def test_the_probe_really_measures_and_changes_neither_weights_nor_generators() 
     generators, plain = random_state()
     listener = Listener()
     settings = read_settings(None, {"precision": "auto"})
-    choose_arithmetic(lambda: (classifier, example), settings, CPU, listener)
+    choose_precision(lambda: (classifier, example), settings, CPU, listener)
     assert listener.lines[0].count(" ms") == 3
     for name, tensor in classifier.state_dict().items():
         assert torch.equal(tensor, before[name]), name
@@ -112,7 +112,7 @@ def test_fp16_without_a_gpu_is_refused_with_a_way_out(
 
 
 @pytest.fixture(scope="module")
-def plain(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Finetuned:
+def plain(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
     """A run of the last block in full precision."""
     return finetune(last_block(stripes), tmp_path_factory.mktemp("plain") / "run")
 
@@ -123,7 +123,7 @@ def last_block(data: Path, **given: Any) -> FinetuneSettings:
 
 
 def test_bf16_learns_as_fp32_does_but_not_bit_for_bit(
-    stripes: Path, tmp_path: Path, plain: Finetuned
+    stripes: Path, tmp_path: Path, plain: FinetuneResult
 ) -> None:
     half = finetune(last_block(stripes, precision="bf16"), tmp_path / "run")
     first, last = epochs_of(half.run)
@@ -134,7 +134,7 @@ def test_bf16_learns_as_fp32_does_but_not_bit_for_bit(
 
 
 def test_channels_last_gives_the_same_run_to_rounding(
-    stripes: Path, tmp_path: Path, plain: Finetuned
+    stripes: Path, tmp_path: Path, plain: FinetuneResult
 ) -> None:
     moved = finetune(last_block(stripes, channels_last=True), tmp_path / "run").run
     for ours, theirs in zip(epochs_of(moved), epochs_of(plain.run), strict=True):

@@ -40,7 +40,7 @@ class Run:
         self.schedule = Schedule(self.optimizer, read_settings(None, given), STEPS)
 
     def rates(self, scores: list[float], group: int = 0) -> list[float]:
-        """Give the rate at each step of so many epochs; group 0 starts from 1, group 1 from 0.1."""
+        """Return the rate at each step of so many epochs; group 0 starts from 1, group 1 from 0.1."""
         rates = []
         for score in scores:
             for _ in range(STEPS):
@@ -52,7 +52,7 @@ class Run:
 
 
 def starts(rates: list[float]) -> list[float]:
-    """Give the rate that each epoch starts with."""
+    """Return the rate that each epoch starts with."""
     return rates[::STEPS]
 
 
@@ -182,7 +182,7 @@ def test_epochs_of_a_run_have_the_rates_of_their_schedule(
 
 
 def groups_of(**given: Any) -> dict[str, tuple[float, float]]:
-    """Give (rate, weight decay) of each trained parameter by its name."""
+    """Return (rate, weight decay) of each trained parameter by its name."""
     classifier = Classifier(build_network("resnet18", 3), IMAGENET_NORMALISATION)
     groups = make_optimizer(classifier, read_settings(None, given)).param_groups
     names = {id(p): name for name, p in classifier.network.named_parameters()}

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from toolchain.verification.layers.outputs import LOGITS, LayerOutput
-from toolchain.verification.layers.weights import blamed
+from toolchain.backends.layer_names import LOGITS
+from toolchain.verification.layers.outputs import LayerOutput
+from toolchain.verification.layers.weights import diff_weights
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -31,7 +32,7 @@ class Small(nn.Module):
 
 
 def folded(network: Small) -> Weights:
-    """Give what an exporter makes of the convolution and BatchNorm, in its arithmetic."""
+    """Return what an exporter makes of the convolution and BatchNorm, in its arithmetic."""
     bn = network.bn1
     assert bn.running_mean is not None
     assert bn.running_var is not None
@@ -42,7 +43,7 @@ def folded(network: Small) -> Weights:
 
 
 def blame_of(weights: Weights, name: str = "bn1") -> str | None:
-    return blamed(Small(), LayerOutput(name, "Conv", np.zeros(1, np.float32), weights))
+    return diff_weights(Small(), LayerOutput(name, "Conv", np.zeros(1, np.float32), weights))
 
 
 def test_the_runs_own_weights_are_not_blamed() -> None:

@@ -32,7 +32,7 @@ CROP = SHAPES[0]
 
 
 def photo(width: int = 131, height: int = 90, orientation: int = 1) -> bytes:
-    """Give a noisy JPEG without symmetry."""
+    """Return a noisy JPEG without symmetry."""
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif[ORIENTATION] = orientation

@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolchain.errors import ModelFileError
+from toolchain.runs.sampling import evenly
 from toolchain.verification.references.stored import (
-    References,
-    evenly,
-    read_references,
-    write_references,
+    StoredOutputs,
+    read_stored_outputs,
+    write_stored_outputs,
 )
 
 
 @pytest.fixture
-def some() -> References:
+def some() -> StoredOutputs:
     rng = np.random.default_rng(0)
-    return References(
+    return StoredOutputs(
         classes=("a", "b"),
         names=("val/a/1.jpg", "val/b/zwölf.png", "val/b/empty.bmp"),
         files=(b"first", rng.bytes(1000), b""),
@@ -31,9 +31,9 @@ def some() -> References:
     )
 
 
-def test_references_come_back_as_they_were_written(some: References, tmp_path: Path) -> None:
-    write_references(some, tmp_path / "references.npz")
-    found = read_references(tmp_path / "references.npz")
+def test_references_come_back_as_they_were_written(some: StoredOutputs, tmp_path: Path) -> None:
+    write_stored_outputs(some, tmp_path / "references.npz")
+    found = read_stored_outputs(tmp_path / "references.npz")
     assert len(found) == 3
     assert (found.names, found.files) == (some.names, some.files)
     for name in ("pixels", "probabilities", "logits"):
@@ -43,7 +43,7 @@ def test_references_come_back_as_they_were_written(some: References, tmp_path: P
 
 
 def test_references_of_an_export_hold_images_of_every_class(exported: Path, stripes: Path) -> None:
-    found = read_references(exported / "model.onnx.references.npz")
+    found = read_stored_outputs(exported / "model.onnx.references.npz")
     assert {name.split("/")[1] for name in found.names} == {"across", "aslant", "down"}
     assert found.pixels.shape == (24, 64, 64, 3)
     assert found.files[0] == (stripes / found.names[0]).read_bytes()
@@ -52,19 +52,21 @@ def test_references_of_an_export_hold_images_of_every_class(exported: Path, stri
 
 @pytest.mark.parametrize("kept", [0, 1, 100, -1])
 def test_a_file_cut_short_is_refused_with_a_way_out(
-    some: References, tmp_path: Path, kept: int
+    some: StoredOutputs, tmp_path: Path, kept: int
 ) -> None:
     path = tmp_path / "references.npz"
-    write_references(some, path)
+    write_stored_outputs(some, path)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(ModelFileError, match="can't be read") as caught:
-        read_references(path)
+        read_stored_outputs(path)
     assert "copy them again" in str(caught.value.hint)
 
 
-def test_a_damaged_byte_is_never_more_than_a_damaged_file(some: References, tmp_path: Path) -> None:
+def test_a_damaged_byte_is_never_more_than_a_damaged_file(
+    some: StoredOutputs, tmp_path: Path
+) -> None:
     path = tmp_path / "references.npz"
-    write_references(some, path)
+    write_stored_outputs(some, path)
     whole = path.read_bytes()
     chance = random.Random(0)
     for _ in range(300):
@@ -72,7 +74,7 @@ def test_a_damaged_byte_is_never_more_than_a_damaged_file(some: References, tmp_
         damaged[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
         path.write_bytes(damaged)
         try:
-            read_references(path)  # some bytes don't matter
+            read_stored_outputs(path)  # some bytes don't matter
         except ModelFileError:
             continue
 
@@ -80,16 +82,16 @@ def test_a_damaged_byte_is_never_more_than_a_damaged_file(some: References, tmp_
 def test_another_programs_file_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", pixels=np.zeros(3))
     with pytest.raises(ModelFileError, match="can't be read"):
-        read_references(tmp_path / "other.npz")
+        read_stored_outputs(tmp_path / "other.npz")
 
 
-def test_failed_write_leaves_the_older_references(some: References, tmp_path: Path) -> None:
+def test_failed_write_leaves_the_older_references(some: StoredOutputs, tmp_path: Path) -> None:
     path = tmp_path / "references.npz"
-    write_references(some, path)
+    write_stored_outputs(some, path)
     copy = shutil.copy(path, tmp_path / "copy.npz")
-    broken = References(some.classes, some.names, ("text",) * 3, *(3 * [some.pixels]))  # type: ignore[arg-type]
+    broken = StoredOutputs(some.classes, some.names, ("text",) * 3, *(3 * [some.pixels]))  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        write_references(broken, path)
+        write_stored_outputs(broken, path)
     assert path.read_bytes() == Path(copy).read_bytes()
 
 

@@ -12,28 +12,27 @@ from toolchain.errors import RefusedError
 from toolchain.exporters.precision.options import Limits
 from toolchain.metrics.mcnemar import mcnemar_p
 from toolchain.runtime.card import Acceptance, Card, Precision
-from toolchain.runtime.model_inputs import Both, Pixels
+from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.predictor import Predictor
-from toolchain.verification.comparisons import tie_bound
 from toolchain.verification.levels import numbers
-from toolchain.verification.levels.decisions import compare_decisions, right
+from toolchain.verification.levels.decisions import compare_decisions, right, tie_bound
 
 ROUNDS, CALLS = 15, 3
 
 
 @dataclass(frozen=True, eq=False)
-class Judge:
+class AcceptanceCheck:
     """Validation pixels with their labels, and what the float32 file says about them."""
 
     names: list[str]
     pixels: Pixels
     labels: Sequence[Label]
-    before: Both
+    before: ModelOutputs
     card: Card
     limits: Limits
 
-    def weigh(self, after: Both) -> Acceptance:
-        """Give what the other precision's outputs cost."""
+    def measure(self, after: ModelOutputs) -> Acceptance:
+        """Return what the other precision's outputs cost."""
         was, now = (right(outputs, self.labels, self.card) for outputs in (self.before, after))
         bound = tie_bound(self.card, self.before[1], numbers.TOLERANCES["fp32"])
         flips = compare_decisions(self.names, self.before, after, card=self.card, bound=bound)
@@ -47,7 +46,7 @@ class Judge:
             max_flips=self.limits.max_flips,
         )
 
-    def near(self, after: Both) -> bool:
+    def near(self, after: ModelOutputs) -> bool:
         """Say whether the outputs keep the rule of level "numbers", which stops a broken file."""
         return all(
             numbers.compare(a, b, self.card.precision).passed
@@ -88,7 +87,7 @@ def _hint(found: Acceptance, precision: Precision) -> str:
 
 
 def speed_ratio(before: Predictor, after: Predictor, pixels: Pixels) -> float:
-    """Give the time of one over the time of the other, for a batch; the median of paired rounds."""
+    """Return the time of one over the time of the other, for a batch; the median of paired rounds."""
 
     def seconds(predictor: Predictor) -> float:
         started = time.perf_counter()

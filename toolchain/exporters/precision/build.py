@@ -10,21 +10,26 @@ import msgspec
 import numpy as np
 import onnx
 
-from toolchain.exporters.precision.acceptance import Judge, harmless, require_accepted, speed_ratio
+from toolchain.backends.outputs import outputs, pixels_of
+from toolchain.exporters.precision.acceptance import (
+    AcceptanceCheck,
+    harmless,
+    require_accepted,
+    speed_ratio,
+)
 from toolchain.exporters.precision.options import Calibration, Limits, Reduction
 from toolchain.exporters.precision.quantise import Quantiser, most_harmful
-from toolchain.exporters.writers.image_input import with_image_door
+from toolchain.exporters.writers.image_input import with_image_input
 from toolchain.exporters.writers.onnx import build_onnx, finish
-from toolchain.networks.resnet import Served
-from toolchain.progress import Narrator
+from toolchain.networks.resnet import InferenceModel
+from toolchain.progress import ProgressReporter
+from toolchain.runs.sampling import evenly
 from toolchain.runtime.card import Acceptance, Card, Proof
-from toolchain.runtime.model_inputs import Both, Pixels
+from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.predictor import Predictor
 from toolchain.runtime.selftest import generated_pixels, make_proof
 from toolchain.runtime.session import SHORT_NAMES, import_onnxruntime
-from toolchain.verification.references.stored import evenly
-from toolchain.verification.references.trained_model import Workshop
-from toolchain.verification.witnesses import outputs, pixels_of
+from toolchain.verification.references.trained_model import TrainedReference
 
 MOST_KEPT = 8
 """So many layers are left in float at most; beyond that there is little left to gain."""
@@ -35,23 +40,23 @@ by a step, and the logits by about a hundredth."""
 
 
 def write_reduced(
-    served: Served,
+    inference_model: InferenceModel,
     card: Card,
     path: Path,
-    workshop: Workshop,
+    trained: TrainedReference,
     reduction: Reduction,
-    narrator: Narrator,
+    progress: ProgressReporter,
 ) -> None:
     """Write an fp16 or int8 file; RefusedError where it costs too much or gains nothing."""
     # What is measured is the network; the `image` door is put in front of what was accepted.
     door = card.input == "image"
     inner = msgspec.structs.replace(card, input="pixels", batch=1) if door else card
     with tempfile.TemporaryDirectory(prefix="rtl-precision-") as folder:
-        bench = _Bench(Path(folder), served, inner, workshop, reduction.limits)
+        bench = _Bench(Path(folder), inference_model, inner, trained, reduction.limits)
         if card.precision == "fp16":
-            trial = _halved(served, inner, bench)
+            trial = _halved(inference_model, inner, bench)
         else:
-            trial = _quantised(inner, bench, workshop, reduction.calibration, narrator)
+            trial = _quantised(inner, bench, trained, reduction.calibration, progress)
         require_accepted(trial.found, card.precision)
         proof = bench.proof(trial.model)
     card = msgspec.structs.replace(
@@ -60,7 +65,7 @@ def write_reduced(
         metrics=None,  # they were measured in float32
         proof=msgspec.structs.replace(proof, tolerance=PROOF_TOLERANCES[card.precision]),
     )
-    model = with_image_door(trial.model, card.preprocessing) if door else trial.model
+    model = with_image_input(trial.model, card.preprocessing) if door else trial.model
     finish(model, card, path)
 
 
@@ -82,16 +87,23 @@ class _Bench:
     """The float32 file, opened, and the images on which others are compared with it."""
 
     def __init__(
-        self, folder: Path, served: Served, card: Card, workshop: Workshop, limits: Limits
+        self,
+        folder: Path,
+        inference_model: InferenceModel,
+        card: Card,
+        trained: TrainedReference,
+        limits: Limits,
     ) -> None:
         self.folder, self.card = folder, card
-        self.float_model = build_onnx(served, msgspec.structs.replace(card, precision="fp32"))
+        self.float_model = build_onnx(
+            inference_model, msgspec.structs.replace(card, precision="fp32")
+        )
         self.before = self.opened(self.float_model)
         pixels = np.stack(
-            [pixels_of(card, p, n) for p, n in zip(workshop.paths, workshop.names, strict=True)]
+            [pixels_of(card, p, n) for p, n in zip(trained.paths, trained.names, strict=True)]
         )
         expected = outputs(self.before, pixels)
-        self.judge = Judge(workshop.names, pixels, workshop.labels, expected, card, limits)
+        self.check = AcceptanceCheck(trained.names, pixels, trained.labels, expected, card, limits)
 
     def opened(self, model: onnx.ModelProto, provider: str = "cpu") -> Predictor:
         """Open a model that is not written yet, at one thread."""
@@ -101,48 +113,54 @@ class _Bench:
         finish(copied, msgspec.structs.replace(self.card, proof=None), path)
         return Predictor(path, provider=provider, threads=1, cache=False)
 
-    def answers(self, model: onnx.ModelProto, pixels: Pixels, provider: str = "cpu") -> Both:
-        """Give a model's outputs."""
+    def answers(
+        self, model: onnx.ModelProto, pixels: Pixels, provider: str = "cpu"
+    ) -> ModelOutputs:
+        """Return a model's outputs."""
         return outputs(self.opened(model, provider), pixels)
 
     def tried(self, model: onnx.ModelProto, provider: str = "cpu") -> _Trial:
-        """Give what a model costs."""
-        after = self.answers(model, self.judge.pixels, provider)
-        return _Trial(model, self.judge.weigh(after), self.judge.near(after))
+        """Return what a model costs."""
+        after = self.answers(model, self.check.pixels, provider)
+        return _Trial(model, self.check.measure(after), self.check.near(after))
 
     def timed(self, trial: _Trial, provider: str) -> _Trial:
         """Add how much faster it is than float32, on one thread and one image."""
         before = self.before if provider == "cpu" else self.opened(self.float_model, provider)
-        one = self.judge.pixels[: self.card.batch or 1]
+        one = self.check.pixels[: self.card.batch or 1]
         ratio = speed_ratio(before, self.opened(trial.model, provider), one)
         found = msgspec.structs.replace(trial.found, speed_ratio=ratio, speed_provider=provider)
         return _Trial(trial.model, found, trial.near)
 
     def proof(self, model: onnx.ModelProto) -> Proof:
-        """Give the logits of the generated inputs: of the file itself, which others must repeat."""
+        """Return the logits of the generated inputs: of the file itself, which others must repeat."""
         _, logits = self.answers(model, generated_pixels(self.card.preprocessing.size))
         return make_proof(logits)
 
 
-def _halved(served: Served, card: Card, bench: _Bench) -> _Trial:
-    """Give the model in float16; it is timed where a GPU is at hand, which it is for."""
-    model = build_onnx(served, card)
+def _halved(inference_model: InferenceModel, card: Card, bench: _Bench) -> _Trial:
+    """Return the model in float16; it is timed where a GPU is at hand, which it is for."""
+    model = build_onnx(inference_model, card)
     gpu = SHORT_NAMES["cuda"] in import_onnxruntime().get_available_providers()
     return bench.timed(bench.tried(model, "cuda"), "cuda") if gpu else bench.tried(model)
 
 
 def _quantised(
-    card: Card, bench: _Bench, workshop: Workshop, calibration: Calibration, narrator: Narrator
+    card: Card,
+    bench: _Bench,
+    trained: TrainedReference,
+    calibration: Calibration,
+    progress: ProgressReporter,
 ) -> _Trial:
-    """Give the model in int8, with as few layers in float as the limits need."""
-    paths = evenly(workshop.training_paths, calibration.images)
+    """Return the model in int8, with as few layers in float as the limits need."""
+    paths = evenly(trained.training_paths, calibration.images)
     training = np.stack([pixels_of(card, path, path.name) for path in paths])
     quantiser = Quantiser(bench.float_model, card, training, calibration.method)
     kept: tuple[str, ...] = ()
     trial = bench.tried(quantiser.quantised())
     if not trial.good:
         few = training[:: max(1, len(training) // SENSITIVITY_IMAGES)]  # they stand by class
-        ranked = _ranked(quantiser, bench, few, narrator)
+        ranked = _ranked(quantiser, bench, few, progress)
         while not trial.good and len(kept) < min(MOST_KEPT, len(ranked) - 1):
             kept = tuple(ranked[: len(kept) + 1])
             trial = bench.tried(quantiser.quantised(kept))
@@ -151,12 +169,14 @@ def _quantised(
     return bench.timed(_Trial(trial.model, found, trial.near), "cpu")
 
 
-def _ranked(quantiser: Quantiser, bench: _Bench, pixels: Pixels, narrator: Narrator) -> list[str]:
-    """Give the layers, those first that hurt the most on these pixels."""
+def _ranked(
+    quantiser: Quantiser, bench: _Bench, pixels: Pixels, progress: ProgressReporter
+) -> list[str]:
+    """Return the layers, those first that hurt the most on these pixels."""
     layers = list(quantiser.layers)
     return most_harmful(
         quantiser,
         lambda model: bench.answers(model, pixels),
         bench.card.task,
-        narrator.track(layers, "looking for the layers that hurt", len(layers)),
+        progress.track(layers, "looking for the layers that hurt", len(layers)),
     )

@@ -22,10 +22,10 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from toolchain.backends.layer_names import NETWORK
 from toolchain.exporters.precision.options import Method
 from toolchain.runtime.card import Card, Task
-from toolchain.runtime.model_inputs import Both, Floats, Pixels, through_door
-from toolchain.verification.layers.outputs import NETWORK
+from toolchain.runtime.model_inputs import Floats, ModelOutputs, Pixels, run_on_pixels
 
 METHODS: dict[Method, CalibrationMethod] = {
     "minmax": CalibrationMethod.MinMax,
@@ -48,11 +48,11 @@ class Quantiser:
             self.ranges = _ranges(model, card, pixels, method)
 
     def quantised(self, kept_float: Iterable[str] = ()) -> onnx.ModelProto:
-        """Give the model in int8, but for some layers."""
+        """Return the model in int8, but for some layers."""
         return self._with(set(self.layers).difference(kept_float))
 
     def only(self, layer: str) -> onnx.ModelProto:
-        """Give the model in float32, but for one layer."""
+        """Return the model in float32, but for one layer."""
         return self._with({layer})
 
     def _with(self, layers: set[str]) -> onnx.ModelProto:
@@ -80,11 +80,11 @@ class Quantiser:
 
 def most_harmful(
     quantiser: Quantiser,
-    answers: Callable[[onnx.ModelProto], Both],
+    answers: Callable[[onnx.ModelProto], ModelOutputs],
     task: Task,
     layers: Iterable[str],
 ) -> list[str]:
-    """Give the layers, those first that cost the answers the most.
+    """Return the layers, those first that cost the answers the most.
 
     Measured: each layer alone is quantised, and the error of the logits is taken. The other way
     round, with each left in float, two layers that both ruin the logits would hide each other.
@@ -105,7 +105,7 @@ def most_harmful(
 
 
 def _layers(graph: onnx.GraphProto) -> dict[str, list[str]]:
-    """Give the nodes of each layer, by torch's name: that with its weights, and those behind it.
+    """Return the nodes of each layer, by torch's name: that with its weights, and those behind it.
 
     A tensor is quantised if any node that touches it is. So what follows a convolution, up to the
     next one, must stay in float with it, or its output would not.
@@ -140,7 +140,7 @@ def _ranges(model: onnx.ModelProto, card: Card, pixels: Pixels, method: Method) 
 
         # Batch by batch, because the tools keep every activation of what they are given at once.
         for start in range(0, len(pixels), BATCH):
-            through_door(collect, pixels[start : start + BATCH], card)
+            run_on_pixels(collect, pixels[start : start + BATCH], card)
         found: TensorsData = calibrator.compute_data()
     return found
 

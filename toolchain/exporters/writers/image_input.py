@@ -44,8 +44,8 @@ door (uint8[height, width, 3] image) => (uint8[1, {size}, {size}, 3] pixels)
 """Integer division cuts the long side off and `Round` rounds half to even, as `preprocess` does."""
 
 
-def with_image_door(model: onnx.ModelProto, preprocessing: Preprocessing) -> onnx.ModelProto:
-    """Give the model, which takes pixels in a batch of one, with the door in front of it."""
+def with_image_input(model: onnx.ModelProto, preprocessing: Preprocessing) -> onnx.ModelProto:
+    """Return the model, which takes pixels in a batch of one, with the door in front of it."""
     text = CROP if preprocessing.mode == "crop" else SQUASH
     graph = parser.parse_graph(
         text.format(size=preprocessing.size, resize=preprocessing.resize_size)

@@ -12,33 +12,33 @@ from pathlib import Path
 import onnx
 import torch
 
+from toolchain.backends.layer_names import NORMALISE, call_name, layer_name
 from toolchain.errors import MissingExtraError
 from toolchain.exporters.variants import OPSETS
-from toolchain.exporters.writers.image_input import with_image_door
-from toolchain.exporters.writers.traced import door_name, example, free_axes, traced
-from toolchain.networks.resnet import Served
+from toolchain.exporters.writers.image_input import with_image_input
+from toolchain.exporters.writers.traced import example, free_axes, traced, traced_input_name
+from toolchain.networks.resnet import InferenceModel
 from toolchain.runtime.card import CARD_KEY, Card, encode_card
-from toolchain.verification.layers.outputs import NORMALISE, call_name, layer_name
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Where torch notes the path of the module that a node comes from."""
 
 
-def write_onnx(served: Served, card: Card, path: Path) -> None:
+def write_onnx(inference_model: InferenceModel, card: Card, path: Path) -> None:
     """Write the model to `path`, with the door, batch and precision of its card."""
-    finish(build_onnx(served, card), card, path)
+    finish(build_onnx(inference_model, card), card, path)
 
 
-def build_onnx(served: Served, card: Card) -> onnx.ModelProto:
-    """Give the model by the card's door, in float32 or float16, without the card."""
+def build_onnx(inference_model: InferenceModel, card: Card) -> onnx.ModelProto:
+    """Return the model by the card's door, in float32 or float16, without the card."""
     with _quiet():
         try:
             program = torch.onnx.export(
-                traced(served, card),
+                traced(inference_model, card),
                 (example(card),),
                 dynamo=True,
                 opset_version=card.opset,
-                input_names=[door_name(card)],
+                input_names=[traced_input_name(card)],
                 output_names=["probabilities", "logits"],
                 dynamic_shapes=free_axes(card),
                 verbose=False,
@@ -51,7 +51,7 @@ def build_onnx(served: Served, card: Card) -> onnx.ModelProto:
     _remove_traces(model)
     assert card.opset is not None
     _, model.ir_version = OPSETS[card.opset]
-    return with_image_door(model, card.preprocessing) if card.input == "image" else model
+    return with_image_input(model, card.preprocessing) if card.input == "image" else model
 
 
 def finish(model: onnx.ModelProto, card: Card, path: Path) -> None:
@@ -100,7 +100,7 @@ def _name_layers(graph: onnx.GraphProto) -> None:
 
 
 def _scopes(node: onnx.NodeProto) -> list[str]:
-    """Give the paths of the modules around a node, outermost first, then the node's own name."""
+    """Return the paths of the modules around a node, outermost first, then the node's own name."""
     noted = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "[]")
     return [part.strip(" '\"") for part in noted.strip("[]").split(",")]
 

@@ -8,16 +8,19 @@ from pathlib import Path
 import torch
 
 from toolchain.exporters.writers.traced import example, free_axes, traced
-from toolchain.networks.resnet import Served
+from toolchain.networks.resnet import InferenceModel
 from toolchain.runtime.card import CARD_KEY, Card, encode_card
 
 
-def write_program(served: Served, card: Card, path: Path) -> None:
+def write_program(inference_model: InferenceModel, card: Card, path: Path) -> None:
     """Write the model to `path`; the caller verifies it."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.export.export(
-            traced(served, card), (example(card),), dynamic_shapes=free_axes(card), strict=False
+            traced(inference_model, card),
+            (example(card),),
+            dynamic_shapes=free_axes(card),
+            strict=False,
         )
         _remove_traces(program)
         # torch insists on the suffix, which the temporary name does not have.

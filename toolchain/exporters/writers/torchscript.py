@@ -10,18 +10,18 @@ from pathlib import Path
 import torch
 
 from toolchain.exporters.writers.traced import example, traced
-from toolchain.networks.resnet import Served
+from toolchain.networks.resnet import InferenceModel
 from toolchain.runtime.card import CARD_KEY, Card, encode_card
 
 
-def write_torchscript(served: Served, card: Card, path: Path) -> None:
+def write_torchscript(inference_model: InferenceModel, card: Card, path: Path) -> None:
     """Write the model to `path`; the caller verifies it."""
     whole = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         # torch announces the end of TorchScript on each call; the format is what was asked for.
         warnings.simplefilter("ignore")
         frozen = torch.jit.freeze(
-            torch.jit.trace(traced(served, card), example(card), check_trace=False)
+            torch.jit.trace(traced(inference_model, card), example(card), check_trace=False)
         )
         torch.jit.save(frozen, whole, _extra_files={CARD_KEY: encode_card(card)})
     _copy_without_traces(whole, path)

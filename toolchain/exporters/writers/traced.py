@@ -7,19 +7,19 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from toolchain.networks.resnet import Served, probabilities_of
-from toolchain.runtime.card import Card, Door
+from toolchain.networks.resnet import InferenceModel, probabilities_of
+from toolchain.runtime.card import Card, InputKind
 
 
-def traced(served: Served, card: Card) -> nn.Module:
-    """Give a copy of the model that takes what the card's door lets in, in eval mode.
+def traced(inference_model: InferenceModel, card: Card) -> nn.Module:
+    """Return a copy of the model that takes what the card's door lets in, in eval mode.
 
     The `image` door is put in front of the graph later; here it takes pixels.
     """
-    copied = copy.deepcopy(served)
+    copied = copy.deepcopy(inference_model)
     network: nn.Module = copied.classifier.network
     network.avgpool = Mean()
-    module: nn.Module = TensorServed(copied) if card.input == "tensor" else copied
+    module: nn.Module = TensorInputModel(copied) if card.input == "tensor" else copied
     if card.precision == "fp16":
         network.half()
         network.register_forward_pre_hook(lambda _, given: (given[0].half(),))
@@ -27,13 +27,13 @@ def traced(served: Served, card: Card) -> nn.Module:
     return module.eval()
 
 
-def door_name(card: Card) -> Door:
+def traced_input_name(card: Card) -> InputKind:
     """Name the input of what is traced."""
     return "pixels" if card.input == "image" else card.input
 
 
 def example(card: Card) -> Tensor:
-    """Give an input; where any number may come two images, as one is taken for a constant."""
+    """Return an input; where any number may come two images, as one is taken for a constant."""
     size, batch = card.preprocessing.size, card.batch or 2
     if card.input == "tensor":
         return torch.zeros(batch, 3, size, size)
@@ -41,7 +41,7 @@ def example(card: Card) -> Tensor:
 
 
 def free_axes(card: Card) -> tuple[dict[int, torch.export.Dim] | None]:
-    """Give the axes of the one input that torch.export leaves open."""
+    """Return the axes of the one input that torch.export leaves open."""
     if card.batch is not None or card.input == "image":
         return (None,)
     return ({0: torch.export.Dim("batch", min=1, max=2**16)},)
@@ -55,18 +55,18 @@ class Mean(nn.Module):
     """
 
     def forward(self, planes: Tensor) -> Tensor:
-        """Give [batch, channels, 1, 1]."""
+        """Return [batch, channels, 1, 1]."""
         return planes.mean((2, 3), keepdim=True)
 
 
-class TensorServed(nn.Module):
+class TensorInputModel(nn.Module):
     """(probabilities, logits) of planes float32 [batch, 3, size, size] that are normalised."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, inference_model: InferenceModel) -> None:
         super().__init__()
         # The same names as with the other doors, for the layers' sake.
-        self.classifier = nn.ModuleDict({"network": served.classifier.network})
-        self.temperature, self.task = served.temperature, served.task
+        self.classifier = nn.ModuleDict({"network": inference_model.classifier.network})
+        self.temperature, self.task = inference_model.temperature, inference_model.task
 
     def forward(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
         """Classify, and turn logits into probabilities."""

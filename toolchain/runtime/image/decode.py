@@ -76,7 +76,7 @@ def read_image(
     name: str | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
-    """Give an upright RGB image from a path, bytes, file object, PIL image or uint8 RGB array.
+    """Return an upright RGB image from a path, bytes, file object, PIL image or uint8 RGB array.
 
     `preprocessing` says the background colour and how far a JPEG may be scaled while it is decoded
     (a PIL image belongs to the caller and is never scaled); `name` is what errors call the image.

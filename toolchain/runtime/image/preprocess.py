@@ -14,7 +14,7 @@ Box = tuple[int, int, int, int]
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Give uint8 RGB pixels [size, size, 3] of an upright RGB image.
+    """Return uint8 RGB pixels [size, size, 3] of an upright RGB image.
 
     `crop` equals torchvision's `Resize(resize_size)`, `CenterCrop(size)` and `squash` equals
     `Resize((size, size))` on PIL images, both bilinear with antialias, to the last integer.
@@ -30,7 +30,7 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.u
 
 
 def resized_size(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """Give (width, height) whose short side is `short_side`; the long one is cut, not rounded.
+    """Return (width, height) whose short side is `short_side`; the long one is cut, not rounded.
 
     >>> resized_size(640, 427, 256)
     (383, 256)
@@ -41,7 +41,7 @@ def resized_size(width: int, height: int, short_side: int) -> tuple[int, int]:
 
 
 def centre_box(width: int, height: int, size: int) -> Box:
-    """Give (left, top, right, bottom) of the centred square; offsets are rounded half to even.
+    """Return (left, top, right, bottom) of the centred square; offsets are rounded half to even.
 
     >>> centre_box(383, 256, 224)
     (80, 16, 304, 240)

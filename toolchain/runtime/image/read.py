@@ -22,7 +22,7 @@ WRITER_SECONDS = 5
 
 
 def image_name(source: object) -> str:
-    """Give what errors call an image: its path as text, or "image" where it has none."""
+    """Return what errors call an image: its path as text, or "image" where it has none."""
     if not isinstance(source, str | os.PathLike):
         return "image"
     try:
@@ -32,7 +32,7 @@ def image_name(source: object) -> str:
 
 
 def read_bytes(source: Readable, name: str) -> bytes:
-    """Give all bytes of a path, a bytes-like object or an open file.
+    """Return all bytes of a path, a bytes-like object or an open file.
 
     A file that can seek is read from its start, as Pillow does, so that a second look at it gives
     the same; a pipe from where it stands. Raises ImageError for whatever gives no bytes.

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 Answer = TypeVar("Answer")
 
 
-class Meanwhile(Generic[Answer]):
+class BackgroundTask(Generic[Answer]):
     """Begins to work something out in a thread, where there may be one more.
 
     It pays where the work or what is done beside it lets go of Python's lock.
@@ -25,7 +25,7 @@ class Meanwhile(Generic[Answer]):
             self._thread = None
 
     def result(self) -> Answer:
-        """Give what was found; where the thread failed, it is tried here, and raises here."""
+        """Return what was found; where the thread failed, it is tried here, and raises here."""
         if self._thread is not None:
             self._thread.join()
         if not self._found:

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from toolchain import __version__
 from toolchain.runtime.modelcache import store
-from toolchain.runtime.modelcache.background import Meanwhile
+from toolchain.runtime.modelcache.background import BackgroundTask
 from toolchain.runtime.modelcache.digests import State, noted_sha256, state_of
 from toolchain.runtime.modelcache.store import GRAPH, NOTES, RECORD, WEIGHTS, Source
+from toolchain.version import __version__
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -79,7 +79,7 @@ class Engine(msgspec.Struct, frozen=True):
         if record is None:
             return None
         # Summing up the weights takes as long as opening them, and neither needs Python's lock.
-        weights = Meanwhile(partial(store.weights_hold, self.entry, record))
+        weights = BackgroundTask(partial(store.weights_hold, self.entry, record))
         try:
             session = _open_entry(self.entry, options, open_file)
         except Exception:  # whatever is wrong with it, the model itself is at hand
@@ -127,7 +127,7 @@ class Engine(msgspec.Struct, frozen=True):
 
 
 def engine_of(model: Path, cache: Path | None = None) -> Engine | None:
-    """Give the place of a model file's entry; None where there is no place to keep one.
+    """Return the place of a model file's entry; None where there is no place to keep one.
 
     `cache` is a folder in place of the user's.
     """

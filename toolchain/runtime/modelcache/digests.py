@@ -44,13 +44,13 @@ class Note(msgspec.Struct, frozen=True):
 
 
 def state_of(file: Path) -> State:
-    """Give the state of a file; OSError where there is none."""
+    """Return the state of a file; OSError where there is none."""
     found = file.stat()
     return State(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
 
 
 def noted_sha256(file: Path, notes: Path) -> tuple[str, State]:
-    """Give the sha256 of a file, from its note in a folder of notes if it holds, and the state."""
+    """Return the sha256 of a file, from its note in a folder of notes if it holds, and the state."""
     place = file.resolve()
     state = state_of(place)
     # Two places with one checksum take turns; a note says which it is of.

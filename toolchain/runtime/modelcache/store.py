@@ -64,7 +64,7 @@ class EntrySize(msgspec.Struct, frozen=True):
 
 
 def engines_folder() -> Path:
-    """Give the folder of the entries, which may not be there yet."""
+    """Return the folder of the entries, which may not be there yet."""
     return cache_folder() / "engines"
 
 
@@ -86,7 +86,7 @@ def private_folder(cache: Path | None = None) -> Path:
 
 
 def word_sum(path: Path) -> tuple[int, int]:
-    """Give (bytes, sum of the 8-byte words modulo 2^64) of a file, at the speed of memory.
+    """Return (bytes, sum of the 8-byte words modulo 2^64) of a file, at the speed of memory.
 
     It finds damage, not malice: whoever can write to a user's cache can do worse.
     """
@@ -106,7 +106,7 @@ def is_whole(entry: Path, source: Source) -> bool:
 
 
 def openable_record(entry: Path, source: Source) -> Record | None:
-    """Give the record of an entry that follows from `source` and may be opened; else None.
+    """Return the record of an entry that follows from `source` and may be opened; else None.
 
     Its graph is as it was written and its weights have their length; see `weights_hold`.
     """
@@ -135,7 +135,7 @@ def weights_hold(entry: Path, record: Record) -> bool:
 
 
 def begin(folder: Path) -> Path:
-    """Give a new folder in which an entry can be made."""
+    """Return a new folder in which an entry can be made."""
     import tempfile
 
     return Path(tempfile.mkdtemp(prefix=MAKING, dir=folder))
@@ -182,7 +182,7 @@ def make_room(folder: Path) -> None:
 
 
 def entries(folder: Path | None = None) -> list[EntrySize]:
-    """Give the entries, the longest unused first; what is no whole entry comes before them."""
+    """Return the entries, the longest unused first; what is no whole entry comes before them."""
     found = []
     for path in (folder or engines_folder()).glob("[!.]*"):
         if path.name != NOTES and path.is_dir():

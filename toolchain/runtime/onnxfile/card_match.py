@@ -50,7 +50,7 @@ def require_belonging(card: Card, scan: ModelScan, source: str) -> None:
 
 
 def expected_input(card: Card) -> Value:
-    """Give what a graph takes by its card; an axis with a name may be any number."""
+    """Return what a graph takes by its card; an axis with a name may be any number."""
     side, batch = card.preprocessing.size, card.batch or "batch"
     shapes: dict[str, tuple[int | str, ...]] = {
         "pixels": (batch, side, side, 3),

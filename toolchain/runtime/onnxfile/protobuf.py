@@ -69,7 +69,7 @@ class Wire:
         return Message(self, fields)
 
     def varint(self, start: int, end: int) -> tuple[int, int]:
-        """Give the number that begins at `start`, and where it ends."""
+        """Return the number that begins at `start`, and where it ends."""
         data = self.data
         if start < end and data[start] < 128:  # nearly all of them
             return data[start], start + 1
@@ -91,7 +91,7 @@ class Wire:
             raise WireError(f"it has more than {self.most_fields:,} fields")
 
     def _span(self, kind: int, start: int, end: int) -> tuple[int, int]:
-        """Give where a value of a known length begins and ends."""
+        """Return where a value of a known length begins and ends."""
         if kind == BYTES:
             length, start = self.varint(start, end)
         elif kind in (FOUR_BYTES, EIGHT_BYTES):
@@ -112,7 +112,7 @@ class Message:
         self.fields = fields
 
     def many(self, number: int) -> list[Field]:
-        """Give the values of a field that has bytes and may be repeated."""
+        """Return the values of a field that has bytes and may be repeated."""
         found = self.fields.get(number, [])
         for field in found:
             if field.kind != BYTES:
@@ -120,30 +120,30 @@ class Message:
         return found
 
     def one(self, number: int) -> Field | None:
-        """Give the value of a field that has bytes and stands once; None where it is absent."""
+        """Return the value of a field that has bytes and stands once; None where it is absent."""
         found = self.many(number)
         if len(found) > 1:
             raise WireError(f"field {number} stands twice where it may stand once")
         return found[0] if found else None
 
     def messages(self, number: int) -> list[Message]:
-        """Give the messages in a field that may be repeated."""
+        """Return the messages in a field that may be repeated."""
         return [self.wire.message(field.value, field.end) for field in self.many(number)]
 
     def message(self, number: int) -> Message | None:
-        """Give the message in a field; None where it is absent."""
+        """Return the message in a field; None where it is absent."""
         field = self.one(number)
         return None if field is None else self.wire.message(field.value, field.end)
 
     def integer(self, number: int) -> int:
-        """Give the number in a field; 0 where it is absent."""
+        """Return the number in a field; 0 where it is absent."""
         found = self.fields.get(number, [])
         if len(found) > 1 or any(field.kind != VARINT for field in found):
             raise WireError(f"field {number} is no single number")
         return _signed(found[0].value) if found else 0
 
     def integers(self, number: int) -> list[int]:
-        """Give the numbers in a repeated field, packed or not."""
+        """Return the numbers in a repeated field, packed or not."""
         found: list[int] = []
         for field in self.fields.get(number, []):
             if field.kind == VARINT:
@@ -159,11 +159,11 @@ class Message:
         return found
 
     def texts(self, number: int, *, most: int = MOST_TEXT) -> list[str]:
-        """Give the texts in a field that may be repeated."""
+        """Return the texts in a field that may be repeated."""
         return [self._text(field, most) for field in self.many(number)]
 
     def text(self, number: int, *, most: int = MOST_TEXT) -> str:
-        """Give the text in a field; empty where it is absent."""
+        """Return the text in a field; empty where it is absent."""
         field = self.one(number)
         return "" if field is None else self._text(field, most)
 

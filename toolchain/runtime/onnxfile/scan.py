@@ -145,7 +145,7 @@ def scan(data: bytes | mmap.mmap) -> ModelScan:
 
 
 def _metadata(model: Message) -> dict[str, str]:
-    """Give the metadata; all of it has to be text, or onnxruntime gives none of it to Python."""
+    """Return the metadata; all of it has to be text, or onnxruntime gives none of it to Python."""
     entries = [(e.text(1), e.text(2, most=MOST_CARD)) for e in model.messages(14)]
     if len(dict(entries)) < len(entries):
         raise ForeignError("two entries of its metadata have one name")

@@ -105,7 +105,7 @@ class Finding(msgspec.Struct, frozen=True):
 def diagnose(
     history: Sequence[Row], settings: FinetuneSettings, classes: int | None = None
 ) -> list[Finding]:
-    """Give what the curves of a run say; an empty list when they look sound.
+    """Return what the curves of a run say; an empty list when they look sound.
 
     `history` holds the lines of metrics.jsonl in their order: `epoch`, `train_loss`, `val_loss`,
     `train_accuracy` and `val_accuracy`, and, where it was recorded, `train_loss_start` in the first
@@ -286,7 +286,7 @@ def _falls_steadily(rows: Sequence[Row]) -> bool:
 
 
 def _loss_of_guessing(settings: FinetuneSettings, classes: int | None) -> float | None:
-    """Give the cross entropy of an untrained network, in nats, for which all answers are alike."""
+    """Return the cross entropy of an untrained network, in nats, for which all answers are alike."""
     if settings.task == "multi-label":
         return math.log(2)
     return math.log(classes) if classes and classes > 1 else None
@@ -305,7 +305,7 @@ def _finite(value: float | None) -> bool:
 
 
 def _calm(rows: Sequence[Row], key: str) -> list[Row]:
-    """Give for each row the one of it and its neighbours whose value is the middle one.
+    """Return for each row the one of it and its neighbours whose value is the middle one.
 
     A whole row, so that its figures can be found in metrics.jsonl. Near either end it is one of the
     outermost ones.
@@ -319,7 +319,7 @@ def _calm(rows: Sequence[Row], key: str) -> list[Row]:
 
 
 def _noise(values: Sequence[float]) -> float:
-    """Give the standard deviation of the wiggles around a curve; three values or more.
+    """Return the standard deviation of the wiggles around a curve; three values or more.
 
     From the distance of each value to the middle of its neighbours, whose variance is 1.5 times the
     wiggles'; by the median, which a bend or a single spike does not move.

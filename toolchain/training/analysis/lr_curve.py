@@ -28,7 +28,7 @@ MAD_TO_DEVIATION = NormalDist().inv_cdf(0.75)
 
 
 def sweep_rates(lowest: float = 1e-7, highest: float = 10.0, steps: int = 100) -> list[float]:
-    """Give the learning rates of a sweep, each the same factor above the one before.
+    """Return the learning rates of a sweep, each the same factor above the one before.
 
     >>> sweep_rates(0.01, 1.0, 3)
     [0.01, 0.1, 1.0]
@@ -43,7 +43,7 @@ def sweep_rates(lowest: float = 1e-7, highest: float = 10.0, steps: int = 100) -
 
 
 def smoothed(losses: Sequence[float], beta: float = 0.98) -> list[float]:
-    """Give the exponential average up to each loss, without the pull to 0 at the start.
+    """Return the exponential average up to each loss, without the pull to 0 at the start.
 
     The average is beta · average + (1 - beta) · loss, divided by the weight it has collected,
     1 - beta^n (D. P. Kingma and J. Ba, "Adam", 2014, arXiv 1412.6980, section 3).
@@ -67,7 +67,7 @@ def should_stop(averages: Sequence[float]) -> bool:
 
 
 def suggest_rate(rates: Sequence[float], losses: Sequence[float]) -> float | None:
-    """Give the rate in the middle of the longest descent, from the losses before each step.
+    """Return the rate in the middle of the longest descent, from the losses before each step.
 
     The losses are smoothed first. Of all selections of points that fall from each to the next, the
     longest is the descent; points between that are higher do not end it. Its first half still
@@ -95,7 +95,7 @@ def suggest_rate(rates: Sequence[float], losses: Sequence[float]) -> float | Non
 
 
 def _longest_descent(values: Sequence[float]) -> list[int]:
-    """Give the places of a longest strictly falling subsequence."""
+    """Return the places of a longest strictly falling subsequence."""
     lengths, before = [1] * len(values), [-1] * len(values)
     for i, value in enumerate(values):
         for j in range(i):
@@ -110,7 +110,7 @@ def _longest_descent(values: Sequence[float]) -> list[int]:
 
 
 def _noise(losses: Sequence[float]) -> float:
-    """Give the standard deviation of a loss around its trend.
+    """Return the standard deviation of a loss around its trend.
 
     From the median step: a trend is small from one to the next, and the few steps of a break do not
     move a median. A difference of two has √2 times the deviation of each.

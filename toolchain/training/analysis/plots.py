@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from toolchain.runs.runfolder import whole_file
+from toolchain.metrics.confusion_plot import save_figure
 from toolchain.training.analysis.lr_curve import smoothed
 
 TRAIN_COLOUR, VAL_COLOUR = "#8a8f98", "#1f5fa8"
-MOST_NUMBERED = 25
-"""With more classes than this, numbers in the cells would be too small to read."""
 
 
 def draw_curves(epochs: Sequence[dict[str, Any]], best_epoch: int, path: Path) -> None:
@@ -43,36 +40,7 @@ def draw_curves(epochs: Sequence[dict[str, Any]], best_epoch: int, path: Path) -
         loc="lower right",
         title=f"best: epoch {best_epoch}, {best['val_accuracy']:.1%}",
     )
-    _save(figure, path)
-
-
-def draw_confusion(
-    matrix: NDArray[np.int64], classes: Sequence[str], title: str, path: Path
-) -> None:
-    """Draw a confusion matrix [true, predicted]; shades are shares of the true class."""
-    count = len(classes)
-    side = min(2.6 + 0.55 * count, 16)
-    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
-    axes = figure.subplots()
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    ticks = range(count)
-    # A class name is a name, even where it looks like a formula.
-    axes.set_xticks(
-        ticks, classes, rotation=45, ha="right", rotation_mode="anchor", parse_math=False
-    )
-    axes.set_yticks(ticks, classes, parse_math=False)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    axes.set_title(title, loc="left", fontsize=10)
-    if count <= MOST_NUMBERED:
-        for (row, column), number in np.ndenumerate(matrix):
-            if number:
-                colour = "white" if shares[row, column] > 0.5 else "black"
-                axes.text(column, row, str(number), ha="center", va="center", color=colour)
-    colours = figure.colorbar(shown, ax=axes, shrink=0.8, format=PercentFormatter(1.0, decimals=0))
-    colours.outline.set_visible(False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_rate_sweep(
@@ -104,21 +72,14 @@ def draw_rate_sweep(
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
     found = "no rate to suggest" if suggestion is None else f"suggested: {suggestion:.2g}"
     axes.legend(frameon=False, loc="lower left", title=found)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _valley(losses: NDArray[np.float64], curve: NDArray[np.float64]) -> tuple[float, float]:
-    """Give the limits in which the descent fills the picture; the break above may leave it."""
+    """Return the limits in which the descent fills the picture; the break above may leave it."""
     if not len(losses):
         return 0.0, 1.0
     high = float(curve[: int(curve.argmin()) + 1].max())
     low = float(min(losses.min(), curve.min()))
     room = 0.15 * (high - low) or 0.1
     return max(0.0, low - room), high + 3 * room
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with whole_file(path) as temporary, warnings.catch_warnings():
-        # A script that the font lacks becomes boxes; the names stand in evaluation.json.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(temporary, format="png", dpi=130)

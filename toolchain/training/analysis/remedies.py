@@ -10,17 +10,17 @@ from toolchain.runs.settings import FinetuneSettings
 
 
 def against_over_fitting(settings: FinetuneSettings) -> str:
-    """Give what to try where validation loss rises."""
+    """Return what to try where validation loss rises."""
     return _sentence(_to_generalise(settings))
 
 
 def against_instability(settings: FinetuneSettings) -> str:
-    """Give what to try where the start swings."""
+    """Return what to try where the start swings."""
     return _sentence(_to_calm(settings))
 
 
 def against_slowness(settings: FinetuneSettings, *, unstable: bool) -> str | None:
-    """Give what to try where the losses fall too slowly.
+    """Return what to try where the losses fall too slowly.
 
     None where the start was `unstable`, its rate too high, and nothing else is known to be off.
     """
@@ -99,7 +99,7 @@ def _more_layers(settings: FinetuneSettings) -> Iterable[str]:
 
 
 def _higher(rate: float, name: str) -> str:
-    """Give three times a rate, or the default where that is more."""
+    """Return three times a rate, or the default where that is more."""
     default = msgspec.structs.asdict(FinetuneSettings())[name]
     return f"{max(3 * rate, default):.2g}"
 

@@ -31,7 +31,7 @@ class EventLog:
 
 
 def require_tensorboard() -> Any:
-    """Give TensorBoard's writer class; MissingExtraError where TensorBoard is not installed."""
+    """Return TensorBoard's writer class; MissingExtraError where TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:

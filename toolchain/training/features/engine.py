@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from toolchain.networks.split import Prefix
+from toolchain.networks.split import FrozenBackbone
 from toolchain.runtime.cores import usable_cores
 from toolchain.training.optim.precision import laid_out
 
@@ -32,17 +32,17 @@ class Engine:
     """Batches at the same time."""
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give the features of at most `batch` images."""
-        filling = np.repeat(pixels[-1:], self.batch - len(pixels), axis=0)
-        return self.run(np.concatenate([pixels, filling]))[: len(pixels)]
+        """Return the features of at most `batch` images."""
+        writing = np.repeat(pixels[-1:], self.batch - len(pixels), axis=0)
+        return self.run(np.concatenate([pixels, writing]))[: len(pixels)]
 
 
 ENGINE_TOLERANCE = 1e-3
 """Largest difference from torch, relative to the largest feature; float16 keeps less than that."""
 
 
-def fastest_engine(prefix: Prefix, size: int, device: torch.device) -> Engine:
-    """Give onnxruntime on a CPU where it is installed and agrees with torch; else torch."""
+def fastest_engine(prefix: FrozenBackbone, size: int, device: torch.device) -> Engine:
+    """Return onnxruntime on a CPU where it is installed and agrees with torch; else torch."""
     if device.type == "cpu":
         generator = torch.Generator().manual_seed(0)
         pixels = torch.randint(0, 256, (1, size, size, 3), dtype=torch.uint8, generator=generator)
@@ -56,8 +56,8 @@ def fastest_engine(prefix: Prefix, size: int, device: torch.device) -> Engine:
     return _torch_engine(prefix, device)
 
 
-def _onnxruntime_engine(prefix: Prefix, example: Tensor) -> Engine | None:
-    """Give an engine of one thread; None where onnxruntime or torch's exporter won't."""
+def _onnxruntime_engine(prefix: FrozenBackbone, example: Tensor) -> Engine | None:
+    """Return an engine of one thread; None where onnxruntime or torch's exporter won't."""
     try:
         import onnxruntime
     except ImportError:

@@ -15,18 +15,25 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from toolchain import __version__
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.errors import ImageError
-from toolchain.networks.resnet import Classifier, state_sha256
-from toolchain.networks.split import Prefix, parts
-from toolchain.progress import Narrator
+from toolchain.networks.resnet import Classifier
+from toolchain.networks.split import FrozenBackbone, parts
+from toolchain.networks.weights import state_sha256
+from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
 from toolchain.training.distributed import Processes
 from toolchain.training.features.engine import Engine, fastest_engine
-from toolchain.training.features.store import About, Entry, Features, Unstorable, make_room, place
+from toolchain.training.features.store import (
+    CacheKey,
+    Entry,
+    Features,
+    Unstorable,
+    make_room,
+    place,
+)
 from toolchain.training.inputs.augment import View, augmented_view
 from toolchain.training.inputs.order import Order
 from toolchain.training.inputs.samples import (
@@ -38,6 +45,7 @@ from toolchain.training.inputs.samples import (
     seen,
     targets_of,
 )
+from toolchain.version import __version__
 
 
 class FeatureSource:
@@ -59,7 +67,7 @@ class FeatureSource:
         return len(self.order)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Give the batches of an epoch; neighbours are at different views of theirs."""
+        """Yield the batches of an epoch; neighbours are at different views of theirs."""
         self.order.epoch = number
         for part in self.order.parts():
             chosen = np.array(part.indices)
@@ -90,22 +98,24 @@ class FrozenPart:
 
 
 def feature_sources(
-    part: FrozenPart, orders: tuple[Order, Order], processes: Processes, narrator: Narrator
+    part: FrozenPart, orders: tuple[Order, Order], processes: Processes, progress: ProgressReporter
 ) -> tuple[FeatureSource, FeatureSource] | None:
-    """Give the sources of training and validation, computing what is not kept yet.
+    """Return the sources of training and validation, computing what is not kept yet.
 
     None, with a line that says why, where the features can't be kept. `orders` are those of the
     two splits. Raises DataError for an image that can't be read any more.
     """
-    prefix = Prefix(part.classifier, part.frozen).eval()
+    prefix = FrozenBackbone(part.classifier, part.frozen).eval()
     wanted = _wanted(part, prefix)
     plan = [(entry, names) for entry, names, _ in wanted]
-    if not processes.from_writer(processes.is_writer and _room(part, plan, narrator)):
+    if not processes.from_rank_zero(processes.is_rank_zero and _room(part, plan, progress)):
         return None
-    if not processes.from_writer(processes.is_writer and _filled(part, prefix, wanted, narrator)):
+    if not processes.from_rank_zero(
+        processes.is_rank_zero and _filled(part, prefix, wanted, progress)
+    ):
         return None
     train, val = part.dataset.train, part.dataset.val
-    entries = {entry.about.view: entry for entry, *_ in wanted}
+    entries = {entry.key.view: entry for entry, *_ in wanted}
     classes = len(part.dataset.classes)
 
     def source(samples: Sequence[Sample], order: Order, augmented: bool) -> FeatureSource:
@@ -121,13 +131,13 @@ def feature_sources(
 Wanted = tuple[Entry, list[str], list[tuple[Sample, int | None]]]
 
 
-def _wanted(part: FrozenPart, prefix: Prefix) -> list[Wanted]:
-    """Give for each entry the rows that this run needs, by name and by what to compute."""
+def _wanted(part: FrozenPart, prefix: FrozenBackbone) -> list[Wanted]:
+    """Return for each entry the rows that this run needs, by name and by what to compute."""
     size = part.preprocessing.size
     blank = torch.zeros((1, size, size, 3), dtype=torch.uint8, device=part.device)
     with torch.inference_mode():
         shape = tuple(prefix(blank).shape[1:])
-    about = About(
+    key = CacheKey(
         data=str(part.dataset.root.resolve()),
         arch=part.settings.arch,
         boundary=part.boundary,
@@ -140,11 +150,11 @@ def _wanted(part: FrozenPart, prefix: Prefix) -> list[Wanted]:
     clean = list(part.dataset.val)
     wanted = []
     if part.views:
-        entry = Entry(msgspec.structs.replace(about, view=_view_name(part)))
+        entry = Entry(msgspec.structs.replace(key, view=_view_name(part)))
         wanted.append((entry, *_rows(part.dataset.train, part.views)))
     else:
         clean = [*part.dataset.train, *clean]
-    wanted.append((Entry(about), *_rows(clean, 0)))
+    wanted.append((Entry(key), *_rows(clean, 0)))
     return wanted
 
 
@@ -160,27 +170,29 @@ def _rows(
 
 
 def _rows_of(sample: Sample, views: int) -> list[tuple[str, int | None]]:
-    """Give (name of the row, number of the view) of a sample; None is the clean view."""
+    """Return (name of the row, number of the view) of a sample; None is the clean view."""
     if not views:
         return [(sample.digest, None)]
     return [(f"{sample.digest}:{view}", view) for view in range(views)]
 
 
-def _room(part: FrozenPart, plan: list[tuple[Entry, list[str]]], narrator: Narrator) -> bool:
-    total = sum(len(names) * entry.about.row_bytes for entry, names in plan)
+def _room(
+    part: FrozenPart, plan: list[tuple[Entry, list[str]]], progress: ProgressReporter
+) -> bool:
+    total = sum(len(names) * entry.key.row_bytes for entry, names in plan)
     new = sum(entry.new_bytes(names) for entry, names in plan)
     limit = int(part.settings.cache_gb * 1e9)
     what = f"features before {part.boundary}: {_size(total)}"
-    if not make_room(new, limit, [entry.folder for entry, _ in plan], narrator):
-        narrator.say(
+    if not make_room(new, limit, [entry.folder for entry, _ in plan], progress):
+        progress.message(
             f"{what}, more than --cache-gb {part.settings.cache_gb:g} or the disk allows: "
             "the frozen part is computed each epoch"
         )
         return False
     if not new:
-        narrator.say(f"{what}, all kept from an earlier run in {place()}")
+        progress.message(f"{what}, all kept from an earlier run in {place()}")
     else:
-        narrator.say(f"{what} in {place()} (`rtl cache clear` removes them)")
+        progress.message(f"{what} in {place()} (`rtl cache clear` removes them)")
     return True
 
 
@@ -188,20 +200,24 @@ def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
-def _filled(part: FrozenPart, prefix: Prefix, wanted: Sequence[Wanted], narrator: Narrator) -> bool:
+def _filled(
+    part: FrozenPart, prefix: FrozenBackbone, wanted: Sequence[Wanted], progress: ProgressReporter
+) -> bool:
     """Compute what is missing; False, with a line that says why, where it can't be kept."""
     try:
-        _fill(part, prefix, wanted, narrator)
+        _fill(part, prefix, wanted, progress)
         if any(entry.missing(names) for entry, names, _ in wanted):
             # Somebody has cleared the cache meanwhile.
-            _fill(part, prefix, wanted, narrator)
+            _fill(part, prefix, wanted, progress)
     except Unstorable as error:
-        narrator.say(f"the frozen part is computed each epoch: {error}")
+        progress.message(f"the frozen part is computed each epoch: {error}")
         return False
     return True
 
 
-def _fill(part: FrozenPart, prefix: Prefix, wanted: Sequence[Wanted], narrator: Narrator) -> None:
+def _fill(
+    part: FrozenPart, prefix: FrozenBackbone, wanted: Sequence[Wanted], progress: ProgressReporter
+) -> None:
     view = augmented_view(part.settings)
     engine: Engine | None = None
     for entry, names, items in wanted:
@@ -209,13 +225,13 @@ def _fill(part: FrozenPart, prefix: Prefix, wanted: Sequence[Wanted], narrator: 
             continue
         engine = engine or fastest_engine(prefix, part.preprocessing.size, part.device)
         try:
-            with entry.filling(names, narrator) as filler:
-                missing = set(filler.missing)
+            with entry.writing(names, progress) as writer:
+                missing = set(writer.missing)
                 todo = [item for name, item in zip(names, items, strict=True) if name in missing]
                 pictures = _Pictures(todo, part.preprocessing, view, part.settings.seed)
-                for features in _computed(engine, pictures, part, narrator):
+                for features in _computed(engine, pictures, part, progress):
                     for row in features:
-                        filler.put(row)
+                        writer.put(row)
         except OSError as error:
             entry.remove()
             reason = (error.strerror or str(error)).lower()
@@ -253,9 +269,9 @@ class _Pictures(TorchDataset[Item]):
 
 
 def _computed(
-    engine: Engine, pictures: _Pictures, part: FrozenPart, narrator: Narrator
+    engine: Engine, pictures: _Pictures, part: FrozenPart, progress: ProgressReporter
 ) -> Iterator[NDArray[np.float32]]:
-    """Give the features of the pictures, in order, batch by batch.
+    """Yield the features of the pictures, in order, batch by batch.
 
     Workers decode; here the engine computes.
     """
@@ -271,7 +287,7 @@ def _computed(
     pending: deque[Future[NDArray[np.float32]]] = deque()
     label = f"features before {part.boundary}"
     with ThreadPoolExecutor(engine.threads) as pool:
-        for pixels in narrator.track(loader, label, len(loader)):
+        for pixels in progress.track(loader, label, len(loader)):
             pending.append(pool.submit(engine, readable(pixels).numpy()))
             if len(pending) > 2 * engine.threads:
                 yield pending.popleft().result()

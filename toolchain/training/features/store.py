@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.errors import TrainingError
-from toolchain.progress import Narrator, shown
-from toolchain.runs.runfolder import write_json
+from toolchain.files import display_path, write_json
+from toolchain.progress import ProgressReporter
 from toolchain.runtime.cachefolder import cache_folder
 
 SPARE_BYTES = 500_000_000
@@ -38,7 +38,7 @@ SPARE_BYTES = 500_000_000
 Features = NDArray[np.float16]
 
 
-class About(msgspec.Struct, frozen=True):
+class CacheKey(msgspec.Struct, frozen=True):
     """What the rows of an entry are, for a person who looks and for the key."""
 
     data: str
@@ -70,7 +70,7 @@ class EntrySize:
     """What an entry takes on the disk."""
 
     folder: Path
-    about: About
+    key: CacheKey
     rows: int
     bytes: int
     used: float
@@ -78,16 +78,16 @@ class EntrySize:
 
 
 def features_folder() -> Path:
-    """Give the folder of the kept features."""
+    """Return the folder of the kept features."""
     return cache_folder() / "features"
 
 
 def entries() -> list[EntrySize]:
-    """Give the kept entries, the longest unused first."""
+    """Return the kept entries, the longest unused first."""
     found = []
-    for about in features_folder().glob("*/about.json"):
+    for key in features_folder().glob("*/about.json"):
         with contextlib.suppress(OSError, msgspec.DecodeError):
-            found.append(_entry_size(about))
+            found.append(_entry_size(key))
     return sorted(found, key=lambda entry: entry.used)
 
 
@@ -98,7 +98,7 @@ def clear() -> int:
     return freed
 
 
-def make_room(needed: int, limit: int, keep: Sequence[Path], narrator: Narrator) -> bool:
+def make_room(needed: int, limit: int, keep: Sequence[Path], progress: ProgressReporter) -> bool:
     """Remove the longest unused entries until `needed` more bytes fit; say whether they do.
 
     `keep` are entries of this run. They count, but are not removed.
@@ -114,7 +114,7 @@ def make_room(needed: int, limit: int, keep: Sequence[Path], narrator: Narrator)
         if total <= limit and lacking <= 0:
             break
         shutil.rmtree(oldest.folder, ignore_errors=True)
-        narrator.say(f"removed the features of {oldest.about.data} to make room")
+        progress.message(f"removed the features of {oldest.key.data} to make room")
         total -= oldest.bytes
         lacking -= oldest.bytes
     return True
@@ -123,27 +123,27 @@ def make_room(needed: int, limit: int, keep: Sequence[Path], narrator: Narrator)
 class Entry:
     """The rows of one key."""
 
-    def __init__(self, about: About) -> None:
-        self.about = about
-        text = msgspec.json.encode(about, order="sorted")
+    def __init__(self, key: CacheKey) -> None:
+        self.key = key
+        text = msgspec.json.encode(key, order="sorted")
         self.folder = features_folder() / hashlib.sha256(text).hexdigest()[:20]
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """Give which of the rows are not there yet, each once."""
+        """Return which of the rows are not there yet, each once."""
         present = self._index().rows
         return [name for name in dict.fromkeys(names) if name not in present]
 
     def new_bytes(self, names: Iterable[str]) -> int:
-        """Give how many bytes the missing rows will take."""
-        return len(self.missing(names)) * self.about.row_bytes
+        """Return how many bytes the missing rows will take."""
+        return len(self.missing(names)) * self.key.row_bytes
 
     def remove(self) -> None:
         """Remove all rows."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextlib.contextmanager
-    def filling(self, names: Sequence[str], narrator: Narrator) -> Iterator[Filler]:
-        """Give what takes the missing rows; one process at a time fills an entry."""
+    def writing(self, names: Sequence[str], progress: ProgressReporter) -> Iterator[FeatureWriter]:
+        """Yield what takes the missing rows; one process at a time fills an entry."""
         from filelock import FileLock, Timeout  # `rtl cache` does without, on a device
 
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -151,41 +151,43 @@ class Entry:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            narrator.say("another run computes the same features; waiting for it")
+            progress.message("another run computes the same features; waiting for it")
             lock.acquire()
         try:
-            write_json(self.folder / "about.json", self.about)
+            write_json(self.folder / "about.json", self.key)
             index = self._compacted(names)
-            filler = Filler(self, index, [n for n in dict.fromkeys(names) if n not in index.rows])
+            writer = FeatureWriter(
+                self, index, [n for n in dict.fromkeys(names) if n not in index.rows]
+            )
             try:
-                yield filler
+                yield writer
             finally:
-                filler.close()
+                writer.close()
         finally:
             lock.release()
 
     def read(self, names: Sequence[str]) -> tuple[Features, NDArray[np.int64]]:
-        """Give (all rows, memory-mapped float16 [rows, …]; the row of each name)."""
+        """Return (all rows, memory-mapped float16 [rows, …]; the row of each name)."""
         os.utime(self.folder / "about.json")
         index = self._index()
         return self._map(index.file), np.array([index.rows[name] for name in names])
 
     def _index(self) -> _Index:
-        """Give the index; an empty one where it, or rows that it names, are gone."""
+        """Return the index; an empty one where it, or rows that it names, are gone."""
         try:
             index = msgspec.json.decode((self.folder / "index.json").read_bytes(), type=_Index)
-            rows = (self.folder / index.file).stat().st_size // self.about.row_bytes
+            rows = (self.folder / index.file).stat().st_size // self.key.row_bytes
         except (FileNotFoundError, msgspec.DecodeError):
             return _Index("rows-1.f16", {})
         return index if rows > max(index.rows.values(), default=-1) else _Index(index.file, {})
 
     def _map(self, file: str) -> Features:
         path = self.folder / file
-        count = path.stat().st_size // self.about.row_bytes
-        return np.memmap(path, dtype="<f2", mode="r", shape=(count, *self.about.shape))
+        count = path.stat().st_size // self.key.row_bytes
+        return np.memmap(path, dtype="<f2", mode="r", shape=(count, *self.key.shape))
 
     def _compacted(self, names: Sequence[str]) -> _Index:
-        """Give the index, after moving the used rows to a new file if most are out of date."""
+        """Return the index, after moving the used rows to a new file if most are out of date."""
         index = self._index()
         wanted = set(names)
         used = {name: row for name, row in index.rows.items() if name in wanted}
@@ -204,7 +206,7 @@ class Entry:
         return moved
 
 
-class Filler:
+class FeatureWriter:
     """Takes rows as they are computed, and names them in the index now and then."""
 
     KEEP_EVERY_S = 5.0
@@ -220,7 +222,7 @@ class Filler:
         # Written as a file and only read through memory: a full disk is then an error that can be
         # caught, where a write into mapped memory would kill the process.
         self.file = path.open("r+b")
-        self.file.seek(self.first * entry.about.row_bytes)
+        self.file.seek(self.first * entry.key.row_bytes)
 
     def put(self, features: NDArray[np.float32]) -> None:
         """Take the next missing row; Unstorable where float16 can't hold it."""
@@ -255,21 +257,21 @@ class Unstorable(TrainingError):
 
 
 def place() -> str:
-    """Give the folder of the features as a reader would type it."""
-    return shown(features_folder())
+    """Return the folder of the features as a reader would type it."""
+    return display_path(features_folder())
 
 
-def _entry_size(about: Path) -> EntrySize:
-    folder = about.parent
+def _entry_size(key: Path) -> EntrySize:
+    folder = key.parent
     files = list(folder.iterdir())
     index = folder / "index.json"
     rows = msgspec.json.decode(index.read_bytes(), type=_Index).rows if index.is_file() else {}
     return EntrySize(
         folder=folder,
-        about=msgspec.json.decode(about.read_bytes(), type=About),
+        key=msgspec.json.decode(key.read_bytes(), type=CacheKey),
         rows=len(rows),
         bytes=sum(file.stat().st_size for file in files),
-        used=about.stat().st_mtime,
+        used=key.stat().st_mtime,
     )
 
 

@@ -34,12 +34,12 @@ class View:
         return View, (self.settings,)
 
     def make(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Give a view as uint8 pixels [size, size, 3]."""
+        """Return a view as uint8 pixels [size, size, 3]."""
         return np.asarray(self._chain(image))
 
 
 def augmented_view(settings: FinetuneSettings) -> View | None:
-    """Give the preset's view; None when nothing is augmented."""
+    """Return the preset's view; None when nothing is augmented."""
     return None if settings.augment == "none" else View(settings)
 
 

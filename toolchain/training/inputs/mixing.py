@@ -20,7 +20,7 @@ float32 [batch, classes].
 
 
 def make_mixer(settings: FinetuneSettings, classes: int) -> Mixer | None:
-    """Give what mixes a batch; None where neither `mixup` nor `cutmix` is set.
+    """Return what mixes a batch; None where neither `mixup` nor `cutmix` is set.
 
     MixUp (Zhang et al. 2018, arXiv 1710.09412) adds λ of an image and 1 - λ of its neighbour, with
     λ from Beta(alpha, alpha). CutMix (Yun et al. 2019, arXiv 1905.04899) pastes a rectangle of

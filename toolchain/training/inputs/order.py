@@ -59,7 +59,7 @@ class Order:
         return -(-self.used // self.batch_size)
 
     def parts(self) -> Iterator[Part]:
-        """Give this process's part of each batch of the present epoch."""
+        """Yield this process's part of each batch of the present epoch."""
         indices = self._shuffled()
         for start in range(0, self.used, self.batch_size):
             batch = indices[start : min(start + self.batch_size, self.used)]
@@ -69,7 +69,7 @@ class Order:
             yield Part(tuple(own or batch[:1]), len(own), step_images)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Give the parts' indices: what a DataLoader wants of a batch sampler."""
+        """Return the parts' indices: what a DataLoader wants of a batch sampler."""
         return (list(part.indices) for part in self.parts())
 
     def _shuffled(self) -> list[int]:

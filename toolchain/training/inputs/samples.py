@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from toolchain.data.layouts import Sample
 from toolchain.errors import DataError, ImageError
-from toolchain.progress import Narrator
+from toolchain.progress import ProgressReporter
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.image.decode import read_image
@@ -52,10 +52,10 @@ class Source(Protocol):
     targets: Tensor
 
     def __len__(self) -> int:
-        """Give the batches of an epoch."""
+        """Return the batches of an epoch."""
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Give the batches of an epoch."""
+        """Return the batches of an epoch."""
 
 
 class Views(Dataset[Item]):
@@ -95,7 +95,7 @@ class Views(Dataset[Item]):
         of_clean = self.view is None or self.view.of_clean
         return of_clean and len(self) * self.preprocessing.size**2 * 3 <= MOST_BYTES_IN_MEMORY
 
-    def read_once(self, narrator: Narrator, label: str) -> None:
+    def read_once(self, progress: ProgressReporter, label: str) -> None:
         """Decode every image now, in threads, and keep the clean pixels."""
 
         def read(sample: Sample) -> NDArray[np.uint8] | ImageError:
@@ -106,7 +106,7 @@ class Views(Dataset[Item]):
 
         with ThreadPoolExecutor(usable_cores()) as pool:
             read_images = pool.map(read, self.samples)
-            self.clean = list(narrator.track(read_images, label, len(self)))
+            self.clean = list(progress.track(read_images, label, len(self)))
 
     def _pixels(self, index: int) -> NDArray[np.uint8]:
         if self.view is None:
@@ -138,7 +138,7 @@ class PixelSource:
         return len(self.order)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Give the batches of an epoch; DataError for an image that has become unreadable."""
+        """Yield the batches of an epoch; DataError for an image that has become unreadable."""
         self.views.epoch.fill_(number)
         self.order.epoch = number
         self.loader = self.loader or self._new_loader()
@@ -168,13 +168,13 @@ def clean_source(
     batch_size: int,
     workers: int,
 ) -> PixelSource:
-    """Give the clean views of a split in its own order, to be evaluated."""
+    """Return the clean views of a split in its own order, to be evaluated."""
     order = Order(samples, batch_size, seed=None)
     return PixelSource(Views(samples, preprocessing), targets_of(samples, classes), order, workers)
 
 
 def targets_of(samples: Sequence[Sample], classes: int) -> Tensor:
-    """Give class indices int64 [images]; for multi-label 0 and 1, float32 [images, classes]."""
+    """Return class indices int64 [images]; for multi-label 0 and 1, float32 [images, classes]."""
     if all(isinstance(sample.label, int) for sample in samples):
         return torch.tensor([sample.label for sample in samples])
     targets = torch.zeros(len(samples), classes)
@@ -184,12 +184,12 @@ def targets_of(samples: Sequence[Sample], classes: int) -> Tensor:
 
 
 def labels_of(targets: Tensor) -> NDArray[np.int64] | NDArray[np.bool_]:
-    """Give targets as the metrics want them: int64 [images], or bool [images, classes]."""
+    """Return targets as the metrics want them: int64 [images], or bool [images, classes]."""
     return targets.numpy() if targets.ndim == 1 else targets.numpy() > 0.5
 
 
 def clean_pixels(sample: Sample, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Give a sample's clean view; ImageError where it can't be read."""
+    """Return a sample's clean view; ImageError where it can't be read."""
     return preprocess(read_image(sample.path, preprocessing), preprocessing)
 
 
@@ -200,7 +200,7 @@ def seen(
     seeds: tuple[int, ...],
     clean: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """Give a random view of an image, the one that these seeds name.
+    """Return a random view of an image, the one that these seeds name.
 
     `clean` is its clean view, for views that start from that, where it has been made already.
     """
@@ -215,7 +215,7 @@ def seen(
 
 
 def readable(item: Item) -> Tensor:
-    """Give pixels; DataError for an image that has become unreadable since the audit."""
+    """Return pixels; DataError for an image that has become unreadable since the audit."""
     if isinstance(item, ImageError):
         raise DataError(
             f"an image can't be read: {item}", hint="remove or replace it and start again"

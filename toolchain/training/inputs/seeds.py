@@ -7,7 +7,7 @@ import torch
 
 
 def mixed_seed(*numbers: int) -> int:
-    """Give one seed of several numbers."""
+    """Return one seed of several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 

@@ -23,7 +23,7 @@ single-label they sum to 1, for multi-label each is between 0 and 1.
 
 
 def make_loss(settings: FinetuneSettings, counts: Sequence[int], images: int) -> Loss:
-    """Give the loss that resolved settings ask for, in nats and not yet averaged.
+    """Return the loss that resolved settings ask for, in nats and not yet averaged.
 
     `counts` says how many of the `images` for training have each class. Logits of any float type
     are computed with as float32, under autocast too, on their device; targets must be on the same.
@@ -81,20 +81,20 @@ def _sigmoid_loss(positive_weights: Tensor, smoothing: float, gamma: float) -> L
 
 
 def _shares(targets: Tensor, logits: Tensor) -> Tensor:
-    """Give targets as float32 [batch, classes]."""
+    """Return targets as float32 [batch, classes]."""
     if targets.ndim == 1:
         targets = nn.functional.one_hot(targets, logits.shape[1])
     return targets.float()
 
 
 def _focus(right: Tensor, gamma: float) -> Tensor:
-    """Give (1 - p_t)^gamma of p_t, the probability of the target; of a soft one, its mean."""
+    """Return (1 - p_t)^gamma of p_t, the probability of the target; of a soft one, its mean."""
     # Rounding can make p_t 1 or a little more, where a gamma below 1 has no finite slope.
     return (1 - right).clamp(min=torch.finfo(torch.float32).eps) ** gamma
 
 
 def _balanced_weights(counts: Sequence[int], images: int) -> Tensor:
-    """Give images / (classes × count), so that the weights of each class's images sum to the same.
+    """Return images / (classes × count), so that the weights of each class's images sum to the same.
 
     As in scikit-learn only classes with images are counted.
     """
@@ -104,7 +104,7 @@ def _balanced_weights(counts: Sequence[int], images: int) -> Tensor:
 
 
 def _positive_weights(counts: Sequence[int], images: int) -> Tensor:
-    """Give (images without the class) / (images with it), so that both sum to the same.
+    """Return (images without the class) / (images with it), so that both sum to the same.
 
     A class that no image has, or all have, has nothing to be weighed against and keeps 1; by the
     formula, what every image has would count 0 and never be learnt.

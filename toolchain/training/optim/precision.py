@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from toolchain.errors import TrainingError
-from toolchain.progress import Narrator
+from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -25,7 +25,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class MixedPrecision:
     """In what precision and memory layout a network is trained."""
 
     precision: str
@@ -40,21 +40,21 @@ class Arithmetic:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def autocast(self, device: torch.device) -> torch.autocast:
-        """Give the context that the forward pass runs in."""
+        """Return the context that the forward pass runs in."""
         return torch.autocast(device.type, DTYPES[self.precision], enabled=self.precision != "fp32")
 
     def scaler(self, device: torch.device) -> torch.amp.GradScaler:
-        """Give the scaler of the loss; it does something for fp16 alone, whose range is small."""
+        """Return the scaler of the loss; it does something for fp16 alone, whose range is small."""
         return torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
 
 
-def choose_arithmetic(
+def choose_precision(
     probe: Callable[[], tuple[nn.Module, torch.Tensor]],
     settings: FinetuneSettings,
     device: torch.device,
-    narrator: Narrator,
-) -> Arithmetic:
-    """Give the arithmetic that the settings ask for; `auto` takes the fastest on this machine.
+    progress: ProgressReporter,
+) -> MixedPrecision:
+    """Return the arithmetic that the settings ask for; `auto` takes the fastest on this machine.
 
     `probe` gives what will be trained and a batch of its input; it is asked only for `auto`. These
     and the random generators are left as they are. Raises TrainingError for fp16 without a GPU.
@@ -65,24 +65,24 @@ def choose_arithmetic(
             hint="--precision bf16, or auto to measure what is fastest here",
         )
     if settings.precision != "auto":
-        return Arithmetic(settings.precision, settings.channels_last)
+        return MixedPrecision(settings.precision, settings.channels_last)
     model, example = probe()
     candidates = [
-        Arithmetic("fp32", False),
-        Arithmetic("fp32", True),
-        Arithmetic("bf16", True),
+        MixedPrecision("fp32", False),
+        MixedPrecision("fp32", True),
+        MixedPrecision("bf16", True),
     ]
     if device.type == "cuda":
-        candidates.append(Arithmetic("fp16", True))
+        candidates.append(MixedPrecision("fp16", True))
     times = {c: _step_ms(model, example, c, device, PROBE_S / len(candidates)) for c in candidates}
     best = min(times, key=lambda candidate: times[candidate])
     measured = ", ".join(f"{candidate} {ms:.0f} ms" for candidate, ms in times.items())
-    narrator.say(f"precision: {best} (a step of {len(example)} images takes: {measured})")
+    progress.message(f"precision: {best} (a step of {len(example)} images takes: {measured})")
     return best
 
 
 def laid_out(model: Network, memory_format: torch.memory_format) -> Network:
-    """Give the model with its weights in this layout; they are changed in place."""
+    """Return the model with its weights in this layout; they are changed in place."""
     moved: Network = model.to(memory_format=memory_format)  # type: ignore[call-overload]
     return moved
 
@@ -90,12 +90,12 @@ def laid_out(model: Network, memory_format: torch.memory_format) -> Network:
 def _step_ms(
     model: nn.Module,
     example: torch.Tensor,
-    arithmetic: Arithmetic,
+    mixed_precision: MixedPrecision,
     device: torch.device,
     seconds: float,
 ) -> float:
-    """Give the fastest of the forward and backward passes that fit into so many seconds."""
-    probe = laid_out(copy.deepcopy(model), arithmetic.memory_format)
+    """Return the fastest of the forward and backward passes that fit into so many seconds."""
+    probe = laid_out(copy.deepcopy(model), mixed_precision.memory_format)
     devices = [device] if device.type == "cuda" else []
     best = float("inf")
     with torch.random.fork_rng(devices=devices):
@@ -103,7 +103,7 @@ def _step_ms(
         # The first pass prepares kernels and is not counted.
         for turn in range(100):
             started = time.perf_counter()
-            with arithmetic.autocast(device):
+            with mixed_precision.autocast(device):
                 loss = probe(example).float().square().mean()
             loss.backward()
             if device.type == "cuda":

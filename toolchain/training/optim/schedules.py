@@ -23,7 +23,7 @@ FEWEST_IN_CYCLE = 2
 
 
 def make_optimizer(classifier: Classifier, settings: FinetuneSettings) -> Optimizer:
-    """Give the optimiser over all parameters that require a gradient now.
+    """Return the optimiser over all parameters that require a gradient now.
 
     Head and backbone have rates of their own; with `layer_decay` each stage's rate is that share
     of the rate of the stage after it (Howard and Ruder 2018, discriminative fine-tuning).
@@ -46,7 +46,7 @@ def make_optimizer(classifier: Classifier, settings: FinetuneSettings) -> Optimi
 
 
 def rates(optimizer: Optimizer) -> list[float]:
-    """Give the different learning rates in use, highest first."""
+    """Return the different learning rates in use, highest first."""
     return sorted({float(group["lr"]) for group in optimizer.param_groups}, reverse=True)
 
 
@@ -108,7 +108,7 @@ class Schedule:
             self.each_epoch.step()
 
     def state(self) -> dict[str, Any]:
-        """Give all that moves, as plain numbers and lists."""
+        """Return all that moves, as plain numbers and lists."""
         return {"warmup_left": self.warmup_left} | {
             name: scheduler.state_dict() for name, scheduler in self._schedulers().items()
         }
@@ -130,7 +130,7 @@ class Schedule:
 
 
 def _rate(parameter_name: str, settings: FinetuneSettings) -> float:
-    """Give a parameter's base rate by the stage it belongs to; the stem counts as one more."""
+    """Return a parameter's base rate by the stage it belongs to; the stem counts as one more."""
     part = parameter_name.partition(".")[0]
     if part == "fc":
         return settings.lr_head

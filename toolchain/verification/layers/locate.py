@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.backends.backend import EagerBackend
+from toolchain.backends.layer_names import LOGITS, NORMALISE, called_module
+from toolchain.backends.torch_eager import EagerBackend
 from toolchain.runtime.card import Card
 from toolchain.verification.layers.outputs import (
-    LOGITS,
-    NORMALISE,
     LayerOutput,
-    called_module,
     convolution_of,
     onnx_layers,
     trained_calls,
@@ -22,7 +20,7 @@ from toolchain.verification.layers.outputs import (
 )
 from toolchain.verification.layers.pt2 import program_layers
 from toolchain.verification.layers.torchscript import script_layers
-from toolchain.verification.layers.weights import blamed, last_linear
+from toolchain.verification.layers.weights import diff_weights, last_linear
 
 TOLERANCE = 2e-4
 """Five times what the float32 kernels of torch and onnxruntime differ by in any layer of a
@@ -72,7 +70,9 @@ def compare_layers(
         worst = float(np.maximum(worst, difference))
         if first is None:
             # Most weights can change by a percent without any output leaving the tolerance.
-            cause = blamed(eager.classifier.network, found) if card.precision == "fp32" else None
+            cause = (
+                diff_weights(eager.classifier.network, found) if card.precision == "fp32" else None
+            )
             if cause or not difference <= tolerance:
                 first = _described(eager, found, reference, tolerance, cause)
     return LayerReport(compared, first, worst)
@@ -120,7 +120,7 @@ def _named(eager: EagerBackend, found: LayerOutput) -> str:
 
 
 def _relative(reference: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """Give the largest difference; NaN where a value is none, infinity where the shapes differ."""
+    """Return the largest difference; NaN where a value is none, infinity where the shapes differ."""
     if reference.shape != found.shape:
         return float("inf")
     return float(np.abs(reference - found).max() / max(1.0, float(np.abs(reference).max())))

@@ -1,9 +1,7 @@
 """Intermediate outputs of a model, by torch's module names: of the trained one and of an ONNX file.
 
-A module that is called more than once has its calls numbered: `layer1.0.relu`, `layer1.0.relu#2`.
-An exported ONNX file names its tensors so (`toolchain.exporters.writers.onnx`). `normalise` is what the
-network itself is given, `logits` what it gives. For files that torch computes see
-`toolchain.verification.layers.pt2` and `script_layers`.
+The names are those of `toolchain.backends.layer_names`. For files that torch computes see
+`toolchain.verification.layers.pt2` and `torchscript`.
 """
 
 from __future__ import annotations
@@ -17,27 +15,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.backends.backend import EagerBackend
+from toolchain.backends.layer_names import LOGITS, NORMALISE, call_name, is_layer
+from toolchain.backends.torch_eager import EagerBackend
 from toolchain.runtime.card import Card
 from toolchain.runtime.cores import usable_cores
-from toolchain.runtime.model_inputs import Both, through_door
+from toolchain.runtime.model_inputs import ModelOutputs, run_on_pixels
 
 if TYPE_CHECKING:
     import onnx
 
-NORMALISE, LOGITS = "normalise", "logits"
-NETWORK = "classifier.network"
-"""Where the network is in what is exported."""
-DOOR_PIXELS = "pixels"
+PIXELS_TENSOR = "pixels"
 """The tensor behind the door of an `image` file."""
 PREDICTOR = "in the predictor"
 """Stands for the operator where normalisation is not in the file: its door is `tensor`."""
-LAYER_ROOTS = (
-    *("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"),
-)
-"""The children of torchvision's ResNet."""
-
-Door = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+InputKind = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 Weights = Mapping[str, NDArray[np.float32]]
 """What an operator holds, by the names of torch's parameters and buffers."""
 
@@ -53,20 +44,10 @@ class LayerOutput:
     """Empty for an operator without weights, or where the format hides them."""
 
 
-def call_name(module: str, call: int) -> str:
-    """Name a module's call, counted from 1."""
-    return module if call == 1 else f"{module}#{call}"
-
-
-def called_module(call: str) -> str:
-    """Give the module whose call has a name."""
-    return call.partition("#")[0]
-
-
 def trained_layers(
     eager: EagerBackend, pixels: NDArray[np.uint8], wanted: Collection[str]
 ) -> dict[str, NDArray[np.float32]]:
-    """Give the outputs of those calls in the trained network that are wanted, by their names."""
+    """Return the outputs of those calls in the trained network that are wanted, by their names."""
     found: dict[str, NDArray[np.float32]] = {}
 
     def note(call: str, _: str, output: Any) -> None:
@@ -79,7 +60,7 @@ def trained_layers(
 
 
 def trained_calls(eager: EagerBackend, pixels: NDArray[np.uint8]) -> list[tuple[str, str]]:
-    """Give (name, kind of module) of the calls in the trained network, in their order."""
+    """Return (name, kind of module) of the calls in the trained network, in their order."""
     calls: list[tuple[str, str]] = []
     _listening(eager, pixels, lambda call, kind, _: calls.append((call, kind)))
     return calls
@@ -87,7 +68,7 @@ def trained_calls(eager: EagerBackend, pixels: NDArray[np.uint8]) -> list[tuple[
 
 def _listening(
     eager: EagerBackend, pixels: NDArray[np.uint8], note: Callable[[str, str, Any], None]
-) -> Both:
+) -> ModelOutputs:
     """Run the trained network and note each call of a leaf module: its name, kind and output."""
     network = eager.classifier.network
     calls: Counter[str] = Counter()
@@ -129,7 +110,7 @@ def convolution_of(network: Any, normalisation: str) -> str | None:
 
 
 def onnx_layers(path: Path, card: Card, pixels: NDArray[np.uint8]) -> list[LayerOutput]:
-    """Give the named intermediate outputs of an ONNX file, in the order of its nodes.
+    """Return the named intermediate outputs of an ONNX file, in the order of its nodes.
 
     It is run by onnxruntime on the CPU with its optimisations off, so that every tensor exists.
     """
@@ -148,24 +129,24 @@ def onnx_layers(path: Path, card: Card, pixels: NDArray[np.uint8]) -> list[Layer
         outputs: list[NDArray[np.float32]] = session.run(wanted, {card.input: given})
         return outputs
 
-    found = through_door(compute, pixels, card)
+    found = run_on_pixels(compute, pixels, card)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     layers = [
         LayerOutput(name, nodes[name].op_type, values, _held(nodes[name], tensors))
         for name, values in zip(wanted, found, strict=True)
     ]
-    return behind_the_door(card, given_pieces, len(pixels)) + layers
+    return normalised_by_predictor(card, given_pieces, len(pixels)) + layers
 
 
-def behind_the_door(card: Card, given: list[NDArray[Any]], count: int) -> list[LayerOutput]:
-    """Give what the predictor normalised for a file that takes a tensor; nothing for others."""
+def normalised_by_predictor(card: Card, given: list[NDArray[Any]], count: int) -> list[LayerOutput]:
+    """Return what the predictor normalised for a file that takes a tensor; nothing for others."""
     if card.input != "tensor":
         return []
     return [LayerOutput(NORMALISE, PREDICTOR, np.concatenate(given)[:count])]
 
 
-def open_door(path: Path) -> Door:
-    """Give what the door of an `image` file computes: an upright image's pixels [1, size, size, 3].
+def open_image_input(path: Path) -> InputKind:
+    """Return what the door of an `image` file computes: an upright image's pixels [1, size, size, 3].
 
     Nodes stand in the order of computation; onnxruntime would run those behind the door too.
     """
@@ -173,33 +154,21 @@ def open_door(path: Path) -> Door:
 
     model = onnx.load(path)
     graph = model.graph
-    last = next(i for i, node in enumerate(graph.node) if DOOR_PIXELS in node.output)
+    last = next(i for i, node in enumerate(graph.node) if PIXELS_TENSOR in node.output)
     del graph.node[last + 1 :]
     del graph.output[:]
-    graph.output.append(onnx.ValueInfoProto(name=DOOR_PIXELS))
+    graph.output.append(onnx.ValueInfoProto(name=PIXELS_TENSOR))
     session = _plain_session(model, "ENABLE_ALL")
 
     def door(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        pixels: NDArray[np.uint8] = session.run([DOOR_PIXELS], {"image": image})[0]
+        pixels: NDArray[np.uint8] = session.run([PIXELS_TENSOR], {"image": image})[0]
         return pixels
 
     return door
 
 
-def is_layer(name: str) -> bool:
-    """Say whether a tensor is named after what torch's hooks see."""
-    first = called_module(name).split(".")[0]
-    return name in (NORMALISE, LOGITS) or first in LAYER_ROOTS
-
-
-def layer_name(scope: str) -> str | None:
-    """Give torch's name of a leaf module in the network, by its path in what is exported."""
-    name = scope.removeprefix(f"{NETWORK}.")
-    return name if name != scope and is_layer(name) else None
-
-
 def _held(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto]) -> Weights:
-    """Give the weight of a convolution or of a linear layer, and its bias where it has one."""
+    """Return the weight of a convolution or of a linear layer, and its bias where it has one."""
     from onnx import numpy_helper
 
     if node.op_type not in ("Conv", "Gemm"):

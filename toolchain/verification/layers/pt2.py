@@ -9,20 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.backends.backend import load_program
+from toolchain.backends.layer_names import LOGITS, NORMALISE, call_name, layer_name
+from toolchain.backends.pt2 import load_program
 from toolchain.runtime.card import Card
-from toolchain.verification.layers.outputs import (
-    LOGITS,
-    NORMALISE,
-    LayerOutput,
-    call_name,
-    layer_name,
-)
+from toolchain.verification.layers.outputs import LayerOutput
 from toolchain.verification.layers.torch_operators import array_of, described, held_by, run_recorded
 
 
 def program_layers(path: Path, card: Card, pixels: NDArray[np.uint8]) -> list[LayerOutput]:
-    """Give the outputs of the modules that a .pt2 file remembers, in the order of its nodes."""
+    """Return the outputs of the modules that a .pt2 file remembers, in the order of its nodes."""
     import torch
 
     module = load_program(path).module()
@@ -50,7 +45,7 @@ def program_layers(path: Path, card: Card, pixels: NDArray[np.uint8]) -> list[La
 
 
 def _last_nodes(module: Any) -> dict[str, str]:
-    """Give the name of the layer that each last node of a module's call ends."""
+    """Return the name of the layer that each last node of a module's call ends."""
     calls: Counter[str] = Counter()
     ends: dict[str, str] = {}
     inside: str | None = None

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.runtime.card import Card
-from toolchain.runtime.model_inputs import through_door
-from toolchain.verification.layers.outputs import LayerOutput, Weights, behind_the_door
+from toolchain.runtime.model_inputs import run_on_pixels
+from toolchain.verification.layers.outputs import LayerOutput, Weights, normalised_by_predictor
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +54,7 @@ def run_recorded(
         seen.clear()
         return []
 
-    through_door(once, pixels, card)
+    run_on_pixels(once, pixels, card)
     whole = [
         LayerOutput(
             parts[0].name,
@@ -64,7 +64,7 @@ def run_recorded(
         )
         for parts in zip(*runs, strict=True)
     ]
-    door = behind_the_door(card, given_pieces, len(pixels))
+    door = normalised_by_predictor(card, given_pieces, len(pixels))
     return door + whole[1:] if door else whole
 
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from toolchain.backends.layer_names import LOGITS, NORMALISE
 from toolchain.runtime.card import Card
-from toolchain.verification.layers.outputs import LOGITS, NORMALISE, LayerOutput
+from toolchain.verification.layers.outputs import LayerOutput
 from toolchain.verification.layers.torch_operators import (
     OPERATORS,
     array_of,
@@ -33,7 +34,7 @@ PLAIN = ("prim::Constant", "prim::ListConstruct", "prim::TupleConstruct", "prim:
 def script_layers(
     path: Path, card: Card, pixels: NDArray[np.uint8], calls: Sequence[tuple[str, str]]
 ) -> list[LayerOutput]:
-    """Give the outputs of a TorchScript file's operators, named after the trained network's calls.
+    """Return the outputs of a TorchScript file's operators, named after the trained network's calls.
 
     `calls` are (name, kind of module). The naming ends where the file computes something else than
     the network; that operator has the name of the call in whose place it stands. A graph with
@@ -71,7 +72,7 @@ def script_layers(
 
 
 def _named(nodes: Sequence[Any], calls: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Give the name of the call whose output each operator's output is."""
+    """Return the name of the call whose output each operator's output is."""
     names: dict[str, str] = {}
     waiting = [call for call in calls if call[1] in OPERATORS]
     previous = ""

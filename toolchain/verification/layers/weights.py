@@ -13,13 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.verification.layers.outputs import (
-    LOGITS,
-    LayerOutput,
-    Weights,
-    called_module,
-    convolution_of,
-)
+from toolchain.backends.layer_names import LOGITS, called_module
+from toolchain.verification.layers.outputs import LayerOutput, Weights, convolution_of
 
 CLOSE = 1e-5
 """Weights that were folded in float32 are about 1e-7 apart, relative to what they were made of."""
@@ -29,7 +24,7 @@ NOTHING = 1e-7
 Doubles = NDArray[np.float64]
 
 
-def blamed(network: Any, found: LayerOutput) -> str | None:
+def diff_weights(network: Any, found: LayerOutput) -> str | None:
     """Say which weights of a layer are not the trained network's; None where they are.
 
     None too for a layer without weights, and for weights of another shape, as those of an operator
@@ -40,8 +35,8 @@ def blamed(network: Any, found: LayerOutput) -> str | None:
         return None
     convolution = convolution_of(network, name)
     if convolution is not None and "running_var" not in found.weights:
-        return _blamed_pair(network, convolution, name, found.weights)
-    return _blamed_alone(name, _tensors(network.get_submodule(name)), found.weights)
+        return _diff_folded_pair(network, convolution, name, found.weights)
+    return _diff_single(name, _tensors(network.get_submodule(name)), found.weights)
 
 
 def last_linear(network: Any) -> str | None:
@@ -51,7 +46,7 @@ def last_linear(network: Any) -> str | None:
 
 
 def _tensors(module: Any) -> dict[str, Doubles]:
-    """Give what a module holds, but for counters."""
+    """Return what a module holds, but for counters."""
     return {
         key: tensor.detach().cpu().double().numpy()
         for key, tensor in module.state_dict().items()
@@ -59,7 +54,7 @@ def _tensors(module: Any) -> dict[str, Doubles]:
     }
 
 
-def _blamed_alone(name: str, expected: Mapping[str, Doubles], weights: Weights) -> str | None:
+def _diff_single(name: str, expected: Mapping[str, Doubles], weights: Weights) -> str | None:
     """Compare a layer's weights one by one."""
     for key, reference in expected.items():
         if key not in weights:
@@ -72,7 +67,7 @@ def _blamed_alone(name: str, expected: Mapping[str, Doubles], weights: Weights) 
     return None
 
 
-def _blamed_pair(
+def _diff_folded_pair(
     network: Any, convolution: str, normalisation: str, weights: Weights
 ) -> str | None:
     """Tell a convolution's weight from the BatchNorm layer that is folded into it."""
@@ -130,7 +125,7 @@ def _sorted_rows(values: Doubles) -> list[bytes]:
 
 
 def _channel_ratio(own: Doubles, reference: Doubles) -> Doubles | None:
-    """Give by how much each output channel is scaled; None where a channel is not scaled evenly."""
+    """Return by how much each output channel is scaled; None where a channel is not scaled evenly."""
     flat, base = (values.reshape(len(values), -1) for values in (own, reference))
     squares = (base * base).sum(axis=1)
     ratio = np.where(squares > 0, (flat * base).sum(axis=1) / np.where(squares > 0, squares, 1), 1)

@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 from toolchain.data.layouts import Label
 from toolchain.metrics.intervals import clopper_pearson_upper
 from toolchain.runtime.card import Card
-from toolchain.runtime.model_inputs import Both
+from toolchain.runtime.model_inputs import ModelOutputs
+from toolchain.verification.result import Figures, Level
 
 TIES = {
     "single-label": "where the two best logits are within twice the bound",
     "multi-label": "in classes whose logit is within the bound of the threshold's",
 }
 BEST = 5
+IMAGE_INPUT_TIE = 1e-2
+"""`image` door: how far a logit may move (relative to max(1, the largest)) before a flip counts;
+the graph's resize is within a level of Pillow's, not equal."""
 
 Flags = NDArray[np.bool_]
 
@@ -59,8 +63,8 @@ class Decisions(msgspec.Struct, frozen=True):
 
 def compare_decisions(
     names: list[str],
-    reference: Both,
-    candidate: Both,
+    reference: ModelOutputs,
+    candidate: ModelOutputs,
     *,
     card: Card,
     bound: float,
@@ -91,7 +95,7 @@ def compare_decisions(
     )
 
 
-def right(outputs: Both, labels: Sequence[Label], card: Card) -> Flags:
+def right(outputs: ModelOutputs, labels: Sequence[Label], card: Card) -> Flags:
     """Say of each image whether its label is right, or its whole set of labels."""
     if card.task == "single-label":
         return np.asarray(outputs[1].argmax(1) == np.asarray(labels))
@@ -102,7 +106,7 @@ def right(outputs: Both, labels: Sequence[Label], card: Card) -> Flags:
 
 
 def _overlap(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
-    """Give the mean share of the best classes that stand among the best of both."""
+    """Return the mean share of the best classes that stand among the best of both."""
     count = min(BEST, reference.shape[1])
     if not len(reference):
         return 1.0
@@ -119,7 +123,7 @@ def _overlap(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> 
 def _flipped_labels(
     reference: NDArray[np.float32], candidate: NDArray[np.float32], bound: float
 ) -> tuple[Flags, Flags]:
-    """Give (images with another label, those of them that are no tie), from the logits."""
+    """Return (images with another label, those of them that are no tie), from the logits."""
     flipped = reference.argmax(1) != candidate.argmax(1)
     best_two = np.sort(reference, axis=1)[:, -2:]
     # Each of two logits may move by the bound: a lead of less than twice that is a tie.
@@ -128,9 +132,9 @@ def _flipped_labels(
 
 
 def _flipped_sets(
-    reference: Both, candidate: Both, card: Card, bound: float
+    reference: ModelOutputs, candidate: ModelOutputs, card: Card, bound: float
 ) -> tuple[Flags, Flags]:
-    """Give (images with another set of labels, those in which some class is no tie)."""
+    """Return (images with another set of labels, those in which some class is no tie)."""
     threshold = card.label_threshold
     flips = (reference[0] >= threshold) != (candidate[0] >= threshold)
     with np.errstate(divide="ignore"):  # a threshold of 0 or 1 is no finite logit
@@ -139,3 +143,54 @@ def _flipped_sets(
     # One logit alone decides over its class, so the bound counts once.
     tied = np.abs(reference[1] - turning_point) <= bound
     return flips.any(axis=1), (flips & ~tied).any(axis=1)
+
+
+def tie_bound(card: Card, reference: NDArray[np.float32], tolerance: float) -> float:
+    """Return how far a logit may lie from its reference, for the decision to count as a tie."""
+    relative = IMAGE_INPUT_TIE if card.input == "image" else 2 * tolerance
+    return relative * max(1.0, float(np.abs(reference).max(initial=0.0)))
+
+
+def decisions_level(
+    against: str,
+    card: Card,
+    names: list[str],
+    reference: ModelOutputs,
+    candidate: ModelOutputs,
+    bound: float,
+    *,
+    labels: Sequence[Label] = (),
+) -> Level:
+    """Compare the labels that outputs lead to, and count those that are right where known."""
+    accepted = card.acceptance if against == "run" else None
+    max_flips = accepted.max_flips if accepted else 0.0
+    result = compare_decisions(
+        names, reference, candidate, card=card, bound=bound, max_flips=max_flips
+    )
+    figures: Figures = {
+        "images": result.images,
+        "flips": result.flips,
+        "flips_outside_margin": result.flips_outside_margin,
+        "allowed_flips": result.allowed_flips,
+        "margin": 2 * bound if card.task == "single-label" else bound,
+        "flip_rate_upper_95": result.flip_rate_upper,
+        "top5_overlap": result.top5_overlap,
+        "mean_probability_distance": result.mean_probability_distance,
+        "max_probability_difference": result.max_probability_difference,
+    }
+    if result.flipped:
+        figures["flipped"] = result.flipped
+    if labels:
+        for name, outputs in (("accuracy_before", reference), ("accuracy", candidate)):
+            figures[name] = float(right(outputs, labels, card).mean())
+    flipped = f": {', '.join(result.flipped)}" if result.flipped else ""
+    return Level(
+        level="decisions",
+        against=against,
+        passed=result.passed,
+        rule=rule(card, bound, max_flips),
+        summary=f"{result.images} images, {result.flips} other labels{flipped} "
+        f"(rate under {result.flip_rate_upper:.1%}), "
+        f"probabilities within {result.max_probability_difference:.1g}",
+        figures=figures,
+    )

@@ -8,11 +8,44 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from toolchain.errors import ImageError
+from toolchain.runtime.card import Preprocessing
+from toolchain.runtime.image.decode import read_image
+from toolchain.runtime.image.preprocess import preprocess
+from toolchain.verification.levels import pixels
 from toolchain.verification.levels.pixels import ORIENTATION
+from toolchain.verification.result import Level
+
+
+def odd_kinds_level(preprocessing: Preprocessing) -> Level:
+    """Compare our pixels of every odd kind of file with torchvision's."""
+    different: list[str] = []
+    stage = None
+    kinds = list(odd_kinds())
+    for name, data in kinds:
+        expected = pixels.reference_stages(data, preprocessing).cropped
+        try:
+            found = preprocess(read_image(data, preprocessing), preprocessing)
+            same = np.array_equal(found, expected)
+        except ImageError:
+            same = False
+        if not same:
+            different.append(name)
+            stage = stage or f"{pixels.differing_stage(data, preprocessing)} ({name})"
+    return Level(
+        level="pixels",
+        against="odd kinds",
+        passed=not different,
+        rule=pixels.RULE,
+        summary=f"{len(kinds)} kinds of file, "
+        + (f"different: {', '.join(different)}" if different else "equal"),
+        figures={"kinds": len(kinds), "different": tuple(different)},
+        where=stage,
+    )
 
 
 def odd_kinds() -> Iterator[tuple[str, bytes]]:
-    """Give (name, file) of each kind that the contract of docs/card.md has a rule for."""
+    """Yield (name, file) of each kind that the contract of docs/card.md has a rule for."""
     photo = _picture()
     for orientation in range(1, 9):
         exif = Image.Exif()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.errors import ParityError
-from toolchain.runtime.card import Precision
+from toolchain.runtime.card import Card, Precision
+from toolchain.runtime.model_inputs import ModelOutputs
+from toolchain.verification.result import Level
 
 TOLERANCES: dict[Precision, float] = {"fp32": 5e-5, "fp16": 1e-2, "int8": 0.25}
 """fp32: about ten times what the float32 kernels of different engines differ by on ResNets; labels
@@ -93,7 +96,7 @@ def compare(
 
 
 def made_pixels(size: int) -> NDArray[np.uint8]:
-    """Give pixels uint8 [5, size, size, 3] that no photograph has: noise, 0, 255, two chequers."""
+    """Return pixels uint8 [5, size, size, 3] that no photograph has: noise, 0, 255, two chequers."""
     # numpy promises that this old generator's stream never changes (NEP 19).
     noise = np.random.RandomState(0).randint(0, 256, (size, size, 3))
     y, x = np.mgrid[:size, :size]
@@ -107,3 +110,51 @@ def _least_cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     alike = np.where(lengths > 0, (a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1), 1.0)
     return float(alike.min())
+
+
+def same_file_tolerance(card: Card) -> float:
+    """Return how far the outputs of one file may be apart on two machines."""
+    assert card.proof is not None or card.precision == "fp32"
+    if card.precision == "fp32" or card.proof is None:
+        return TOLERANCES["fp32"]
+    return card.proof.tolerance
+
+
+def numbers_level(
+    against: str,
+    card: Card,
+    pairs: Sequence[tuple[ModelOutputs, ModelOutputs]],
+    tolerance: float | None = None,
+) -> Level:
+    """Compare (reference, file's) outputs, both probabilities and logits."""
+    worst = max(
+        (
+            compare(
+                np.concatenate([reference[output] for reference, _ in pairs]),
+                np.concatenate([found[output] for _, found in pairs]),
+                card.precision,
+                tolerance=tolerance,
+            )
+            for output in (0, 1)
+        ),
+        key=lambda difference: (difference.needed != difference.needed, difference.needed),
+    )
+    inputs = sum(len(reference[0]) for reference, _ in pairs)
+    return Level(
+        level="numbers",
+        against=against,
+        passed=worst.passed,
+        rule=rule(worst.tolerance),
+        summary=f"{inputs} inputs, off by {worst.max_abs:.1g}, allowed {worst.bound:.1g}",
+        figures={
+            "inputs": inputs,
+            "max_difference": worst.max_abs,
+            "mean_difference": worst.mean_abs,
+            "p50_difference": worst.p50_abs,
+            "p99_difference": worst.p99_abs,
+            "cosine": worst.cosine,
+            "tolerance": worst.tolerance,
+            "needed_tolerance": worst.needed,
+            "bound": worst.bound,
+        },
+    )

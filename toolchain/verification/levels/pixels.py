@@ -19,6 +19,7 @@ from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess
 from toolchain.runtime.model_inputs import Pixels
+from toolchain.verification.result import Level
 
 RULE = "every value equals torchvision's, from the same bytes"
 Transpose = Image.Transpose
@@ -76,7 +77,7 @@ def compare_pixels(names: list[str], reference: Pixels, candidate: Pixels) -> Pi
 
 
 def reference_stages(data: bytes, preprocessing: Preprocessing) -> Stages:
-    """Give an image file's way through torchvision's transforms; whatever Pillow raises."""
+    """Return an image file's way through torchvision's transforms; whatever Pillow raises."""
     from toolchain.networks.torchvision_import import import_torchvision
 
     transforms = import_torchvision().transforms.v2
@@ -123,7 +124,7 @@ def differing_stage(
 
 
 def _rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """Give an image in RGB: transparency over the background, 16 bits scaled to 8."""
+    """Return an image in RGB: transparency over the background, 16 bits scaled to 8."""
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image).astype(np.float64)
         grey = np.rint(values / 257).astype(np.uint8)
@@ -164,4 +165,29 @@ def _elsewhere(square: Pixels, resized: Pixels) -> bool:
     return any(
         np.array_equal(resized[y : y + side, x : x + side], square)
         for y, x in np.argwhere(possible)
+    )
+
+
+def pixels_level(
+    against: str, difference: PixelDifference, rule: str, *, where: str | None
+) -> Level:
+    """Judge pixels that must be equal."""
+    return Level(
+        level="pixels",
+        against=against,
+        passed=difference.images > 0 and difference.different == 0,
+        rule=rule,
+        summary=pixel_summary(difference),
+        figures=msgspec.structs.asdict(difference),
+        where=where if difference.different else None,
+    )
+
+
+def pixel_summary(difference: PixelDifference) -> str:
+    """Return a difference in one line, for a person."""
+    if not difference.different:
+        return f"{difference.images} images, equal"
+    return (
+        f"{difference.images} images, {difference.different} different, by up to "
+        f"{difference.max_levels} of 255 in {difference.share_of_values:.2%} of the values"
     )

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.runtime.card import Card, Task
-from toolchain.runtime.model_inputs import Both
+from toolchain.runtime.model_inputs import ModelOutputs
 
 TOLERANCE = 1e-4
 """Of a probability. Float32 arithmetic is a thousandth of it off."""
@@ -16,7 +16,7 @@ SURE = 1e-5
 Doubles = NDArray[np.float64]
 
 
-def where_outputs_part(card: Card, outputs: Both) -> str | None:
+def where_outputs_part(card: Card, outputs: ModelOutputs) -> str | None:
     """Name the stage behind the network that does not do what the card says; None where all do.
 
     It needs nothing but a file's own (probabilities, logits), so a lone file shows it too.
@@ -39,7 +39,7 @@ def where_outputs_part(card: Card, outputs: Both) -> str | None:
 
 
 def expected(logits: Doubles, temperature: float, task: Task) -> Doubles:
-    """Give softmax(logits / temperature), for multi-label the sigmoid of each."""
+    """Return softmax(logits / temperature), for multi-label the sigmoid of each."""
     scaled = logits / temperature
     if task == "multi-label":
         return np.asarray((1 + np.tanh(scaled / 2)) / 2)  # exp would overflow
@@ -52,7 +52,7 @@ def _off(found: Doubles, reference: Doubles) -> float:
 
 
 def _temperature(found: Doubles, logits: Doubles, task: Task) -> float | None:
-    """Give the temperature that explains all probabilities, where one does."""
+    """Return the temperature that explains all probabilities, where one does."""
     inside = (found > SURE) & (found < 1 - SURE)
     safe = np.where(inside, found, 0.5)
     if task == "multi-label":

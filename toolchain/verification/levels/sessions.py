@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from toolchain.errors import ModelFileError
 from toolchain.runtime.card import Card
 from toolchain.runtime.cores import usable_cores
-from toolchain.runtime.model_inputs import through_door
+from toolchain.runtime.model_inputs import run_on_pixels
 from toolchain.runtime.session import (
     OPTIMISATIONS,
     SHORT_NAMES,
@@ -118,7 +118,7 @@ def _worse(a: Difference, b: Difference) -> bool:
 def provider_proof(
     path: Path, card: Card, pixels: NDArray[np.uint8], provider: str
 ) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Give (providers the session registered, nodes that ran on each) for one profiled run."""
+    """Return (providers the session registered, nodes that ran on each) for one profiled run."""
     with tempfile.TemporaryDirectory(prefix="rtl-profile-") as folder:
         session = open_session(path, provider=provider, profile=Path(folder) / "run")
         _logits(session, card, pixels, 1)
@@ -133,11 +133,11 @@ def provider_proof(
 
 
 def _logits(session: Any, card: Card, pixels: NDArray[np.uint8], batch: int) -> NDArray[np.float32]:
-    """Give the logits of pixels that go in `batch` at a time."""
+    """Return the logits of pixels that go in `batch` at a time."""
     pieces = (pixels[start : start + batch] for start in range(0, len(pixels), batch))
     try:
         parts = [
-            through_door(lambda given: session.run(OUTPUTS, {card.input: given}), piece, card)[0]
+            run_on_pixels(lambda given: session.run(OUTPUTS, {card.input: given}), piece, card)[0]
             for piece in pieces
         ]
     except Exception as error:  # onnxruntime's exceptions share no base class

@@ -14,23 +14,23 @@ import numpy as np
 from PIL import Image
 
 from toolchain.backends.backend import Backend
+from toolchain.backends.outputs import concatenate_outputs
 from toolchain.errors import ImageError, ParityError
-from toolchain.progress import Narrator
+from toolchain.progress import ProgressReporter
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess, require_room
-from toolchain.runtime.model_inputs import Both, Pixels
+from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.predictor import Predictor
-from toolchain.verification.layers.outputs import open_door
+from toolchain.verification.layers.outputs import open_image_input
 from toolchain.verification.levels.pixels import reference_stages
-from toolchain.verification.references.trained_model import Expected, Workshop
-from toolchain.verification.witnesses import joined
+from toolchain.verification.references.trained_model import Expected, TrainedReference
 
 CHUNK = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class ImageComparison:
     """What both sides made of the images, row by row."""
 
     places: list[int]
@@ -39,8 +39,8 @@ class Look:
     theirs: Pixels
     in_graph: Pixels | None
     """`image` door: the pixels that the graph makes."""
-    reference: Both
-    answered: Both
+    reference: ModelOutputs
+    answered: ModelOutputs
     one_sided: list[int]
     """Images that only one side can read."""
     left_out: list[int]
@@ -48,7 +48,7 @@ class Look:
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class ImagePair:
     """One image, upright by the predictor and as pixels by torchvision."""
 
     place: int
@@ -56,55 +56,57 @@ class Sight:
     theirs: Pixels
 
 
-def look_at(backend: Backend, path: Path, workshop: Workshop, narrator: Narrator) -> Look:
-    """Give both sides' pixels and outputs of all images; ParityError where none can be read."""
-    gaze = _Gaze(backend, workshop)
+def compare_images(
+    backend: Backend, path: Path, trained: TrainedReference, progress: ProgressReporter
+) -> ImageComparison:
+    """Return both sides' pixels and outputs of all images; ParityError where none can be read."""
+    reader = _PairReader(backend, trained)
     card = backend.card
-    door = open_door(path) if card.input == "image" else None
+    door = open_image_input(path) if card.input == "image" else None
     places, ours, theirs, in_graph, reference, answered = [], [], [], [], [], []
-    starts = range(0, len(workshop.paths), CHUNK)
-    for start in narrator.track(starts, "verifying", len(starts)):
-        sights = list(gaze.sights(start))
-        if not sights:
+    starts = range(0, len(trained.paths), CHUNK)
+    for start in progress.track(starts, "verifying", len(starts)):
+        pairs = list(reader.pairs(start))
+        if not pairs:
             continue
-        places += [sight.place for sight in sights]
-        theirs.append(np.stack([sight.theirs for sight in sights]))
-        ours.append(np.stack([preprocess(sight.upright, card.preprocessing) for sight in sights]))
-        reference.append(_expected_outputs(workshop, sights))
+        places += [pair.place for pair in pairs]
+        theirs.append(np.stack([pair.theirs for pair in pairs]))
+        ours.append(np.stack([preprocess(pair.upright, card.preprocessing) for pair in pairs]))
+        reference.append(_expected_outputs(trained, pairs))
         if door is not None and isinstance(backend, Predictor):
-            images = [np.asarray(sight.upright) for sight in sights]
+            images = [np.asarray(pair.upright) for pair in pairs]
             in_graph += [door(image) for image in images]
             answered += [backend.compute(image) for image in images]
         else:
             answered.append(backend.run(ours[-1]))
     if not places:
-        raise ParityError(f"none of {len(workshop.paths)} validation images can be read")
-    return Look(
+        raise ParityError(f"none of {len(trained.paths)} validation images can be read")
+    return ImageComparison(
         places=places,
         ours=np.concatenate(ours),
         theirs=np.concatenate(theirs),
         in_graph=np.concatenate(in_graph) if in_graph else None,
-        reference=joined(reference),
-        answered=joined(answered),
-        one_sided=gaze.one_sided,
-        left_out=gaze.left_out,
+        reference=concatenate_outputs(reference),
+        answered=concatenate_outputs(answered),
+        one_sided=reader.one_sided,
+        left_out=reader.left_out,
     )
 
 
-class _Gaze:
+class _PairReader:
     """Reads images both ways, and remembers those that can't be compared."""
 
-    def __init__(self, backend: Backend, workshop: Workshop) -> None:
+    def __init__(self, backend: Backend, trained: TrainedReference) -> None:
         self.own = backend.card.preprocessing
-        self.expected = workshop.eager.card.preprocessing
-        self.known = workshop.expected
+        self.expected = trained.eager.card.preprocessing
+        self.known = trained.expected
         self.in_graph = backend.card.input == "image"
-        self.paths = workshop.paths
+        self.paths = trained.paths
         self.one_sided: list[int] = []
         self.left_out: list[int] = []
 
-    def sights(self, start: int) -> Iterator[Sight]:
-        """Give the images of a chunk that both sides can read."""
+    def pairs(self, start: int) -> Iterator[ImagePair]:
+        """Yield the images of a chunk that both sides can read."""
         for place in range(start, min(start + CHUNK, len(self.paths))):
             data = self.paths[place].read_bytes()
             upright, theirs = _upright(data, self.own), self._theirs(place, data)
@@ -115,21 +117,21 @@ class _Gaze:
             elif self.in_graph and not _fits(upright, self.own):
                 self.left_out.append(place)
             else:
-                yield Sight(place, upright, theirs)
+                yield ImagePair(place, upright, theirs)
 
     def _theirs(self, place: int, data: bytes) -> Pixels | None:
         known = self.known.get(place)
         return _reference(data, self.expected) if known is None else known.pixels
 
 
-def _expected_outputs(workshop: Workshop, sights: list[Sight]) -> Both:
+def _expected_outputs(trained: TrainedReference, pairs: list[ImagePair]) -> ModelOutputs:
     """Run the trained model, unless it has seen these images for another file already."""
-    known = workshop.expected
-    if any(sight.place not in known for sight in sights):
-        outputs = workshop.eager.run(np.stack([sight.theirs for sight in sights]))
-        for sight, probabilities, logits in zip(sights, *outputs, strict=True):
-            known[sight.place] = Expected(sight.theirs, probabilities, logits)
-    found = [known[sight.place] for sight in sights]
+    known = trained.expected
+    if any(pair.place not in known for pair in pairs):
+        outputs = trained.eager.run(np.stack([pair.theirs for pair in pairs]))
+        for pair, probabilities, logits in zip(pairs, *outputs, strict=True):
+            known[pair.place] = Expected(pair.theirs, probabilities, logits)
+    found = [known[pair.place] for pair in pairs]
     return np.stack([one.probabilities for one in found]), np.stack([one.logits for one in found])
 
 

@@ -7,7 +7,6 @@ the comparison from the image's bytes.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.errors import ModelFileError
-from toolchain.runs.runfolder import whole_file
+from toolchain.files import atomic_file
 
 MOST_IMAGES = 24
 MOST_BYTES = 512 * 1024
@@ -23,7 +22,7 @@ MOST_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True, eq=False)
-class References:
+class StoredOutputs:
     """Images and the trained model's outputs for them."""
 
     classes: tuple[str, ...]
@@ -39,14 +38,7 @@ class References:
         return len(self.names)
 
 
-def evenly(items: Sequence[Path], count: int) -> list[Path]:
-    """Give `count` items spread over all of them; samples stand by class, so each is met."""
-    if len(items) <= count:
-        return list(items)
-    return [items[int(place)] for place in np.linspace(0, len(items) - 1, count)]
-
-
-def write_references(references: References, path: Path) -> None:
+def write_stored_outputs(references: StoredOutputs, path: Path) -> None:
     """Write them as one .npz file, whole or not at all."""
     lengths = [len(data) for data in references.files]
     arrays = {
@@ -58,18 +50,18 @@ def write_references(references: References, path: Path) -> None:
         "probabilities": references.probabilities,
         "logits": references.logits,
     }
-    with whole_file(path) as temporary, temporary.open("wb") as file:
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's stub lacks **kwds
 
 
-def read_references(path: Path) -> References:
+def read_stored_outputs(path: Path) -> StoredOutputs:
     """Read what `write_references` wrote; ModelFileError where it is damaged."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             ends = np.cumsum(arrays["file_lengths"])
             data = arrays["file_bytes"].tobytes()
             starts = ends - arrays["file_lengths"]
-            return References(
+            return StoredOutputs(
                 classes=tuple(str(name) for name in arrays["classes"]),
                 names=tuple(str(name) for name in arrays["names"]),
                 files=tuple(data[a:b] for a, b in zip(starts, ends, strict=True)),

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
-from toolchain.backends.backend import EagerBackend
+from toolchain.backends.torch_eager import EagerBackend
 from toolchain.data.layouts import Label
-from toolchain.runs.runfolder import RunFolder
-from toolchain.runtime.card import Card
+from toolchain.runs.sampling import evenly
+from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.model_inputs import Floats, Pixels
-from toolchain.verification.references.stored import evenly
+from toolchain.verification.levels.card import resized
 
 MOST_IMAGES = 400
 
@@ -28,7 +26,7 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class TrainedReference:
     """The trained model, and at most as many validation images as were asked for."""
 
     eager: EagerBackend
@@ -42,51 +40,21 @@ class Workshop:
     """By the image's place, as it was found out: several files are verified in one go."""
 
 
-def open_workshop(
-    run: RunFolder,
-    *,
-    images: int = MOST_IMAGES,
-    data: str | None = None,
-    size: int | None = None,
-) -> Workshop:
-    """Give the trained model of a run and its validation images.
+def open_trained_reference(
+    run: TrainedRun, *, images: int = MOST_IMAGES, size: int | None = None
+) -> TrainedReference:
+    """Return the trained model of a run and its validation images.
 
     `size` is the side in pixels that the network is to see, where it is not that of training.
-    Raises DataError where the images are not where they were and `data` doesn't say where.
+    Raises DataError where the images are not where they were and `run.data` doesn't say where.
     """
-    from toolchain.evaluation.evaluate import (
-        known_unreadable,
-        load_run_classifier,
-        run_dataset,
-        run_settings,
-    )
-
-    dataset = run_dataset(run, run_settings(run), data)
-    unreadable = known_unreadable(run)
-    readable = {
-        split: [s for s in samples if dataset.name_of(s.path) not in unreadable]
-        for split, samples in (("val", dataset.val), ("train", dataset.train))
-    }
-    paths = evenly([s.path for s in readable["val"]], images)
-    label_of = {s.path: s.label for s in readable["val"]}
-    return Workshop(
-        eager=EagerBackend(load_run_classifier(run), resized(run.read_card(), size)),
-        names=[dataset.name_of(path) for path in paths],
+    readable = run.readable("val")
+    paths = evenly([sample.path for sample in readable], images)
+    label_of = {sample.path: sample.label for sample in readable}
+    return TrainedReference(
+        eager=EagerBackend(run.classifier, resized(run.card, size)),
+        names=[run.dataset.name_of(path) for path in paths],
         paths=paths,
         labels=[label_of[path] for path in paths],
-        training_paths=[s.path for s in readable["train"]],
+        training_paths=[sample.path for sample in run.readable("train")],
     )
-
-
-def resized(card: Card, size: int | None) -> Card:
-    """Give the card for another image size; what was measured at the old one is dropped.
-
-    The short side after the resize keeps its proportion to the crop.
-    """
-    old = card.preprocessing
-    if size is None or size == old.size:
-        return card
-    new = msgspec.structs.replace(
-        old, size=size, resize_size=max(size, round(size * old.resize_size / old.size))
-    )
-    return msgspec.structs.replace(card, preprocessing=new, trained_size=old.size, metrics=None)

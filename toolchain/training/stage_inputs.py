@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from toolchain.networks.split import Tail, frozen_parts
-from toolchain.progress import Narrator
+from toolchain.networks.split import TrainableHead, frozen_parts
+from toolchain.progress import ProgressReporter
 from toolchain.training.features.source import FrozenPart, feature_sources
 from toolchain.training.inputs.augment import augmented_view
 from toolchain.training.inputs.order import Order
@@ -26,14 +26,14 @@ class Inputs:
 
 
 def stage_inputs(
-    setup: Setup, stage: Stage, narrator: Narrator, *, features: bool = True
+    setup: Setup, stage: Stage, progress: ProgressReporter, *, features: bool = True
 ) -> Inputs:
-    """Give the inputs of a stage; its layers must have been frozen already.
+    """Return the inputs of a stage; its layers must have been frozen already.
 
     Without `features` it goes through pixels, whatever is frozen.
     """
     frozen = frozen_parts(setup.classifier.network)
-    if features and frozen and setup.settings.cache and not _mixes_pixels(setup, narrator):
+    if features and frozen and setup.settings.cache and not _mixes_pixels(setup, progress):
         augmented = setup.settings.augment != "none"
         part = FrozenPart(
             classifier=setup.classifier,
@@ -46,15 +46,15 @@ def stage_inputs(
             device=setup.device,
         )
         sources = feature_sources(
-            part, (train_order(setup), _val_order(setup)), setup.processes, narrator
+            part, (train_order(setup), _val_order(setup)), setup.processes, progress
         )
         if sources is not None:
-            return Inputs(*sources, Tail(setup.classifier, frozen))
-    return Inputs(*_pixel_sources(setup, narrator), setup.classifier)
+            return Inputs(*sources, TrainableHead(setup.classifier, frozen))
+    return Inputs(*_pixel_sources(setup, progress), setup.classifier)
 
 
 def train_order(setup: Setup) -> Order:
-    """Give the order of the training images."""
+    """Return the order of the training images."""
     settings, processes = setup.settings, setup.processes
     return Order(
         setup.dataset.train,
@@ -68,7 +68,7 @@ def train_order(setup: Setup) -> Order:
 
 
 def wrapped(setup: Setup, model: nn.Module) -> nn.Module:
-    """Give the model as it is trained: over several processes, compiled."""
+    """Return the model as it is trained: over several processes, compiled."""
     model = setup.processes.wrap(model, setup.device)
     if setup.settings.compile:
         model.compile()
@@ -86,14 +86,14 @@ def _val_order(setup: Setup) -> Order:
     )
 
 
-def _mixes_pixels(setup: Setup, narrator: Narrator) -> bool:
+def _mixes_pixels(setup: Setup, progress: ProgressReporter) -> bool:
     mixes = bool(setup.settings.mixup or setup.settings.cutmix)
     if mixes:
-        narrator.say("the frozen part is computed each epoch: MixUp and CutMix mix its inputs")
+        progress.message("the frozen part is computed each epoch: MixUp and CutMix mix its inputs")
     return mixes
 
 
-def _pixel_sources(setup: Setup, narrator: Narrator) -> tuple[PixelSource, PixelSource]:
+def _pixel_sources(setup: Setup, progress: ProgressReporter) -> tuple[PixelSource, PixelSource]:
     settings, dataset, classes = setup.settings, setup.dataset, len(setup.dataset.classes)
     view, seed, workers = augmented_view(settings), settings.seed, settings.workers
     train = PixelSource(
@@ -110,5 +110,5 @@ def _pixel_sources(setup: Setup, narrator: Narrator) -> tuple[PixelSource, Pixel
     )
     for source, name in ((train, "training"), (val, "validation")):
         if source.views.fits_in_memory():
-            source.views.read_once(narrator, f"reading the {name} images")
+            source.views.read_once(progress, f"reading the {name} images")
     return train, val

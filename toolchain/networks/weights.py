@@ -1,0 +1,96 @@
+"""Weights: read from files, loaded into networks, written and digested."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from toolchain.errors import TrainingError
+from toolchain.networks.imagenet import imagenet_state
+from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, State, build_network
+from toolchain.progress import ProgressReporter
+from toolchain.runtime.card import Normalisation
+
+
+def start_classifier(
+    arch: str, classes: int, weights: str, *, dropout: float, progress: ProgressReporter
+) -> tuple[Classifier, str]:
+    """Return a classifier that starts from `weights`, and one line about their origin.
+
+    Raises TrainingError where the weights can't be had or don't fit the architecture.
+    """
+    network = build_network(arch, classes, dropout=dropout)
+    if weights == "none":
+        return Classifier(network, IMAGENET_NORMALISATION), "random"
+    if weights == "imagenet":
+        state, origin = imagenet_state(arch, progress)
+    else:
+        state, origin = read_weights(Path(weights)), f"file {Path(weights).name}"
+    _load_backbone(network, state, arch, origin)
+    return Classifier(network, IMAGENET_NORMALISATION), origin
+
+
+def load_classifier(
+    arch: str, classes: int, weights: Path, normalisation: Normalisation
+) -> Classifier:
+    """Return the trained classifier of a run folder, in eval mode."""
+    state = read_weights(weights)
+    dropout = 0.5 if "network.fc.1.weight" in state else 0.0  # only its place in the keys matters
+    classifier = Classifier(build_network(arch, classes, dropout=dropout), normalisation)
+    classifier.load_state_dict(state)
+    return classifier.eval()
+
+
+def read_weights(path: Path) -> State:
+    """Return the tensors of a .safetensors or .pth file, floats as float32.
+
+    A .pth file is opened with weights_only, which runs no code from it. Raises TrainingError.
+    """
+    if not path.is_file():
+        raise TrainingError(f"{path}: no such weights file")
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise TrainingError(
+            f"{path} can't be read as weights: {str(error).splitlines()[0]}",
+            hint="a .safetensors file, or a .pth file with a state dict",
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise TrainingError(f"{path} holds no state dict (names and tensors)")
+    return {name: v.float() if v.is_floating_point() else v for name, v in state.items()}
+
+
+def state_sha256(state: State) -> str:
+    """Return the digest of the weights, the same for equal weights on every machine."""
+    return hashlib.sha256(weights_bytes(state)).hexdigest()
+
+
+def weights_bytes(state: State) -> bytes:
+    """Return a state dict in the safetensors format."""
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
+
+
+def _load_backbone(network: nn.Module, state: State, arch: str, origin: str) -> None:
+    """Load everything but the head, which belongs to other classes."""
+    own = network.state_dict()
+    backbone = {name for name in own if not name.startswith("fc.")}
+    missing = sorted(backbone - state.keys())
+    wrong = [n for n in sorted(backbone & state.keys()) if state[n].shape != own[n].shape]
+    if missing or wrong:
+        what = f"lacks {missing[0]}" if missing else f"{wrong[0]} has another shape"
+        raise TrainingError(
+            f"the weights ({origin}) don't fit {arch}: {what}",
+            hint=f"--arch must name the network the weights were made with, by torchvision's "
+            f"key names; {len(missing) + len(wrong)} of {len(backbone)} tensors don't fit",
+        )
+    network.load_state_dict({name: state[name] for name in backbone}, strict=False)
