@@ -46,9 +46,7 @@ def main() -> int:
     )
     parser.add_argument("--newest", action="store_true", help="The newest versions instead.")
     parser.add_argument("--all", action="store_true", help="The whole suite, not the quick tier.")
-    parser.add_argument(
-        "--torch", metavar="VERSION", help="This torch 2.N.P, with its torchvision."
-    )
+    parser.add_argument("--torch", metavar="VERSION", help="This torch and its torchvision.")
     parser.add_argument("--environment", type=Path, help="Folder in which it is made and kept.")
     given, words = parser.parse_known_args()
     versions = chosen_versions(newest=given.newest, torch=given.torch)
@@ -96,7 +94,7 @@ def lowest_versions(project: dict[str, object]) -> dict[str, str]:
 
 def pinned_versions(constraints: str) -> dict[str, str]:
     """Return the versions that a constraints file pins."""
-    return dict(match.groups() for line in constraints.splitlines() if (match := PIN.match(line)))
+    return {match[1]: match[2] for match in map(PIN.match, constraints.splitlines()) if match}
 
 
 def prepared(folder: Path, versions: dict[str, str | None]) -> Path:
@@ -108,7 +106,7 @@ def prepared(folder: Path, versions: dict[str, str | None]) -> Path:
     lines = [f"{name}=={version}" for name, version in versions.items() if version]
     constraints.write_text("\n".join(lines) + "\n", encoding="utf-8")
     what = f"{ROOT}[{','.join((*EXTRAS, 'dev'))}]"
-    command = [python, "-m", "pip", "install", "--quiet", "--no-cache-dir", "--upgrade"]
+    command = [str(python), "-m", "pip", "install", "--quiet", "--no-cache-dir", "--upgrade"]
     # In place of a machine-wide constraints file, which may cap what is asked for here.
     environment = {**clean(), "PIP_CONSTRAINT": str(constraints)}
     # --upgrade with `eager` takes the newest of what is not constrained, dependencies too.
