@@ -5,12 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 # -qq: what pip says of its own settings is not about rtl; errors still show.
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+# A process for each core; a file's tests share what they set up, so they stay in one process.
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo test lint types unit docs docs-check bench clean
+.PHONY: help demo test lint types unit quick oldest newest docs docs-check bench clean
 
 help:
 	@echo "make demo        install and walk through everything once (rtl demo)"
-	@echo "make test        install and run lint, types and tests, as CI does"
+	@echo "make test        install and run lint, types and tests with coverage, as CI does"
+	@echo "make quick       run the fast tests of every room, between two edits"
+	@echo "make oldest      run them with the oldest versions that pyproject.toml promises"
+	@echo "make newest      run them with the newest versions of all but torch"
 	@echo "make docs        write the generated pages of docs/ again"
 	@echo "make docs-check  run every command that README.md and docs/ show"
 	@echo "make bench       run the suites of benchmarks/"
@@ -39,9 +44,20 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-# A process for each core; a file's tests share what they set up, so they stay in one process.
+# Coverage's settings, and the share below which this fails, stand in pyproject.toml.
 unit: $(VENV)/.dev
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+	$(PYTEST) --cov --cov-report=term
+
+# Tests alone: no lint, no types, no virtual environments, no coverage.
+quick: $(VENV)/.dev
+	$(PYTEST) -m "not slow and not environment"
+
+# Both make an environment of their own and remove it; make test is not needed before.
+oldest:
+	$(PYTHON) tests/slow/oldest.py
+
+newest:
+	$(PYTHON) tests/slow/oldest.py --newest
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
@@ -53,4 +69,4 @@ bench: $(VENV)/.dev
 	$(BIN)/pytest benchmarks -s --benchmark-only --benchmark-columns=min,median,max,rounds
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks dist build
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .coverage* dist build

@@ -44,7 +44,7 @@ class _Folder(Dataset[tuple[torch.Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         sample = self.samples[index]
         with Image.open(sample.path) as image:
-            return self.transform(image.convert("RGB")), sample.label
+            return self.transform(image.convert("RGB")), sample.labels[0]
 
 
 def plain_loop(settings: FinetuneSettings, *, workers: int = 2) -> PlainResult:

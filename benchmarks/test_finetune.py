@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -26,7 +27,7 @@ EPOCHS = 20
 PLAIN_EPOCHS = int(os.environ.get("RTL_BENCH_EPOCHS", str(EPOCHS)))
 TRAIN, VAL = 300, 200
 
-CASES = {
+CASES: dict[str, tuple[dict[str, Any], float]] = {
     "head, clean view": ({"strategy": "head", "augment": "none"}, 40.0),
     "head, five augmented views": ({"strategy": "head", "augment": "s3", "views": 5}, 10.0),
     "partial from layer4, clean view": ({"strategy": "partial", "augment": "none"}, 4.0),

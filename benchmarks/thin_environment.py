@@ -63,8 +63,8 @@ def main() -> None:
 
 def built(folder: Path) -> Path:
     """Return a wheel of this source tree."""
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", folder, ROOT]
-    subprocess.run(command, check=True)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet"]
+    subprocess.run([*command, "-w", folder, ROOT], check=True)
     [wheel] = folder.glob("*.whl")
     return wheel
 
@@ -73,7 +73,7 @@ def installed(wheel: Path, environment: Path) -> Path:
     """Return the Python of an environment with the wheel and the extra `cpu`."""
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
-    options = ["--quiet", "--disable-pip-version-check", "-c", ROOT / "constraints.txt"]
+    options = ["--quiet", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt")]
     subprocess.run([python, "-m", "pip", "install", *options, f"{wheel}[cpu]"], check=True)
     return python
 
@@ -81,7 +81,7 @@ def installed(wheel: Path, environment: Path) -> Path:
 def printed(python: Path, code: str, arguments: Sequence[str] = ()) -> str:
     """Run code in the environment, away from the source tree; give what it prints."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    command = [python, "-c", code, *arguments]
+    command = [str(python), "-c", code, *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd="/", env=ours)
     return done.stdout
 

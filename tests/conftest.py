@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.quick import mark_slow
+
 # Before anything loads torch: the suite must not crawl where the machine is shared.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 if "PYTEST_XDIST_WORKER" in os.environ:  # there is a worker for each core, see the Makefile
@@ -32,6 +34,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("RTL_SHARED", ROOT.parent / "shared"))
 
 Rtl = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that `make quick` leaves out."""
+    mark_slow(items)
 
 
 @pytest.fixture(scope="session")

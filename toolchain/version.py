@@ -1,3 +1,3 @@
-"""The version of rtl, in a file that imports nothing."""
+"""The version of rtl: pyproject.toml reads it from here. The file imports nothing."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

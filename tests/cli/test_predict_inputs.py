@@ -14,7 +14,6 @@ import pytest
 from tests.cli.predicting import Predict, picture
 from toolchain.data.layouts import images_under
 from toolchain.errors import DataError
-from toolchain.prediction import inputs
 from toolchain.prediction.inputs import Inputs
 
 
@@ -113,7 +112,7 @@ def test_folder_that_may_not_be_read_is_said_and_the_rest_goes_on(
             raise PermissionError(13, "Permission denied")
         return scan(folder)
 
-    monkeypatch.setattr(inputs.os, "scandir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     given = Inputs(["photos"])
     assert [found.name for found in given] == [
         f"photos/{name}" for name in ALL if not name.startswith("b/")

@@ -52,7 +52,8 @@ def test_sound_data_set_has_no_findings(data: Path) -> None:
     found = audit(data)
     assert found.images == 10
     assert found.per_class["pear"] == {"train": 3, "val": 2, "test": 0}
-    assert found.unreadable == found.duplicates == found.leaks == found.label_conflicts == ()
+    assert (found.unreadable, found.duplicates) == ((), ())
+    assert (found.leaks, found.label_conflicts) == ((), ())
     assert (found.rotated_by_exif, found.small, found.rare_classes) == (0, 0, ())
 
 

@@ -25,7 +25,11 @@ def put_class(root: Path, folder: str, count: int, *, start: int = 0) -> None:
 
 def labels(dataset: Dataset, split: str) -> dict[str, str]:
     """File → class name, of one split."""
-    return {dataset.name_of(s.path): dataset.classes[s.label] for s in dataset.split(split)}
+    return {
+        dataset.name_of(sample.path): dataset.classes[index]
+        for sample in dataset.split(split)
+        for index in sample.labels
+    }
 
 
 def refusal(path: Path) -> DataError:

@@ -59,11 +59,13 @@ def test_figures_follow_from_the_results_of_the_images(result: Evaluation) -> No
     assert result.accuracy == right / result.images == right / 24
     assert result.accuracy_interval == wilson_interval(right, 24)
     assert sum(map(sum, result.confusion)) == 24
-    assert all(1 / 3 < row.probability <= 1 for row in result.results)
+    assert all(row.probability and 1 / 3 < row.probability <= 1 for row in result.results)
 
 
 def test_probabilities_are_judged_by_order_and_by_size(result: Evaluation) -> None:
-    confidence = sum(row.probability for row in result.results) / result.images
+    confidence = sum(row.probability or 0 for row in result.results) / result.images
+    assert result.auc is not None
+    assert result.calibration_error is not None
     assert 0.5 < result.auc <= 1
     # The mean over bins is at least the distance of the means.
     assert abs(result.accuracy - confidence) - 1e-6 <= result.calibration_error <= 1

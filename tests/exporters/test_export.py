@@ -196,9 +196,12 @@ def test_only_what_needs_onnxruntime_asks_for_it(
         "from toolchain.cli.main import run_command\n"
         "sys.exit(run_command(sys.argv[1:]))\n"
     )
-    given = ("export", run_folder, "-o", tmp_path / "out", "--images", "3", "-q", *words.split())
+    given = ["export", str(run_folder), "-o", str(tmp_path / "out"), "--images", "3", "-q"]
     done = subprocess.run(
-        [sys.executable, "-c", code, *given], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *given, *words.split()],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == status, done.stderr
     if status:

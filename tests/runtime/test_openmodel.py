@@ -165,7 +165,7 @@ def predict_into(queue: SimpleQueue[Any], predictor: Predictor) -> None:
 
 
 def from_a_child(start: str, predictor: Predictor) -> Any:
-    context = multiprocessing.get_context(start)
+    context: Any = multiprocessing.get_context(start)
     queue = context.SimpleQueue()
     process = context.Process(target=predict_into, args=(queue, predictor))
     process.start()
@@ -219,7 +219,7 @@ def test_threads_sleep_between_predictions_unless_asked_to_spin(spin: bool, tiny
 
 def test_memory_does_not_grow_with_the_number_of_predictions(tiny: Path) -> None:
     script = ROOT / "tests" / "slow" / "predictor_memory.py"
-    command = [sys.executable, script, tiny, "--first", "200", "--last", "1000"]
+    command = [sys.executable, str(script), str(tiny), "--first", "200", "--last", "1000"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "after 1000 predictions" in done.stdout
@@ -227,7 +227,17 @@ def test_memory_does_not_grow_with_the_number_of_predictions(tiny: Path) -> None
 
 def test_memory_script_sees_a_leak(tiny: Path) -> None:
     script = ROOT / "tests" / "slow" / "predictor_memory.py"
-    command = [sys.executable, script, tiny, "--first", "200", "--last", "1000", "--leak", "5"]
+    command = [
+        sys.executable,
+        str(script),
+        str(tiny),
+        "--first",
+        "200",
+        "--last",
+        "1000",
+        "--leak",
+        "5",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
 

@@ -231,7 +231,8 @@ def test_pixels_given_back_give_the_same_prediction(
     predictor: Predictor, photos: list[Path]
 ) -> None:
     pixels = predictor.pixels(photos[0])
-    assert (pixels.dtype, pixels.shape) == (np.uint8, (64, 64, 3))
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (64, 64, 3)
     assert_same(predictor.predict_pixels(pixels[None])[0], predictor(photos[0]))
 
 
@@ -322,7 +323,8 @@ def several(*logits: float, threshold: float | None = None) -> Prediction:
     """A multi-label prediction of cat, dog and owl."""
     array = np.array(logits, dtype=np.float32)
     classes = ("cat", "dog", "owl")
-    return Prediction(classes, 1 / (1 + np.exp(-array)), array, threshold, "multi-label")
+    probabilities = np.asarray(1 / (1 + np.exp(-array)), np.float32)
+    return Prediction(classes, probabilities, array, threshold, "multi-label")
 
 
 @pytest.mark.parametrize(

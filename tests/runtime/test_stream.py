@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,8 +143,8 @@ def iter_into(found: list[object], results: Iterable[object]) -> list[object]:
 
 
 def test_error_of_the_work_is_raised_at_its_place() -> None:
-    def fails_at_nine(batch: Iterable[int]) -> list[int]:
-        numbers = list(batch)
+    def fails_at_nine(batch: Iterable[int]) -> list[object]:
+        numbers: list[object] = list(batch)
         if 9 in numbers:
             raise ValueError("nine")
         return numbers
@@ -167,6 +168,7 @@ def test_closing_early_stops_the_workers_at_the_image_they_are_at() -> None:
         return done
 
     results = in_order(slow, range(10_000), batch_size=10, workers=2)
+    assert isinstance(results, Generator)
     next(results)
     before = len(seen)
     results.close()
@@ -194,7 +196,7 @@ def test_same_file_gives_the_same_answer_whatever_way_it_comes(
     with Predictor(model) as opened, path.open("rb") as file:
         expected = opened(path)
         assert expected.label == "across"  # as it looks once it is upright
-        ways = [str(path), path, data, io.BytesIO(data), file]
+        ways: list[Any] = [str(path), path, data, io.BytesIO(data), file]
         for result in opened.predict_many(ways, workers=2):
             assert isinstance(result, Prediction)
             np.testing.assert_allclose(result.logits, expected.logits, rtol=0, atol=1e-4)

@@ -208,6 +208,7 @@ def in_train_mode(network: nn.Module, layer: str) -> Tampering:
 
 
 def node_of(content: onnx.ModelProto, output: str) -> onnx.NodeProto:
+    node: onnx.NodeProto
     [node] = [node for node in content.graph.node if output in node.output]
     return node
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.verification.planting import OFF, Baked, found, require_caught, written
 from toolchain.exporters.writers import pt2
+from toolchain.exporters.writers.traced import traced
 from toolchain.runtime import model_inputs
 from toolchain.runtime.card import Format, InputKind, Preprocessing
 from toolchain.runtime.image import decode, preprocess
@@ -27,9 +28,8 @@ pytestmark = pytest.mark.usefixtures("quickly")
 def test_a_model_left_in_train_mode_is_caught(
     baked: Baked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = pt2.traced
     monkeypatch.setattr(
-        pt2, "traced", lambda inference_model, card: right(inference_model, card).train()
+        pt2, "traced", lambda inference_model, card: traced(inference_model, card).train()
     )
     classifier = copy.deepcopy(baked.classifier)
     path = written(baked, tmp_path / "model.pt2", "pt2", "pixels", classifier)

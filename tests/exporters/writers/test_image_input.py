@@ -50,7 +50,7 @@ def in_graph(
     image: NDArray[np.uint8], preprocessing: Preprocessing, opset: int = 18
 ) -> NDArray[np.int16]:
     [[seen]] = door(preprocessing, opset).run(["seen"], {"image": image})
-    return seen.astype(np.int16)
+    return np.asarray(seen, np.int16)
 
 
 def ours(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:

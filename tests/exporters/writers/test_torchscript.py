@@ -22,7 +22,8 @@ def script(exported: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def module(script: Path) -> torch.jit.ScriptModule:
-    return torch.jit.load(str(script))
+    loaded: torch.jit.ScriptModule = torch.jit.load(str(script))
+    return loaded
 
 
 def test_module_is_frozen(module: torch.jit.ScriptModule) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-EXTREMES = (b"\0\0", b"\xff\xff", b"\x7f\xff", b"\xff\x7f", b"\0\0\0\0", b"\xff\xff\xff\xff")
+EXTREMES: tuple[bytes, ...] = (
+    b"\0\0",
+    b"\xff\xff",
+    b"\x7f\xff",
+    b"\xff\x7f",
+    b"\0\0\0\0",
+    b"\xff\xff\xff\xff",
+)
 EXTREMES += (b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\1", b"\1\0", b"\x40\0", b"\0\x40")
 
 Mutation = Callable[[bytes, bytes, Random], bytes]
@@ -51,12 +58,12 @@ def _zeroed(data: bytes, _: bytes, random: Random) -> bytes:
     return data[: part.start] + bytes(len(data[part])) + data[part.stop :]
 
 
-def _extremes(data: bytes, _: bytes, random: Random) -> bytes:
+def _extremes(data: bytes, _other: bytes, random: Random) -> bytes:
     changed = bytearray(data)
     for _ in range(random.choice((1, 2, 4))):
-        value = random.choice(EXTREMES)
+        extreme = random.choice(EXTREMES)
         at = random.randrange(min(len(data), random.choice((64, 400, len(data)))))
-        changed[at : at + len(value)] = value
+        changed[at : at + len(extreme)] = extreme
     return bytes(changed)
 
 

@@ -41,7 +41,8 @@ def noise(width: int, height: int, seed: int) -> Image.Image:
 def torchvision_crop(api: str, resize_size: int, size: int) -> Theirs:
     """torchvision's Resize and CenterCrop, of transforms (v1) or transforms.v2."""
     their = transforms.v2 if api == "v2" else transforms
-    return their.Compose([their.Resize(resize_size), their.CenterCrop(size)])
+    crop: Theirs = their.Compose([their.Resize(resize_size), their.CenterCrop(size)])
+    return crop
 
 
 def assert_same(ours: NDArray[np.uint8], theirs: Image.Image) -> None:

@@ -47,7 +47,13 @@ OUTSIDE = {
         elsewhere("../../../../../../../../etc/hostname"),
         elsewhere("beside.bin"),
         elsewhere("*/_ORT_MEM_ADDR_/*", offset="4096", length="12"),
-        TensorProto(name="outside", data_type=1, dims=[3], raw_data=bytes(12), data_location=1),
+        TensorProto(
+            name="outside",
+            data_type=1,
+            dims=[3],
+            raw_data=bytes(12),
+            data_location="EXTERNAL",
+        ),
     ],
     ids=["absolute", "above", "beside", "an address", "nowhere"],
 )
@@ -141,9 +147,9 @@ COLUMN = np.ones((40_000, 1), np.float32)
     ("given", "operator"),
     [
         ({"n": [BIG]}, "ConstantOfShape"),
-        ({"x": np.float32([1]), "n": [BIG]}, "Expand"),
+        ({"x": np.array([1], np.float32), "n": [BIG]}, "Expand"),
         ({"x": np.float32(0), "y": np.float32(BIG), "z": np.float32(1)}, "Range"),
-        ({"x": np.float32([1]), "n": [BIG]}, "Tile"),
+        ({"x": np.array([1], np.float32), "n": [BIG]}, "Tile"),
         ({"x": COLUMN, "y": COLUMN.T}, "MatMul"),
         ({"x": COLUMN, "y": COLUMN.T}, "Add"),
     ],
@@ -160,7 +166,7 @@ def test_gigabytes_made_of_a_few_weights_are_refused(
     [("weight", {}), ("pixels", {}), ("pixels", {"start": 1}), ("pixels", {"end": -1})],
 )
 def test_gigabytes_made_of_a_shape_that_is_known_are_refused(
-    of: str, ends: dict[str, int], tmp_path: Path
+    of: str, ends: dict[str, Any], tmp_path: Path
 ) -> None:
     steps = [
         node("ConstantOfShape", ["n"], ["huge"]),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from toolchain.verification.levels.image_formats import ORIENTATION, odd_kinds
+from toolchain.verification.levels.image_formats import odd_kinds
+from toolchain.verification.levels.pixels import ORIENTATION
 
 KINDS = dict(odd_kinds())
 

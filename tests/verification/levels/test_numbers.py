@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_differences_are_in_units_of_the_output() -> None:
 def test_each_value_is_held_to_its_own_bound(
     reference: tuple[float, float], change: float, passes: bool
 ) -> None:
-    b = np.array([reference], dtype=np.float64)
+    b: NDArray[Any] = np.array([reference], dtype=np.float64)
     for sign in (1, -1):
         a = b + np.array([[sign * change, 0]])
         assert compare(b, a).passed == passes

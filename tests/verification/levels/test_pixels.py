@@ -15,8 +15,9 @@ from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image import decode, preprocess
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess as to_pixels
-from toolchain.verification.levels.image_formats import ORIENTATION, odd_kinds
+from toolchain.verification.levels.image_formats import odd_kinds
 from toolchain.verification.levels.pixels import (
+    ORIENTATION,
     TURNS,
     compare_pixels,
     differing_stage,

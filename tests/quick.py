@@ -1,0 +1,60 @@
+"""Which tests `make quick` leaves out: they have the marker `slow`.
+
+Listed are the files in which a test or what it sets up took 4 seconds or more of the whole suite
+on two cores, and those whose tests take long together. A file of a few tests is listed whole; of
+a room at least one file stays. Measure anew with `pytest --durations=60`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+
+SLOW = (
+    # Benchmarks start a process for each target.
+    "benchmarking/test_bench.py",
+    # Processes that load torch, are killed and go on, or start a cluster.
+    "cli/test_commands.py",
+    "cli/test_edge.py",
+    "cli/test_errors.py",
+    "cli/test_predict_output.py",
+    "cli/test_predict_ray.py",
+    "runtime/test_openmodel.py",
+    "networks/test_torchvision_import.py",
+    # Exports in every format and precision, each verified.
+    "exporters/precision",
+    "exporters/test_export.py",
+    "exporters/test_formats.py",
+    "runtime/test_predictor.py",
+    "verification/levels/test_pixels.py",
+    "verification/test_inspection.py",
+    "verification/test_mutations.py",
+    "verification/test_mutations_of_code.py",
+    "verification/test_verify.py",
+    # Training of their own.
+    "demo/test_parts.py",
+    "test_multi_label.py",
+    "training/features",
+    "training/optim/test_precision.py",
+    "training/test_checkpoints.py",
+    "training/test_decode_scale.py",
+    "training/test_distributed.py",
+    "training/test_finetune.py",
+    "training/test_multi_label_training.py",
+    "training/test_resume.py",
+    "training/test_resume_terms.py",
+    "training/test_stops.py",
+    "training/test_strategies.py",
+)
+"""Files and folders, seen from tests/."""
+
+
+def mark_slow(items: list[pytest.Item]) -> None:
+    """Give the tests of the listed files the marker `slow`."""
+    listed = {TESTS / name for name in SLOW}
+    for item in items:
+        if listed & {item.path, *item.path.parents}:
+            item.add_marker(pytest.mark.slow)
