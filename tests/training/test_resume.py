@@ -30,14 +30,14 @@ from tests.training.desk import (
 from toolchain.networks.resnet import build_network
 from toolchain.networks.weights import weights_bytes
 
-WRITE = "toolchain.training.checkpoints:_write"
+WRITE = "toolchain.training.checkpoints:write_bytes"
 """Its calls: two for the start, then tensors and record of each checkpoint."""
 
 
 @pytest.mark.parametrize(
     ("fault", "goes_on_with"),
     [
-        pytest.param(killed_at("toolchain.training.finetune:held"), 1, id="only settings"),
+        pytest.param(killed_at("toolchain.training.finetune:run_lock"), 1, id="only settings"),
         pytest.param(killed_in_step(2), 1, id="first epoch"),
         pytest.param(killed_with_half("epoch-0001.safetensors"), 1, id="half the first tensors"),
         pytest.param(killed_with_half("epoch-0002.safetensors"), 2, id="half the tensors"),

@@ -119,7 +119,7 @@ def test_who_comes_too_late_for_its_own_run_leaves_it_to_who_has_it(
     tmp_path: Path, stripes: Path
 ) -> None:
     desk = Desk(tmp_path)
-    slow = [partial(wait_at, "toolchain.training.finetune:held", 1, "slow")]
+    slow = [partial(wait_at, "toolchain.training.finetune:run_lock", 1, "slow")]
     late = desk.start("finetune", stripes, *HEAD, "-o", "run", faults=slow)
     wait_for(tmp_path / "slow")
     other = desk.start("finetune", "--resume", "run", faults=[wait_in_step(1)])

@@ -112,9 +112,9 @@ def test_ctrl_c_at_the_end_of_an_epoch_keeps_an_epoch_that_is_told(
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        pytest.param(interrupted_at("toolchain.training.setup:audit_dataset"), [], id="reading"),
+        pytest.param(interrupted_at("toolchain.training.data:audit_dataset"), [], id="reading"),
         pytest.param(
-            interrupted_at("toolchain.files:write_text"),
+            interrupted_at("toolchain.runs.runfolder:write_text"),
             [],
             id="making it",
         ),
@@ -156,7 +156,7 @@ def test_ctrl_c_while_a_resumed_run_reads_images_names_the_command_too(
 ) -> None:
     faults = [EACH_EPOCH, killed_in_step(5)]
     assert desk.finetune(stripes, *HEAD, faults=faults, output="reading").status == -9
-    faults = [interrupted_at("toolchain.training.setup:audit_dataset")]
+    faults = [interrupted_at("toolchain.training.data:audit_dataset")]
     ended = desk.resume("reading", faults=faults)
     assert (ended.status, ended.hint) == (130, "rtl finetune --resume reading")
 
