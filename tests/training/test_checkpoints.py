@@ -125,6 +125,7 @@ def test_writing_takes_at_most_a_twentieth_of_the_time(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [100.0]
+
     def slow_write(path: Path, data: bytes, *, durable: bool) -> None:
         write_bytes(path, data, durable=durable)
         clock[0] += 1.5
