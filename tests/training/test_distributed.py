@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.desk import EACH_EPOCH, Desk, Ended, Fault, killed_in_step
+from tests.training.sandbox import EACH_EPOCH, Ended, Fault, Sandbox, killed_in_step
 from tests.training.test_finetune import epochs_of, small
 from toolchain.cli.main import run_command
 from toolchain.evaluation.evaluate import evaluate
@@ -91,13 +91,15 @@ def one_of(count: int, rank: int, port: int) -> None:
     torch.set_num_threads(1)
 
 
-def together(desk: Desk, count: int, *words: object, faults: Sequence[Fault] = ()) -> list[Ended]:
+def together(
+    sandbox: Sandbox, count: int, *words: object, faults: Sequence[Fault] = ()
+) -> list[Ended]:
     """Run a command by several processes; they are forked, for loading torch takes seconds."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     started = [
-        desk.start(*words, faults=[partial(one_of, count, rank, port), *faults])
+        sandbox.start(*words, faults=[partial(one_of, count, rank, port), *faults])
         for rank in range(count)
     ]
     return [running.ended() for running in started]
@@ -126,7 +128,7 @@ def head(
         done = finished(launch(processes, folder, *words))
         said = done.stdout + done.stderr
     else:
-        ended = together(Desk(folder), processes, "finetune", *words)
+        ended = together(Sandbox(folder), processes, "finetune", *words)
         assert {one.status for one in ended} == {0}, ended
         said = "".join(one.output for one in ended)
     left = [path.name for path in folder.iterdir() if not path.name.startswith("log-")]
@@ -167,24 +169,24 @@ def test_each_validation_image_counts_once(head: Head) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(desk: Desk, stripes: Path) -> RunFolder:
+def whole(sandbox: Sandbox, stripes: Path) -> RunFolder:
     """A run by two processes with trained norms and dropout."""
-    ended = together(desk, 2, "finetune", *words_for(stripes, **PARTIAL))
+    ended = together(sandbox, 2, "finetune", *words_for(stripes, **PARTIAL))
     assert [one.status for one in ended] == [0, 0], ended
-    return RunFolder(desk.folder / "run")
+    return RunFolder(sandbox.folder / "run")
 
 
 def test_a_run_of_two_processes_that_was_stopped_goes_on_bit_for_bit(
-    desk: Desk, stripes: Path, whole: RunFolder
+    sandbox: Sandbox, stripes: Path, whole: RunFolder
 ) -> None:
     words = [*words_for(stripes, **PARTIAL), "-o", "stopped"]
     # Three steps an epoch. Who is killed first may take the other along.
-    ended = together(desk, 2, "finetune", *words, faults=[EACH_EPOCH, killed_in_step(8)])
+    ended = together(sandbox, 2, "finetune", *words, faults=[EACH_EPOCH, killed_in_step(8)])
     assert -9 in [one.status for one in ended]
-    part = RunFolder(desk.folder / "stopped")
+    part = RunFolder(sandbox.folder / "stopped")
     [checkpoint] = part.checkpoints.glob("epoch-*.json")
     assert json.loads(checkpoint.read_text())["epoch"] == 2
-    ended = together(desk, 2, "finetune", "--resume", "stopped")
+    ended = together(sandbox, 2, "finetune", "--resume", "stopped")
     assert [one.status for one in ended] == [0, 0], ended
     said = "".join(one.output for one in ended)
     assert "going on with" in said

@@ -84,7 +84,7 @@ class Running(NamedTuple):
         return Ended(self.process.exitcode, self.log.read_text())
 
 
-class Desk:
+class Sandbox:
     """A folder with a cache in it, where commands run, each in a process of its own."""
 
     def __init__(self, folder: Path) -> None:
