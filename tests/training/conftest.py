@@ -1,4 +1,4 @@
-"""What the tests of runs that are stopped share: a sandbox, and a run that was killed at it."""
+"""What the tests of stopped runs share: a sandbox, and a run in it that was killed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
 
 @pytest.fixture(scope="module")
 def killed(sandbox: Sandbox, stripes: Path) -> Path:
-    """A run that was killed in its third epoch, to be copied: its checkpoint is of the second."""
+    """A run that was killed in its third epoch, for copying; its checkpoint is of the second."""
     faults = [EACH_EPOCH, killed_in_step(8)]
     assert sandbox.finetune(stripes, *HEAD, faults=faults, output="killed").status == -9
     return sandbox.folder / "killed"

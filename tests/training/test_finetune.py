@@ -33,13 +33,13 @@ def small(data: Path, **given: object) -> FinetuneSettings:
 
 
 def epochs_of(run: RunFolder) -> list[dict[str, Any]]:
-    """Return the lines of metrics.jsonl that tell of an epoch; the summary comes after them."""
+    """Return the lines of metrics.jsonl that are epochs, without the summary after them."""
     *epochs, last = (json.loads(line) for line in run.metrics.read_text().splitlines())
     assert list(last) == ["summary"]
     return epochs
 
 
-def test_a_run_folder_holds_what_a_person_needs_to_explain_it(run_folder: Path) -> None:
+def test_a_run_folder_holds_settings_metrics_model_card_audit_and_plots(run_folder: Path) -> None:
     names = {path.name for path in run_folder.iterdir()}
     assert {
         "settings.toml",
@@ -98,14 +98,14 @@ def test_a_run_inside_the_data_folder_is_refused(stripes: Path) -> None:
     assert tree_digest(stripes) == before
 
 
-def test_a_folder_with_something_in_it_is_not_written_over(stripes: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_not_overwritten(stripes: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(TrainingError, match="is not empty"):
         finetune(small(stripes), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_class_missing_from_val_shifts_no_label(tmp_path: Path) -> None:
+def test_a_class_missing_from_val_changes_no_label(tmp_path: Path) -> None:
     data = tmp_path / "data"
     for label in ("across", "aslant", "down"):
         for i in range(4):
@@ -117,7 +117,7 @@ def test_a_class_missing_from_val_shifts_no_label(tmp_path: Path) -> None:
     assert {sample.label for sample in result.dataset.val} == {1, 2}
 
 
-def test_a_loss_that_is_no_number_stops_with_a_way_out(stripes: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_with_a_hint(stripes: Path, tmp_path: Path) -> None:
     settings = small(stripes, lr_head=1e30, lr_backbone=1e30, optimizer="sgd", epochs=3)
     with pytest.raises(TrainingError, match="the loss became") as caught:
         finetune(settings, tmp_path / "run")

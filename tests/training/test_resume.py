@@ -31,11 +31,11 @@ from toolchain.networks.resnet import build_network
 from toolchain.networks.weights import weights_bytes
 
 WRITE = "toolchain.training.checkpoints:write_bytes"
-"""Its calls: two for the start, then tensors and record of each checkpoint."""
+"""Called twice for the starting weights, then for tensors and record of each checkpoint."""
 
 
 @pytest.mark.parametrize(
-    ("fault", "goes_on_with"),
+    ("fault", "resumes_in"),
     [
         pytest.param(killed_at("toolchain.training.finetune:run_lock"), 1, id="only settings"),
         pytest.param(killed_in_step(2), 1, id="first epoch"),
@@ -54,19 +54,19 @@ WRITE = "toolchain.training.checkpoints:write_bytes"
         ),
     ],
 )
-def test_wherever_it_is_killed_it_ends_with_the_same_weights(
-    sandbox: Sandbox, stripes: Path, tmp_path: Path, fault: Fault, goes_on_with: int
+def test_a_run_ends_with_the_same_weights_wherever_it_was_killed(
+    sandbox: Sandbox, stripes: Path, tmp_path: Path, fault: Fault, resumes_in: int
 ) -> None:
     name = tmp_path.name
     assert sandbox.finetune(stripes, *HEAD, faults=[EACH_EPOCH, fault], output=name).status == -9
     ended = sandbox.resume(name)
     assert ended.status == 0, ended.output
-    assert trained(ended) == [1, 2, 3][goes_on_with - 1 :]
+    assert trained_epochs(ended) == [1, 2, 3][resumes_in - 1 :]
     assert outcome(sandbox.folder / name) == sandbox.never_stopped(stripes, *HEAD)
 
 
-def trained(ended: Ended) -> list[int]:
-    """Return the epochs that were told."""
+def trained_epochs(ended: Ended) -> list[int]:
+    """Return the epochs that were reported."""
     return [int(number) for number in re.findall(r"^epoch +(\d+)/", ended.output, re.MULTILINE)]
 
 
@@ -76,11 +76,11 @@ def test_epochs_after_the_last_checkpoint_are_trained_again(
     faults = [checkpoint_after(1), killed_in_step(8)]
     sandbox.finetune(stripes, *HEAD, faults=faults, output="rare")
     ended = sandbox.resume("rare")
-    assert trained(ended) == [2, 3]
+    assert trained_epochs(ended) == [2, 3]
     assert outcome(sandbox.folder / "rare") == sandbox.never_stopped(stripes, *HEAD)
 
 
-def test_half_a_model_file_does_not_stay(sandbox: Sandbox, stripes: Path) -> None:
+def test_a_half_written_model_file_is_removed(sandbox: Sandbox, stripes: Path) -> None:
     faults = [killed_with_half("model.safetensors")]
     assert sandbox.finetune(stripes, *HEAD, faults=faults, output="half").status == -9
     assert sandbox.resume("half").status == 0
@@ -109,12 +109,12 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_goes_on_bit_for_bit_however_often_it_is_killed(
+def test_every_recipe_continues_bit_for_bit_however_often_it_is_killed(
     sandbox: Sandbox, stripes: Path, recipe: str
 ) -> None:
     words = [*COMMON, *RECIPES[recipe]]
     whole = sandbox.never_stopped(stripes, *words, "--workers", "0")
-    # Three steps an epoch. It is killed in the second, goes on there, is killed in the third.
+    # Three steps an epoch. It is killed in the second epoch, resumed, and killed in the third.
     faults = [EACH_EPOCH, killed_in_step(5)]
     ended = sandbox.finetune(stripes, *words, "--workers", "2", faults=faults, output=recipe)
     assert ended.status == -9, ended.output
@@ -122,13 +122,13 @@ def test_every_recipe_goes_on_bit_for_bit_however_often_it_is_killed(
     assert ended.status == -9, ended.output
     ended = sandbox.resume(recipe, "--workers", "1")
     assert ended.status == 0, ended.output
-    assert trained(ended) == [3]
+    assert trained_epochs(ended) == [3]
     assert outcome(sandbox.folder / recipe) == whole
 
 
 @pytest.fixture(scope="module")
-def ended_without_cleaning(sandbox: Sandbox, stripes: Path) -> Path:
-    """A run that was killed when all but the removal of its checkpoints was done."""
+def finished_with_checkpoints(sandbox: Sandbox, stripes: Path) -> Path:
+    """A run that was killed at its very end, before its checkpoints were removed."""
     faults = [killed_at("toolchain.runs.runfolder:RunFolder.drop_checkpoints")]
     assert sandbox.finetune(stripes, *HEAD, faults=faults, output="uncleaned").status == -9
     return sandbox.folder / "uncleaned"
@@ -144,18 +144,18 @@ def ended_without_cleaning(sandbox: Sandbox, stripes: Path) -> Path:
         "start.safetensors",
     ],
 )
-def test_it_does_not_matter_which_file_the_removal_began_with(
-    sandbox: Sandbox, stripes: Path, ended_without_cleaning: Path, gone: str
+def test_a_run_is_resumed_whichever_checkpoint_file_was_removed_first(
+    sandbox: Sandbox, stripes: Path, finished_with_checkpoints: Path, gone: str
 ) -> None:
     name = f"without {gone}"
-    shutil.copytree(ended_without_cleaning, sandbox.folder / name)
+    shutil.copytree(finished_with_checkpoints, sandbox.folder / name)
     (sandbox.folder / name / "checkpoints" / gone).unlink()
     ended = sandbox.resume(name)
     assert ended.status == 0, ended.output
     assert outcome(sandbox.folder / name) == sandbox.never_stopped(stripes, *HEAD)
 
 
-def test_killed_while_its_checkpoints_are_removed_it_has_finished(
+def test_a_run_killed_while_its_checkpoints_are_removed_has_finished(
     sandbox: Sandbox, stripes: Path
 ) -> None:
     fault = partial(at_call, "shutil:rmtree", 1, kill)
@@ -169,7 +169,7 @@ def test_killed_while_its_checkpoints_are_removed_it_has_finished(
     assert outcome(sandbox.folder / "removing").weights == whole.weights
 
 
-def test_a_checkpoint_that_was_damaged_is_not_gone_on_from(
+def test_a_run_is_not_resumed_from_a_damaged_checkpoint(
     sandbox: Sandbox, stripes: Path, copy: str
 ) -> None:
     tensors = sandbox.folder / copy / "checkpoints" / "epoch-0002.safetensors"
@@ -182,7 +182,7 @@ def test_a_checkpoint_that_was_damaged_is_not_gone_on_from(
 
 @pytest.fixture(scope="module")
 def from_file(sandbox: Sandbox, stripes: Path) -> tuple[Path, Outcome]:
-    """A killed run that began with a weights file, which is gone; and what it has to come to."""
+    """A killed run that began with a weights file, now gone, and its uninterrupted outcome."""
     torch.manual_seed(123)
     start = sandbox.folder / "start.safetensors"
     start.write_bytes(weights_bytes(build_network("resnet18", 3).state_dict()))
@@ -194,7 +194,7 @@ def from_file(sandbox: Sandbox, stripes: Path) -> tuple[Path, Outcome]:
     return sandbox.folder / "from file", whole
 
 
-def test_a_checkpoint_needs_the_weights_file_no_more(
+def test_resuming_from_a_checkpoint_does_not_need_the_weights_file(
     sandbox: Sandbox, from_file: tuple[Path, Outcome]
 ) -> None:
     shutil.copytree(from_file[0], sandbox.folder / "without file")
@@ -203,7 +203,7 @@ def test_a_checkpoint_needs_the_weights_file_no_more(
     assert outcome(sandbox.folder / "without file") == from_file[1]
 
 
-def test_a_run_that_starts_over_does_so_from_its_weights_file_or_not_at_all(
+def test_a_run_without_a_checkpoint_restarts_from_its_weights_file_or_is_refused(
     sandbox: Sandbox, from_file: tuple[Path, Outcome]
 ) -> None:
     shutil.copytree(from_file[0], sandbox.folder / "over")

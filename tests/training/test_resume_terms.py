@@ -1,4 +1,4 @@
-"""What `--resume` goes on with, what it refuses, and what it says."""
+"""What `--resume` accepts, what it refuses, and its messages."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from tests.training.sandbox import (
 )
 
 
-def test_evaluation_of_a_killed_run_names_the_command_that_goes_on(
-    sandbox: Sandbox, copy: str
-) -> None:
+def test_evaluation_of_a_killed_run_hints_at_resuming_it(sandbox: Sandbox, copy: str) -> None:
     ended = sandbox.rtl("evaluate", copy)
     assert ended.status == 3
     assert "its training was stopped" in ended.output
     assert shlex.split(ended.hint) == ["rtl", "finetune", "--resume", copy]
 
 
-def test_a_run_killed_at_once_is_told_to_go_on_too(sandbox: Sandbox, stripes: Path) -> None:
+def test_evaluation_of_a_run_killed_at_once_hints_at_resuming_it(
+    sandbox: Sandbox, stripes: Path
+) -> None:
     faults = [killed_at("toolchain.runs.runfolder:RunFolder.create", after=True)]
     assert sandbox.finetune(stripes, *HEAD, faults=faults, output="at once").status == -9
     assert sandbox.rtl("evaluate", "at once").hint == "rtl finetune --resume 'at once'"
 
 
-def test_a_finished_run_is_not_gone_on_with(sandbox: Sandbox, copy: str) -> None:
+def test_a_finished_run_is_not_resumed(sandbox: Sandbox, copy: str) -> None:
     assert sandbox.resume(copy).status == 0
     before = outcome(sandbox.folder / copy)
     ended = sandbox.resume(copy)
@@ -52,7 +52,7 @@ def test_a_folder_that_is_no_run_is_refused(sandbox: Sandbox, stripes: Path) -> 
         assert f"{folder} is no run folder" in ended.output
 
 
-def test_a_run_goes_on_with_its_own_data_only(tmp_path: Path, stripes: Path) -> None:
+def test_a_run_is_resumed_with_its_own_data_only(tmp_path: Path, stripes: Path) -> None:
     sandbox, data = Sandbox(tmp_path), tmp_path / "data"
     shutil.copytree(stripes, data)
     faults = [EACH_EPOCH, killed_in_step(8)]
@@ -84,9 +84,7 @@ def test_a_list_in_another_order_gives_the_same_weights_or_is_refused(
     assert status == 3 or outcome(tmp_path / "run").weights == whole.weights
 
 
-def test_settings_that_can_not_be_read_any_more_are_told_as_such(
-    sandbox: Sandbox, copy: str
-) -> None:
+def test_damaged_settings_are_an_error_that_names_their_file(sandbox: Sandbox, copy: str) -> None:
     settings = sandbox.folder / copy / "settings.toml"
     settings.write_text(settings.read_text().replace("epochs = 3", "epochs = many"))
     ended = sandbox.resume(copy)
@@ -95,14 +93,14 @@ def test_settings_that_can_not_be_read_any_more_are_told_as_such(
     assert "bug" not in ended.output
 
 
-def test_what_the_user_put_into_a_run_stays(sandbox: Sandbox, copy: str) -> None:
+def test_a_file_of_the_user_in_a_run_folder_stays(sandbox: Sandbox, copy: str) -> None:
     notes = sandbox.folder / copy / ".my.notes.txt"
     notes.write_text("years of work")
     assert sandbox.resume(copy).status == 0
     assert notes.read_text() == "years of work"
 
 
-def test_a_run_goes_on_with_its_own_settings_only(
+def test_a_run_is_resumed_with_its_own_settings_only(
     sandbox: Sandbox, stripes: Path, copy: str
 ) -> None:
     ended = sandbox.resume(copy, stripes, "--epochs", "9", "--lr-head", "1", "--workers", "0")
@@ -111,7 +109,7 @@ def test_a_run_goes_on_with_its_own_settings_only(
     assert not (sandbox.folder / copy / "model.safetensors").exists()
 
 
-def test_a_run_in_training_is_refused_to_others(sandbox: Sandbox, copy: str) -> None:
+def test_a_run_in_training_is_locked_for_others(sandbox: Sandbox, copy: str) -> None:
     running = sandbox.start("finetune", "--resume", copy, faults=[wait_in_step(1)])
     wait_for(sandbox.folder / "waiting")
     ended = sandbox.resume(copy)
@@ -121,7 +119,7 @@ def test_a_run_in_training_is_refused_to_others(sandbox: Sandbox, copy: str) -> 
     assert running.ended().status == 0
 
 
-def test_who_comes_too_late_for_its_own_run_leaves_it_to_who_has_it(
+def test_a_run_that_another_process_has_resumed_first_is_left_to_it(
     tmp_path: Path, stripes: Path
 ) -> None:
     sandbox = Sandbox(tmp_path)

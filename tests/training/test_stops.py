@@ -1,4 +1,4 @@
-"""What stops training without a kill: Ctrl-C, a full disk, a loss that is NaN, another run."""
+"""Training that stops without a kill: Ctrl-C, a full disk, a NaN loss, another run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.training.sandbox import (
     killed_in_step,
     meet,
     outcome,
-    replaced,
+    replace,
     wait_for,
     wait_in_step,
 )
@@ -41,7 +41,7 @@ STEP = "toolchain.training.loop:Stepper.update"
 
 
 def interrupt() -> None:
-    """Do to this process what Ctrl-C does."""
+    """Interrupt this process as Ctrl-C does."""
     os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -50,7 +50,7 @@ def interrupted_at(where: str, number: int = 1, *, after: bool = False) -> Fault
 
 
 def error_of(ended: Ended) -> str:
-    """Return the error, which is one line followed by at most a hint, and no traceback."""
+    """Return the error: one line, followed by a hint at most, without a traceback."""
     assert "Traceback" not in ended.output
     lines = ended.output.splitlines()
     (place,) = [number for number, line in enumerate(lines) if line.startswith("error: ")]
@@ -58,14 +58,16 @@ def error_of(ended: Ended) -> str:
     return lines[place].removeprefix("error: ")
 
 
-def test_after_ctrl_c_the_run_can_be_used_and_its_command_goes_on(
+def test_after_ctrl_c_the_run_can_be_evaluated_and_the_hint_resumes_it(
     sandbox: Sandbox, stripes: Path
 ) -> None:
     words = [*TWO_LAYERS, "--no-cache", "--augment", "s1", "--workers", "2"]
     faults: list[Fault] = [checkpoint_after(1), wait_in_step(8)]
     running = sandbox.start("finetune", stripes, *words, "-o", "it's mine", faults=faults)
     wait_for(sandbox.folder / "waiting")
-    os.killpg(running.process.pid or 0, signal.SIGINT)  # a terminal tells the workers too
+    os.killpg(
+        running.process.pid or 0, signal.SIGINT
+    )  # as a terminal does: the workers receive it too
     ended = running.ended()
     assert ended.status == 130
     assert error_of(ended) == "interrupted; the best of 2 epochs is kept in it's mine"
@@ -73,11 +75,11 @@ def test_after_ctrl_c_the_run_can_be_used_and_its_command_goes_on(
     command = shlex.split(ended.hint)
     assert command == ["rtl", "finetune", "--resume", "it's mine"]
     assert sandbox.rtl(*command[1:]).status == 0
-    gone_on, whole = outcome(sandbox.folder / "it's mine"), sandbox.never_stopped(stripes, *words)
-    assert (gone_on.weights, gone_on.metrics) == (whole.weights, whole.metrics)
+    resumed, whole = outcome(sandbox.folder / "it's mine"), sandbox.never_stopped(stripes, *words)
+    assert (resumed.weights, resumed.metrics) == (whole.weights, whole.metrics)
 
 
-def test_ctrl_c_again_and_again_loses_nothing(sandbox: Sandbox, stripes: Path) -> None:
+def test_repeated_ctrl_c_loses_nothing(sandbox: Sandbox, stripes: Path) -> None:
     faults = [EACH_EPOCH, interrupted_at(STEP, 5)]
     for start in (
         partial(sandbox.finetune, stripes, *HEAD, output="often"),
@@ -89,7 +91,7 @@ def test_ctrl_c_again_and_again_loses_nothing(sandbox: Sandbox, stripes: Path) -
     assert outcome(sandbox.folder / "often") == sandbox.never_stopped(stripes, *HEAD)
 
 
-def test_ctrl_c_while_the_model_is_written_leaves_a_run_that_goes_on(
+def test_ctrl_c_while_the_model_is_written_leaves_a_resumable_run(
     sandbox: Sandbox, stripes: Path
 ) -> None:
     faults = [interrupted_at("toolchain.runs.runfolder:RunFolder.write_card")]
@@ -99,7 +101,7 @@ def test_ctrl_c_while_the_model_is_written_leaves_a_run_that_goes_on(
     assert outcome(sandbox.folder / "writing") == sandbox.never_stopped(stripes, *HEAD)
 
 
-def test_ctrl_c_at_the_end_of_an_epoch_keeps_an_epoch_that_is_told(
+def test_ctrl_c_at_the_end_of_an_epoch_keeps_an_epoch_that_is_in_the_metrics(
     sandbox: Sandbox, stripes: Path
 ) -> None:
     faults = [interrupted_at("toolchain.training.optim.schedules:Schedule.after_epoch", 2)]
@@ -145,13 +147,13 @@ def test_ctrl_c_before_an_epoch_has_ended_leaves_no_folder(
     assert shlex.split(ended.hint)[:5] == ["rtl", "finetune", str(stripes), "-o", output]
 
 
-def test_the_command_that_was_stopped_can_be_given_again(sandbox: Sandbox, stripes: Path) -> None:
+def test_the_hint_repeats_the_command_that_was_stopped(sandbox: Sandbox, stripes: Path) -> None:
     ended = sandbox.finetune(stripes, *HEAD, faults=[interrupted_at(STEP, 2)], output="once more")
     assert sandbox.rtl(*shlex.split(ended.hint)[1:]).status == 0
     assert outcome(sandbox.folder / "once more") == sandbox.never_stopped(stripes, *HEAD)
 
 
-def test_ctrl_c_while_a_resumed_run_reads_images_names_the_command_too(
+def test_ctrl_c_while_a_resumed_run_reads_images_hints_at_resuming(
     sandbox: Sandbox, stripes: Path
 ) -> None:
     faults = [EACH_EPOCH, killed_in_step(5)]
@@ -173,7 +175,7 @@ SAVE = "toolchain.training.checkpoints:Checkpoints.save"
     [(SAVE, 3), ("toolchain.training.finetune:write_model", 1)],
     ids=["checkpoint", "model"],
 )
-def test_a_full_disk_stops_with_the_last_checkpoint_and_the_command_that_goes_on(
+def test_a_full_disk_keeps_the_last_checkpoint_and_hints_at_resuming(
     sandbox: Sandbox, stripes: Path, where: str, number: int
 ) -> None:
     run = sandbox.folder / f"full at {number}"
@@ -209,7 +211,7 @@ def test_a_disk_that_is_full_from_the_beginning_leaves_no_folder(
     assert not list(sandbox.folder.glob("*nothing*"))
 
 
-def test_a_run_from_kept_features_does_not_go_on_without_them(
+def test_a_run_from_cached_features_is_not_resumed_without_them(
     sandbox: Sandbox, stripes: Path
 ) -> None:
     faults = [EACH_EPOCH, killed_in_step(8)]
@@ -225,7 +227,7 @@ def test_a_run_from_kept_features_does_not_go_on_without_them(
     assert status == 11 or outcome(sandbox.folder / "kept") == sandbox.never_stopped(stripes, *HEAD)
 
 
-def test_a_run_from_pixels_for_lack_of_room_goes_on_from_pixels(
+def test_a_run_from_pixels_for_lack_of_space_is_resumed_from_pixels(
     tmp_path: Path, stripes: Path
 ) -> None:
     sandbox = Sandbox(tmp_path)
@@ -244,7 +246,7 @@ def test_a_run_from_pixels_for_lack_of_room_goes_on_from_pixels(
 
 
 def break_weights(step: int) -> None:
-    """Let the n-th step of training make every trained weight NaN."""
+    """Make every trained weight NaN in the n-th training step."""
     steps = itertools.count(1)
 
     def broken(update: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -257,10 +259,10 @@ def break_weights(step: int) -> None:
 
         return call
 
-    replaced(STEP, broken)
+    replace(STEP, broken)
 
 
-def test_a_loss_that_is_no_number_stops_and_the_best_epoch_is_kept(
+def test_a_nan_loss_stops_training_and_the_best_epoch_is_kept(
     sandbox: Sandbox, stripes: Path
 ) -> None:
     faults = [partial(break_weights, 7)]
@@ -283,7 +285,7 @@ def test_with_an_absurd_rate_training_stops_in_the_first_epoch(
     assert not (sandbox.folder / "absurd").exists()
 
 
-def test_weights_that_the_last_step_broke_are_not_kept_as_the_best(
+def test_weights_that_became_nan_in_the_last_step_are_not_kept(
     sandbox: Sandbox, stripes: Path
 ) -> None:
     faults = [partial(break_weights, 3)]
@@ -299,12 +301,12 @@ def is_finite(run: Path) -> bool:
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
-def test_of_two_runs_into_one_folder_one_wins(tmp_path: Path, stripes: Path) -> None:
+def test_of_two_runs_into_one_folder_the_second_is_refused(tmp_path: Path, stripes: Path) -> None:
     sandbox = Sandbox(tmp_path)
     faults = [partial(at_call, "toolchain.runs.runfolder:RunFolder.create", 1, partial(meet, 2))]
     words = ["finetune", stripes, *COMMON, "--strategy", "head", "-o", "run"]
-    both = [sandbox.start(*words, "--seed", seed, faults=faults) for seed in (1, 2)]
-    ended = [running.ended() for running in both]
+    commands = [sandbox.start(*words, "--seed", seed, faults=faults) for seed in (1, 2)]
+    ended = [running.ended() for running in commands]
     assert sorted(one.status for one in ended) == [0, 11]
     winner, loser = sorted(ended, key=lambda one: one.status)
     assert error_of(loser).startswith("run exists and is not empty")

@@ -41,7 +41,7 @@ def choose(**given: Any) -> tuple[MixedPrecision, str]:
 
 
 @pytest.mark.parametrize("fastest", SPEEDS)
-def test_auto_takes_the_fastest_and_says_what_was_measured(
+def test_auto_takes_the_fastest_and_reports_what_was_measured(
     monkeypatch: pytest.MonkeyPatch, fastest: str
 ) -> None:
     set_speeds(monkeypatch, {**SPEEDS, fastest: 1.0})
@@ -54,7 +54,7 @@ def test_auto_takes_the_fastest_and_says_what_was_measured(
 
 @pytest.mark.parametrize("name", ["fp32", "bf16"])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_what_was_asked_for_is_taken_without_measuring(
+def test_a_precision_that_is_set_is_taken_without_measuring(
     monkeypatch: pytest.MonkeyPatch, name: str, channels_last: bool
 ) -> None:
     set_speeds(monkeypatch, {})
@@ -86,7 +86,7 @@ def test_the_probe_really_measures_and_changes_neither_weights_nor_generators() 
     assert (example == 128).all()
 
 
-def test_the_choice_is_stored_with_the_run_and_trains_what_asking_for_it_would(
+def test_the_choice_is_stored_with_the_run_and_trains_the_same_as_setting_it(
     stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_speeds(monkeypatch, SPEEDS)
@@ -100,7 +100,7 @@ def test_the_choice_is_stored_with_the_run_and_trains_what_asking_for_it_would(
     assert again.settings.read_text() == auto.settings.read_text()
 
 
-def test_fp16_without_a_gpu_is_refused_with_a_way_out(
+def test_fp16_without_a_gpu_is_refused_with_a_hint(
     stripes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--weights", "none", "--size", "32", "--device", "cpu", "-o", str(tmp_path / "run")]
