@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 from safetensors.torch import load_file
@@ -16,7 +17,8 @@ from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
 from toolchain.runtime.card import decode_card
-from toolchain.training.finetune import finetune
+from toolchain.training.artifacts import Summary
+from toolchain.training.finetune import FinetuneResult, finetune
 
 
 def small(data: Path, **given: object) -> FinetuneSettings:
@@ -144,3 +146,32 @@ def test_rates_follow_their_schedule(
     )
     run = finetune(settings, tmp_path / "run").run
     assert [row["learning_rates"][0] for row in epochs_of(run)] == pytest.approx(expected, rel=0.01)
+
+
+def test_the_report_of_a_result_has_the_documented_keys_and_their_values() -> None:
+    summary = Summary(
+        epochs=4,
+        best_epoch=3,
+        val_loss=0.5,
+        val_accuracy=0.75,
+        val_macro_f1=0.7,
+        val_auc=None,
+        temperature=1.5,
+        calibration_error=(0.2, 0.1),
+        findings=[],
+    )
+    unused: Any = None
+    result = FinetuneResult(RunFolder("runs/photos"), unused, unused, summary, seconds=1.23456)
+    assert msgspec.json.decode(msgspec.json.encode(result.report)) == {
+        "version": 1,
+        "run": "runs/photos",
+        "best_epoch": 3,
+        "epochs": 4,
+        "val_accuracy": 0.75,
+        "val_macro_f1": 0.7,
+        "val_auc": None,
+        "temperature": 1.5,
+        "calibration_error": [0.2, 0.1],
+        "findings": [],
+        "seconds": 1.235,
+    }
