@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shlex
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,21 +12,26 @@ import torch
 
 from toolchain.data.audit import Audit
 from toolchain.data.layouts import Dataset
-from toolchain.errors import DataError, Interrupted, ToolchainError, TrainingError
+from toolchain.errors import ToolchainError
 from toolchain.files import write_json
 from toolchain.networks.device import choose_device
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, free_run_path
-from toolchain.runs.settings import FinetuneSettings, SettingsError
-from toolchain.runs.settings_file import read_settings, settings_toml
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings_file import settings_toml
 from toolchain.training.analysis.diagnosis import Finding
 from toolchain.training.analysis.tensorboard import require_tensorboard
 from toolchain.training.artifacts import Summary, summarise, write_model
-from toolchain.training.checkpoints import Checkpoint, Checkpoints, resume_command, run_lock
+from toolchain.training.checkpoints import Checkpoint, Checkpoints, run_lock
 from toolchain.training.data import data_name, read_data, require_same_data
 from toolchain.training.distributed import Processes, process_group
 from toolchain.training.setup import Setup, prepare
 from toolchain.training.starting_weights import make_starting_weights, restore_starting_weights
+from toolchain.training.stopped_run import (
+    explain_stop,
+    has_model_or_checkpoint,
+    settings_of_stopped_run,
+)
 from toolchain.training.trainer import Trainer
 
 
@@ -127,7 +129,7 @@ def resume(
     started = time.monotonic()
     with process_group() as processes:
         run = RunFolder(run_path)
-        settings = _settings_of_stopped_run(run)
+        settings = settings_of_stopped_run(run)
         settings = msgspec.structs.replace(
             settings,
             workers=settings.workers if workers is None else workers,
@@ -169,7 +171,7 @@ def _train(
         try:
             summary = _train_and_write(setup, run, audit, checkpoint, progress)
         except BaseException:
-            if fresh and not _has_model_or_checkpoint(run):
+            if fresh and not has_model_or_checkpoint(run):
                 run.discard()
             raise
         run.drop_checkpoints()
@@ -185,7 +187,7 @@ def _train_and_write(
 ) -> Summary:
     """Train and write the model; the best epoch so far also where training stops early."""
     trainer = Trainer(setup, run, progress)
-    with _explain_stop(run, trainer):
+    with explain_stop(run, trainer):
         try:
             _fit(trainer, run, audit, checkpoint)
         except (KeyboardInterrupt, ToolchainError):
@@ -204,50 +206,6 @@ def _fit(trainer: Trainer, run: RunFolder, audit: Audit, checkpoint: Checkpoint 
         run.metrics.unlink(missing_ok=True)
         trainer.checkpoints.save_start(trainer.setup.frozen_state(), trainer.setup.origin)
     trainer.fit()
-
-
-@contextlib.contextmanager
-def _explain_stop(run: RunFolder, trainer: Trainer) -> Iterator[None]:
-    """Raise an error that names what stopped training, what is kept, and how to resume."""
-    again = resume_command(run, trainer.setup.processes.count)
-    try:
-        yield
-    except OSError as stop:
-        reason = (stop.strerror or str(stop)).lower()
-        then = again if _has_model_or_checkpoint(run) else "start again"
-        raise TrainingError(
-            f"{stop.filename or run.path} can't be written: {reason}",
-            hint=f"make room, then {then}",
-        ) from stop
-    except (KeyboardInterrupt, ToolchainError) as stop:
-        if not trainer.epoch:
-            raise
-        epochs = "1 epoch" if trainer.epoch == 1 else f"{trainer.epoch} epochs"
-        kept = f"the best of {epochs} is kept in {run.path}"
-        if isinstance(stop, KeyboardInterrupt):
-            raise Interrupted(f"interrupted; {kept}", hint=again) from stop
-        stop.args = (f"{stop}; {kept}",)
-        raise
-
-
-def _has_model_or_checkpoint(run: RunFolder) -> bool:
-    """Return whether a stopped run holds a model to use or a checkpoint to resume from."""
-    return run.weights.is_file() or Checkpoints(run).load() is not None
-
-
-def _settings_of_stopped_run(run: RunFolder) -> FinetuneSettings:
-    """Return the settings of a run that can be resumed; else DataError or TrainingError."""
-    if not run.settings.is_file():
-        raise DataError(f"{run.path} is no run folder", hint="rtl finetune DATA makes one")
-    if run.weights.is_file() and not run.checkpoints.is_dir():
-        raise TrainingError(
-            f"{run.path} has finished; there is nothing to go on with",
-            hint=f"rtl evaluate {shlex.quote(str(run.path))}",
-        )
-    try:
-        return read_settings(run.settings, {})
-    except SettingsError as error:
-        raise DataError(f"{run.path} can't go on: {error}") from error
 
 
 def _default_output(settings: FinetuneSettings) -> Path:
