@@ -1,4 +1,4 @@
-"""`rtl finetune` as it is typed: what it refuses, what overrides what, `--lr-find`."""
+"""The command `rtl finetune`: usage errors, precedence of options, `--lr-find`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_options_that_contradict_each_other_are_usage_errors(
         (("--lr-find",), "--lr-find"),
     ],
 )
-def test_resume_keeps_the_settings_of_the_run_and_names_what_was_given_beside(
+def test_resume_refuses_other_settings_and_names_them(
     capsys: pytest.CaptureFixture[str], words: tuple[str, ...], named: str
 ) -> None:
     assert run_command(["finetune", "--resume", "run", *words]) == 2
@@ -88,8 +88,8 @@ def test_a_switch_on_the_command_line_overrides_the_config_in_both_directions(
         "balanced_sampling": on,
         "ema": 0.9 if on else 0.0,
     }
-    said = "\n".join(f"{name} = {'false' if on else 'true'}" for name in list(switches)[:3])
-    (tmp_path / "my.toml").write_text(f"{said}\nema = {0.0 if on else 0.9}\n")
+    opposite = "\n".join(f"{name} = {'false' if on else 'true'}" for name in list(switches)[:3])
+    (tmp_path / "my.toml").write_text(f"{opposite}\nema = {0.0 if on else 0.9}\n")
     no = "" if on else "no-"
     words = [f"--{no}cache", f"--{no}class-weights", f"--{no}balanced-sampling"]
     words += ["--ema", str(switches["ema"])]
@@ -99,7 +99,7 @@ def test_a_switch_on_the_command_line_overrides_the_config_in_both_directions(
     assert {name: getattr(stored, name) for name in switches} == switches
 
 
-def test_missing_tensorboard_is_answered_with_its_install_line_before_anything_is_made(
+def test_missing_tensorboard_is_an_error_with_its_install_command_before_anything_is_written(
     rtl: Rtl, stripes: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "shim").mkdir()
@@ -116,8 +116,8 @@ def test_missing_tensorboard_is_answered_with_its_install_line_before_anything_i
 
 
 @dataclass(frozen=True)
-class Search:
-    """What `--lr-find` left in its folder and on the two streams."""
+class LrSearch:
+    """The folder and the output of an `--lr-find`."""
 
     folder: Path
     stdout: str
@@ -125,34 +125,34 @@ class Search:
 
     @property
     def next(self) -> list[str]:
-        """The words of the command that it offers."""
+        """The words of the command that it suggests."""
         last = self.stderr.splitlines()[-1]
         assert last.startswith("next: ")
         return shlex.split(last.removeprefix("next: "))
 
 
 @pytest.fixture(scope="module")
-def search(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Search:
+def search(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> LrSearch:
     folder = tmp_path_factory.mktemp("search")
     stdout, stderr = io.StringIO(), io.StringIO()
     with contextlib.chdir(folder), redirect_stdout(stdout), redirect_stderr(stderr):
         status = run_command(["finetune", str(stripes), *SMALL, "--lr-find", "--json"])
     assert status == 0, stderr.getvalue()
-    return Search(folder, stdout.getvalue(), stderr.getvalue())
+    return LrSearch(folder, stdout.getvalue(), stderr.getvalue())
 
 
-def test_lr_find_suggests_a_rate_that_is_neither_tiny_nor_huge(search: Search) -> None:
+def test_lr_find_suggests_a_rate_that_is_neither_tiny_nor_huge(search: LrSearch) -> None:
     found = json.loads(search.stdout)
     assert 1e-5 <= found["lr_head"] <= 1
     # The backbone's keeps the proportion of the settings, 1e-4 to 5e-3.
     assert found["lr_backbone"] == pytest.approx(found["lr_head"] / 50, rel=0.05)
     start, lowest = found["losses"][0], min(found["losses"])
-    assert lowest < 0.9 * start, "no rate taught it anything"
+    assert lowest < 0.9 * start, "the loss falls at no rate"
     assert found["rates"] == sorted(found["rates"])
     assert len(found["rates"]) == len(found["losses"])
 
 
-def test_lr_find_leaves_its_picture_and_its_figures_and_no_model(search: Search) -> None:
+def test_lr_find_writes_its_plot_and_its_figures_and_no_model(search: LrSearch) -> None:
     [run] = (search.folder / "runs").iterdir()
     assert run.name.endswith("-lr-find")
     assert {path.name for path in run.iterdir()} == {"lr-find.json", "lr-find.png"}
@@ -161,8 +161,8 @@ def test_lr_find_leaves_its_picture_and_its_figures_and_no_model(search: Search)
         assert picture.width > 400
 
 
-def test_the_command_that_lr_find_offers_trains_at_the_suggested_rates(
-    search: Search, tmp_path: Path
+def test_the_suggested_command_trains_at_the_suggested_rates(
+    search: LrSearch, tmp_path: Path
 ) -> None:
     program, *words = search.next
     assert program == "rtl"

@@ -1,4 +1,4 @@
-"""What the tests of runs that are stopped share: a desk, and a run that was killed at it."""
+"""What the tests of stopped runs share: a sandbox, and a run in it that was killed."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.desk import EACH_EPOCH, HEAD, Desk, killed_in_step
+from tests.training.sandbox import EACH_EPOCH, HEAD, Sandbox, killed_in_step
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    return Desk(tmp_path_factory.mktemp("desk"))
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    return Sandbox(tmp_path_factory.mktemp("sandbox"))
 
 
 @pytest.fixture(scope="module")
-def killed(desk: Desk, stripes: Path) -> Path:
-    """A run that was killed in its third epoch, to be copied: its checkpoint is of the second."""
+def killed(sandbox: Sandbox, stripes: Path) -> Path:
+    """A run that was killed in its third epoch, for copying; its checkpoint is of the second."""
     faults = [EACH_EPOCH, killed_in_step(8)]
-    assert desk.finetune(stripes, *HEAD, faults=faults, output="killed").status == -9
-    return desk.folder / "killed"
+    assert sandbox.finetune(stripes, *HEAD, faults=faults, output="killed").status == -9
+    return sandbox.folder / "killed"
 
 
 @pytest.fixture
-def copy(desk: Desk, killed: Path, tmp_path: Path) -> str:
+def copy(sandbox: Sandbox, killed: Path, tmp_path: Path) -> str:
     """The name of a copy of that run."""
     name = f"copy of {tmp_path.name}"
-    shutil.copytree(killed, desk.folder / name)
+    shutil.copytree(killed, sandbox.folder / name)
     return name

@@ -1,31 +1,18 @@
 from __future__ import annotations
 
 import math
-import random
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.optim import Optimizer
 
 from toolchain.errors import TrainingError
-from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, State
+from toolchain.files import write_bytes
+from toolchain.networks.resnet import State
 from toolchain.runs.runfolder import RunFolder
-from toolchain.runs.settings_file import read_settings
 from toolchain.training import checkpoints
-from toolchain.training.checkpoints import (
-    Checkpoints,
-    load_optimizer,
-    load_random_state,
-    optimizer_state,
-    random_state,
-    run_lock,
-)
-from toolchain.training.optim.schedules import Schedule, make_optimizer
+from toolchain.training.checkpoints import Checkpoint, Checkpoints, run_lock
 
 TENSORS: State = {
     "odd": torch.tensor([0.1, -0.0, 1e-45, math.inf, math.nan]),
@@ -53,7 +40,7 @@ def names(run: RunFolder) -> set[str]:
 
 
 def test_a_checkpoint_comes_back_bit_for_bit(run: RunFolder) -> None:
-    Checkpoints(run).save(7, TENSORS, RECORD)
+    Checkpoints(run).save(7, Checkpoint(TENSORS, RECORD))
     found = Checkpoints(run).load()
     assert found is not None
     tensors, record = found
@@ -64,27 +51,27 @@ def test_a_checkpoint_comes_back_bit_for_bit(run: RunFolder) -> None:
     assert {name: record[name] for name in RECORD} == RECORD
 
 
-def test_without_a_checkpoint_there_is_nothing_to_go_on_from(run: RunFolder) -> None:
+def test_without_a_checkpoint_none_is_loaded(run: RunFolder) -> None:
     assert Checkpoints(run).load() is None
     assert Checkpoints(run).load_start() is None
     run.checkpoints.rmdir()
     assert Checkpoints(run).load() is None
 
 
-def test_the_newest_replaces_those_before_it(run: RunFolder) -> None:
+def test_a_checkpoint_replaces_older_ones(run: RunFolder) -> None:
     for epoch in (1, 2, 10):
-        Checkpoints(run).save(epoch, TENSORS, {"stage": epoch})
+        Checkpoints(run).save(epoch, Checkpoint(TENSORS, {"stage": epoch}))
     assert names(run) == {"epoch-0010.safetensors", "epoch-0010.json"}
     found = Checkpoints(run).load()
     assert found is not None
     assert found[1]["stage"] == 10
 
 
-def cut(file: Path) -> None:
+def truncate(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-20])
 
 
-def flip(file: Path) -> None:
+def flip_last_bit(file: Path) -> None:
     damaged = bytearray(file.read_bytes())
     damaged[-1] ^= 1
     file.write_bytes(damaged)
@@ -93,18 +80,18 @@ def flip(file: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
-        ("epoch-0002.safetensors", cut),
-        ("epoch-0002.safetensors", flip),
+        ("epoch-0002.safetensors", truncate),
+        ("epoch-0002.safetensors", flip_last_bit),
         ("epoch-0002.safetensors", Path.unlink),
         ("epoch-0002.json", Path.unlink),
-        ("epoch-0002.json", cut),
+        ("epoch-0002.json", truncate),
     ],
 )
-def test_a_damaged_checkpoint_is_passed_over(run: RunFolder, name: str, damage: Any) -> None:
+def test_a_damaged_checkpoint_is_skipped(run: RunFolder, name: str, damage: Any) -> None:
     saved = Checkpoints(run)
-    saved.save(1, TENSORS, {"stage": 1})
+    saved.save(1, Checkpoint(TENSORS, {"stage": 1}))
     older = {file.name: file.read_bytes() for file in run.checkpoints.iterdir()}
-    saved.save(2, TENSORS, {"stage": 2})
+    saved.save(2, Checkpoint(TENSORS, {"stage": 2}))
     damage(run.checkpoints / name)
     assert saved.load() is None
     for file, data in older.items():
@@ -114,10 +101,10 @@ def test_a_damaged_checkpoint_is_passed_over(run: RunFolder, name: str, damage: 
     assert found[1]["stage"] == 1
 
 
-def test_a_disk_that_is_full_leaves_the_checkpoint_before_it(
+def test_a_full_disk_leaves_the_previous_checkpoint(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Checkpoints(run).save(1, TENSORS, {"stage": 1})
+    Checkpoints(run).save(1, Checkpoint(TENSORS, {"stage": 1}))
     before = names(run)
 
     def write_some(path: Path, data: bytes) -> int:
@@ -127,35 +114,34 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_before_it(
 
     monkeypatch.setattr(Path, "write_bytes", write_some)
     with pytest.raises(OSError, match="No space left"):
-        Checkpoints(run).save(2, TENSORS, {"stage": 2})
+        Checkpoints(run).save(2, Checkpoint(TENSORS, {"stage": 2}))
     assert names(run) == before
     found = Checkpoints(run).load()
     assert found is not None
     assert found[1]["stage"] == 1
 
 
-def test_writing_takes_a_twentieth_of_the_time_at_most(
+def test_writing_takes_at_most_a_twentieth_of_the_time(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [100.0]
-    write = checkpoints._write
 
-    def slow_write(path: Path, data: bytes) -> None:
-        write(path, data)
+    def slow_write(path: Path, data: bytes, *, durable: bool) -> None:
+        write_bytes(path, data, durable=durable)
         clock[0] += 1.5
 
     monkeypatch.setattr("toolchain.training.checkpoints.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr(checkpoints, "_write", slow_write)
+    monkeypatch.setattr(checkpoints, "write_bytes", slow_write)
     saved = Checkpoints(run)
     assert saved.due()
-    saved.save(1, TENSORS, RECORD)  # two files, 3 s
+    saved.save(1, Checkpoint(TENSORS, RECORD))  # two files, 3 s
     clock[0] += 56
     assert not saved.due()
     clock[0] += 4
     assert saved.due()
 
 
-def test_the_start_is_kept_for_the_checkpoints(run: RunFolder) -> None:
+def test_the_frozen_weights_come_back_bit_for_bit(run: RunFolder) -> None:
     saved = Checkpoints(run)
     assert saved.load_start() is None
     saved.save_start(TENSORS, "file weights.pth")
@@ -169,14 +155,14 @@ def test_the_start_is_kept_for_the_checkpoints(run: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("name", ["start.json", "start.safetensors"])
-@pytest.mark.parametrize("damage", [cut, Path.unlink])
-def test_half_a_start_is_none(run: RunFolder, name: str, damage: Any) -> None:
+@pytest.mark.parametrize("damage", [truncate, Path.unlink])
+def test_incomplete_frozen_weights_are_not_loaded(run: RunFolder, name: str, damage: Any) -> None:
     Checkpoints(run).save_start(TENSORS, "file weights.pth")
     damage(run.checkpoints / name)
     assert Checkpoints(run).load_start() is None
 
 
-def test_a_run_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+def test_a_run_is_locked_by_one_process_at_a_time(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     with (
         run_lock(run),
@@ -186,92 +172,3 @@ def test_a_run_is_held_by_one_at_a_time(tmp_path: Path) -> None:
         pass
     with run_lock(run):
         pass
-
-
-def made(**given: Any) -> tuple[nn.Module, Optimizer, Schedule]:
-    """Return a small network, its optimiser and its schedule."""
-    torch.manual_seed(0)
-    layers = {
-        "conv1": nn.Conv2d(3, 4, 3, bias=False),
-        "bn1": nn.BatchNorm2d(4),
-        "layer4": nn.Conv2d(4, 8, 3),
-        "flatten": nn.Flatten(),
-        "fc": nn.Linear(8 * 4 * 4, 3),
-    }
-    network = nn.Sequential(OrderedDict(layers))
-    settings = read_settings(None, {"lr_backbone": 1e-2, "epochs": 5, **given})
-    optimizer = make_optimizer(Classifier(network, IMAGENET_NORMALISATION), settings)
-    return network, optimizer, Schedule(optimizer, settings, steps=2)
-
-
-def train(network: nn.Module, optimizer: Optimizer, schedule: Schedule, epochs: range) -> None:
-    for epoch in epochs:
-        for step in range(2):
-            generator = torch.Generator().manual_seed(10 * epoch + step)
-            logits = network(torch.randn(3, 3, 8, 8, generator=generator))
-            nn.functional.cross_entropy(logits, torch.arange(3)).backward()
-            optimizer.step()
-            schedule.after_step()
-            optimizer.zero_grad()
-        schedule.after_epoch(score=1.0 / epoch)
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "schedule"),
-    [
-        ("adam", "constant"),
-        ("adam", "plateau"),
-        ("adamw", "cosine"),
-        ("sgd", "one-cycle"),
-        ("sgd", "step"),
-    ],
-)
-def test_an_optimiser_and_its_schedule_go_on_bit_for_bit(
-    run: RunFolder, optimizer: str, schedule: str
-) -> None:
-    given = {"optimizer": optimizer, "schedule": schedule, "plateau_patience": 0, "step_epochs": 2}
-    given |= {"warmup_epochs": 0 if schedule == "one-cycle" else 1}
-    whole = made(**given)
-    train(*whole, range(1, 3))
-    tensors, groups = optimizer_state(whole[1])
-    tensors = {f"optimizer.{name}": tensor for name, tensor in tensors.items()}
-    record = {"groups": groups, "schedule": whole[2].state()}
-    Checkpoints(run).save(2, {**whole[0].state_dict(), **tensors}, record)
-    train(*whole, range(3, 6))
-
-    network, again, rates = made(**given)
-    found = Checkpoints(run).load()
-    assert found is not None
-    state = {n.removeprefix("optimizer."): t for n, t in found[0].items()}
-    network.load_state_dict({n: state.pop(n) for n in network.state_dict()})
-    load_optimizer(again, state, found[1]["groups"])
-    rates.load(found[1]["schedule"])
-    train(network, again, rates, range(3, 6))
-    assert [g["lr"] for g in again.param_groups] == [g["lr"] for g in whole[1].param_groups]
-    for name, tensor in whole[0].state_dict().items():
-        assert torch.equal(network.state_dict()[name], tensor), name
-
-
-def drawn() -> list[Any]:
-    return [
-        torch.rand(3).tolist(),
-        torch.randn(3).tolist(),
-        np.random.random(3).tolist(),
-        np.random.standard_normal(3).tolist(),
-        random.random(),
-        random.gauss(0, 1),
-    ]
-
-
-def test_every_random_generator_goes_on_where_it_was(run: RunFolder) -> None:
-    before = random_state()
-    drawn()  # an odd number of normal draws leaves one in reserve
-    tensors, plain = random_state()
-    Checkpoints(run).save(1, tensors, {"plain": plain})
-    expected = drawn()
-    assert drawn() != expected
-    found = Checkpoints(run).load()
-    assert found is not None
-    load_random_state(found[0], found[1]["plain"])
-    assert drawn() == expected
-    load_random_state(*before)

@@ -1,4 +1,4 @@
-"""`decode_scale` on the card: every stage sees the same pixels of a large photograph."""
+"""`decode_scale` on the card: every stage computes the same pixels of a large photograph."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ STAGES: dict[str, Callable[[Path, Preprocessing], Pixels]] = {
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_sees_the_pixels_of_the_scaled_photograph(stage: str, photo: Path) -> None:
+def test_every_stage_computes_the_pixels_of_the_scaled_photograph(stage: str, photo: Path) -> None:
     scaled = STAGES[stage](photo, SCALED)
     np.testing.assert_array_equal(scaled, STAGES["training"](photo, SCALED))
     assert not np.array_equal(scaled, STAGES[stage](photo, WHOLE))

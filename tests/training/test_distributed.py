@@ -1,4 +1,4 @@
-"""Several processes, as a user starts them, against the one process of the other tests."""
+"""Training in several processes, compared with the same training in one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.desk import EACH_EPOCH, Desk, Ended, Fault, killed_in_step
+from tests.training.sandbox import EACH_EPOCH, Ended, Fault, Sandbox, killed_in_step
 from tests.training.test_finetune import epochs_of, small
 from toolchain.cli.main import run_command
 from toolchain.evaluation.evaluate import evaluate
@@ -59,7 +59,7 @@ def finished(process: subprocess.Popen[str]) -> Done:
 
 
 def options(**given: Any) -> list[str]:
-    """Return settings as they are typed."""
+    """Return settings as command-line options."""
     words = []
     for name, value in given.items():
         option = name.replace("_", "-")
@@ -84,35 +84,37 @@ def summary_of(run: RunFolder) -> dict[str, Any]:
     return summary
 
 
-def one_of(count: int, rank: int, port: int) -> None:
+def join_processes(count: int, rank: int, port: int) -> None:
     """Make this process one of several, as torchrun does."""
     ours = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in ours.items()}}
     torch.set_num_threads(1)
 
 
-def together(desk: Desk, count: int, *words: object, faults: Sequence[Fault] = ()) -> list[Ended]:
-    """Run a command by several processes; they are forked, for loading torch takes seconds."""
+def together(
+    sandbox: Sandbox, count: int, *words: object, faults: Sequence[Fault] = ()
+) -> list[Ended]:
+    """Run a command in several processes, forked because loading torch takes seconds."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     started = [
-        desk.start(*words, faults=[partial(one_of, count, rank, port), *faults])
+        sandbox.start(*words, faults=[partial(join_processes, count, rank, port), *faults])
         for rank in range(count)
     ]
     return [running.ended() for running in started]
 
 
 class Head(NamedTuple):
-    """A run of the strategy head by several processes, and the same by one."""
+    """A run of the strategy head in several processes, and the same in one."""
 
     processes: int
-    said: list[str]
-    """The lines of all processes."""
-    left: list[str]
-    """What they left where they were started."""
+    lines: list[str]
+    """The output of all processes."""
+    files: list[str]
+    """What they made in the folder in which they were started."""
     run: RunFolder
-    alone: RunFolder
+    single: RunFolder
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -124,82 +126,82 @@ def head(
     words = words_for(stripes, **given)
     if request.param == "cached":
         done = finished(launch(processes, folder, *words))
-        said = done.stdout + done.stderr
+        output = done.stdout + done.stderr
     else:
-        ended = together(Desk(folder), processes, "finetune", *words)
+        ended = together(Sandbox(folder), processes, "finetune", *words)
         assert {one.status for one in ended} == {0}, ended
-        said = "".join(one.output for one in ended)
-    left = [path.name for path in folder.iterdir() if not path.name.startswith("log-")]
-    alone = finetune(
-        small(stripes, strategy="head", **given), tmp_path_factory.mktemp("alone") / "run"
+        output = "".join(one.output for one in ended)
+    files = [path.name for path in folder.iterdir() if not path.name.startswith("log-")]
+    single = finetune(
+        small(stripes, strategy="head", **given), tmp_path_factory.mktemp("single") / "run"
     )
-    return Head(processes, said.splitlines(), left, RunFolder(folder / "run"), alone.run)
+    return Head(processes, output.splitlines(), files, RunFolder(folder / "run"), single.run)
 
 
-def test_processes_together_get_what_one_gets_alone(head: Head) -> None:
-    assert figures_of(head.run) == pytest.approx(figures_of(head.alone), abs=1e-5)
-    ours, theirs = load_file(head.run.weights), load_file(head.alone.weights)
+def test_several_processes_train_the_same_weights_as_one(head: Head) -> None:
+    assert figures_of(head.run) == pytest.approx(figures_of(head.single), abs=1e-5)
+    ours, theirs = load_file(head.run.weights), load_file(head.single.weights)
     for name, weights in ours.items():
         torch.testing.assert_close(weights, theirs[name], atol=1e-5, rtol=1e-4)
-    assert head.run.settings.read_text() == head.alone.settings.read_text()
+    assert head.run.settings.read_text() == head.single.settings.read_text()
 
 
-def test_the_losses_of_the_first_steps_are_over_whole_batches(head: Head) -> None:
-    ours, theirs = (epochs_of(run)[0]["train_loss_start"] for run in (head.run, head.alone))
+def test_the_losses_of_the_first_steps_are_those_of_whole_batches(head: Head) -> None:
+    ours, theirs = (epochs_of(run)[0]["train_loss_start"] for run in (head.run, head.single))
     assert ours == pytest.approx(theirs, abs=1e-4)
 
 
-def test_one_process_alone_writes_and_speaks(head: Head) -> None:
-    assert head.left == ["run"]
-    # Each epoch would be there twice if two had written, and each line if two had spoken.
+def test_only_rank_zero_writes_and_reports(head: Head) -> None:
+    assert head.files == ["run"]
+    # If two processes wrote, each epoch would be there twice; if two reported, each line.
     assert [row["epoch"] for row in epochs_of(head.run)] == [1, 2]
-    said = [line.split("  ")[0] for line in head.said]
-    assert len(said) == len(set(said)), said
-    assert f"resnet18 from random, on cpu in {head.processes} processes" in said
-    assert {"epoch 1/2", "epoch 2/2", "next: rtl evaluate run"} <= set(said)
+    messages = [line.split("  ")[0] for line in head.lines]
+    assert len(messages) == len(set(messages)), messages
+    assert f"resnet18 from random, on cpu in {head.processes} processes" in messages
+    assert {"epoch 1/2", "epoch 2/2", "next: rtl evaluate run"} <= set(messages)
 
 
 def test_each_validation_image_counts_once(head: Head) -> None:
-    """rtl evaluate goes through them in one process, and it is the same model."""
+    """`rtl evaluate` computes the same model in one process."""
     result = evaluate(head.run.path, workers=0)
     assert result.images == 24
     assert result.loss == pytest.approx(summary_of(head.run)["val_loss"], abs=1e-4)
 
 
 @pytest.fixture(scope="module")
-def whole(desk: Desk, stripes: Path) -> RunFolder:
-    """A run by two processes with trained norms and dropout."""
-    ended = together(desk, 2, "finetune", *words_for(stripes, **PARTIAL))
+def whole(sandbox: Sandbox, stripes: Path) -> RunFolder:
+    """A run in two processes with trained norms and dropout."""
+    ended = together(sandbox, 2, "finetune", *words_for(stripes, **PARTIAL))
     assert [one.status for one in ended] == [0, 0], ended
-    return RunFolder(desk.folder / "run")
+    return RunFolder(sandbox.folder / "run")
 
 
-def test_a_run_of_two_processes_that_was_stopped_goes_on_bit_for_bit(
-    desk: Desk, stripes: Path, whole: RunFolder
+def test_a_stopped_run_of_two_processes_continues_bit_for_bit(
+    sandbox: Sandbox, stripes: Path, whole: RunFolder
 ) -> None:
     words = [*words_for(stripes, **PARTIAL), "-o", "stopped"]
-    # Three steps an epoch. Who is killed first may take the other along.
-    ended = together(desk, 2, "finetune", *words, faults=[EACH_EPOCH, killed_in_step(8)])
+    # Three steps an epoch. The process that is killed first may end the other too.
+    ended = together(sandbox, 2, "finetune", *words, faults=[EACH_EPOCH, killed_in_step(8)])
     assert -9 in [one.status for one in ended]
-    part = RunFolder(desk.folder / "stopped")
+    part = RunFolder(sandbox.folder / "stopped")
     [checkpoint] = part.checkpoints.glob("epoch-*.json")
     assert json.loads(checkpoint.read_text())["epoch"] == 2
-    ended = together(desk, 2, "finetune", "--resume", "stopped")
+    ended = together(sandbox, 2, "finetune", "--resume", "stopped")
     assert [one.status for one in ended] == [0, 0], ended
-    said = "".join(one.output for one in ended)
-    assert "going on with" in said
-    assert "epoch 3/5" in said
-    assert "epoch 1/5" not in said, "it began again"
+    output = "".join(one.output for one in ended)
+    assert "going on with" in output
+    assert "epoch 3/5" in output
+    assert "epoch 1/5" not in output, "it started over"
     assert part.read_card().weights.sha256 == whole.read_card().weights.sha256
     assert figures_of(part) == figures_of(whole)
 
 
-def test_validation_judges_the_weights_that_are_kept(whole: RunFolder) -> None:
+def test_the_validated_weights_are_those_that_are_kept(whole: RunFolder) -> None:
     result = evaluate(whole.path, workers=0)
     assert result.loss == pytest.approx(summary_of(whole)["val_loss"], abs=1e-4)
 
 
-def test_an_error_is_told_by_one_process_alone(
+def test_only_rank_zero_prints_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RANK", "1")

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 from safetensors.torch import load_file
@@ -16,7 +17,8 @@ from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
 from toolchain.runtime.card import decode_card
-from toolchain.training.finetune import finetune
+from toolchain.training.artifacts import Summary
+from toolchain.training.finetune import FinetuneResult, finetune
 
 
 def small(data: Path, **given: object) -> FinetuneSettings:
@@ -33,13 +35,13 @@ def small(data: Path, **given: object) -> FinetuneSettings:
 
 
 def epochs_of(run: RunFolder) -> list[dict[str, Any]]:
-    """Return the lines of metrics.jsonl that tell of an epoch; the summary comes after them."""
+    """Return the lines of metrics.jsonl that are epochs, without the summary after them."""
     *epochs, last = (json.loads(line) for line in run.metrics.read_text().splitlines())
     assert list(last) == ["summary"]
     return epochs
 
 
-def test_a_run_folder_holds_what_a_person_needs_to_explain_it(run_folder: Path) -> None:
+def test_a_run_folder_holds_settings_metrics_model_card_audit_and_plots(run_folder: Path) -> None:
     names = {path.name for path in run_folder.iterdir()}
     assert {
         "settings.toml",
@@ -98,14 +100,14 @@ def test_a_run_inside_the_data_folder_is_refused(stripes: Path) -> None:
     assert tree_digest(stripes) == before
 
 
-def test_a_folder_with_something_in_it_is_not_written_over(stripes: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_not_overwritten(stripes: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(TrainingError, match="is not empty"):
         finetune(small(stripes), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_class_missing_from_val_shifts_no_label(tmp_path: Path) -> None:
+def test_a_class_missing_from_val_changes_no_label(tmp_path: Path) -> None:
     data = tmp_path / "data"
     for label in ("across", "aslant", "down"):
         for i in range(4):
@@ -117,7 +119,7 @@ def test_a_class_missing_from_val_shifts_no_label(tmp_path: Path) -> None:
     assert {sample.label for sample in result.dataset.val} == {1, 2}
 
 
-def test_a_loss_that_is_no_number_stops_with_a_way_out(stripes: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_with_a_hint(stripes: Path, tmp_path: Path) -> None:
     settings = small(stripes, lr_head=1e30, lr_backbone=1e30, optimizer="sgd", epochs=3)
     with pytest.raises(TrainingError, match="the loss became") as caught:
         finetune(settings, tmp_path / "run")
@@ -144,3 +146,32 @@ def test_rates_follow_their_schedule(
     )
     run = finetune(settings, tmp_path / "run").run
     assert [row["learning_rates"][0] for row in epochs_of(run)] == pytest.approx(expected, rel=0.01)
+
+
+def test_the_report_of_a_result_has_the_documented_keys_and_their_values() -> None:
+    summary = Summary(
+        epochs=4,
+        best_epoch=3,
+        val_loss=0.5,
+        val_accuracy=0.75,
+        val_macro_f1=0.7,
+        val_auc=None,
+        temperature=1.5,
+        calibration_error=(0.2, 0.1),
+        findings=[],
+    )
+    unused: Any = None
+    result = FinetuneResult(RunFolder("runs/photos"), unused, unused, summary, seconds=1.23456)
+    assert msgspec.json.decode(msgspec.json.encode(result.report)) == {
+        "version": 1,
+        "run": "runs/photos",
+        "best_epoch": 3,
+        "epochs": 4,
+        "val_accuracy": 0.75,
+        "val_macro_f1": 0.7,
+        "val_auc": None,
+        "temperature": 1.5,
+        "calibration_error": [0.2, 0.1],
+        "findings": [],
+        "seconds": 1.235,
+    }

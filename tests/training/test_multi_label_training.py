@@ -1,4 +1,4 @@
-"""Training on images of any number of classes, by the command line, from a CSV."""
+"""Multi-label training from a CSV, by the command line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEARNING = ("--lr-head", "0.01", "--epochs", "12", "--augment", "none", "--worke
 
 
 def draw(path: Path, labels: tuple[str, ...], seed: int) -> None:
-    """Write a very noisy picture with stripes in each of these directions."""
+    """Write a very noisy image with stripes in each of these directions."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:40, :40]
     level = np.full((40, 40), 127.0)
@@ -38,7 +38,7 @@ def draw(path: Path, labels: tuple[str, ...], seed: int) -> None:
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CSV of 64 training and 32 validation images, as many of each set of the three classes."""
+    """A CSV of 64 training and 32 validation images, the same number for each set of classes."""
     folder = tmp_path_factory.mktemp("several")
     sets = [s for count in range(4) for s in itertools.combinations(CLASSES, count)]
     rows = [["file", "labels", "split"]]
@@ -51,7 +51,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "labels.csv"
 
 
-def trained(table: Path, folder: Path, *words: str) -> RunFolder:
+def train(table: Path, folder: Path, *words: str) -> RunFolder:
     run = RunFolder(folder / "run")
     command = ["finetune", str(table), "-o", str(run.path), *SETTINGS, *LEARNING, "--json"]
     assert run_command([*command, *words]) == 0
@@ -60,8 +60,8 @@ def trained(table: Path, folder: Path, *words: str) -> RunFolder:
 
 @pytest.fixture(scope="module")
 def run(table: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run with the loss that is meant for several labels; its best epoch goes by the AUC."""
-    return trained(table, tmp_path_factory.mktemp("plain"), "--metric", "auc")
+    """A run with the default loss for multi-label; the best epoch is that of the highest AUC."""
+    return train(table, tmp_path_factory.mktemp("plain"), "--metric", "auc")
 
 
 def assert_learnt(run: RunFolder) -> None:
@@ -76,25 +76,25 @@ def test_training_raises_auc_and_f1(run: RunFolder) -> None:
     assert read_settings(run.settings, {}).loss == "bce"
 
 
-def test_the_focal_loss_with_class_weights_does_too_and_the_result_says_so(
+def test_the_focal_loss_with_class_weights_raises_them_too_and_the_json_holds_them(
     table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = trained(table, tmp_path, "--loss", "focal", "--class-weights")
+    run = train(table, tmp_path, "--loss", "focal", "--class-weights")
     assert_learnt(run)
-    said = json.loads(capsys.readouterr().out)
-    best = epochs_of(run)[said["best_epoch"] - 1]
+    report = json.loads(capsys.readouterr().out)
+    best = epochs_of(run)[report["best_epoch"] - 1]
     for name in ("val_accuracy", "val_macro_f1", "val_auc"):
-        assert said[name] == pytest.approx(best[name], abs=1e-6)
+        assert report[name] == pytest.approx(best[name], abs=1e-6)
 
 
-def test_the_run_says_that_an_image_has_any_number_of_classes(run: RunFolder) -> None:
+def test_the_card_of_the_run_names_the_task(run: RunFolder) -> None:
     card = run.read_card()
     assert (card.task, card.classes) == ("multi-label", CLASSES)
     assert run.curves.is_file()
     assert not run.confusion.exists()
 
 
-def test_the_evaluation_finds_what_training_said_of_the_best_epoch(run: RunFolder) -> None:
+def test_the_evaluation_equals_the_validation_of_the_best_epoch(run: RunFolder) -> None:
     best = max(epochs_of(run), key=lambda row: (row["val_auc"], -row["val_loss"]))
     result = evaluate(run.path, workers=0)
     assert (result.task, result.images) == ("multi-label", 32)
@@ -105,7 +105,7 @@ def test_the_evaluation_finds_what_training_said_of_the_best_epoch(run: RunFolde
     assert sum(right) / 32 == pytest.approx(best["val_accuracy"], abs=1 / 32)
 
 
-def test_what_mixes_and_averages_works_on_sets_of_classes_too(table: Path, tmp_path: Path) -> None:
+def test_mixing_smoothing_and_averaging_work_for_multi_label(table: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {
         "mixup": 0.4,
         "cutmix": 1.0,
@@ -116,7 +116,7 @@ def test_what_mixes_and_averages_works_on_sets_of_classes_too(table: Path, tmp_p
         "metric": "macro_f1",
     }
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    run = trained(table, tmp_path, *words, "--class-weights")
+    run = train(table, tmp_path, *words, "--class-weights")
     rows = epochs_of(run)
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     best = max(rows, key=lambda row: (row["val_macro_f1"], -row["val_loss"]))

@@ -1,4 +1,4 @@
-"""Each option of training, alone and with the others, from images to a run that can be used."""
+"""Each option of training, alone and with all others, from images to a run that is evaluated."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ Train = Callable[..., FinetuneResult]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_pictures() -> Iterator[None]:
-    """Two thirds of the time of a run this small; test_plots.py looks at them."""
+def no_plots() -> Iterator[None]:
+    """Skip the plots: they take two thirds of so short a run, and test_plots.py checks them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "draw_curves", lambda *words: None)
         patch.setattr(confusion_plot, "draw_confusion", lambda *words: None)
@@ -70,7 +70,7 @@ def no_pictures() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def uneven(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stripes with 4 instead of 16 training images of one class."""
+    """The stripes data set with 4 instead of 16 training images of one class."""
     folder = shutil.copytree(stripes, tmp_path_factory.mktemp("uneven") / "stripes")
     for image in sorted((folder / "train" / "aslant").iterdir())[4:]:
         image.unlink()
@@ -78,14 +78,14 @@ def uneven(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def head(data: Path, **given: Any) -> FinetuneSettings:
-    """Two epochs of the classifier alone, but for what is given."""
+    """Return settings of two epochs of the head only, changed by what is given."""
     fixed = {"strategy": "head", "augment": "none", "epochs": 2, "batch_size": 8}
     return small(data, **{**fixed, **given})
 
 
 @pytest.fixture
 def train(uneven: Path, tmp_path: Path) -> Iterator[Train]:
-    """Train with these settings; the runs are removed, for each holds 45 MB."""
+    """Return a function that trains with given settings; removes the runs, of 45 MB each."""
 
     def run(**given: Any) -> FinetuneResult:
         number = len(list(tmp_path.glob("run-*")))
@@ -106,31 +106,31 @@ def weights_of(result: FinetuneResult) -> str:
     return result.run.read_card().weights.sha256
 
 
-def assert_as_trained(result: FinetuneResult) -> Evaluation:
-    """`rtl evaluate` finds what training said of the same weights."""
+def assert_evaluates_as_trained(result: FinetuneResult) -> Evaluation:
+    """Assert that `rtl evaluate` finds the validation metrics that training reported."""
     found = evaluate(result.run.path, workers=0)
     assert found.images == 24
-    # Features that were kept have eleven bits; evaluation computes them anew.
+    # Cached features have a mantissa of eleven bits; evaluation computes them again.
     assert found.loss == pytest.approx(result.summary.val_loss, rel=1e-3)
     assert found.accuracy == pytest.approx(result.summary.val_accuracy, abs=0.05)
     return found
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_an_option_makes_another_run_that_can_be_evaluated(
+def test_an_option_changes_the_weights_of_a_run_that_can_be_evaluated(
     train: Train, plain: FinetuneResult, name: str
 ) -> None:
     with_it = train(**OPTIONS[name])
     assert weights_of(with_it) != weights_of(plain), "it changed nothing"
     first, last = (row["train_loss"] for row in epochs_of(with_it.run))
     assert last < first
-    assert_as_trained(with_it)
+    assert_evaluates_as_trained(with_it)
 
 
-def test_all_options_at_once_end_in_a_model_file(train: Train) -> None:
+def test_a_run_with_all_options_at_once_can_be_exported(train: Train) -> None:
     result = train(**ALL_AT_ONCE)
     assert result.summary.epochs == 2
-    assert_as_trained(result)
+    assert_evaluates_as_trained(result)
     [exported] = accepted_models(export(result.run.path, [Variant("torchscript")], images=6))
     assert exported.verification.passed
     assert exported.path.is_file()
@@ -145,11 +145,11 @@ def test_clipping_keeps_the_steps_of_sgd_short(train: Train) -> None:
     moved = sum(float((end[name] - start[name]).square().sum()) for name in end) ** 0.5
     steps = 5  # 36 images in batches of 8
     assert 0.01 < moved <= 0.01 * steps * 1.01
-    assert_as_trained(clipped)
+    assert_evaluates_as_trained(clipped)
 
 
 @pytest.mark.parametrize(("cache", "batch_size", "accumulate"), [(True, 4, 3), (False, 6, 2)])
-def test_adding_the_gradients_of_small_batches_is_a_step_of_a_large_one(
+def test_accumulated_small_batches_make_the_step_of_a_large_one(
     train: Train, cache: bool, batch_size: int, accumulate: int
 ) -> None:
     given = {"optimizer": "sgd", "lr_head": 0.05, "cache": cache}
@@ -162,13 +162,15 @@ def test_adding_the_gradients_of_small_batches_is_a_step_of_a_large_one(
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-4)
 
 
-def test_what_was_validated_is_the_moving_average_that_is_kept(train: Train) -> None:
+def test_the_validated_moving_average_is_what_is_kept(train: Train) -> None:
     result = train(ema=0.9, cache=False)  # so that the figures are equal to rounding
-    assert assert_as_trained(result).loss == pytest.approx(result.summary.val_loss, abs=1e-5)
+    assert assert_evaluates_as_trained(result).loss == pytest.approx(
+        result.summary.val_loss, abs=1e-5
+    )
 
 
-def test_the_best_epoch_goes_by_the_metric_that_was_asked_for(train: Train) -> None:
-    # A rate at which the metrics jump up and down, each in its own way.
+def test_the_best_epoch_is_best_by_the_chosen_metric(train: Train) -> None:
+    # With so high a rate the metrics vary, each in its own way.
     given = {"lr_head": 0.1, "epochs": 5, "schedule": "constant"}
     best = {}
     for metric in ("accuracy", "macro_f1", "auc", "loss"):
@@ -193,9 +195,7 @@ def test_tensorboard_holds_what_the_metrics_hold(train: Train, plain: FinetuneRe
     assert not plain.run.tensorboard.exists()
 
 
-def test_a_config_and_options_that_say_the_same_make_the_same_run(
-    uneven: Path, tmp_path: Path
-) -> None:
+def test_a_config_and_the_same_options_make_the_same_run(uneven: Path, tmp_path: Path) -> None:
     options = {
         "weights": "none",
         "strategy": "head",
@@ -211,12 +211,12 @@ def test_a_config_and_options_that_say_the_same_make_the_same_run(
     }
     lines = [f"{key} = {toml(value)}" for key, value in options.items()]
     (tmp_path / "my.toml").write_text("\n".join(lines))
-    config, typed = RunFolder(tmp_path / "config"), RunFolder(tmp_path / "typed")
+    config, typed = RunFolder(tmp_path / "config"), RunFolder(tmp_path / "options")
     common = ["finetune", str(uneven), "--quiet"]
     assert (
         run_command([*common, "--config", str(tmp_path / "my.toml"), "-o", str(config.path)]) == 0
     )
-    words = [word for key, value in options.items() for word in typed_option(key, value)]
+    words = [word for key, value in options.items() for word in option_words(key, value)]
     assert run_command([*common, *words, "-o", str(typed.path)]) == 0
     assert config.weights.read_bytes() == typed.weights.read_bytes()
     assert config.settings.read_text() == typed.settings.read_text()
@@ -228,7 +228,7 @@ def toml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
-def typed_option(key: str, value: object) -> list[str]:
+def option_words(key: str, value: object) -> list[str]:
     option = key.replace("_", "-")
     if isinstance(value, bool):
         return [f"--{option}" if value else f"--no-{option}"]

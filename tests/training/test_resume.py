@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.desk import (
+from tests.training.sandbox import (
     COMMON,
     EACH_EPOCH,
     HEAD,
     TWO_LAYERS,
-    Desk,
     Ended,
     Fault,
     Outcome,
+    Sandbox,
     at_call,
     checkpoint_after,
     kill,
@@ -30,14 +30,14 @@ from tests.training.desk import (
 from toolchain.networks.resnet import build_network
 from toolchain.networks.weights import weights_bytes
 
-WRITE = "toolchain.training.checkpoints:_write"
-"""Its calls: two for the start, then tensors and record of each checkpoint."""
+WRITE = "toolchain.training.checkpoints:write_bytes"
+"""Called twice for the starting weights, then for tensors and record of each checkpoint."""
 
 
 @pytest.mark.parametrize(
-    ("fault", "goes_on_with"),
+    ("fault", "resumes_in"),
     [
-        pytest.param(killed_at("toolchain.training.finetune:held"), 1, id="only settings"),
+        pytest.param(killed_at("toolchain.training.finetune:run_lock"), 1, id="only settings"),
         pytest.param(killed_in_step(2), 1, id="first epoch"),
         pytest.param(killed_with_half("epoch-0001.safetensors"), 1, id="half the first tensors"),
         pytest.param(killed_with_half("epoch-0002.safetensors"), 2, id="half the tensors"),
@@ -54,37 +54,39 @@ WRITE = "toolchain.training.checkpoints:_write"
         ),
     ],
 )
-def test_wherever_it_is_killed_it_ends_with_the_same_weights(
-    desk: Desk, stripes: Path, tmp_path: Path, fault: Fault, goes_on_with: int
+def test_a_run_ends_with_the_same_weights_wherever_it_was_killed(
+    sandbox: Sandbox, stripes: Path, tmp_path: Path, fault: Fault, resumes_in: int
 ) -> None:
     name = tmp_path.name
-    assert desk.finetune(stripes, *HEAD, faults=[EACH_EPOCH, fault], output=name).status == -9
-    ended = desk.resume(name)
+    assert sandbox.finetune(stripes, *HEAD, faults=[EACH_EPOCH, fault], output=name).status == -9
+    ended = sandbox.resume(name)
     assert ended.status == 0, ended.output
-    assert trained(ended) == [1, 2, 3][goes_on_with - 1 :]
-    assert outcome(desk.folder / name) == desk.never_stopped(stripes, *HEAD)
+    assert trained_epochs(ended) == [1, 2, 3][resumes_in - 1 :]
+    assert outcome(sandbox.folder / name) == sandbox.never_stopped(stripes, *HEAD)
 
 
-def trained(ended: Ended) -> list[int]:
-    """Return the epochs that were told."""
+def trained_epochs(ended: Ended) -> list[int]:
+    """Return the epochs that were reported."""
     return [int(number) for number in re.findall(r"^epoch +(\d+)/", ended.output, re.MULTILINE)]
 
 
-def test_epochs_after_the_last_checkpoint_are_trained_again(desk: Desk, stripes: Path) -> None:
+def test_epochs_after_the_last_checkpoint_are_trained_again(
+    sandbox: Sandbox, stripes: Path
+) -> None:
     faults = [checkpoint_after(1), killed_in_step(8)]
-    desk.finetune(stripes, *HEAD, faults=faults, output="rare")
-    ended = desk.resume("rare")
-    assert trained(ended) == [2, 3]
-    assert outcome(desk.folder / "rare") == desk.never_stopped(stripes, *HEAD)
+    sandbox.finetune(stripes, *HEAD, faults=faults, output="rare")
+    ended = sandbox.resume("rare")
+    assert trained_epochs(ended) == [2, 3]
+    assert outcome(sandbox.folder / "rare") == sandbox.never_stopped(stripes, *HEAD)
 
 
-def test_half_a_model_file_does_not_stay(desk: Desk, stripes: Path) -> None:
+def test_a_half_written_model_file_is_removed(sandbox: Sandbox, stripes: Path) -> None:
     faults = [killed_with_half("model.safetensors")]
-    assert desk.finetune(stripes, *HEAD, faults=faults, output="half").status == -9
-    assert desk.resume("half").status == 0
-    whole = desk.never_stopped(stripes, *HEAD)
-    assert outcome(desk.folder / "half").weights == whole.weights
-    assert outcome(desk.folder / "half").files == whole.files
+    assert sandbox.finetune(stripes, *HEAD, faults=faults, output="half").status == -9
+    assert sandbox.resume("half").status == 0
+    whole = sandbox.never_stopped(stripes, *HEAD)
+    assert outcome(sandbox.folder / "half").weights == whole.weights
+    assert outcome(sandbox.folder / "half").files == whole.files
 
 
 RECIPES = {
@@ -107,29 +109,29 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_goes_on_bit_for_bit_however_often_it_is_killed(
-    desk: Desk, stripes: Path, recipe: str
+def test_every_recipe_continues_bit_for_bit_however_often_it_is_killed(
+    sandbox: Sandbox, stripes: Path, recipe: str
 ) -> None:
     words = [*COMMON, *RECIPES[recipe]]
-    whole = desk.never_stopped(stripes, *words, "--workers", "0")
-    # Three steps an epoch. It is killed in the second, goes on there, is killed in the third.
+    whole = sandbox.never_stopped(stripes, *words, "--workers", "0")
+    # Three steps an epoch. It is killed in the second epoch, resumed, and killed in the third.
     faults = [EACH_EPOCH, killed_in_step(5)]
-    ended = desk.finetune(stripes, *words, "--workers", "2", faults=faults, output=recipe)
+    ended = sandbox.finetune(stripes, *words, "--workers", "2", faults=faults, output=recipe)
     assert ended.status == -9, ended.output
-    ended = desk.resume(recipe, faults=[EACH_EPOCH, killed_in_step(5)])
+    ended = sandbox.resume(recipe, faults=[EACH_EPOCH, killed_in_step(5)])
     assert ended.status == -9, ended.output
-    ended = desk.resume(recipe, "--workers", "1")
+    ended = sandbox.resume(recipe, "--workers", "1")
     assert ended.status == 0, ended.output
-    assert trained(ended) == [3]
-    assert outcome(desk.folder / recipe) == whole
+    assert trained_epochs(ended) == [3]
+    assert outcome(sandbox.folder / recipe) == whole
 
 
 @pytest.fixture(scope="module")
-def ended_without_cleaning(desk: Desk, stripes: Path) -> Path:
-    """A run that was killed when all but the removal of its checkpoints was done."""
+def finished_with_checkpoints(sandbox: Sandbox, stripes: Path) -> Path:
+    """A run that was killed at its very end, before its checkpoints were removed."""
     faults = [killed_at("toolchain.runs.runfolder:RunFolder.drop_checkpoints")]
-    assert desk.finetune(stripes, *HEAD, faults=faults, output="uncleaned").status == -9
-    return desk.folder / "uncleaned"
+    assert sandbox.finetune(stripes, *HEAD, faults=faults, output="uncleaned").status == -9
+    return sandbox.folder / "uncleaned"
 
 
 @pytest.mark.parametrize(
@@ -142,78 +144,78 @@ def ended_without_cleaning(desk: Desk, stripes: Path) -> Path:
         "start.safetensors",
     ],
 )
-def test_it_does_not_matter_which_file_the_removal_began_with(
-    desk: Desk, stripes: Path, ended_without_cleaning: Path, gone: str
+def test_a_run_is_resumed_whichever_checkpoint_file_was_removed_first(
+    sandbox: Sandbox, stripes: Path, finished_with_checkpoints: Path, gone: str
 ) -> None:
     name = f"without {gone}"
-    shutil.copytree(ended_without_cleaning, desk.folder / name)
-    (desk.folder / name / "checkpoints" / gone).unlink()
-    ended = desk.resume(name)
+    shutil.copytree(finished_with_checkpoints, sandbox.folder / name)
+    (sandbox.folder / name / "checkpoints" / gone).unlink()
+    ended = sandbox.resume(name)
     assert ended.status == 0, ended.output
-    assert outcome(desk.folder / name) == desk.never_stopped(stripes, *HEAD)
+    assert outcome(sandbox.folder / name) == sandbox.never_stopped(stripes, *HEAD)
 
 
-def test_killed_while_its_checkpoints_are_removed_it_has_finished(
-    desk: Desk, stripes: Path
+def test_a_run_killed_while_its_checkpoints_are_removed_has_finished(
+    sandbox: Sandbox, stripes: Path
 ) -> None:
     fault = partial(at_call, "shutil:rmtree", 1, kill)
     faults = [partial(at_call, "toolchain.runs.runfolder:RunFolder.drop_checkpoints", 1, fault)]
-    assert desk.finetune(stripes, *HEAD, faults=faults, output="removing").status == -9
-    ended = desk.resume("removing")
+    assert sandbox.finetune(stripes, *HEAD, faults=faults, output="removing").status == -9
+    ended = sandbox.resume("removing")
     assert ended.status == 11
     assert "has finished" in ended.output
-    assert desk.rtl("evaluate", "removing").status == 0
-    whole = desk.never_stopped(stripes, *HEAD)
-    assert outcome(desk.folder / "removing").weights == whole.weights
+    assert sandbox.rtl("evaluate", "removing").status == 0
+    whole = sandbox.never_stopped(stripes, *HEAD)
+    assert outcome(sandbox.folder / "removing").weights == whole.weights
 
 
-def test_a_checkpoint_that_was_damaged_is_not_gone_on_from(
-    desk: Desk, stripes: Path, copy: str
+def test_a_run_is_not_resumed_from_a_damaged_checkpoint(
+    sandbox: Sandbox, stripes: Path, copy: str
 ) -> None:
-    tensors = desk.folder / copy / "checkpoints" / "epoch-0002.safetensors"
+    tensors = sandbox.folder / copy / "checkpoints" / "epoch-0002.safetensors"
     damaged = bytearray(tensors.read_bytes())
     damaged[-1] ^= 1
     tensors.write_bytes(damaged)
-    assert desk.resume(copy).status == 0
-    assert outcome(desk.folder / copy) == desk.never_stopped(stripes, *HEAD)
+    assert sandbox.resume(copy).status == 0
+    assert outcome(sandbox.folder / copy) == sandbox.never_stopped(stripes, *HEAD)
 
 
 @pytest.fixture(scope="module")
-def from_file(desk: Desk, stripes: Path) -> tuple[Path, Outcome]:
-    """A killed run that began with a weights file, which is gone; and what it has to come to."""
+def from_file(sandbox: Sandbox, stripes: Path) -> tuple[Path, Outcome]:
+    """A killed run that began with a weights file, now gone, and its uninterrupted outcome."""
     torch.manual_seed(123)
-    start = desk.folder / "start.safetensors"
+    start = sandbox.folder / "start.safetensors"
     start.write_bytes(weights_bytes(build_network("resnet18", 3).state_dict()))
     words = [*TWO_LAYERS, "--weights", start, "--augment", "none"]
-    whole = desk.never_stopped(stripes, *words)
+    whole = sandbox.never_stopped(stripes, *words)
     faults = [EACH_EPOCH, killed_in_step(8)]
-    assert desk.finetune(stripes, *words, faults=faults, output="from file").status == -9
-    start.rename(desk.folder / "gone.safetensors")
-    return desk.folder / "from file", whole
+    assert sandbox.finetune(stripes, *words, faults=faults, output="from file").status == -9
+    start.rename(sandbox.folder / "gone.safetensors")
+    return sandbox.folder / "from file", whole
 
 
-def test_a_checkpoint_needs_the_weights_file_no_more(
-    desk: Desk, from_file: tuple[Path, Outcome]
+def test_resuming_from_a_checkpoint_does_not_need_the_weights_file(
+    sandbox: Sandbox, from_file: tuple[Path, Outcome]
 ) -> None:
-    shutil.copytree(from_file[0], desk.folder / "without file")
-    ended = desk.resume("without file")
+    shutil.copytree(from_file[0], sandbox.folder / "without file")
+    ended = sandbox.resume("without file")
     assert ended.status == 0, ended.output
-    assert outcome(desk.folder / "without file") == from_file[1]
+    assert outcome(sandbox.folder / "without file") == from_file[1]
 
 
-def test_a_run_that_starts_over_does_so_from_its_weights_file_or_not_at_all(
-    desk: Desk, from_file: tuple[Path, Outcome]
+def test_a_run_without_a_checkpoint_restarts_from_its_weights_file_or_is_refused(
+    sandbox: Sandbox, from_file: tuple[Path, Outcome]
 ) -> None:
-    shutil.copytree(from_file[0], desk.folder / "over")
-    tensors = desk.folder / "over" / "checkpoints" / "epoch-0002.safetensors"
+    shutil.copytree(from_file[0], sandbox.folder / "over")
+    tensors = sandbox.folder / "over" / "checkpoints" / "epoch-0002.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:-1])
-    ended = desk.resume("over")
-    assert ended.status == 11 or outcome(desk.folder / "over").weights == from_file[1].weights
+    ended = sandbox.resume("over")
+    assert ended.status == 11 or outcome(sandbox.folder / "over").weights == from_file[1].weights
 
 
-def test_a_killed_run_can_be_moved(desk: Desk, stripes: Path, copy: str) -> None:
-    (desk.folder / "else where").mkdir()
-    (desk.folder / copy).rename(desk.folder / "else where" / "it's here")
-    assert desk.resume("else where/it's here").status == 0
-    moved = outcome(desk.folder / "else where" / "it's here")
-    assert moved == desk.never_stopped(stripes, *HEAD)
+def test_a_killed_run_can_be_moved(sandbox: Sandbox, stripes: Path, copy: str) -> None:
+    (sandbox.folder / "else where").mkdir()
+    (sandbox.folder / copy).rename(sandbox.folder / "else where" / "it's here")
+    assert sandbox.resume("else where/it's here").status == 0
+    moved = outcome(sandbox.folder / "else where" / "it's here")
+    assert moved == sandbox.never_stopped(stripes, *HEAD)

@@ -18,7 +18,7 @@ from toolchain.training.finetune import finetune
 from toolchain.training.optim.schedules import make_optimizer
 from toolchain.training.strategies import (
     Stage,
-    Trainable,
+    TrainableCounts,
     enter_stage,
     plan_stages,
     set_training_mode,
@@ -26,7 +26,7 @@ from toolchain.training.strategies import (
 
 
 class Listener(SilentReporter):
-    """Keeps what it is told."""
+    """Records the messages."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -36,13 +36,13 @@ class Listener(SilentReporter):
 
 
 def plan(arch: str, **given: Any) -> tuple[Stage, ...]:
-    with torch.device("meta"):  # no memory for weights that nobody looks at
+    with torch.device("meta"):  # no memory for weights that are not used
         network = build_network(arch, 4)
     return plan_stages(network, read_settings(None, {"arch": arch, **given}))
 
 
-def strategy(arch: str, device: str = "meta", **given: Any) -> tuple[Classifier, Trainable]:
-    """Enter the last stage of a strategy."""
+def strategy(arch: str, device: str = "meta", **given: Any) -> tuple[Classifier, TrainableCounts]:
+    """Return a classifier in the last stage of a strategy, and what is trainable in it."""
     with torch.device(device):
         classifier = Classifier(build_network(arch, 4), IMAGENET_NORMALISATION)
     stages = plan_stages(classifier.network, read_settings(None, {"arch": arch, **given}))
@@ -147,7 +147,7 @@ def test_progressive_trains_so_many_more_layers_each_time_until_all_are_trained(
         "resnet18", strategy="progressive", epochs=20, unfreeze_layers=7, unfreeze_every=4
     )
     assert [stage.frozen for stage in stages] == [17, 10, 3, 0]
-    # The last stage goes on to the end.
+    # The last stage lasts to the end.
     assert [stage.epochs for stage in stages] == [4, 4, 4, 8]
 
 
@@ -171,7 +171,7 @@ def test_progressive_covers_every_epoch_once_and_never_freezes_again(
     assert all(after < before for before, after in pairwise(frozen))
 
 
-def test_a_stage_says_how_many_layers_and_parameters_it_trains() -> None:
+def test_a_stage_reports_how_many_layers_and_parameters_it_trains() -> None:
     with torch.device("meta"):
         network = build_network("resnet18", 4)
     assert str(enter_stage(network, Stage(1, 1, frozen=17))) == (
@@ -195,7 +195,7 @@ def test_training_leaves_frozen_layers_and_their_statistics_as_they_were() -> No
     assert "network.layer4.0.bn1.running_mean" in changed
 
 
-def test_a_run_in_two_stages_moves_the_statistics_of_what_it_trained_alone(
+def test_a_two_stage_run_changes_only_the_statistics_of_trained_layers(
     stripes: Path, tmp_path: Path
 ) -> None:
     listener = Listener()
@@ -205,12 +205,12 @@ def test_a_run_in_two_stages_moves_the_statistics_of_what_it_trained_alone(
     result = finetune(settings, tmp_path / "run", progress=listener)
     assert result.summary.best_epoch > 1, "the kept weights are those of the first stage"
     state = load_file(result.run.weights)
-    moved = {
+    changed = {
         name.split(".")[1]
         for name, tensor in state.items()
         if name.endswith("running_mean") and tensor.any()  # they start from 0
     }
-    assert moved == {"layer4"}
+    assert changed == {"layer4"}
     assert state["network.layer4.0.bn1.num_batches_tracked"] == 3 * (result.summary.best_epoch - 1)
-    said = [line.split(",")[0] for line in listener.lines if "training " in line]
-    assert said == ["epoch 1: training 1 of 18 layers", "epoch 2: training 5 of 18 layers"]
+    messages = [line.split(",")[0] for line in listener.lines if "training " in line]
+    assert messages == ["epoch 1: training 1 of 18 layers", "epoch 2: training 5 of 18 layers"]

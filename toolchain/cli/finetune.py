@@ -1,9 +1,9 @@
-"""`rtl finetune`: settings → training → a run folder."""
+"""`rtl finetune`: from settings to a run folder, `--resume`, and `--lr-find`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,8 +14,11 @@ from toolchain.progress import is_rank_zero
 from toolchain.runs.settings import FinetuneSettings, SettingsError
 from toolchain.runs.settings_file import read_settings
 
-WITH_RESUME = ("workers", "device")
-"""Settings that may change when a run goes on: they say where it computes, not what."""
+if TYPE_CHECKING:
+    from toolchain.training.finetune import FinetuneResult
+
+CHANGEABLE_ON_RESUME = ("workers", "device")
+"""Settings that may change when a run is resumed: they decide where it computes, not what."""
 
 
 @click.command()
@@ -75,7 +78,7 @@ def command(
     if not settings.data:
         raise click.UsageError("Missing argument 'DATA': the folder of images.")
     if lr_find:
-        _find_rate(settings, config, output, given, as_json, quiet)
+        _find_learning_rate(settings, config, output, given, as_json, quiet)
         return
 
     from toolchain.training.finetune import finetune
@@ -85,8 +88,8 @@ def command(
             settings, output, progress=terminal.progress_reporter(quiet or not is_rank_zero())
         )
     except KeyboardInterrupt as stop:
-        # Stopped before the first epoch ended: there is nothing to go on from.
-        again = _command(given, config, output)
+        # Interrupted before the first epoch ended: there is no run to resume.
+        again = terminal.rtl_command(*_command_words(given, config, output)[1:])
         raise Interrupted("interrupted", hint=again) from stop
     _show(result, as_json, quiet)
 
@@ -101,8 +104,9 @@ def _resume(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    others = {name: value for name, value in given.items() if name not in WITH_RESUME}
-    refused = [word for word in _words(others, None, None)[2:] if str(word).startswith("--")]
+    """Resume a run; a usage error names everything that was given and can't be changed."""
+    fixed = {name: value for name, value in given.items() if name not in CHANGEABLE_ON_RESUME}
+    refused = [word for word in _command_words(fixed, None, None) if str(word).startswith("--")]
     refused += ["DATA"] if data is not None else []
     refused += ["--config"] if config is not None else []
     refused += ["--output"] if output is not None else []
@@ -125,7 +129,7 @@ def _resume(
     _show(result, as_json, quiet)
 
 
-def _find_rate(
+def _find_learning_rate(
     settings: FinetuneSettings,
     config: Path | None,
     output: Path | None,
@@ -133,6 +137,7 @@ def _find_rate(
     as_json: bool,
     quiet: bool,
 ) -> None:
+    """Suggest a learning rate, and print the command that trains with it."""
     from toolchain.training.lr_find import find_lr
 
     result = find_lr(settings, output, progress=terminal.progress_reporter(quiet))
@@ -142,40 +147,22 @@ def _find_rate(
         tables.show_lr_find(result)
     if result.lr_head is not None:
         found = {**given, "lr_head": result.lr_head, "lr_backbone": result.lr_backbone}
-        terminal.print_next(*_words(found, config, None), quiet=quiet)
+        terminal.print_next(*_command_words(found, config, None), quiet=quiet)
 
 
-def _show(result: Any, as_json: bool, quiet: bool) -> None:
+def _show(result: FinetuneResult, as_json: bool, quiet: bool) -> None:
+    """Print the result and the next command, in rank zero only."""
     if not is_rank_zero():
         return
     if as_json:
-        summary = result.summary
-        terminal.print_json(
-            {
-                "version": 1,
-                "run": str(result.run.path),
-                "best_epoch": summary.best_epoch,
-                "epochs": summary.epochs,
-                "val_accuracy": summary.val_accuracy,
-                "val_macro_f1": summary.val_macro_f1,
-                "val_auc": summary.val_auc,
-                "temperature": summary.temperature,
-                "calibration_error": summary.calibration_error,
-                "findings": summary.findings,
-                "seconds": round(result.seconds, 3),
-            }
-        )
+        terminal.print_json(result.report)
     else:
         tables.show_finetuned(result)
     terminal.print_next("rtl", "evaluate", result.run.path, quiet=quiet)
 
 
-def _command(given: dict[str, Any], config: Path | None, output: Path | None) -> str:
-    return terminal.rtl_command(*_words(given, config, output)[1:])
-
-
-def _words(given: dict[str, Any], config: Path | None, output: Path | None) -> list[object]:
-    """Return the command that was typed, with these settings."""
+def _command_words(given: dict[str, Any], config: Path | None, output: Path | None) -> list[object]:
+    """Return the words of an `rtl finetune` command with these settings and options."""
     words: list[object] = ["rtl", "finetune", *([given["data"]] if "data" in given else [])]
     words += ["-o", output] if output else []
     words += ["--config", config] if config else []

@@ -1,4 +1,4 @@
-"""What training leaves at its end: the model and its card, the pictures, the summary."""
+"""What training writes at its end: the model and its card, the plots, the summary."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import PIL
 import torch
 
 from toolchain.data.audit import Audit
-from toolchain.files import atomic_file
+from toolchain.files import write_bytes
 from toolchain.metrics import confusion_plot
 from toolchain.metrics.calibration import calibration_error, fit_temperature
 from toolchain.networks import resnet
@@ -20,17 +20,21 @@ from toolchain.runs.settings_file import settings_sha256
 from toolchain.runtime.card import Card, Weights
 from toolchain.training.analysis import plots
 from toolchain.training.analysis.diagnosis import Finding, diagnose
+from toolchain.training.epoch_log import write_metrics
 from toolchain.training.setup import Setup
-from toolchain.training.trainer import Trainer, write_metrics
+from toolchain.training.trainer import Trainer
 from toolchain.version import __version__
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What the epochs came to; the last line of metrics.jsonl. Rates in 0…1."""
+    """The epochs in a few figures; the last line of metrics.jsonl. Rates and errors in 0…1."""
 
     epochs: int
+    """Epochs that were trained."""
     best_epoch: int
+    """The epoch whose weights are kept, from 1; the validation metrics are its own."""
     val_loss: float
+    """Mean cross entropy in nats."""
     val_accuracy: float
     val_macro_f1: float
     val_auc: float | None
@@ -39,11 +43,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     calibration_error: tuple[float, float]
     """Expected calibration error before and after the temperature."""
     findings: list[Finding]
-    """What the curves say."""
+    """Problems that the curves show; empty for a healthy run."""
 
 
 def summarise(setup: Setup, trainer: Trainer) -> Summary:
-    """Read the summary from a trainer with an epoch or more."""
+    """Return the summary of a trainer that has finished an epoch or more."""
     outputs = trainer.best.outputs
     temperature = fit_temperature(outputs)
     return Summary(
@@ -63,13 +67,12 @@ def summarise(setup: Setup, trainer: Trainer) -> Summary:
 
 
 def write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) -> Summary:
-    """Write the best epoch's weights, their card, the pictures and the summary, and give that."""
+    """Write the best epoch's weights, their card, the plots and the summary; return the summary."""
     summary = summarise(setup, trainer)
     data = weights_bytes(trainer.best_state())
-    with atomic_file(run.weights) as temporary:
-        temporary.write_bytes(data)
-    record = Weights(origin=setup.origin, sha256=hashlib.sha256(data).hexdigest())
-    run.write_card(_card(setup, audit, record, summary.temperature))
+    write_bytes(run.weights, data)
+    weights = Weights(origin=setup.origin, sha256=hashlib.sha256(data).hexdigest())
+    run.write_card(_card(setup, audit, weights, summary.temperature))
     write_metrics(run, [*trainer.finished.history, {"summary": summary}])
     plots.draw_curves(trainer.finished.history, trainer.best.epoch, run.curves)
     outputs = trainer.best.outputs

@@ -1,9 +1,9 @@
-"""Checkpoints: all that training needs to go on as if it had never stopped.
+"""The checkpoints of a run on disk, and the lock that keeps a run to one process.
 
-An epoch's checkpoint is two files: `epoch-0007.safetensors` with the tensors (weights, optimiser,
-moving average, best weights, random generators) and `epoch-0007.json` with everything else. The
-JSON is written last and names the digest of the other, so that a checkpoint exists as a whole or
-not at all, wherever the process is killed; the one before it is removed only after that.
+An epoch's checkpoint is two files: `epoch-0007.safetensors` with the tensors, and
+`epoch-0007.json` with the record of everything else. The record is written last and names the
+SHA-256 of the tensors, so a checkpoint is whole or does not exist, wherever the process is killed.
+The previous checkpoint is removed only after that. What they hold is in `trainer_state.py`.
 
 The frozen weights never change; `start.safetensors` holds them once.
 """
@@ -13,36 +13,40 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import random
 import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load
-from torch.optim import Optimizer
 
 from toolchain.errors import TrainingError
-from toolchain.files import atomic_file
+from toolchain.files import write_bytes
 from toolchain.networks.resnet import State
 from toolchain.networks.weights import weights_bytes
 from toolchain.runs.runfolder import RunFolder
 
-Checkpoint = tuple[State, dict[str, Any]]
-"""Tensors by name, and everything else."""
+MAX_OVERHEAD = 0.05
+"""Largest share of the time that is spent on writing checkpoints, in 0…1.
 
-MOST_OVERHEAD = 0.05
-"""Writing may take this share of the time; an epoch of cached features lasts milliseconds."""
+An epoch from cached features can take milliseconds, so not every epoch gets a checkpoint.
+"""
+
+
+class Checkpoint(NamedTuple):
+    """The state of a run after an epoch."""
+
+    tensors: State
+    record: dict[str, Any]
+    """Everything that is not a tensor, as values that fit into JSON."""
 
 
 @contextlib.contextmanager
 def run_lock(run: RunFolder) -> Iterator[None]:
-    """Hold a run for training; TrainingError where another process does."""
+    """Hold the lock of a run while it is trained; TrainingError where another process holds it."""
     run.checkpoints.mkdir(exist_ok=True)
     try:
         with FileLock(run.checkpoints / "lock", timeout=0):
@@ -55,111 +59,65 @@ def run_lock(run: RunFolder) -> Iterator[None]:
 
 
 def resume_command(run: RunFolder, processes: int = 1) -> str:
-    """Return the command that goes on with a run, in as many processes as before."""
+    """Return the command that resumes a run in so many processes."""
     start = f"torchrun --nproc-per-node {processes} -m toolchain" if processes > 1 else "rtl"
     return f"{start} finetune --resume {shlex.quote(str(run.path))}"
 
 
 class Checkpoints:
-    """The checkpoints of a run."""
+    """The checkpoints of a run: written, found again, and the older ones removed."""
 
     def __init__(self, run: RunFolder) -> None:
         self.folder = run.checkpoints
-        self.not_before = 0.0
+        self.next_due = 0.0
+        """Time by `time.monotonic` before which none is due."""
 
     def due(self) -> bool:
-        """Say whether writing one now keeps within MOST_OVERHEAD."""
-        return time.monotonic() >= self.not_before
+        """Return whether writing a checkpoint now stays within MAX_OVERHEAD."""
+        return time.monotonic() >= self.next_due
 
-    def save(self, epoch: int, tensors: State, record: dict[str, Any]) -> None:
+    def save(self, epoch: int, checkpoint: Checkpoint) -> None:
         """Write the checkpoint of an epoch and remove older ones."""
         started = time.monotonic()
-        data = weights_bytes(tensors)
-        _write(self._tensors(epoch), data)
-        # Python's json, for it keeps infinities and every bit of a float.
-        text = json.dumps({**record, "epoch": epoch, "sha256": hashlib.sha256(data).hexdigest()})
-        _write(self._record(epoch), text.encode())
+        data = weights_bytes(checkpoint.tensors)
+        write_bytes(self._tensors_file(epoch), data, durable=True)
+        digest = hashlib.sha256(data).hexdigest()
+        # Python's json, because it keeps infinities and every bit of a float.
+        text = json.dumps({**checkpoint.record, "epoch": epoch, "sha256": digest})
+        write_bytes(self._record_file(epoch), text.encode(), durable=True)
         for file in self.folder.glob("epoch-*"):
-            if file not in (self._tensors(epoch), self._record(epoch)):
+            if file not in (self._tensors_file(epoch), self._record_file(epoch)):
                 file.unlink(missing_ok=True)
         spent = time.monotonic() - started
-        self.not_before = time.monotonic() + spent / MOST_OVERHEAD
+        self.next_due = time.monotonic() + spent / MAX_OVERHEAD
 
     def load(self) -> Checkpoint | None:
-        """Return the newest whole checkpoint, None where there is none."""
+        """Return the newest whole checkpoint; None where there is none."""
         for file in sorted(self.folder.glob("epoch-*.json"), reverse=True):
-            # What is cut off or gone is no checkpoint; the one before it may be.
+            # A damaged or incomplete checkpoint is skipped; an older one may be whole.
             with contextlib.suppress(OSError, ValueError):
                 record = json.loads(file.read_text(encoding="utf-8"))
                 data = file.with_suffix(".safetensors").read_bytes()
                 if hashlib.sha256(data).hexdigest() == record["sha256"]:
-                    return load(data), record
+                    return Checkpoint(load(data), record)
         return None
 
     def save_start(self, frozen: State, origin: str) -> None:
         """Write the weights that training does not change, and the line about their origin."""
-        _write(self.folder / "start.safetensors", weights_bytes(frozen))
-        _write(self.folder / "start.json", json.dumps({"origin": origin}).encode())
+        weights, line = weights_bytes(frozen), json.dumps({"origin": origin}).encode()
+        write_bytes(self.folder / "start.safetensors", weights, durable=True)
+        write_bytes(self.folder / "start.json", line, durable=True)
 
     def load_start(self) -> tuple[State, str] | None:
-        """Return those weights and that line; None where they are not both there."""
+        """Return what `save_start` wrote; None unless both files can be read."""
         try:
             origin = json.loads((self.folder / "start.json").read_bytes())["origin"]
             return load((self.folder / "start.safetensors").read_bytes()), origin
         except (OSError, ValueError, SafetensorError):
             return None
 
-    def _tensors(self, epoch: int) -> Path:
+    def _tensors_file(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:04}.safetensors"
 
-    def _record(self, epoch: int) -> Path:
+    def _record_file(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:04}.json"
-
-
-def optimizer_state(optimizer: Optimizer) -> tuple[State, list[dict[str, Any]]]:
-    """Return an optimiser's state as (tensors by name, parameter groups as plain values)."""
-    state = optimizer.state_dict()
-    tensors = {
-        f"{index}.{key}": value
-        for index, values in state["state"].items()
-        for key, value in values.items()
-        if isinstance(value, torch.Tensor)
-    }
-    return tensors, state["param_groups"]
-
-
-def load_optimizer(optimizer: Optimizer, tensors: State, groups: list[dict[str, Any]]) -> None:
-    """Put such a state back."""
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
-def random_state() -> tuple[State, dict[str, Any]]:
-    """Return the state of every random generator as (tensors, plain values)."""
-    tensors = {"cpu": torch.get_rng_state()}
-    for index, state in enumerate(torch.cuda.get_rng_state_all()):
-        tensors[f"cuda.{index}"] = state
-    name, keys, *rest = np.random.get_state()
-    tensors["numpy"] = torch.from_numpy(np.asarray(keys).astype(np.int64))
-    return tensors, {"python": random.getstate(), "numpy": [name, *rest]}
-
-
-def load_random_state(tensors: State, plain: dict[str, Any]) -> None:
-    """Put every random generator back."""
-    torch.set_rng_state(tensors["cpu"])
-    for index in range(torch.cuda.device_count()):
-        if f"cuda.{index}" in tensors:
-            torch.cuda.set_rng_state(tensors[f"cuda.{index}"], index)
-    name, *rest = plain["numpy"]
-    np.random.set_state((name, tensors["numpy"].numpy().astype(np.uint32), *rest))
-    version, internal, gauss = plain["python"]
-    random.setstate((version, tuple(internal), gauss))
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file so that it is whole on disk before its name exists, also if the power goes."""
-    with atomic_file(path, durable=True) as temporary:
-        temporary.write_bytes(data)

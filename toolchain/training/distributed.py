@@ -3,16 +3,18 @@
     torchrun --nproc-per-node 2 -m toolchain finetune DATA …
 
 `--batch-size` stays the number of images in one step: each process computes its part of the same
-batch, and the gradients are averaged, so that the result is that of a single process up to the
-order of sums. (BatchNorm in training mode is the exception: it sees a process's own images, but on
-GPUs, where its statistics are taken over all processes.)
+batch, and the gradients are averaged, so the result is that of a single process up to the order of
+sums. The exception is BatchNorm in training mode. On CPUs its statistics are over the images of one
+process; on GPUs SyncBatchNorm takes them over all processes.
+
+Rank zero is the process that writes files and reports progress.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -22,8 +24,8 @@ from torch import distributed, nn
 
 Value = TypeVar("Value")
 
-LONGEST_WAIT = timedelta(hours=12)
-"""The writer may compute the frozen features of a large data set while the others wait."""
+TIMEOUT = timedelta(hours=12)
+"""Of collective operations: the others wait while rank zero computes the frozen features."""
 
 
 @dataclass(frozen=True)
@@ -33,22 +35,29 @@ class Processes:
     rank: int = 0
     count: int = 1
     local_rank: int = 0
+    """Rank among the processes of this machine, which is the index of this process's GPU."""
 
     @property
     def is_rank_zero(self) -> bool:
-        """True in the one process that writes and speaks."""
+        """Whether this is the one process that writes files and reports progress."""
         return self.rank == 0
 
     def from_rank_zero(self, value: Value) -> Value:
-        """Return every process the writer's value."""
+        """Return rank zero's value in every process."""
         if self.count == 1:
             return value
-        box = [value]
-        distributed.broadcast_object_list(box, src=0)
-        return box[0]
+        values = [value]
+        distributed.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def run_on_rank_zero(self, function: Callable[[], Value]) -> Value:
+        """Call a function in rank zero only and return its result in every process."""
+        result: Any = function() if self.is_rank_zero else None
+        value: Value = self.from_rank_zero(result)
+        return value
 
     def gather(self, value: Value) -> list[Value]:
-        """Return every process the values of all, by rank."""
+        """Return the values of all processes, by rank, in every process."""
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
@@ -56,17 +65,17 @@ class Processes:
         return values
 
     def sums(self, *values: float) -> list[float]:
-        """Return the sums over all processes."""
+        """Return the sum of each value over all processes."""
         return [sum(column) for column in zip(*self.gather(values), strict=True)]
 
-    def align(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Overwrite tensors by the writer's."""
+    def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Overwrite tensors in place by rank zero's."""
         if self.count > 1:
             for tensor in tensors:
                 distributed.broadcast(tensor, src=0)
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Return the model with gradients averaged over the processes."""
+        """Return the model with gradients averaged over the processes; itself for a single one."""
         if self.count == 1:
             return model
         if device.type == "cuda":
@@ -75,19 +84,19 @@ class Processes:
         return nn.parallel.DistributedDataParallel(model, device_ids=ids)
 
 
-def is_alone() -> bool:
-    """Say whether there are no other processes that train with this one."""
+def is_single_process() -> bool:
+    """Return whether torchrun has started no other process beside this one."""
     return os.environ.get("WORLD_SIZE", "1") == "1"
 
 
 @contextlib.contextmanager
 def process_group() -> Iterator[Processes]:
-    """Meet the other processes that torchrun started, for the length of the block."""
-    if is_alone():
+    """Join the processes that torchrun started, for the length of the block."""
+    if is_single_process():
         yield Processes()
         return
     backend = "nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(backend, timeout=LONGEST_WAIT)
+    distributed.init_process_group(backend, timeout=TIMEOUT)
     try:
         yield Processes(
             rank=distributed.get_rank(),

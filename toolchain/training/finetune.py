@@ -1,12 +1,9 @@
-"""The story of `rtl finetune`: a folder of images becomes a run folder."""
+"""`rtl finetune`: train on a folder of images and leave a run folder, or resume a stopped run."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shlex
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,31 +12,73 @@ import torch
 
 from toolchain.data.audit import Audit
 from toolchain.data.layouts import Dataset
-from toolchain.errors import DataError, Interrupted, ToolchainError, TrainingError
+from toolchain.errors import ToolchainError
 from toolchain.files import write_json
-from toolchain.networks import resnet
 from toolchain.networks.device import choose_device
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, free_run_path
-from toolchain.runs.settings import FinetuneSettings, SettingsError
-from toolchain.runs.settings_file import read_settings, settings_toml
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings_file import settings_toml
+from toolchain.training.analysis.diagnosis import Finding
 from toolchain.training.analysis.tensorboard import require_tensorboard
 from toolchain.training.artifacts import Summary, summarise, write_model
-from toolchain.training.checkpoints import Checkpoint, Checkpoints, resume_command, run_lock
+from toolchain.training.checkpoints import Checkpoint, Checkpoints, run_lock
+from toolchain.training.data import data_name, read_data, require_same_data
 from toolchain.training.distributed import Processes, process_group
-from toolchain.training.setup import Setup, data_name, fresh_start, placed, prepare, read_data
+from toolchain.training.setup import Setup, prepare
+from toolchain.training.starting_weights import make_starting_weights, restore_starting_weights
+from toolchain.training.stopped_run import (
+    explain_stop,
+    has_model_or_checkpoint,
+    settings_of_stopped_run,
+)
 from toolchain.training.trainer import Trainer
+
+
+class FinetuneReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What `rtl finetune --json` prints. Rates and errors are in 0…1."""
+
+    version: int = 1
+    run: str
+    best_epoch: int
+    epochs: int
+    val_accuracy: float
+    val_macro_f1: float
+    val_auc: float | None
+    temperature: float
+    calibration_error: tuple[float, float]
+    findings: list[Finding]
+    seconds: float
 
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """What training left."""
+    """A finished run and how good it is."""
 
     run: RunFolder
     dataset: Dataset
+    """Without the images that could not be read."""
     audit: Audit
     summary: Summary
+    """Of the epochs: metrics of the best one, calibration, findings."""
     seconds: float
+    """In all; of a resumed run, since it was resumed."""
+
+    @property
+    def report(self) -> FinetuneReport:
+        """The result as `rtl finetune --json` prints it."""
+        return FinetuneReport(
+            run=str(self.run.path),
+            best_epoch=self.summary.best_epoch,
+            epochs=self.summary.epochs,
+            val_accuracy=self.summary.val_accuracy,
+            val_macro_f1=self.summary.val_macro_f1,
+            val_auc=self.summary.val_auc,
+            temperature=self.summary.temperature,
+            calibration_error=self.summary.calibration_error,
+            findings=self.summary.findings,
+            seconds=round(self.seconds, 3),
+        )
 
 
 def finetune(
@@ -50,8 +89,10 @@ def finetune(
 ) -> FinetuneResult:
     """Train as the settings say and leave a run folder; the data folder is only read.
 
-    `output` is the run folder, by default one under `runs/` named after the data. Raises DataError
-    for data that can't serve and TrainingError for what stops training.
+    `output` is the run folder, by default a new one under `runs/` named after the data. Raises
+    DataError for data that can't be trained on, TrainingError for what stops training, and
+    Interrupted for Ctrl-C after an epoch or more: the best epoch is kept and the run can be
+    resumed.
     """
     progress = progress or SilentReporter()
     started = time.monotonic()
@@ -61,13 +102,14 @@ def finetune(
             run.require_free()
             if settings.tensorboard:
                 require_tensorboard()
-        dataset, audit = _read_data(settings, run, processes, progress)
-        start = fresh_start(settings, len(dataset.classes), progress)
+        dataset, audit = read_data(settings, run.path, processes, progress)
+        start = make_starting_weights(settings, len(dataset.classes), progress)
         device = choose_device(settings.device, processes.local_rank)
-        progress.message(f"{settings.arch} from {start[1]}, on {_where(device, processes)}")
+        place = _device_and_processes(device, processes)
+        progress.message(f"{settings.arch} from {start.origin}, on {place}")
         setup = prepare(settings, dataset, start, device, processes, progress)
         if processes.is_rank_zero:
-            run.create(settings_toml(placed(setup.settings)))
+            run.create(settings_toml(_with_absolute_paths(setup.settings)))
         return _train(setup, run, audit, None, started, progress, fresh=True)
 
 
@@ -78,27 +120,29 @@ def resume(
     device: str | None = None,
     progress: ProgressReporter | None = None,
 ) -> FinetuneResult:
-    """Go on with a run that was stopped; on a CPU it ends as if it had never been.
+    """Resume a run that was stopped; on a CPU the weights are those of an uninterrupted run.
 
-    `workers` and `device` may differ from the run's. Raises DataError where the run or its data
-    can't serve, and TrainingError where it is finished or another process trains it.
+    `workers` and `device` may differ from the run's. Raises DataError where the folder is no run or
+    its data has changed, and TrainingError where the run is finished or another process trains it.
     """
     progress = progress or SilentReporter()
     started = time.monotonic()
     with process_group() as processes:
         run = RunFolder(run_path)
-        settings = _stopped_settings(run)
+        settings = settings_of_stopped_run(run)
         settings = msgspec.structs.replace(
             settings,
             workers=settings.workers if workers is None else workers,
             device=settings.device if device is None else device,
         )
-        dataset, audit = _read_data(settings, run, processes, progress)
-        _require_same_data(run, audit)
-        checkpoint = Checkpoints(run).load()
-        start = _started(run, settings, len(dataset.classes), checkpoint, progress)
+        dataset, audit = read_data(settings, run.path, processes, progress)
+        require_same_data(run, audit)
+        checkpoints, classes = Checkpoints(run), len(dataset.classes)
+        checkpoint = checkpoints.load()
+        start = restore_starting_weights(checkpoints, settings, classes) if checkpoint else None
+        start = start or make_starting_weights(settings, classes, progress)
         chosen = choose_device(settings.device, processes.local_rank)
-        progress.message(f"going on with {run.path}, on {_where(chosen, processes)}")
+        progress.message(f"going on with {run.path}, on {_device_and_processes(chosen, processes)}")
         setup = prepare(settings, dataset, start, chosen, processes, progress)
         return _train(setup, run, audit, checkpoint, started, progress, fresh=False)
 
@@ -113,7 +157,10 @@ def _train(
     *,
     fresh: bool,
 ) -> FinetuneResult:
-    """Train what is left and write the model; where that stops, the run can be resumed."""
+    """Train the remaining epochs and write the model.
+
+    Where that stops, the run can be resumed; a `fresh` one with nothing to keep is removed.
+    """
     if not setup.processes.is_rank_zero:
         trainer = Trainer(setup, run, progress)
         _fit(trainer, run, audit, checkpoint)
@@ -124,7 +171,7 @@ def _train(
         try:
             summary = _train_and_write(setup, run, audit, checkpoint, progress)
         except BaseException:
-            if fresh and not _worth_keeping(run):
+            if fresh and not has_model_or_checkpoint(run):
                 run.discard()
             raise
         run.drop_checkpoints()
@@ -138,8 +185,9 @@ def _train_and_write(
     checkpoint: Checkpoint | None,
     progress: ProgressReporter,
 ) -> Summary:
+    """Train and write the model; the best epoch so far also where training stops early."""
     trainer = Trainer(setup, run, progress)
-    with _explained(run, trainer):
+    with explain_stop(run, trainer):
         try:
             _fit(trainer, run, audit, checkpoint)
         except (KeyboardInterrupt, ToolchainError):
@@ -150,7 +198,7 @@ def _train_and_write(
 
 
 def _fit(trainer: Trainer, run: RunFolder, audit: Audit, checkpoint: Checkpoint | None) -> None:
-    """Begin, or go on from a checkpoint, and train to the end."""
+    """Train to the end, from the beginning or from a checkpoint."""
     if checkpoint is not None:
         trainer.load(checkpoint)
     elif trainer.setup.processes.is_rank_zero:
@@ -160,100 +208,20 @@ def _fit(trainer: Trainer, run: RunFolder, audit: Audit, checkpoint: Checkpoint 
     trainer.fit()
 
 
-@contextlib.contextmanager
-def _explained(run: RunFolder, trainer: Trainer) -> Iterator[None]:
-    """Say what stopped training, what is kept, and what goes on from there."""
-    again = resume_command(run, trainer.setup.processes.count)
-    try:
-        yield
-    except OSError as stop:
-        reason = (stop.strerror or str(stop)).lower()
-        then = again if _worth_keeping(run) else "start again"
-        raise TrainingError(
-            f"{stop.filename or run.path} can't be written: {reason}",
-            hint=f"make room, then {then}",
-        ) from stop
-    except (KeyboardInterrupt, ToolchainError) as stop:
-        if not trainer.epoch:
-            raise
-        epochs = "1 epoch" if trainer.epoch == 1 else f"{trainer.epoch} epochs"
-        kept = f"the best of {epochs} is kept in {run.path}"
-        if isinstance(stop, KeyboardInterrupt):
-            raise Interrupted(f"interrupted; {kept}", hint=again) from stop
-        stop.args = (f"{stop}; {kept}",)
-        raise
-
-
-def _worth_keeping(run: RunFolder) -> bool:
-    """Say whether a run that was stopped holds a model, or something to go on from."""
-    return run.weights.is_file() or Checkpoints(run).load() is not None
-
-
 def _default_output(settings: FinetuneSettings) -> Path:
     name = data_name(settings.data)
     return free_run_path(Path("runs"), f"{name}-{settings.arch}-{settings.strategy}")
 
 
-def _read_data(
-    settings: FinetuneSettings, run: RunFolder, processes: Processes, progress: ProgressReporter
-) -> tuple[Dataset, Audit]:
-    """Read the data in one process and hand it to all."""
-    found = None
-    if processes.is_rank_zero:
-        found = read_data(settings, run.path, progress)
-    found = processes.from_rank_zero(found)
-    assert found is not None
-    return found
+def _with_absolute_paths(settings: FinetuneSettings) -> FinetuneSettings:
+    """Return the settings with absolute paths: a run may later be opened from another folder."""
+    weights = settings.weights
+    if weights not in ("imagenet", "none"):
+        weights = str(Path(weights).resolve())
+    return msgspec.structs.replace(
+        settings, data=str(Path(settings.data).resolve()), weights=weights
+    )
 
 
-def _where(device: torch.device, processes: Processes) -> str:
+def _device_and_processes(device: torch.device, processes: Processes) -> str:
     return f"{device} in {processes.count} processes" if processes.count > 1 else str(device)
-
-
-def _stopped_settings(run: RunFolder) -> FinetuneSettings:
-    """Return the settings of a run that was stopped; DataError or TrainingError for another."""
-    if not run.settings.is_file():
-        raise DataError(f"{run.path} is no run folder", hint="rtl finetune DATA makes one")
-    if run.weights.is_file() and not run.checkpoints.is_dir():
-        raise TrainingError(
-            f"{run.path} has finished; there is nothing to go on with",
-            hint=f"rtl evaluate {shlex.quote(str(run.path))}",
-        )
-    try:
-        return read_settings(run.settings, {})
-    except SettingsError as error:
-        raise DataError(f"{run.path} can't go on: {error}") from error
-
-
-def _require_same_data(run: RunFolder, audit: Audit) -> None:
-    """A run goes on only with the images and labels that it began with."""
-    if not run.audit.is_file():
-        return  # stopped before it was written
-    try:
-        before = msgspec.json.decode(run.audit.read_bytes(), type=Audit)
-    except msgspec.DecodeError as error:
-        raise DataError(f"{run.audit} is damaged: {error}") from error
-    if before.fingerprint != audit.fingerprint:
-        raise DataError(
-            f"{audit.data} has changed since {run.path} began: {before.images} files then, "
-            f"{audit.images} now",
-            hint=f"start anew: rtl finetune {shlex.quote(audit.data)}",
-        )
-
-
-def _started(
-    run: RunFolder,
-    settings: FinetuneSettings,
-    classes: int,
-    checkpoint: Checkpoint | None,
-    progress: ProgressReporter,
-) -> tuple[resnet.Classifier, str]:
-    """Return the classifier as it was when the run began, but for what is in the checkpoint."""
-    start = Checkpoints(run).load_start() if checkpoint is not None else None
-    if start is None:
-        return fresh_start(settings, classes, progress)
-    frozen, origin = start
-    network = resnet.build_network(settings.arch, classes, dropout=settings.dropout)
-    classifier = resnet.Classifier(network, resnet.IMAGENET_NORMALISATION)
-    classifier.load_state_dict(frozen, strict=False)
-    return classifier, origin

@@ -1,4 +1,4 @@
-"""One step, one epoch of training, and one pass of evaluation."""
+"""One training step, one epoch of training, and one pass of evaluation."""
 
 from __future__ import annotations
 
@@ -21,25 +21,28 @@ from toolchain.training.optim.losses import Loss
 from toolchain.training.optim.precision import MixedPrecision
 from toolchain.training.setup import Setup
 
-CHECK_EVERY = 10
-"""Steps after which the loss is looked at; each look waits for a GPU to finish."""
+STEPS_BETWEEN_LOSS_CHECKS = 10
+"""On a GPU the loss is checked only so often: each check waits for the GPU to finish."""
 START_STEPS = 20
-"""Steps of the first epoch whose losses are kept: an unstable start shows there."""
+"""Steps of an epoch whose losses are recorded; an unstable start shows in them."""
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """Loss and accuracy over the training images of an epoch, as they were trained on."""
+    """Mean loss (nats) and accuracy (0…1) over an epoch's training images.
+
+    They are measured during training, on augmented and mixed images, before each update.
+    """
 
     loss: float
     accuracy: float
     step_losses: list[float]
-    """The losses of the first steps."""
+    """Mean losses of the first batches."""
 
 
 @dataclass
 class Stepper:
-    """Makes the steps of training."""
+    """Performs training steps: forward and backward passes, then the optimiser's update."""
 
     model: nn.Module
     optimizer: Optimizer
@@ -50,42 +53,43 @@ class Stepper:
     multi_label: bool = False
     mixer: Mixer | None = None
     clip_norm: float = 0.0
+    """Largest norm of the gradients; 0 does not clip."""
     processes: Processes = field(default_factory=Processes)
 
     def backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Add a batch's gradients and give (sum of its losses, images that were right)."""
+        """Add a batch's gradients; return the sum of its losses and its correct images."""
         inputs, targets = batch.inputs.to(self.device), batch.targets.to(self.device)
         if self.mixer is not None:
             inputs, targets = self.mixer(inputs, targets)
         with self.mixed_precision.autocast(self.device):
             logits = self.model(inputs)
-        total = self.loss(logits, targets)[: batch.counted].sum()
-        # DDP averages over the processes; times their number, that is the mean over the images of
-        # all processes and of all batches that the step is made of.
-        mean = total * (self.processes.count / batch.step_images)
+        loss_sum = self.loss(logits, targets)[: batch.counted].sum()
+        # DDP averages the gradients over the processes. Multiplied by their number, the result is
+        # the mean over the images of the whole step: of all processes and accumulated batches.
+        mean = loss_sum * (self.processes.count / batch.step_images)
         self.scaler.scale(mean).backward()
-        right = self._right(logits.detach(), targets)[: batch.counted].sum()
-        return total.detach(), right
+        correct = self._correct(logits.detach(), targets)[: batch.counted].sum()
+        return loss_sum.detach(), correct
 
-    def _right(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Say for each image whether it is right; of mixed images, the larger part counts."""
+    def _correct(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return which images are right, bool [batch]; a mixed image's class is its larger part."""
         if self.multi_label:
             return ((logits > 0) == (targets > 0.5)).all(1)
         return logits.argmax(1) == (targets if targets.ndim == 1 else targets.argmax(1))
 
     def update(self) -> None:
-        """Change the weights by what the gradients say."""
+        """Update the weights by the accumulated gradients, clipped where asked for."""
         if self.clip_norm:
             self.scaler.unscale_(self.optimizer)
-            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(trained, self.clip_norm)
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
 
 
 def make_stepper(setup: Setup, optimizer: Optimizer) -> Stepper:
-    """Return what makes the steps of a setup, through the whole classifier unless told otherwise."""
+    """Return the stepper of a setup; its model is the whole classifier."""
     settings = setup.settings
     return Stepper(
         model=setup.classifier,
@@ -111,27 +115,30 @@ def train_epoch(
     progress: ProgressReporter,
     label: str,
 ) -> EpochMetrics:
-    """Train on each of `count` batches once; TrainingError when the loss is no longer a number."""
+    """Train on each of `count` batches once, with an update after every `accumulate` of them.
+
+    `after_step` is called after each update. Raises TrainingError when the loss becomes NaN or
+    infinite.
+    """
     loss_sum = torch.zeros((), device=stepper.device)
-    right = torch.zeros((), device=stepper.device)
-    counted = 0
+    correct_sum = torch.zeros((), device=stepper.device)
+    images = 0
     first: list[tuple[Tensor, int]] = []
     for index, batch in enumerate(progress.track(batches, label, count)):
-        losses, hits = stepper.backward(batch)
-        if (index + 1) % accumulate == 0 or index + 1 == count:
+        batch_loss, batch_correct = stepper.backward(batch)
+        is_last = index + 1 == count
+        if (index + 1) % accumulate == 0 or is_last:
             stepper.update()
             after_step()
-        loss_sum += losses
-        right += hits
-        counted += batch.counted
+        loss_sum += batch_loss
+        correct_sum += batch_correct
+        images += batch.counted
         if len(first) < START_STEPS:
-            first.append((losses, batch.counted))
-        if stepper.device.type == "cpu" or index % CHECK_EVERY == 0 or index + 1 == count:
-            require_number(loss_sum.item(), label)
-    sums = stepper.processes.sums(loss_sum.item(), right.item(), counted)
-    return EpochMetrics(
-        sums[0] / sums[2], sums[1] / sums[2], _step_losses(first, stepper.processes)
-    )
+            first.append((batch_loss, batch.counted))
+        if stepper.device.type == "cpu" or index % STEPS_BETWEEN_LOSS_CHECKS == 0 or is_last:
+            require_finite_loss(loss_sum.item(), label)
+    loss, correct, total = stepper.processes.sums(loss_sum.item(), correct_sum.item(), images)
+    return EpochMetrics(loss / total, correct / total, _step_losses(first, stepper.processes))
 
 
 @torch.inference_mode()
@@ -144,7 +151,10 @@ def predict_split(
     label: str,
     processes: Processes | None = None,
 ) -> Outputs:
-    """Return the logits of a split; with several processes each image is computed once, by one."""
+    """Return the logits and labels of a split, in its order.
+
+    Of several processes each computes its own part of the images; all return the whole.
+    """
     processes = processes or Processes()
     model.eval()
     logits: list[Tensor] = []
@@ -160,17 +170,17 @@ def predict_split(
 
 def _step_losses(first: list[tuple[Tensor, int]], processes: Processes) -> list[float]:
     """Return the mean losses of the first batches, over all processes."""
-    gathered = processes.gather([(losses.item(), counted) for losses, counted in first])
+    gathered = processes.gather([(loss_sum.item(), images) for loss_sum, images in first])
     return [
-        round(sum(losses for losses, _ in parts) / sum(counted for _, counted in parts), 6)
+        round(sum(loss_sum for loss_sum, _ in parts) / sum(images for _, images in parts), 6)
         for parts in zip(*gathered, strict=True)
     ]
 
 
-def require_number(value: float, label: str) -> None:
-    """Raise TrainingError where a loss is no number."""
-    if not math.isfinite(value):
+def require_finite_loss(loss: float, label: str) -> None:
+    """Raise TrainingError where a loss is NaN or infinite."""
+    if not math.isfinite(loss):
         raise TrainingError(
-            f"the loss became {value} in {label}",
+            f"the loss became {loss} in {label}",
             hint="lower --lr-head and --lr-backbone, or clip gradients with --clip-norm 1.0",
         )

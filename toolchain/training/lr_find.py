@@ -1,4 +1,4 @@
-"""The story of `rtl finetune --lr-find`: a few batches at growing rates, a curve, a suggestion."""
+"""`rtl finetune --lr-find`: train a few batches at growing rates and suggest a learning rate."""
 
 from __future__ import annotations
 
@@ -18,27 +18,31 @@ from toolchain.runs.runfolder import RunFolder, free_run_path
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.analysis import plots
 from toolchain.training.analysis.lr_curve import should_stop, smoothed, suggest_rate, sweep_rates
-from toolchain.training.distributed import Processes, is_alone
+from toolchain.training.data import data_name, read_data
+from toolchain.training.distributed import Processes, is_single_process
 from toolchain.training.inputs.samples import Batch, Source
 from toolchain.training.loop import Stepper, make_stepper
 from toolchain.training.optim.schedules import make_optimizer
-from toolchain.training.setup import data_name, fresh_start, prepare, read_data
+from toolchain.training.setup import prepare
 from toolchain.training.stage_inputs import stage_inputs
+from toolchain.training.starting_weights import make_starting_weights
 from toolchain.training.strategies import enter_stage, set_training_mode
 
 
 class LrFindResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Losses over learning rates, and the rates that they suggest."""
+    """The losses at growing learning rates, and the rates that they suggest."""
 
     version: int = 1
     lr_head: float | None
-    """None where the curve has no descent."""
+    """None where the loss falls at no rate."""
     lr_backbone: float | None
     """In the same proportion to `lr_head` as in the settings."""
     rates: list[float]
-    """Of the classifier, one for each batch that was tried."""
+    """Learning rates of the classifier, one for each batch."""
     losses: list[float]
+    """Mean loss of each batch in nats."""
     picture: str
+    """Path of the plot."""
 
 
 def find_lr(
@@ -47,22 +51,24 @@ def find_lr(
     *,
     progress: ProgressReporter | None = None,
 ) -> LrFindResult:
-    """Sweep the learning rate over a few batches; leaves lr-find.json and lr-find.png in `output`.
+    """Sweep the learning rate over a few batches; write lr-find.json and lr-find.png to `output`.
 
-    All that the strategy trains at its end is trained, with the proportion of the settings between
-    classifier and backbone. Nothing of the training is kept. Raises as `finetune` does.
+    Trains what the last stage of the strategy trains, and keeps the ratio of the settings between
+    the rates of classifier and backbone. The trained weights are dropped. Raises DataError and
+    TrainingError as `finetune` does, and TrainingError under torchrun.
     """
     progress = progress or SilentReporter()
-    if not is_alone():
+    if not is_single_process():
         raise TrainingError("--lr-find runs in one process", hint="start it without torchrun")
-    # Each rate has one batch.
+    # Each rate is tried on one batch.
     settings = msgspec.structs.replace(settings, accumulate=1)
     folder = RunFolder(output or free_run_path(Path("runs"), f"{data_name(settings.data)}-lr-find"))
     folder.require_free()
-    dataset, _ = read_data(settings, folder.path, progress)
-    start = fresh_start(settings, len(dataset.classes), progress)
+    processes = Processes()
+    dataset, _ = read_data(settings, folder.path, processes, progress)
+    start = make_starting_weights(settings, len(dataset.classes), progress)
     device = choose_device(settings.device)
-    setup = prepare(settings, dataset, start, device, Processes(), progress)
+    setup = prepare(settings, dataset, start, device, processes, progress)
     progress.message(str(enter_stage(setup.classifier.network, setup.stages[-1])))
     inputs = stage_inputs(setup, setup.stages[-1], progress)
     stepper = make_stepper(setup, make_optimizer(setup.classifier, settings))
@@ -72,10 +78,10 @@ def find_lr(
     suggestion = suggest_rate(rates, losses)
     folder.path.mkdir(parents=True, exist_ok=True)
     plots.draw_rate_sweep(rates, losses, suggestion, folder.rate_picture)
-    proportion = settings.lr_backbone / settings.lr_head
+    backbone_ratio = settings.lr_backbone / settings.lr_head
     result = LrFindResult(
         lr_head=_rounded(suggestion),
-        lr_backbone=_rounded(suggestion * proportion) if suggestion else None,
+        lr_backbone=_rounded(suggestion * backbone_ratio) if suggestion else None,
         rates=rates,
         losses=losses,
         picture=str(folder.rate_picture),
@@ -87,17 +93,17 @@ def find_lr(
 def _sweep(
     stepper: Stepper, source: Source, settings: FinetuneSettings, progress: ProgressReporter
 ) -> tuple[list[float], list[float]]:
-    """Make one step at each rate until the loss has run away."""
-    shares = [group["lr"] / settings.lr_head for group in stepper.optimizer.param_groups]
+    """Train one batch at each rate until the loss diverges; return (rates, losses)."""
+    ratios = [group["lr"] / settings.lr_head for group in stepper.optimizer.param_groups]
     planned = sweep_rates()
     rates: list[float] = []
     losses: list[float] = []
-    steps = zip(planned, _endless(source), strict=False)
+    steps = zip(planned, _repeated_batches(source), strict=False)
     for rate, batch in progress.track(steps, "trying learning rates", len(planned)):
-        for group, share in zip(stepper.optimizer.param_groups, shares, strict=True):
-            group["lr"] = rate * share
-        total, _ = stepper.backward(batch)
-        loss = total.item() / batch.counted
+        for group, ratio in zip(stepper.optimizer.param_groups, ratios, strict=True):
+            group["lr"] = rate * ratio
+        loss_sum, _ = stepper.backward(batch)
+        loss = loss_sum.item() / batch.counted
         if not math.isfinite(loss):
             break
         stepper.update()
@@ -112,10 +118,11 @@ def _sweep(
     return rates, losses
 
 
-def _endless(source: Source) -> Iterator[Batch]:
+def _repeated_batches(source: Source) -> Iterator[Batch]:
+    """Yield the batches of one epoch after another, without end."""
     return itertools.chain.from_iterable(source.epoch(n) for n in itertools.count(1))
 
 
 def _rounded(rate: float | None) -> float | None:
-    """Return a rate to two digits: the curve knows no more."""
+    """Return a rate to two significant digits: the curve is no more precise than that."""
     return None if rate is None else float(f"{rate:.2g}")

@@ -1,20 +1,20 @@
-"""What training needs before its first step: data, network, stages, device, arithmetic."""
+"""What the steps of training follow from: data, network, stages, device, precision.
+
+`Setup` holds it and `prepare` makes it. The data set comes from `data.py`, the weights to start
+from come from `starting_weights.py`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import msgspec
 import torch
 from torch import nn
 
-from toolchain.data.audit import Audit, audit_dataset, is_inside
-from toolchain.data.layouts import Dataset, Sample, read_dataset
-from toolchain.errors import DataError
+from toolchain.data.layouts import Dataset
 from toolchain.networks.resnet import Classifier, State
 from toolchain.networks.split import FrozenBackbone, TrainableHead, frozen_parts
-from toolchain.networks.weights import start_classifier
 from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runtime.card import Preprocessing
@@ -25,8 +25,9 @@ from toolchain.training.optim.precision import (
     PROBE_IMAGES,
     MixedPrecision,
     choose_precision,
-    laid_out,
+    to_memory_format,
 )
+from toolchain.training.starting_weights import StartingWeights
 from toolchain.training.strategies import Stage, enter_stage, plan_stages
 
 
@@ -35,6 +36,7 @@ class Setup:
     """Everything that the steps of training follow from."""
 
     settings: FinetuneSettings
+    """With the precision and memory layout that were chosen where they are `auto`."""
     dataset: Dataset
     classifier: Classifier
     origin: str
@@ -48,7 +50,7 @@ class Setup:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """The clean view."""
+        """The preprocessing without augmentation, which goes into the card."""
         return preprocessing_of(self.settings)
 
     def loss(self) -> Loss:
@@ -64,69 +66,35 @@ class Setup:
         return {name: tensor for name, tensor in state.items() if name in self.trained}
 
     def frozen_state(self) -> State:
-        """Return the tensors that no stage changes."""
+        """Return the live tensors that no stage changes."""
         state = self.classifier.state_dict()
         return {name: tensor for name, tensor in state.items() if name not in self.trained}
-
-
-def read_data(
-    settings: FinetuneSettings, output: Path, progress: ProgressReporter
-) -> tuple[Dataset, Audit]:
-    """Return the data set without what can't be read, and the audit; both are told.
-
-    Raises DataError for data that can't serve, and for an `output` inside of it.
-    """
-    # A list may stand beside anything; a folder of images is the data's own.
-    if Path(settings.data).is_dir() and is_inside(output, Path(settings.data)):
-        raise DataError(
-            f"{output} lies inside the data folder {settings.data}, which rtl never writes to",
-            hint="choose another folder with -o",
-        )
-    dataset, audit = audit_dataset(read_dataset(settings.data, settings.task), progress)
-    dataset = _in_order(dataset)
-    counts = ", ".join(f"{len(dataset.split(s))} {s}" for s in ("train", "val", "test"))
-    progress.message(
-        f"{dataset.root}: {len(dataset.classes)} classes; {counts} ({dataset.split_by})"
-    )
-    for line in warnings_of(audit):
-        progress.message(line)
-    return dataset, audit
-
-
-def fresh_start(
-    settings: FinetuneSettings, classes: int, progress: ProgressReporter
-) -> tuple[Classifier, str]:
-    """Return the classifier that the settings start from, the same for the same seed; its origin."""
-    torch.manual_seed(settings.seed)
-    return start_classifier(
-        settings.arch, classes, settings.weights, dropout=settings.dropout, progress=progress
-    )
 
 
 def prepare(
     settings: FinetuneSettings,
     dataset: Dataset,
-    start: tuple[Classifier, str],
+    start: StartingWeights,
     device: torch.device,
     processes: Processes,
     progress: ProgressReporter,
 ) -> Setup:
-    """Return the setup of training that begins with the classifier and origin of `start`."""
+    """Return the setup of training from these starting weights, whose classifier is used itself.
+
+    Raises TrainingError for a strategy or precision that this network or device can't have.
+    """
     classifier, origin = start
     classifier.to(device)
     stages = plan_stages(classifier.network, settings)
     # The last stage trains all that any stage trains.
     enter_stage(classifier.network, stages[-1])
     trained = _trained_tensors(classifier)
-    mixed_precision = processes.from_rank_zero(
-        choose_precision(
-            lambda: _what_is_trained(classifier, settings, device), settings, device, progress
+    mixed_precision = processes.run_on_rank_zero(
+        lambda: choose_precision(
+            lambda: _precision_probe(classifier, settings, device), settings, device, progress
         )
-        if processes.is_rank_zero
-        else None
     )
-    assert mixed_precision is not None
-    laid_out(classifier, mixed_precision.memory_format)
+    to_memory_format(classifier, mixed_precision.memory_format)
     resolved = msgspec.structs.replace(
         settings, precision=mixed_precision.precision, channels_last=mixed_precision.channels_last
     )
@@ -135,38 +103,8 @@ def prepare(
     )
 
 
-def _in_order(dataset: Dataset) -> Dataset:
-    """Return the images in the order of their names: that of a list's lines must not matter."""
-
-    def ordered(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
-        return tuple(sorted(samples, key=lambda sample: dataset.name_of(sample.path)))
-
-    return replace(
-        dataset,
-        train=ordered(dataset.train),
-        val=ordered(dataset.val),
-        test=ordered(dataset.test),
-    )
-
-
-def data_name(data: str) -> str:
-    """Return the name of a data set, for the names of folders."""
-    path = Path(data).resolve()
-    return path.stem if path.is_file() else path.name
-
-
-def placed(settings: FinetuneSettings) -> FinetuneSettings:
-    """Return the settings with absolute paths: a run is looked at from other folders later."""
-    weights = settings.weights
-    if weights not in ("imagenet", "none"):
-        weights = str(Path(weights).resolve())
-    return msgspec.structs.replace(
-        settings, data=str(Path(settings.data).resolve()), weights=weights
-    )
-
-
 def preprocessing_of(settings: FinetuneSettings) -> Preprocessing:
-    """Return the one preprocessing that the settings ask for; settings must be resolved."""
+    """Return the preprocessing that resolved settings ask for."""
     assert settings.preprocessing != "auto"
     return Preprocessing(
         mode=settings.preprocessing,
@@ -176,42 +114,20 @@ def preprocessing_of(settings: FinetuneSettings) -> Preprocessing:
     )
 
 
-def warnings_of(audit: Audit) -> list[str]:
-    """Return one line for each kind of problem that the audit found."""
-    lines = []
-    if audit.unreadable:
-        first = audit.unreadable[0]
-        lines.append(
-            f"left out {len(audit.unreadable)} unreadable files, first {first.file}: {first.reason}"
-        )
-    if audit.leaks:
-        lines.append(
-            f"{len(audit.leaks)} groups of equal images stand in more than one split, "
-            f"first {audit.leaks[0][0]}: validation is too optimistic"
-        )
-    if audit.label_conflicts:
-        lines.append(
-            f"{len(audit.label_conflicts)} groups of equal images have different classes, "
-            f"first {audit.label_conflicts[0][0]}"
-        )
-    if audit.rare_classes:
-        lines.append(f"far fewer images than in the largest class: {', '.join(audit.rare_classes)}")
-    return lines
-
-
 def _trained_tensors(classifier: Classifier) -> frozenset[str]:
-    changed = {
+    """Return the names of the tensors of modules that are trainable now."""
+    trained_modules = {
         name
         for name, module in classifier.named_modules()
         if any(p.requires_grad for p in module.parameters(recurse=False))
     }
-    return frozenset(n for n in classifier.state_dict() if n.rpartition(".")[0] in changed)
+    return frozenset(n for n in classifier.state_dict() if n.rpartition(".")[0] in trained_modules)
 
 
-def _what_is_trained(
+def _precision_probe(
     classifier: Classifier, settings: FinetuneSettings, device: torch.device
 ) -> tuple[nn.Module, torch.Tensor]:
-    """Return what the last stage trains and a few inputs of it, to be timed."""
+    """Return the module that the last stage trains, and an input batch of it, for timing."""
     shape = (PROBE_IMAGES, settings.size, settings.size, 3)
     pixels = torch.full(shape, 128, dtype=torch.uint8, device=device)
     frozen = frozen_parts(classifier.network)

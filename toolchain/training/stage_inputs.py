@@ -1,4 +1,4 @@
-"""What a stage of training goes through: pixels, or features where something is frozen."""
+"""The inputs of a training stage: pixels, or cached features where layers are frozen."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from toolchain.training.strategies import Stage
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """The sources of a stage, and the module that takes what they give."""
+class StageInputs:
+    """The batches of a stage, and the module that takes them."""
 
     train: Source
     val: Source
     model: nn.Module
+    """The whole classifier for pixels, or its trainable head for features; logits either way."""
 
 
 def stage_inputs(
     setup: Setup, stage: Stage, progress: ProgressReporter, *, features: bool = True
-) -> Inputs:
+) -> StageInputs:
     """Return the inputs of a stage; its layers must have been frozen already.
 
-    Without `features` it goes through pixels, whatever is frozen.
+    They are cached features where layers are frozen, the settings allow it and there is room for
+    them. Without `features` they are pixels in any case.
     """
     frozen = frozen_parts(setup.classifier.network)
     if features and frozen and setup.settings.cache and not _mixes_pixels(setup, progress):
@@ -41,7 +43,7 @@ def stage_inputs(
             dataset=setup.dataset,
             preprocessing=setup.preprocessing,
             settings=setup.settings,
-            # An epoch takes one view of each image: more views than epochs would be for nothing.
+            # An epoch uses one view of each image, so more views than epochs would not be used.
             views=min(setup.settings.views, stage.epochs) if augmented else 0,
             device=setup.device,
         )
@@ -49,12 +51,12 @@ def stage_inputs(
             part, (train_order(setup), _val_order(setup)), setup.processes, progress
         )
         if sources is not None:
-            return Inputs(*sources, TrainableHead(setup.classifier, frozen))
-    return Inputs(*_pixel_sources(setup, progress), setup.classifier)
+            return StageInputs(*sources, TrainableHead(setup.classifier, frozen))
+    return StageInputs(*_pixel_sources(setup, progress), setup.classifier)
 
 
 def train_order(setup: Setup) -> Order:
-    """Return the order of the training images."""
+    """Return the order of the training images, and this process's part of each batch."""
     settings, processes = setup.settings, setup.processes
     return Order(
         setup.dataset.train,
@@ -67,8 +69,8 @@ def train_order(setup: Setup) -> Order:
     )
 
 
-def wrapped(setup: Setup, model: nn.Module) -> nn.Module:
-    """Return the model as it is trained: over several processes, compiled."""
+def wrap_model(setup: Setup, model: nn.Module) -> nn.Module:
+    """Return the model as it is trained: data-parallel and compiled where the settings ask."""
     model = setup.processes.wrap(model, setup.device)
     if setup.settings.compile:
         model.compile()
@@ -87,6 +89,7 @@ def _val_order(setup: Setup) -> Order:
 
 
 def _mixes_pixels(setup: Setup, progress: ProgressReporter) -> bool:
+    """Return whether MixUp or CutMix rules features out; reports it."""
     mixes = bool(setup.settings.mixup or setup.settings.cutmix)
     if mixes:
         progress.message("the frozen part is computed each epoch: MixUp and CutMix mix its inputs")

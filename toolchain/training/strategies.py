@@ -1,4 +1,4 @@
-"""What is frozen and what is trained, stage by stage."""
+"""The training strategies: which layers are frozen and which are trained, stage by stage."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from toolchain.runs.settings import FinetuneSettings
 
 
 @dataclass(frozen=True)
-class Trainable:
-    """What a stage left trainable. Layers are counted as in the names of ResNets: the
-    convolutions of the main path and the linear layer, without the shortcuts' convolutions.
+class TrainableCounts:
+    """How much of a network is trainable.
+
+    Layers are counted as in the names of ResNets: the convolutions of the main path and the linear
+    layer, without the shortcuts' convolutions.
     """
 
     parameters: int
@@ -38,18 +40,18 @@ class Stage:
     """Epochs in which the same layers are frozen."""
 
     first_epoch: int
+    """From 1."""
     epochs: int
     frozen: int
-    """So many layers from the input on are frozen."""
+    """How many layers, counted from the input, are frozen."""
 
 
 def plan_stages(network: nn.Module, settings: FinetuneSettings) -> tuple[Stage, ...]:
-    """Return the stages of a strategy, in order; each trains what the one before it trained, or more.
+    """Return the stages of a strategy; each trains at least what the previous one trained.
 
-    Raises TrainingError where more layers are to be frozen than there are.
+    Raises TrainingError where the settings freeze more layers than the network has.
     """
-    layers = len(main_path(network))
-    all_but_head = layers - 1
+    all_but_head = len(counted_layers(network)) - 1
     if settings.strategy == "two-stage":
         first = Stage(1, settings.head_epochs, all_but_head)
         rest = settings.epochs - settings.head_epochs
@@ -65,20 +67,20 @@ def plan_stages(network: nn.Module, settings: FinetuneSettings) -> tuple[Stage, 
     return (Stage(1, settings.epochs, frozen),)
 
 
-def enter_stage(network: nn.Module, stage: Stage) -> Trainable:
-    """Freeze what the stage says, free the rest, and count it."""
-    frozen = set(main_path(network)[: stage.frozen])
+def enter_stage(network: nn.Module, stage: Stage) -> TrainableCounts:
+    """Freeze the layers of the stage, make all others trainable, and count those."""
+    frozen = set(counted_layers(network)[: stage.frozen])
     for name, module in network.named_modules():
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad = _layer_of(name) not in frozen
-    return trainable(network)
+    return count_trainable(network)
 
 
 def set_training_mode(classifier: Classifier) -> None:
-    """Put trained layers into training mode and leave frozen ones as they were pretrained.
+    """Put the classifier into training mode, but frozen BatchNorm layers into eval mode.
 
-    A frozen BatchNorm stays in eval mode: otherwise its running statistics would drift, and the
-    "frozen" part would no longer be the function that was pretrained.
+    Otherwise their running statistics would change, and the frozen part would no longer compute
+    what the pretrained one did.
     """
     classifier.train()
     for module in classifier.modules():
@@ -88,8 +90,8 @@ def set_training_mode(classifier: Classifier) -> None:
             module.eval()
 
 
-def main_path(network: nn.Module) -> list[str]:
-    """Return the names of the counted layers in the order that data passes them."""
+def counted_layers(network: nn.Module) -> list[str]:
+    """Return the names of a network's layers from input to output; see `TrainableCounts`."""
     return [
         name
         for name, module in network.named_modules()
@@ -97,11 +99,11 @@ def main_path(network: nn.Module) -> list[str]:
     ]
 
 
-def trainable(network: nn.Module) -> Trainable:
-    """Count what is trainable in a network."""
-    layers = main_path(network)
+def count_trainable(network: nn.Module) -> TrainableCounts:
+    """Return how many of a network's layers and parameters are trainable now."""
+    layers = counted_layers(network)
     trained = [n for n in layers if any(p.requires_grad for p in _parameters(network, n))]
-    return Trainable(
+    return TrainableCounts(
         parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
         all_parameters=sum(p.numel() for p in network.parameters()),
         layers=len(trained),
@@ -114,11 +116,14 @@ def _parameters(network: nn.Module, name: str) -> Iterator[nn.Parameter]:
 
 
 def _progressive(settings: FinetuneSettings, all_but_head: int) -> Iterator[Stage]:
-    """First the classifier, then so many more layers every so many epochs (article S3's advice)."""
+    """Yield the stages: the classifier alone, then more layers every few epochs.
+
+    S3 advises this; docs/configs.md names the articles.
+    """
     frozen, first = all_but_head, 1
     while first <= settings.epochs:
         left = settings.epochs - first + 1
-        # Once nothing is frozen, the last stage goes on to the end.
+        # Once nothing is frozen, the last stage lasts to the end.
         epochs = min(settings.unfreeze_every, left) if frozen else left
         yield Stage(first, epochs, frozen)
         first += epochs
@@ -126,7 +131,8 @@ def _progressive(settings: FinetuneSettings, all_but_head: int) -> Iterator[Stag
 
 
 def _frozen_layers(network: nn.Module, freeze_until: str) -> int:
-    layers = main_path(network)
+    """Return how many layers the setting `freeze_until` freezes."""
+    layers = counted_layers(network)
     if freeze_until in STAGES:
         return next(i for i, name in enumerate(layers) if name.startswith(freeze_until))
     count = len(layers) // 3 if freeze_until == "third" else int(freeze_until)
@@ -139,9 +145,10 @@ def _frozen_layers(network: nn.Module, freeze_until: str) -> int:
 
 
 def _layer_of(name: str) -> str:
-    """Return the counted layer that a module belongs to.
+    """Return the counted layer that a module is frozen with.
 
-    A norm belongs to its convolution (bn2 to conv2), a shortcut to its block's first convolution.
+    A norm is frozen with its convolution (bn2 with conv2), a shortcut with its block's first
+    convolution.
     """
     parent, _, own = name.rpartition(".")
     if "downsample" in name:

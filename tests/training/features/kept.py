@@ -26,7 +26,8 @@ from toolchain.training.distributed import Processes
 from toolchain.training.features.store import EntrySize, entries
 from toolchain.training.inputs.samples import Source
 from toolchain.training.setup import prepare
-from toolchain.training.stage_inputs import Inputs, stage_inputs
+from toolchain.training.stage_inputs import StageInputs, stage_inputs
+from toolchain.training.starting_weights import StartingWeights
 from toolchain.training.strategies import enter_stage
 
 Item = TypeVar("Item")
@@ -61,7 +62,7 @@ class Computed:
         return count
 
 
-def inputs(data: Path, start: Path, **given: Any) -> tuple[Inputs, Listener]:
+def inputs(data: Path, start: Path, **given: Any) -> tuple[StageInputs, Listener]:
     """Return what the first stage of training starts from, and what the user is told.
 
     Only the stem is frozen unless a test says otherwise: it is computed quickly.
@@ -80,7 +81,7 @@ def inputs(data: Path, start: Path, **given: Any) -> tuple[Inputs, Listener]:
     settings = read_settings(None, {**fixed, **given})
     dataset, _ = audit_dataset(read_dataset(data))
     network = network_of(Path(settings.weights))
-    begun = (Classifier(network, IMAGENET_NORMALISATION), "file")
+    begun = StartingWeights(Classifier(network, IMAGENET_NORMALISATION), "file")
     setup = prepare(settings, dataset, begun, torch.device("cpu"), Processes(), SilentReporter())
     enter_stage(network, setup.stages[0])
     listener = Listener()

@@ -7,37 +7,45 @@ import time
 from functools import partial
 from pathlib import Path
 
-from tests.training.desk import HEAD, Desk, at_call, killed_at, meet, outcome, rows_kept_at_once
 from tests.training.features.kept import Computed, entry_of
+from tests.training.sandbox import (
+    HEAD,
+    Sandbox,
+    at_call,
+    killed_at,
+    meet,
+    outcome,
+    rows_kept_at_once,
+)
 from toolchain.training.features.store import features_folder
 
 
 def test_a_killed_pass_keeps_the_rows_that_it_finished(
     stripes: Path, tmp_path: Path, computed: Computed
 ) -> None:
-    desk = Desk(tmp_path)
+    sandbox = Sandbox(tmp_path)
     faults = [
         rows_kept_at_once,
         killed_at("toolchain.training.features.store:FeatureWriter.put", 31),
     ]
-    assert desk.finetune(stripes, *HEAD, faults=faults, output="killed").status == -9
+    assert sandbox.finetune(stripes, *HEAD, faults=faults, output="killed").status == -9
     assert entry_of("clean").rows == 30
-    assert desk.resume("killed").status == 0
+    assert sandbox.resume("killed").status == 0
     assert entry_of("clean").rows == 72
     (file,) = entry_of("clean").folder.glob("rows-*.f16")
     assert file.stat().st_size == 72 * 512 * 2, "each row was written once"
     shutil.rmtree(features_folder())
-    assert desk.finetune(stripes, *HEAD, output="whole").status == 0
+    assert sandbox.finetune(stripes, *HEAD, output="whole").status == 0
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
 
 
 def test_two_processes_compute_the_same_features_once(stripes: Path, tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+    sandbox = Sandbox(tmp_path)
     together = partial(
         at_call, "toolchain.training.features.store:Entry.writing", 1, partial(meet, 2)
     )
     both = [
-        desk.start("finetune", stripes, *HEAD, "-o", name, faults=[together, slow_rows])
+        sandbox.start("finetune", stripes, *HEAD, "-o", name, faults=[together, slow_rows])
         for name in ("one", "other")
     ]
     ended = [running.ended() for running in both]
@@ -57,18 +65,22 @@ def slow_rows() -> None:
 def test_clearing_the_cache_does_not_stop_a_run_that_fills_it(
     stripes: Path, tmp_path: Path
 ) -> None:
-    desk = Desk(tmp_path)
+    sandbox = Sandbox(tmp_path)
     put = "toolchain.training.features.store:FeatureWriter.put"
-    ended = desk.finetune(stripes, *HEAD, faults=[partial(at_call, put, 20, clear)], output="run")
+    ended = sandbox.finetune(
+        stripes, *HEAD, faults=[partial(at_call, put, 20, clear)], output="run"
+    )
     assert ended.status == 0, ended.output
 
 
 def test_clearing_the_cache_does_not_stop_a_run_that_trains_from_it(
     stripes: Path, tmp_path: Path
 ) -> None:
-    desk = Desk(tmp_path)
+    sandbox = Sandbox(tmp_path)
     step = "toolchain.training.loop:Stepper.update"
-    ended = desk.finetune(stripes, *HEAD, faults=[partial(at_call, step, 4, clear)], output="run")
+    ended = sandbox.finetune(
+        stripes, *HEAD, faults=[partial(at_call, step, 4, clear)], output="run"
+    )
     assert ended.status == 0, ended.output
     assert len(outcome(tmp_path / "run").metrics) == 4  # three epochs and the summary
 

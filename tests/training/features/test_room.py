@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from tests.conftest import draw_stripes
-from tests.training.desk import COMMON, HEAD, Desk, at_call, empty_disk, fill_disk, outcome
 from tests.training.features.kept import inputs
+from tests.training.sandbox import COMMON, HEAD, Sandbox, at_call, empty_disk, fill_disk, outcome
 from toolchain.networks.weights import read_weights, weights_bytes
 from toolchain.training.features.store import entries
 from toolchain.training.inputs.samples import PixelSource
@@ -60,7 +60,7 @@ def test_features_too_large_for_float16_are_not_kept(
 def test_a_disk_that_fills_up_costs_the_features_and_not_the_run(
     stripes: Path, start: Path, tmp_path: Path
 ) -> None:
-    desk = Desk(tmp_path)
+    sandbox = Sandbox(tmp_path)
     faults = [
         partial(at_call, "toolchain.training.features.store:FeatureWriter.put", 9, fill_disk),
         partial(
@@ -68,26 +68,26 @@ def test_a_disk_that_fills_up_costs_the_features_and_not_the_run(
         ),
     ]
     words = [*COMMON, "--weights", start, "--strategy", "head", "--augment", "none"]
-    ended = desk.finetune(stripes, *words, faults=faults, output="run")
+    ended = sandbox.finetune(stripes, *words, faults=faults, output="run")
     assert ended.status == 0, ended.output
     assert "can't be kept in cache/features: file too large" in ended.output
-    pixels = desk.never_stopped(stripes, *words, "--no-cache")
+    pixels = sandbox.never_stopped(stripes, *words, "--no-cache")
     assert outcome(tmp_path / "run").weights == pixels.weights
 
 
 def test_the_cache_is_shown_and_removed_on_request(stripes: Path, tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    assert "nothing is kept" in desk.rtl("cache").output
-    assert json.loads(desk.rtl("cache", "--json").output)["entries"] == []
-    assert desk.finetune(stripes, *HEAD, output="run").status == 0
-    shown = json.loads(desk.rtl("cache", "--json").output)
+    sandbox = Sandbox(tmp_path)
+    assert "nothing is kept" in sandbox.rtl("cache").output
+    assert json.loads(sandbox.rtl("cache", "--json").output)["entries"] == []
+    assert sandbox.finetune(stripes, *HEAD, output="run").status == 0
+    shown = json.loads(sandbox.rtl("cache", "--json").output)
     (entry,) = shown["entries"]
     assert shown["folder"] == str(tmp_path / "cache" / "features")
     assert (entry["data"], entry["boundary"], entry["rows"]) == (str(stripes), "fc", 72)
     assert entry["bytes"] >= 72 * 512 * 2
-    assert str(stripes) in desk.rtl("cache").output
-    ended = desk.rtl("cache", "clear")
+    assert str(stripes) in sandbox.rtl("cache").output
+    ended = sandbox.rtl("cache", "clear")
     assert ended.output.startswith("removed 0.1 MB from ")
     assert not (tmp_path / "cache" / "features").exists()
-    assert "nothing is kept" in desk.rtl("cache").output
-    assert desk.rtl("cache", "clear").status == 0
+    assert "nothing is kept" in sandbox.rtl("cache").output
+    assert sandbox.rtl("cache", "clear").status == 0

@@ -14,7 +14,7 @@ from toolchain.training.optim.losses import Loss, make_loss
 
 COUNTS = (60, 30, 10)
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2, 0, 0])
-BOTH_LOSSES = pytest.mark.parametrize("name", ["cross-entropy", "focal"])
+SINGLE_LABEL_LOSSES = pytest.mark.parametrize("name", ["cross-entropy", "focal"])
 
 
 def loss_of(counts: Sequence[int] = COUNTS, images: int = 100, **given: Any) -> Loss:
@@ -49,7 +49,7 @@ def test_bce_equals_torchs_with_smoothed_targets(targets: Tensor, smoothing: flo
     assert_close(loss(random_logits(), targets), expected)
 
 
-def test_focal_counts_an_image_at_90_percent_a_hundredth() -> None:
+def test_focal_weighs_an_image_at_90_percent_by_a_hundredth() -> None:
     """Lin et al. 2017, section 3.2, for gamma 2."""
     logits = torch.tensor([[0.9, 0.06, 0.04]]).log()
     target = torch.tensor([0])
@@ -57,7 +57,7 @@ def test_focal_counts_an_image_at_90_percent_a_hundredth() -> None:
     assert_close(loss_of(loss="focal", focal_gamma=2.0)(logits, target), full / 100)
 
 
-def test_focal_of_several_labels_counts_each_by_its_own_probability() -> None:
+def test_multi_label_focal_weighs_each_class_by_its_own_probability() -> None:
     logits = torch.tensor([[0.9, 0.5, 0.2]]).logit()
     loss = loss_of(task="multi-label", loss="focal", focal_gamma=2.0)
     terms = torch.tensor([0.1, 0.5, 0.2]) ** 2 * -torch.tensor([0.9, 0.5, 0.8]).log()
@@ -78,7 +78,7 @@ def test_focal_with_gamma_0_is_plain_entropy(smoothing: float, class_weights: bo
 
 
 @pytest.mark.parametrize("task", ["single-label", "multi-label"])
-def test_focal_keeps_finite_gradients_for_a_sure_image(task: str) -> None:
+def test_focal_has_finite_gradients_for_a_confident_prediction(task: str) -> None:
     logits = torch.tensor([[200.0, -200.0, -200.0]], requires_grad=True)
     loss = loss_of(task=task, loss="focal", focal_gamma=0.5)
     loss(logits, torch.tensor([[1.0, 0.0, 0.0]])).sum().backward()
@@ -86,7 +86,7 @@ def test_focal_keeps_finite_gradients_for_a_sure_image(task: str) -> None:
     assert logits.grad.isfinite().all()
 
 
-@BOTH_LOSSES
+@SINGLE_LABEL_LOSSES
 @pytest.mark.parametrize("class_weights", [False, True])
 def test_soft_targets_of_one_class_equal_indices(name: str, class_weights: bool) -> None:
     loss = loss_of(loss=name, class_weights=class_weights, label_smoothing=0.1)
@@ -95,7 +95,7 @@ def test_soft_targets_of_one_class_equal_indices(name: str, class_weights: bool)
     assert_close(hard, soft)
 
 
-def test_class_weights_make_a_rare_class_add_up_to_a_common_one() -> None:
+def test_class_weights_make_the_losses_of_each_class_sum_to_the_same() -> None:
     labels = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
     losses = loss_of(class_weights=True)(torch.zeros(100, 3), labels)
     totals = torch.zeros(3).index_add(0, labels, losses)
@@ -110,7 +110,7 @@ def test_class_weights_equal_torchs_weight() -> None:
     assert_close(loss_of(class_weights=True)(random_logits(), LABELS), expected)
 
 
-@BOTH_LOSSES
+@SINGLE_LABEL_LOSSES
 def test_a_mixed_image_has_the_mean_weight_of_its_target(name: str) -> None:
     plain = loss_of(loss=name, label_smoothing=0.1)
     weighted = loss_of(loss=name, label_smoothing=0.1, class_weights=True)
@@ -120,7 +120,7 @@ def test_a_mixed_image_has_the_mean_weight_of_its_target(name: str) -> None:
     assert_close(weighted(logits, mixed), weight * plain(logits, mixed))
 
 
-def test_class_weights_of_several_labels_equal_torchs_pos_weight() -> None:
+def test_multi_label_class_weights_equal_torchs_pos_weight() -> None:
     weights = torch.tensor([(100 - count) / count for count in COUNTS])
     for targets in (random_labels(), random_shares()):
         expected = binary_cross_entropy_with_logits(
@@ -130,8 +130,8 @@ def test_class_weights_of_several_labels_equal_torchs_pos_weight() -> None:
         assert_close(loss(random_logits(), targets), expected)
 
 
-def test_smoothing_does_not_find_a_rare_label_where_it_is_absent() -> None:
-    """Weighted by 99 after smoothing, an absent label would be best answered with 84 %."""
+def test_smoothing_does_not_favour_an_absent_rare_class() -> None:
+    """With the weight of 99 applied after smoothing, the best prediction would be 84 %."""
     loss = loss_of([1], 100, task="multi-label", class_weights=True, label_smoothing=0.1)
     answers = torch.linspace(0.01, 0.99, 99)[:, None]
     best = answers[loss(answers.logit(), torch.zeros(99, 1)).argmin()]
@@ -139,18 +139,18 @@ def test_smoothing_does_not_find_a_rare_label_where_it_is_absent() -> None:
 
 
 @pytest.mark.parametrize("task", ["single-label", "multi-label"])
-def test_a_class_of_no_image_or_of_every_image_has_a_loss_too(task: str) -> None:
+def test_a_class_of_no_image_or_of_every_image_has_a_finite_loss(task: str) -> None:
     loss = loss_of([0, 10, 4], 10, task=task, class_weights=True)
     losses = loss(torch.zeros(3, 3), torch.eye(3))
     assert losses.isfinite().all()
     assert (losses > 0).all()
-    # Labels that are always there must still be learnt.
+    # A class that every image has must still be learnt.
     right, wrong = loss(torch.tensor([[0.0, 4.0, 0.0], [0.0, -4.0, 0.0]]), torch.eye(3)[[1, 1]])
     assert right < wrong
 
 
 @pytest.mark.parametrize("task", ["single-label", "multi-label"])
-def test_half_precision_logits_are_computed_with_in_full(task: str) -> None:
+def test_half_precision_logits_are_converted_to_float32(task: str) -> None:
     loss = loss_of(task=task, class_weights=True)
     half = random_logits().bfloat16()
     expected = loss(half.float(), random_shares())
@@ -160,7 +160,7 @@ def test_half_precision_logits_are_computed_with_in_full(task: str) -> None:
 
 
 @pytest.mark.parametrize("task", ["single-label", "multi-label"])
-def test_the_loss_is_computed_where_the_logits_are(task: str) -> None:
-    there = torch.zeros(8, 3, device="meta")
-    losses = loss_of(task=task, class_weights=True)(there, there)
+def test_the_loss_is_computed_on_the_device_of_the_logits(task: str) -> None:
+    on_meta = torch.zeros(8, 3, device="meta")
+    losses = loss_of(task=task, class_weights=True)(on_meta, on_meta)
     assert (losses.device.type, losses.shape) == ("meta", (8,))

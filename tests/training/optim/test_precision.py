@@ -15,14 +15,14 @@ from toolchain.cli.main import run_command
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
-from toolchain.training.checkpoints import random_state
 from toolchain.training.finetune import FinetuneResult, finetune
 from toolchain.training.optim import precision
 from toolchain.training.optim.precision import MixedPrecision, choose_precision
+from toolchain.training.trainer_state import random_state
 
 CPU = torch.device("cpu")
 SPEEDS = {"fp32": 30.0, "fp32, channels last": 20.0, "bf16, channels last": 10.0}
-"""Milliseconds of a step, by what is timed."""
+"""Milliseconds of a step by precision."""
 
 
 def set_speeds(monkeypatch: pytest.MonkeyPatch, speeds: dict[str, float]) -> None:
@@ -32,8 +32,8 @@ def set_speeds(monkeypatch: pytest.MonkeyPatch, speeds: dict[str, float]) -> Non
     monkeypatch.setattr(precision, "_step_ms", timed)
 
 
-def chosen(**given: Any) -> tuple[MixedPrecision, str]:
-    """Return (what is chosen for a small network, what was said)."""
+def choose(**given: Any) -> tuple[MixedPrecision, str]:
+    """Return (the precision chosen for a small network, the messages)."""
     listener = Listener()
     settings = read_settings(None, {"precision": "auto", **given})
     found = choose_precision(lambda: (nn.Linear(4, 2), torch.zeros(8, 4)), settings, CPU, listener)
@@ -41,26 +41,26 @@ def chosen(**given: Any) -> tuple[MixedPrecision, str]:
 
 
 @pytest.mark.parametrize("fastest", SPEEDS)
-def test_auto_takes_the_fastest_and_says_what_was_measured(
+def test_auto_takes_the_fastest_and_reports_what_was_measured(
     monkeypatch: pytest.MonkeyPatch, fastest: str
 ) -> None:
     set_speeds(monkeypatch, {**SPEEDS, fastest: 1.0})
-    found, said = chosen()
+    found, messages = choose()
     assert str(found) == fastest
-    assert said.startswith(f"precision: {fastest} (a step of 8 images takes: ")
+    assert messages.startswith(f"precision: {fastest} (a step of 8 images takes: ")
     for name, ms in {**SPEEDS, fastest: 1.0}.items():
-        assert f"{name} {ms:.0f} ms" in said
+        assert f"{name} {ms:.0f} ms" in messages
 
 
 @pytest.mark.parametrize("name", ["fp32", "bf16"])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_what_was_asked_for_is_taken_without_measuring(
+def test_a_precision_that_is_set_is_taken_without_measuring(
     monkeypatch: pytest.MonkeyPatch, name: str, channels_last: bool
 ) -> None:
     set_speeds(monkeypatch, {})
-    found, said = chosen(precision=name, channels_last=channels_last)
+    found, messages = choose(precision=name, channels_last=channels_last)
     assert found == MixedPrecision(name, channels_last)
-    assert said == ""
+    assert messages == ""
 
 
 def test_the_probe_really_measures_and_changes_neither_weights_nor_generators() -> None:
@@ -86,7 +86,7 @@ def test_the_probe_really_measures_and_changes_neither_weights_nor_generators() 
     assert (example == 128).all()
 
 
-def test_the_choice_is_stored_with_the_run_and_trains_what_asking_for_it_would(
+def test_the_choice_is_stored_with_the_run_and_trains_the_same_as_setting_it(
     stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_speeds(monkeypatch, SPEEDS)
@@ -100,7 +100,7 @@ def test_the_choice_is_stored_with_the_run_and_trains_what_asking_for_it_would(
     assert again.settings.read_text() == auto.settings.read_text()
 
 
-def test_fp16_without_a_gpu_is_refused_with_a_way_out(
+def test_fp16_without_a_gpu_is_refused_with_a_hint(
     stripes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--weights", "none", "--size", "32", "--device", "cpu", "-o", str(tmp_path / "run")]

@@ -11,12 +11,12 @@ from torch.optim import SGD, Optimizer
 from tests.training.test_finetune import epochs_of, small
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
 from toolchain.runs.settings_file import read_settings
-from toolchain.training.checkpoints import load_optimizer, optimizer_state
 from toolchain.training.finetune import finetune
 from toolchain.training.optim.schedules import Schedule, make_optimizer
+from toolchain.training.trainer_state import OptimizerState, load_optimizer, optimizer_state
 
 STEPS = 10
-"""Of the optimiser in an epoch."""
+"""Optimiser steps in an epoch."""
 SCHEDULES = [
     {"schedule": "constant"},
     {"schedule": "constant", "warmup_epochs": 2},
@@ -31,7 +31,7 @@ SCHEDULES = [
 
 
 class Run:
-    """A run as a schedule sees it: steps, and a score after each epoch."""
+    """An optimiser and its schedule, advanced by steps and by a score after each epoch."""
 
     def __init__(self, **given: Any) -> None:
         weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
@@ -40,7 +40,7 @@ class Run:
         self.schedule = Schedule(self.optimizer, read_settings(None, given), STEPS)
 
     def rates(self, scores: list[float], group: int = 0) -> list[float]:
-        """Return the rate at each step of so many epochs; group 0 starts from 1, group 1 from 0.1."""
+        """Return the rate at each step of these epochs; group 0 starts from 1, group 1 from 0.1."""
         rates = []
         for score in scores:
             for _ in range(STEPS):
@@ -73,7 +73,7 @@ def test_a_plateau_multiplies_the_rates_when_patience_is_exceeded() -> None:
     assert starts(run.rates(scores)) == pytest.approx([1, 1, 1, 1, 1, 0.2, 0.2, 0.2, 0.04])
 
 
-def test_a_gain_puts_a_plateau_off() -> None:
+def test_a_gain_restarts_the_patience_of_a_plateau() -> None:
     run = Run(schedule="plateau", plateau_patience=1)
     assert set(run.rates([0.1, 0.1, 0.2, 0.2, 0.3, 0.3])) == {1.0}
 
@@ -146,16 +146,14 @@ def test_steps_multiply_the_rates_every_so_many_epochs() -> None:
 
 @pytest.mark.parametrize("given", SCHEDULES, ids=str)
 @pytest.mark.parametrize("epochs", [1, 4])
-def test_a_schedule_that_was_stored_goes_on_as_it_would_have(
-    given: dict[str, Any], epochs: int
-) -> None:
+def test_a_restored_schedule_continues_as_the_original(given: dict[str, Any], epochs: int) -> None:
     scores = [0.3, 0.4, 0.4, 0.35, 0.5, 0.5, 0.5, 0.5]
     whole = Run(epochs=8, **given).rates(scores)
     first, second = Run(epochs=8, **given), Run(epochs=8, **given)
     before = first.rates(scores[:epochs])
     tensors, groups = optimizer_state(first.optimizer)
     stored = json.loads(json.dumps([groups, first.schedule.state()]))
-    load_optimizer(second.optimizer, tensors, stored[0])
+    load_optimizer(second.optimizer, OptimizerState(tensors, stored[0]))
     second.schedule.load(stored[1])
     assert before + second.rates(scores[epochs:]) == whole
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from toolchain.networks.split import FrozenBackbone
 from toolchain.runtime.cores import usable_cores
-from toolchain.training.optim.precision import laid_out
+from toolchain.training.optim.precision import to_memory_format
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Features float32 [batch, …] of pixels uint8 [batch, size, size, 3]."""
@@ -95,7 +95,7 @@ def _onnxruntime_engine(prefix: FrozenBackbone, example: Tensor) -> Engine | Non
 
 
 def _torch_engine(prefix: nn.Module, device: torch.device) -> Engine:
-    network = laid_out(copy.deepcopy(prefix), torch.channels_last)
+    network = to_memory_format(copy.deepcopy(prefix), torch.channels_last)
 
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""The moving average of the weights (EMA): steadier than the last step, and judged in its place."""
+"""The exponential moving average (EMA) of the weights, validated and kept in their place."""
 
 from __future__ import annotations
 
@@ -11,44 +11,46 @@ from toolchain.networks.resnet import State
 
 
 class MovingAverage:
-    """average ← decay · average + (1 − decay) · weights, after each step.
+    """After each step: average ← decay · average + (1 − decay) · weights.
 
-    The first steps use (1 + n) / (10 + n) where that is less than `decay` (TensorFlow's
-    ExponentialMovingAverage): otherwise a short run would judge little but its random start.
+    The first steps use (1 + n) / (10 + n) where that is less than `decay`, as TensorFlow's
+    ExponentialMovingAverage does: otherwise the average of a short run would be mostly its start.
     """
 
-    def __init__(self, live: State, decay: float) -> None:
-        """`live` are the tensors that training changes in place."""
-        self.live = live
+    def __init__(self, weights: State, decay: float) -> None:
+        """`weights` are the live tensors, which training changes in place."""
+        self.weights = weights
         self.decay = decay
         self.steps = 0
-        self.average = {name: tensor.detach().clone() for name, tensor in live.items()}
+        self.average = {name: tensor.detach().clone() for name, tensor in weights.items()}
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take a step of the weights into the average; counters are copied."""
+        """Add the weights after a step to the average; integer tensors (counters) are copied."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        floats = [name for name, tensor in self.live.items() if tensor.is_floating_point()]
+        floats = [name for name, tensor in self.weights.items() if tensor.is_floating_point()]
         torch._foreach_lerp_(
-            [self.average[name] for name in floats], [self.live[name] for name in floats], 1 - decay
+            [self.average[name] for name in floats],
+            [self.weights[name] for name in floats],
+            1 - decay,
         )
-        for name in self.live.keys() - set(floats):
-            self.average[name].copy_(self.live[name])
+        for name in self.weights.keys() - set(floats):
+            self.average[name].copy_(self.weights[name])
 
     @contextlib.contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Put the average in the weights' place for the length of the block."""
-        kept = {name: tensor.detach().clone() for name, tensor in self.live.items()}
-        copy_into(self.live, self.average)
+    def swapped_in(self) -> Iterator[None]:
+        """Copy the average into the live weights, and restore these when the block ends."""
+        saved = {name: tensor.detach().clone() for name, tensor in self.weights.items()}
+        copy_into(self.weights, self.average)
         try:
             yield
         finally:
-            copy_into(self.live, kept)
+            copy_into(self.weights, saved)
 
 
 @torch.no_grad()
-def copy_into(live: State, values: State) -> None:
-    """Overwrite tensors in place."""
-    for name, tensor in live.items():
+def copy_into(tensors: State, values: State) -> None:
+    """Overwrite tensors in place by the values of the same names."""
+    for name, tensor in tensors.items():
         tensor.copy_(values[name])

@@ -15,27 +15,29 @@ from torch import Tensor, nn
 from toolchain.runs.settings import FinetuneSettings
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""One loss for each image, float32 [batch], of logits [batch, classes] and targets.
+"""From logits [batch, classes] and targets to one loss for each image, float32 [batch].
 
-Targets are class indices, int64 [batch], or shares of the classes, float32 [batch, classes]: for
-single-label they sum to 1, for multi-label each is between 0 and 1.
+Targets are class indices, int64 [batch], or soft targets, float32 [batch, classes]: of an image
+with one class they sum to 1, of a multi-label image each is in 0…1.
 """
 
 
 def make_loss(settings: FinetuneSettings, counts: Sequence[int], images: int) -> Loss:
-    """Return the loss that resolved settings ask for, in nats and not yet averaged.
+    """Return the loss that resolved settings ask for, in nats and not averaged over the images.
 
-    `counts` says how many of the `images` for training have each class. Logits of any float type
-    are computed with as float32, under autocast too, on their device; targets must be on the same.
+    `counts` is the number of training images of each class, `images` of all training images. The
+    loss is computed in float32 from logits of any float type, under autocast too, on the device of
+    the logits, where the targets must be too.
 
-    Without class_weights, cross-entropy and bce equal torch's functions with reduction "none" (bce:
-    the mean over the classes). With them, an image's cross entropy or focal loss is multiplied by
-    the weight of its class, or by the target's mean of the weights. These average 1 over the
-    training images, so divide a sum of losses by the number of images. (torch's `weight` multiplies
-    each class's term instead, smoothing's terms too, which pulls every image to the rare classes.)
-    For multi-label the loss of what is there is multiplied by the class's pos_weight.
+    Without `class_weights`, cross entropy and BCE equal torch's functions with reduction "none",
+    BCE as the mean over the classes. With them, an image's cross entropy or focal loss is
+    multiplied by the weight of its class, or for a soft target by the mean of the weights that the
+    target gives. The weights average 1 over the training images, so a sum of losses is to be
+    divided by the number of images. (torch's `weight` multiplies each class's term instead, those
+    of label smoothing too, which pulls every image towards the rare classes.) For multi-label, the
+    loss of the classes that an image has is multiplied by their pos_weight.
     """
-    # A well classified image keeps its whole weight where gamma is 0, so that is plain entropy.
+    # With gamma 0 the focal factor is 1: plain cross entropy.
     gamma = settings.focal_gamma if settings.loss == "focal" else 0.0
     smoothing = settings.label_smoothing
     weighted = settings.class_weights
@@ -49,13 +51,13 @@ def make_loss(settings: FinetuneSettings, counts: Sequence[int], images: int) ->
 def _softmax_loss(weights: Tensor, smoothing: float, gamma: float) -> Loss:
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         logits = logits.float()
-        shares = _shares(targets, logits)
-        smoothed = shares * (1 - smoothing) + smoothing / logits.shape[1]
+        targets = _soft_targets(targets, logits)
+        smoothed = targets * (1 - smoothing) + smoothing / logits.shape[1]
         entropy = nn.functional.cross_entropy(logits, smoothed, reduction="none")
-        right = (smoothed * logits.softmax(1)).sum(1)
-        # No matrix product: autocast would do it in half precision.
-        weight = (shares * weights.to(logits.device)).sum(1)
-        return _focus(right, gamma) * entropy * weight
+        target_probability = (smoothed * logits.softmax(1)).sum(1)
+        # Not a matrix product, which autocast would compute in half precision.
+        weight = (targets * weights.to(logits.device)).sum(1)
+        return _focal_factor(target_probability, gamma) * entropy * weight
 
     return loss
 
@@ -63,51 +65,51 @@ def _softmax_loss(weights: Tensor, smoothing: float, gamma: float) -> Loss:
 def _sigmoid_loss(positive_weights: Tensor, smoothing: float, gamma: float) -> Loss:
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         logits = logits.float()
-        shares = _shares(targets, logits)
-        # Weighted by what the image really has. Weighted after smoothing, the half share s/2 that
-        # an absent rare class is given would outweigh its absence: 0.05 × 99 against 0.95.
-        there, absent = shares * positive_weights.to(logits.device), 1 - shares
+        targets = _soft_targets(targets, logits)
+        # The weights apply to the targets before smoothing. Applied after it, the s/2 that
+        # smoothing gives to an absent rare class would outweigh its absence: 0.05 × 99 > 0.95.
+        present, absent = targets * positive_weights.to(logits.device), 1 - targets
         kept, moved = 1 - smoothing / 2, smoothing / 2
         entropy = -(
-            (there * kept + absent * moved) * nn.functional.logsigmoid(logits)
-            + (absent * kept + there * moved) * nn.functional.logsigmoid(-logits)
+            (present * kept + absent * moved) * nn.functional.logsigmoid(logits)
+            + (absent * kept + present * moved) * nn.functional.logsigmoid(-logits)
         )
-        smoothed = shares * (1 - smoothing) + smoothing / 2
+        smoothed = targets * (1 - smoothing) + smoothing / 2
         probabilities = logits.sigmoid()
-        right = probabilities * smoothed + (1 - probabilities) * (1 - smoothed)
-        return (_focus(right, gamma) * entropy).mean(1)
+        target_probability = probabilities * smoothed + (1 - probabilities) * (1 - smoothed)
+        return (_focal_factor(target_probability, gamma) * entropy).mean(1)
 
     return loss
 
 
-def _shares(targets: Tensor, logits: Tensor) -> Tensor:
-    """Return targets as float32 [batch, classes]."""
+def _soft_targets(targets: Tensor, logits: Tensor) -> Tensor:
+    """Return targets as float32 [batch, classes]; class indices become one-hot."""
     if targets.ndim == 1:
         targets = nn.functional.one_hot(targets, logits.shape[1])
     return targets.float()
 
 
-def _focus(right: Tensor, gamma: float) -> Tensor:
-    """Return (1 - p_t)^gamma of p_t, the probability of the target; of a soft one, its mean."""
-    # Rounding can make p_t 1 or a little more, where a gamma below 1 has no finite slope.
-    return (1 - right).clamp(min=torch.finfo(torch.float32).eps) ** gamma
+def _focal_factor(target_probability: Tensor, gamma: float) -> Tensor:
+    """Return (1 - p_t)^gamma, where p_t is the probability of the target."""
+    # Rounding can make p_t 1 or a little more, where a gamma below 1 has no finite gradient.
+    return (1 - target_probability).clamp(min=torch.finfo(torch.float32).eps) ** gamma
 
 
 def _balanced_weights(counts: Sequence[int], images: int) -> Tensor:
-    """Return images / (classes × count), so that the weights of each class's images sum to the same.
+    """Return images / (classes × count) of each class: each class's images then weigh the same.
 
-    As in scikit-learn only classes with images are counted.
+    As in scikit-learn, `classes` are those that have images.
     """
     classes = sum(count > 0 for count in counts)
-    # A class without an image weighs on none; it only has to be a number.
+    # The weight of a class without images is never used; it only has to be finite.
     return torch.tensor([images / (classes * count) if count else 1.0 for count in counts])
 
 
 def _positive_weights(counts: Sequence[int], images: int) -> Tensor:
-    """Return (images without the class) / (images with it), so that both sum to the same.
+    """Return (images without the class) / (images with it): both sides then weigh the same.
 
-    A class that no image has, or all have, has nothing to be weighed against and keeps 1; by the
-    formula, what every image has would count 0 and never be learnt.
+    A class of no image, or of all, has no other side and gets 1. By the formula a class that every
+    image has would get 0 and never be learnt.
     """
     return torch.tensor(
         [(images - count) / count if 0 < count < images else 1.0 for count in counts]

@@ -18,43 +18,46 @@ from toolchain.networks.resnet import Classifier
 from toolchain.networks.split import STAGES
 from toolchain.runs.settings import FinetuneSettings
 
-FEWEST_IN_CYCLE = 2
-"""Steps that one cycle needs for its rise; a run with no more than that has constant rates."""
+ONE_CYCLE_MIN_STEPS = 2
+"""Fewest steps in which one-cycle can rise; a run with no more steps than that keeps its rates."""
 
 
 def make_optimizer(classifier: Classifier, settings: FinetuneSettings) -> Optimizer:
     """Return the optimiser over all parameters that require a gradient now.
 
-    Head and backbone have rates of their own; with `layer_decay` each stage's rate is that share
-    of the rate of the stage after it (Howard and Ruder 2018, discriminative fine-tuning).
+    Head and backbone have learning rates of their own. With `layer_decay` the rate of each stage is
+    that share of the next stage's (Howard and Ruder 2018, discriminative fine-tuning).
     """
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in classifier.network.named_parameters():
         if not parameter.requires_grad:
             continue
-        # Norms and biases have one dimension; pulling them towards zero only harms.
+        # No weight decay for norms and biases, which are the parameters of one dimension.
         decay = settings.weight_decay if parameter.ndim > 1 else 0.0
         rate = _rate(name, settings)
         group = groups.setdefault((rate, decay), {"params": [], "lr": rate, "weight_decay": decay})
         group["params"].append(parameter)
     ordered = list(groups.values())
-    # One kernel for each step over all parameters: on two cores a third of the time for ResNet-18.
+    # Fused: one kernel updates all parameters. For ResNet-18 on two cores, a third of the time.
     if settings.optimizer == "sgd":
         return SGD(ordered, momentum=settings.momentum, fused=True)
     optimizer = Adam if settings.optimizer == "adam" else AdamW
     return optimizer(ordered, fused=True)
 
 
-def rates(optimizer: Optimizer) -> list[float]:
-    """Return the different learning rates in use, highest first."""
+def learning_rates(optimizer: Optimizer) -> list[float]:
+    """Return the distinct learning rates of the parameter groups, highest first."""
     return sorted({float(group["lr"]) for group in optimizer.param_groups}, reverse=True)
 
 
 class Schedule:
-    """Moves the rates: within epochs for warm-up, cosine and one-cycle, else after them."""
+    """Changes the learning rates.
+
+    After each step for warm-up, cosine and one-cycle; after each epoch for step and plateau.
+    """
 
     def __init__(self, optimizer: Optimizer, settings: FinetuneSettings, steps: int) -> None:
-        """`steps` are the optimiser's steps in an epoch."""
+        """`steps` is the number of optimiser steps in an epoch."""
         self.warmup_left = settings.warmup_epochs * steps
         self.warmup = (
             LinearLR(optimizer, 1 / (self.warmup_left + 1), total_iters=self.warmup_left)
@@ -65,17 +68,19 @@ class Schedule:
         self.each_epoch: LRScheduler | None = None
         self.plateau: ReduceLROnPlateau | None = None
         if settings.schedule == "cosine":
-            falling = max(1, settings.t_max * steps - self.warmup_left)
-            self.each_step = CosineAnnealingLR(optimizer, T_max=falling, eta_min=settings.eta_min)
-        elif settings.schedule == "one-cycle" and settings.epochs * steps > FEWEST_IN_CYCLE:
+            decay_steps = max(1, settings.t_max * steps - self.warmup_left)
+            self.each_step = CosineAnnealingLR(
+                optimizer, T_max=decay_steps, eta_min=settings.eta_min
+            )
+        elif settings.schedule == "one-cycle" and settings.epochs * steps > ONE_CYCLE_MIN_STEPS:
             total = settings.epochs * steps
             self.each_step = OneCycleLR(
                 optimizer,
                 max_lr=[group["lr"] for group in optimizer.param_groups],
                 total_steps=total,
-                # torch divides by the steps of the rise less one.
-                pct_start=max(settings.cycle_warmup, FEWEST_IN_CYCLE / total),
-                # Momentum stays as it is set.
+                # torch divides by the steps of the rise minus one.
+                pct_start=max(settings.cycle_warmup, ONE_CYCLE_MIN_STEPS / total),
+                # The momentum of the settings stays.
                 cycle_momentum=False,
             )
         elif settings.schedule == "step":
@@ -86,12 +91,13 @@ class Schedule:
                 mode="max",
                 factor=settings.plateau_factor,
                 patience=settings.plateau_patience,
-                # torch's is relative, and a negated loss would count as a gain while it stands.
+                # torch's default threshold is relative: with the negated loss as score, an
+                # unchanged loss would count as a gain.
                 threshold=0.0,
             )
 
     def after_step(self) -> None:
-        """Move on after a step of the optimiser."""
+        """Advance after a step of the optimiser."""
         if self.warmup is not None and self.warmup_left:
             self.warmup_left -= 1
             self.warmup.step()
@@ -99,7 +105,7 @@ class Schedule:
             self.each_step.step()
 
     def after_epoch(self, score: float) -> None:
-        """Move on after an epoch with this validation score (the higher the better)."""
+        """Advance after an epoch with this validation score (higher is better)."""
         if self.warmup_left:
             return
         if self.plateau is not None:
@@ -108,13 +114,13 @@ class Schedule:
             self.each_epoch.step()
 
     def state(self) -> dict[str, Any]:
-        """Return all that moves, as plain numbers and lists."""
+        """Return everything that changes, as values that fit into JSON."""
         return {"warmup_left": self.warmup_left} | {
             name: scheduler.state_dict() for name, scheduler in self._schedulers().items()
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from such a state; the optimiser's own state holds the rates."""
+        """Restore such a state; the rates themselves are in the optimiser's state."""
         self.warmup_left = state["warmup_left"]
         for name, scheduler in self._schedulers().items():
             scheduler.load_state_dict(state[name])
@@ -130,7 +136,7 @@ class Schedule:
 
 
 def _rate(parameter_name: str, settings: FinetuneSettings) -> float:
-    """Return a parameter's base rate by the stage it belongs to; the stem counts as one more."""
+    """Return the base learning rate of a parameter by its stage; the stem counts as a stage."""
     part = parameter_name.partition(".")[0]
     if part == "fc":
         return settings.lr_head

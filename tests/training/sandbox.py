@@ -1,4 +1,4 @@
-"""A place where commands run, each in a process of its own, and can be killed at any moment."""
+"""A folder in which commands run, each in its own process, and can be killed at any moment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from toolchain.cli.main import run_command
 from toolchain.networks.torchvision_import import import_torchvision
 
 # Loading torch takes seconds. So the processes of these tests are forked from a server that has
-# loaded it once: it imports this module, which brings torchvision, and the commands.
+# loaded it once: it imports this module, which imports torchvision, and the commands.
 import_torchvision()
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
@@ -38,11 +38,11 @@ SERVER.set_forkserver_preload(
 )
 
 Fault = Callable[[], None]
-"""What goes wrong in a process; called in it before its command."""
+"""Called in a process before its command, to make something fail later."""
 
 
 class Ended(NamedTuple):
-    """How a command ended; the status of a process that was killed is -9."""
+    """The exit status and output of a command; the status of a killed process is -9."""
 
     status: int
     output: str
@@ -55,7 +55,7 @@ class Ended(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a run has come to."""
+    """The results of a run that must not depend on whether it was stopped."""
 
     weights: str
     metrics: list[dict[str, Any]]
@@ -63,7 +63,7 @@ class Outcome(NamedTuple):
 
 
 def outcome(run: Path) -> Outcome:
-    """Return what must not depend on whether the run was stopped."""
+    """Return the outcome of a finished run."""
     weights = hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for row in metrics:
@@ -78,14 +78,14 @@ class Running(NamedTuple):
     log: Path
 
     def ended(self) -> Ended:
-        """Wait for its end."""
+        """Wait for the command to end, and return how it ended."""
         self.process.join(300)
         assert self.process.exitcode is not None, f"still running: {self.log.read_text()}"
         return Ended(self.process.exitcode, self.log.read_text())
 
 
-class Desk:
-    """A folder with a cache in it, where commands run, each in a process of its own."""
+class Sandbox:
+    """A folder with its own cache, in which commands run, each in its own process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -95,7 +95,7 @@ class Desk:
     def start(self, *words: object, faults: Sequence[Fault] = ()) -> Running:
         log = next(self.logs)
         arguments = ([str(word) for word in words], faults, self.folder, log)
-        process = SERVER.Process(target=obey, args=arguments)
+        process = SERVER.Process(target=run_in_process, args=arguments)
         process.start()
         return Running(process, log)
 
@@ -109,7 +109,7 @@ class Desk:
         return self.rtl("finetune", "--resume", run, *words, faults=faults)
 
     def never_stopped(self, *words: object) -> Outcome:
-        """Return the run that these words make; it is trained once."""
+        """Return the outcome of an uninterrupted run with these arguments; it is trained once."""
         name = f"whole-{shlex.join(str(word) for word in words[1:])}".replace(" ", "")
         if name not in self.finished:
             ended = self.finetune(*words, faults=[checkpoint_after()], output=name)
@@ -118,8 +118,8 @@ class Desk:
         return self.finished[name]
 
 
-def obey(words: list[str], faults: Sequence[Fault], folder: Path, log: Path) -> NoReturn:
-    """Run a command in this process, which a shell could have started."""
+def run_in_process(words: list[str], faults: Sequence[Fault], folder: Path, log: Path) -> NoReturn:
+    """Run a command in this process as if a shell had started it."""
     multiprocessing.set_start_method("fork", force=True)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.setsid()  # a group of its own, as a shell gives each command
@@ -128,23 +128,23 @@ def obey(words: list[str], faults: Sequence[Fault], folder: Path, log: Path) -> 
     with log.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    for fault in (empty_pictures, *faults):
+    for fault in (skip_plots, *faults):
         fault()
     sys.exit(run_command(words))
 
 
-def empty_pictures() -> None:
-    """Draw no pictures, which take half the time of a short run; other tests look at them."""
+def skip_plots() -> None:
+    """Write empty plots: drawing takes half the time of a short run, and other tests check it."""
     for name in ("training.analysis.plots:draw_curves", "metrics.confusion_plot:draw_confusion"):
-        replaced(f"toolchain.{name}", lambda _: lambda *given: given[-1].touch())
+        replace(f"toolchain.{name}", lambda _: lambda *given: given[-1].touch())
 
 
 def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def replaced(where: str, new: Callable[[Any], Any]) -> None:
-    """Put new(old) in the place of what `module:name.name` says."""
+def replace(where: str, new: Callable[[Any], Any]) -> None:
+    """Replace the object at `module:name.name` by new(object)."""
     module, _, path = where.partition(":")
     owner: Any = importlib.import_module(module)
     *parents, name = path.split(".")
@@ -154,7 +154,7 @@ def replaced(where: str, new: Callable[[Any], Any]) -> None:
 
 
 def at_call(where: str, number: int, action: Fault, *, after: bool = False) -> None:
-    """Have something happen at the n-th call of a function, before or after what it does."""
+    """Run an action at the n-th call of a function, before it or after it."""
     calls = itertools.count(1)
 
     def watched(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -170,7 +170,7 @@ def at_call(where: str, number: int, action: Fault, *, after: bool = False) -> N
 
         return call
 
-    replaced(where, watched)
+    replace(where, watched)
 
 
 def killed_at(where: str, number: int = 1, *, after: bool = False) -> Fault:
@@ -178,12 +178,12 @@ def killed_at(where: str, number: int = 1, *, after: bool = False) -> Fault:
 
 
 def killed_in_step(number: int) -> Fault:
-    """Kill in the n-th step of training that the process makes."""
+    """Kill the process in its n-th training step."""
     return killed_at("toolchain.training.loop:Stepper.update", number)
 
 
 def write_half(name: str) -> None:
-    """Kill when half of the file that is to have this name is written."""
+    """Kill the process when half of the file of this name is written."""
 
     def watched(write: Callable[[Path, bytes], int]) -> Callable[[Path, bytes], int]:
         def write_bytes(path: Path, data: bytes) -> int:
@@ -195,7 +195,7 @@ def write_half(name: str) -> None:
 
         return write_bytes
 
-    replaced("pathlib:Path.write_bytes", watched)
+    replace("pathlib:Path.write_bytes", watched)
 
 
 def killed_with_half(name: str) -> Fault:
@@ -203,13 +203,13 @@ def killed_with_half(name: str) -> Fault:
 
 
 def checkpoint_after(*epochs: int) -> Fault:
-    """Write checkpoints after these epochs: the clock does not decide."""
+    """Write checkpoints after these epochs, whatever the clock says."""
     return partial(_checkpoint_after, epochs)
 
 
 def _checkpoint_after(epochs: Sequence[int]) -> None:
     numbers = itertools.count(1)
-    replaced(
+    replace(
         "toolchain.training.checkpoints:Checkpoints.due",
         lambda _: lambda _: next(numbers) in epochs,
     )
@@ -217,13 +217,13 @@ def _checkpoint_after(epochs: Sequence[int]) -> None:
 
 EACH_EPOCH = checkpoint_after(*range(1, 100))
 COMMON = ["--weights", "none", "--size", "32", "--batch-size", "16", "--epochs", "3"]
-# Three steps an epoch, from features that all runs share; the generators matter for dropout.
+# Three steps an epoch, from features that all runs share; dropout uses the random generators.
 HEAD = [*COMMON, "--strategy", "head", "--dropout", "0.4", "--augment", "none"]
 TWO_LAYERS = [*COMMON, "--strategy", "partial", "--freeze-until", "16"]
 
 
 def rows_kept_at_once() -> None:
-    replaced("toolchain.training.features.store:FeatureWriter.KEEP_EVERY_S", lambda _: -1.0)
+    replace("toolchain.training.features.store:FeatureWriter.KEEP_EVERY_S", lambda _: -1.0)
 
 
 def wait_in_step(number: int) -> Fault:
@@ -231,7 +231,7 @@ def wait_in_step(number: int) -> Fault:
 
 
 def wait_at(where: str, number: int, file: str) -> None:
-    """Have the n-th call of a function make a file and wait until that is gone."""
+    """Make the n-th call of a function create a file and wait until it is removed."""
     at_call(where, number, partial(_wait, file))
 
 
@@ -245,12 +245,12 @@ def _wait(file: str) -> None:
 def wait_for(file: Path) -> None:
     ends = time.monotonic() + 60
     while not file.exists():
-        assert time.monotonic() < ends, f"{file} did not come"
+        assert time.monotonic() < ends, f"{file} was not written"
         time.sleep(0.01)
 
 
 def meet(count: int) -> None:
-    """Wait until so many processes have come here."""
+    """Wait until so many processes have called this."""
     Path(f"met-{os.getpid()}").touch()
     ends = time.monotonic() + 60
     while len(list(Path().glob("met-*"))) < count and time.monotonic() < ends:
@@ -258,12 +258,12 @@ def meet(count: int) -> None:
 
 
 def fill_disk() -> None:
-    """Let no file of this process grow beyond 10 kB: more fails as on a full disk."""
+    """Limit files of this process to 10 kB: writing more fails as on a full disk."""
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, most))
 
 
 def empty_disk() -> None:
-    """Let files grow again."""
+    """Remove the limit that `fill_disk` set."""
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))

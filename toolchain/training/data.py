@@ -1,0 +1,107 @@
+"""The data set of a run: read, audited, reported, and the same again when a run is resumed."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from toolchain.data.audit import Audit, audit_dataset, is_inside
+from toolchain.data.layouts import Dataset, Sample, read_dataset
+from toolchain.errors import DataError
+from toolchain.progress import ProgressReporter
+from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.training.distributed import Processes
+
+
+def read_data(
+    settings: FinetuneSettings, output: Path, processes: Processes, progress: ProgressReporter
+) -> tuple[Dataset, Audit]:
+    """Return the data set without its unreadable images, and its audit; reports a summary of both.
+
+    Of several processes, rank zero reads and the others receive the result. Raises DataError for
+    data that can't be trained on, and for an `output` inside the data folder.
+    """
+    return processes.run_on_rank_zero(lambda: _read_and_report(settings, output, progress))
+
+
+def data_name(data: str) -> str:
+    """Return the name of a data set, for the names of folders."""
+    path = Path(data).resolve()
+    return path.stem if path.is_file() else path.name
+
+
+def require_same_data(run: RunFolder, audit: Audit) -> None:
+    """Raise DataError where the images or labels are not those that the run began with."""
+    if not run.audit.is_file():
+        return  # the run was stopped before its audit was written
+    try:
+        before = msgspec.json.decode(run.audit.read_bytes(), type=Audit)
+    except msgspec.DecodeError as error:
+        raise DataError(f"{run.audit} is damaged: {error}") from error
+    if before.fingerprint != audit.fingerprint:
+        raise DataError(
+            f"{audit.data} has changed since {run.path} began: {before.images} files then, "
+            f"{audit.images} now",
+            hint=f"start anew: rtl finetune {shlex.quote(audit.data)}",
+        )
+
+
+def audit_warnings(audit: Audit) -> list[str]:
+    """Return one line for each kind of problem that the audit found."""
+    lines = []
+    if audit.unreadable:
+        first = audit.unreadable[0]
+        lines.append(
+            f"left out {len(audit.unreadable)} unreadable files, first {first.file}: {first.reason}"
+        )
+    if audit.leaks:
+        lines.append(
+            f"{len(audit.leaks)} groups of equal images stand in more than one split, "
+            f"first {audit.leaks[0][0]}: validation is too optimistic"
+        )
+    if audit.label_conflicts:
+        lines.append(
+            f"{len(audit.label_conflicts)} groups of equal images have different classes, "
+            f"first {audit.label_conflicts[0][0]}"
+        )
+    if audit.rare_classes:
+        lines.append(f"far fewer images than in the largest class: {', '.join(audit.rare_classes)}")
+    return lines
+
+
+def _read_and_report(
+    settings: FinetuneSettings, output: Path, progress: ProgressReporter
+) -> tuple[Dataset, Audit]:
+    # Only a folder of images is protected: a list file may lie in any folder, runs beside it.
+    if Path(settings.data).is_dir() and is_inside(output, Path(settings.data)):
+        raise DataError(
+            f"{output} lies inside the data folder {settings.data}, which rtl never writes to",
+            hint="choose another folder with -o",
+        )
+    dataset, audit = audit_dataset(read_dataset(settings.data, settings.task), progress)
+    dataset = _sorted_by_name(dataset)
+    counts = ", ".join(f"{len(dataset.split(s))} {s}" for s in ("train", "val", "test"))
+    progress.message(
+        f"{dataset.root}: {len(dataset.classes)} classes; {counts} ({dataset.split_by})"
+    )
+    for line in audit_warnings(audit):
+        progress.message(line)
+    return dataset, audit
+
+
+def _sorted_by_name(dataset: Dataset) -> Dataset:
+    """Return the data set with its images sorted by name: the order of a list must not matter."""
+
+    def by_name(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        return tuple(sorted(samples, key=lambda sample: dataset.name_of(sample.path)))
+
+    return replace(
+        dataset,
+        train=by_name(dataset.train),
+        val=by_name(dataset.val),
+        test=by_name(dataset.test),
+    )

@@ -1,0 +1,82 @@
+"""What is written and reported after each epoch: metrics.jsonl, TensorBoard, and a message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from toolchain.files import write_text
+from toolchain.metrics.outputs import Outputs
+from toolchain.progress import ProgressReporter
+from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.training.analysis.tensorboard import EventLog
+from toolchain.training.distributed import Processes
+from toolchain.training.loop import EpochMetrics
+
+
+class EpochLog:
+    """Reports the finished epochs of a run; only rank zero writes files."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        settings: FinetuneSettings,
+        processes: Processes,
+        progress: ProgressReporter,
+    ) -> None:
+        self.run, self.progress = run, progress
+        self.writes_files = processes.is_rank_zero
+        self.tensorboard = EventLog(run, settings) if self.writes_files else None
+
+    def write(self, label: str, row: dict[str, Any]) -> None:
+        """Append an epoch's line to metrics.jsonl and report it."""
+        if self.writes_files:
+            with self.run.metrics.open("a", encoding="utf-8") as file:
+                file.write(msgspec.json.encode(row).decode() + "\n")
+        if self.tensorboard is not None:
+            self.tensorboard.write(row)
+        auc = "–" if row["val_auc"] is None else f"{row['val_auc']:.3f}"
+        self.progress.message(
+            f"{label}  loss {row['train_loss']:.3f} → {row['val_loss']:.3f}  "
+            f"acc {row['train_accuracy']:.1%} → {row['val_accuracy']:.1%}  "
+            f"F1 {row['val_macro_f1']:.3f}  AUC {auc}  {row['seconds']:.1f} s"
+        )
+
+    def rewrite(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Replace metrics.jsonl by the lines of these epochs; later ones are trained again."""
+        if self.writes_files:
+            write_metrics(self.run, rows)
+
+
+def metrics_row(
+    epoch: int,
+    training: EpochMetrics,
+    validation: Outputs,
+    learning_rates: list[float],
+    seconds: float,
+) -> dict[str, Any]:
+    """Return an epoch's line of metrics.jsonl; the first epoch's also holds its first losses."""
+    auc = validation.auc
+    row: dict[str, Any] = {
+        "epoch": epoch,
+        "train_loss": round(training.loss, 6),
+        "train_accuracy": round(training.accuracy, 6),
+        "val_loss": round(validation.loss, 6),
+        "val_accuracy": round(validation.accuracy, 6),
+        "val_macro_f1": round(validation.macro_f1, 6),
+        "val_auc": None if auc is None else round(auc, 6),
+        "learning_rates": learning_rates,
+        "seconds": round(seconds, 3),
+    }
+    if epoch == 1:
+        row["train_loss_start"] = training.step_losses
+    return row
+
+
+def write_metrics(run: RunFolder, rows: Sequence[dict[str, Any]]) -> None:
+    """Write metrics.jsonl, whole or not at all."""
+    lines = [msgspec.json.encode(row).decode() + "\n" for row in rows]
+    write_text(run.metrics, "".join(lines))

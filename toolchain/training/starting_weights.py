@@ -1,0 +1,53 @@
+"""The weights that a run starts from, made from its settings or restored from its checkpoint."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from toolchain.networks import resnet
+from toolchain.networks.weights import start_classifier
+from toolchain.progress import ProgressReporter
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.training.checkpoints import Checkpoints
+
+
+class StartingWeights(NamedTuple):
+    """A classifier before its first step."""
+
+    classifier: resnet.Classifier
+    origin: str
+    """One line about where its weights come from."""
+
+
+def make_starting_weights(
+    settings: FinetuneSettings, classes: int, progress: ProgressReporter
+) -> StartingWeights:
+    """Return the classifier that the settings ask for; its new head depends on the seed only.
+
+    Raises TrainingError where the weights can't be had or don't fit the architecture.
+    """
+    torch.manual_seed(settings.seed)
+    return StartingWeights(
+        *start_classifier(
+            settings.arch, classes, settings.weights, dropout=settings.dropout, progress=progress
+        )
+    )
+
+
+def restore_starting_weights(
+    checkpoints: Checkpoints, settings: FinetuneSettings, classes: int
+) -> StartingWeights | None:
+    """Return a stopped run's classifier with its frozen weights; None where they were not kept.
+
+    The trained weights are still random: a checkpoint of an epoch holds them.
+    """
+    start = checkpoints.load_start()
+    if start is None:
+        return None
+    frozen, origin = start
+    network = resnet.build_network(settings.arch, classes, dropout=settings.dropout)
+    classifier = resnet.Classifier(network, resnet.IMAGENET_NORMALISATION)
+    classifier.load_state_dict(frozen, strict=False)
+    return StartingWeights(classifier, origin)
