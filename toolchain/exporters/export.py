@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from toolchain.backends.backend import Backend, open_backend
-from toolchain.backends.outputs import outputs, pixels_of
+from toolchain.backends.outputs import pixels_of, run_in_batches
 from toolchain.backends.torch_eager import EagerBackend
 from toolchain.errors import DataError, ModelFileError, ParityError, RefusedError
 from toolchain.exporters.precision.options import Reduction
@@ -41,7 +41,7 @@ from toolchain.runtime.card import Card, Format
 from toolchain.runtime.selftest import generated_pixels, make_proof
 from toolchain.runtime.session import import_onnxruntime
 from toolchain.verification.comparison import compare_with_references
-from toolchain.verification.references.stored import (
+from toolchain.verification.references.stored_outputs import (
     MOST_BYTES,
     MOST_IMAGES,
     StoredOutputs,
@@ -262,7 +262,7 @@ def _references(trained: TrainedReference, opened: Backend) -> StoredOutputs:
     names = dict(zip(trained.paths, trained.names, strict=True))
     paths = evenly(trained.paths, MOST_IMAGES)
     pixels = np.stack([pixels_of(trained.eager.card, path, names[path]) for path in paths])
-    probabilities, logits = outputs(speaker, pixels)
+    probabilities, logits = run_in_batches(speaker, pixels)
     files = [path.read_bytes() if path.stat().st_size <= MOST_BYTES else b"" for path in paths]
     classes = trained.eager.card.classes
     return StoredOutputs(
