@@ -20,9 +20,9 @@ from toolchain.machine import installed_versions
 from toolchain.progress import ProgressReporter
 from toolchain.runtime.selftest import generated_pixels
 from toolchain.verification.references.card import card_levels
-from toolchain.verification.references.file import reference_levels
+from toolchain.verification.references.stored import reference_levels
 from toolchain.verification.references.run import run_levels
-from toolchain.verification.references.stored import StoredOutputs
+from toolchain.verification.references.stored_outputs import StoredOutputs
 from toolchain.verification.references.trained_model import TrainedReference
 from toolchain.verification.result import Level, Verification, failed
 

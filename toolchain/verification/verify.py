@@ -16,7 +16,7 @@ from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, references_file, run_of_model
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.verification.comparison import compare_with_references
-from toolchain.verification.references.stored import read_stored_outputs
+from toolchain.verification.references.stored_outputs import read_stored_outputs
 from toolchain.verification.references.trained_model import (
     MOST_IMAGES,
     open_trained_reference,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toolchain.backends.layer_names import LOGITS
-from toolchain.verification.layers.outputs import LayerOutput
+from toolchain.verification.layers.trained import LayerOutput
 from toolchain.verification.layers.weights import diff_weights
 
 Weights = dict[str, NDArray[np.float32]]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from toolchain.backends.layer_names import LOGITS, NORMALISE, called_module
 from toolchain.backends.torch_eager import EagerBackend
 from toolchain.runtime.card import Card
-from toolchain.verification.layers.outputs import (
+from toolchain.verification.layers.trained import (
     LayerOutput,
     convolution_of,
     onnx_layers,

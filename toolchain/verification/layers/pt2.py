@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from toolchain.backends.layer_names import LOGITS, NORMALISE, call_name, layer_name
 from toolchain.backends.pt2 import load_program
 from toolchain.runtime.card import Card
-from toolchain.verification.layers.outputs import LayerOutput
+from toolchain.verification.layers.trained import LayerOutput
 from toolchain.verification.layers.torch_operators import array_of, described, held_by, run_recorded
 
 

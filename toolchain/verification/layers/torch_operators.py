@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from toolchain.runtime.card import Card
 from toolchain.runtime.model_inputs import run_on_pixels
-from toolchain.verification.layers.outputs import LayerOutput, Weights, normalised_by_predictor
+from toolchain.verification.layers.trained import LayerOutput, Weights, normalised_by_predictor
 
 if TYPE_CHECKING:
     import torch

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from toolchain.backends.layer_names import LOGITS, NORMALISE
 from toolchain.runtime.card import Card
-from toolchain.verification.layers.outputs import LayerOutput
+from toolchain.verification.layers.trained import LayerOutput
 from toolchain.verification.layers.torch_operators import (
     OPERATORS,
     array_of,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.backends.layer_names import LOGITS, called_module
-from toolchain.verification.layers.outputs import LayerOutput, Weights, convolution_of
+from toolchain.verification.layers.trained import LayerOutput, Weights, convolution_of
 
 CLOSE = 1e-5
 """Weights that were folded in float32 are about 1e-7 apart, relative to what they were made of."""

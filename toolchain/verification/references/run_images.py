@@ -22,7 +22,7 @@ from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess, require_room
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.predictor import Predictor
-from toolchain.verification.layers.outputs import open_image_input
+from toolchain.verification.layers.trained import open_image_input
 from toolchain.verification.levels.pixels import reference_stages
 from toolchain.verification.references.trained_model import Expected, TrainedReference
 

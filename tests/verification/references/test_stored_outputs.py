@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from toolchain.errors import ModelFileError
 from toolchain.runs.sampling import evenly
-from toolchain.verification.references.stored import (
+from toolchain.verification.references.stored_outputs import (
     StoredOutputs,
     read_stored_outputs,
     write_stored_outputs,
