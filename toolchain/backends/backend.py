@@ -1,4 +1,4 @@
-"""The signature of every engine, numpy pixels in and numpy outputs out, and the way to open a file."""
+"""The signature of every engine (numpy pixels in, numpy outputs out), and how a file is opened."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ from toolchain.runtime.selftest import generated_pixels, make_proof
 from toolchain.runtime.session import import_onnxruntime
 from toolchain.verification.comparison import compare_with_references
 from toolchain.verification.references.stored_outputs import (
-    MOST_BYTES,
-    MOST_IMAGES,
+    MOST_IMAGE_BYTES,
+    MOST_STORED_IMAGES,
     StoredOutputs,
     write_stored_outputs,
 )
@@ -201,7 +201,7 @@ def _verify(
 ) -> Verification:
     """Verify the candidate as its users will open it; raising here leaves no model file."""
     result = compare_with_references(
-        opened, candidate, references=references, trained=trained, progress=progress
+        opened, candidate, stored=references, trained=trained, progress=progress
     )
     result = msgspec.structs.replace(result, model=str(path))
     try:
@@ -260,10 +260,12 @@ def _references(trained: TrainedReference, opened: Backend) -> StoredOutputs:
     """Choose a few images; what is stored of a lower precision is what its own file says."""
     speaker = trained.eager if opened.card.precision == "fp32" else opened
     names = dict(zip(trained.paths, trained.names, strict=True))
-    paths = evenly(trained.paths, MOST_IMAGES)
+    paths = evenly(trained.paths, MOST_STORED_IMAGES)
     pixels = np.stack([pixels_of(trained.eager.card, path, names[path]) for path in paths])
     probabilities, logits = run_in_batches(speaker, pixels)
-    files = [path.read_bytes() if path.stat().st_size <= MOST_BYTES else b"" for path in paths]
+    files = [
+        path.read_bytes() if path.stat().st_size <= MOST_IMAGE_BYTES else b"" for path in paths
+    ]
     classes = trained.eager.card.classes
     return StoredOutputs(
         classes, tuple(names[path] for path in paths), tuple(files), pixels, probabilities, logits

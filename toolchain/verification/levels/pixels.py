@@ -1,8 +1,8 @@
-"""Level "pixels": our pixels of an image file against those of torchvision's transforms.
+"""Level "pixels": our pixels of an image file are those of torchvision's transforms.
 
-The reference goes its own way from the file on: Pillow's decoder, the EXIF tag turned by a table,
-the contract of docs/card.md for kinds that torchvision has no rule for, then `Resize` and
-`CenterCrop`. The two ways share no line, so a mistake in one of them shows.
+The reference is a second implementation, from the bytes on: Pillow's decoder, the EXIF orientation
+by a table, the contract of docs/card.md for kinds of image that torchvision has no rule for, then
+`Resize` and `CenterCrop`. It shares no line with the predictor, so a mistake in either is found.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from toolchain.runtime.image.preprocess import preprocess
 from toolchain.runtime.model_inputs import Pixels
 from toolchain.verification.result import Level
 
-RULE = "every value equals torchvision's, from the same bytes"
-Transpose = Image.Transpose
-TURNS = {
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270,
-    7: Transpose.TRANSVERSE,
-    8: Transpose.ROTATE_90,
-}
-"""What undoes each EXIF orientation (Exif 2.32, tag 274)."""
+PIXELS_RULE = "every value equals torchvision's, from the same bytes"
 ORIENTATION = 274
+"""The EXIF tag of the orientation (Exif 2.32)."""
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""Orientation → the transposition that undoes it; 1 needs none."""
 
 
 class PixelDifference(msgspec.Struct, frozen=True):
-    """How far two ways to the same pixels are apart, in levels of 0…255."""
+    """How far the pixels of two implementations are apart, in levels of 0…255."""
 
     images: int
     different: int
@@ -51,33 +51,61 @@ class PixelDifference(msgspec.Struct, frozen=True):
     """The first image that differs."""
 
 
-@dataclass(frozen=True)
-class Stages:
-    """An image on its way, by the reference."""
-
-    decoded: Image.Image
-    upright: Image.Image
-    resized: Image.Image
-    cropped: Pixels
-
-
 def compare_pixels(names: list[str], reference: Pixels, candidate: Pixels) -> PixelDifference:
     """Compare pixels uint8 [images, size, size, 3]."""
     levels = np.abs(reference.astype(np.int16) - candidate)
-    each = levels.reshape(len(levels), -1).max(axis=1, initial=0)
+    most = levels.reshape(len(levels), -1).max(axis=1, initial=0)
     return PixelDifference(
         images=len(names),
-        different=int((each > 0).sum()),
-        max_levels=int(each.max(initial=0)),
+        different=int((most > 0).sum()),
+        max_levels=int(most.max(initial=0)),
         mean_levels=float(levels.mean()) if levels.size else 0.0,
         p99_levels=float(np.quantile(levels, 0.99)) if levels.size else 0.0,
         share_of_values=float((levels > 0).mean()) if levels.size else 0.0,
-        first=next((name for name, worst in zip(names, each, strict=True) if worst), None),
+        first=next((name for name, worst in zip(names, most, strict=True) if worst), None),
     )
 
 
-def reference_stages(data: bytes, preprocessing: Preprocessing) -> Stages:
-    """Return an image file's way through torchvision's transforms; whatever Pillow raises."""
+def pixels_level(
+    against: str, difference: PixelDifference, rule: str, *, where: str | None
+) -> Level:
+    """Return the level of pixels that must be equal; `where` counts where they are not."""
+    return Level(
+        level="pixels",
+        against=against,
+        passed=difference.images > 0 and difference.different == 0,
+        rule=rule,
+        summary=pixel_summary(difference),
+        figures=msgspec.structs.asdict(difference),
+        where=where if difference.different else None,
+    )
+
+
+def pixel_summary(difference: PixelDifference) -> str:
+    """Return a difference in one line, for a person."""
+    if not difference.different:
+        return f"{difference.images} images, equal"
+    return (
+        f"{difference.images} images, {difference.different} different, by up to "
+        f"{difference.max_levels} of 255 in {difference.share_of_values:.2%} of the values"
+    )
+
+
+@dataclass(frozen=True)
+class ReferenceStages:
+    """An image after each stage of the reference implementation."""
+
+    decoded: Image.Image
+    """RGB, transparency over the background."""
+    oriented: Image.Image
+    """With the EXIF orientation applied."""
+    resized: Image.Image
+    cropped: Pixels
+    """uint8 [size, size, 3]."""
+
+
+def reference_stages(data: bytes, preprocessing: Preprocessing) -> ReferenceStages:
+    """Take an image file through torchvision's transforms; raises whatever Pillow raises."""
     from toolchain.networks.torchvision_import import import_torchvision
 
     transforms = import_torchvision().transforms.v2
@@ -88,36 +116,38 @@ def reference_stages(data: bytes, preprocessing: Preprocessing) -> Stages:
         image.load()
         decoded = _rgb(image, preprocessing.background)
         turn = TURNS.get(_orientation(image))
-    upright = decoded.transpose(turn) if turn is not None else decoded
+    oriented = decoded.transpose(turn) if turn is not None else decoded
     size = preprocessing.size
     if preprocessing.mode == "squash":
-        resized = transforms.Resize((size, size))(upright)
-        return Stages(decoded, upright, resized, np.asarray(resized))
-    resized = transforms.Resize(preprocessing.resize_size)(upright)
-    return Stages(decoded, upright, resized, np.asarray(transforms.CenterCrop(size)(resized)))
+        resized = transforms.Resize((size, size))(oriented)
+        return ReferenceStages(decoded, oriented, resized, np.asarray(resized))
+    resized = transforms.Resize(preprocessing.resize_size)(oriented)
+    cropped = np.asarray(transforms.CenterCrop(size)(resized))
+    return ReferenceStages(decoded, oriented, resized, cropped)
 
 
 def differing_stage(
-    data: bytes, preprocessing: Preprocessing, ours: Preprocessing | None = None
+    data: bytes, preprocessing: Preprocessing, own_preprocessing: Preprocessing | None = None
 ) -> str:
-    """Name the stage at which our way leaves the reference's: decode, upright, resize or crop.
+    """Name the stage at which our pixels begin to differ: decode, upright, resize or crop.
 
-    `ours` is what our side was told, where that may be something else.
+    `own_preprocessing` is that of the file where it may differ from the reference's. Stage
+    "upright" is the EXIF orientation.
     """
-    ours = ours or preprocessing
+    own = own_preprocessing or preprocessing
     try:
-        upright = read_image(data, ours)
+        oriented = read_image(data, own)
     except ImageError as error:
         return f"decode: {error}"
     try:
         stages = reference_stages(data, preprocessing)
     except Exception as error:  # Pillow raises whatever damaged data makes it raise
         return f"decode: only the predictor can read it ({error})"
-    if not _same(upright, stages.upright):
-        unturned = not _same(stages.decoded, stages.upright) and _same(upright, stages.decoded)
-        return "upright: the EXIF orientation is not applied" if unturned else "decode"
-    if "squash" not in (preprocessing.mode, ours.mode) and _elsewhere(
-        preprocess(upright, ours), np.asarray(stages.resized)
+    if not _same(oriented, stages.oriented):
+        not_turned = not _same(stages.decoded, stages.oriented) and _same(oriented, stages.decoded)
+        return "upright: the EXIF orientation is not applied" if not_turned else "decode"
+    if "squash" not in (preprocessing.mode, own.mode) and _is_cut_from(
+        preprocess(oriented, own), np.asarray(stages.resized)
     ):
         return "crop: the square is cut from another place"
     return "resize"
@@ -153,41 +183,17 @@ def _same(a: Image.Image, b: Image.Image) -> bool:
     return a.size == b.size and bool((np.asarray(a) == np.asarray(b)).all())
 
 
-def _elsewhere(square: Pixels, resized: Pixels) -> bool:
-    """Say whether a square is cut from the resized image, wherever that is."""
+def _is_cut_from(square: Pixels, resized: Pixels) -> bool:
+    """Say whether a square is a part of the resized image, wherever that is."""
     side = square.shape[0]
     down, across = (length - side + 1 for length in resized.shape[:2])
     if min(down, across) < 1:
         return False
+    # Three pixels of the square rule out nearly all places; the others are compared whole.
     possible = np.ones((down, across), bool)
     for y, x in ((0, 0), (side // 2, side // 2), (side - 1, side - 1)):
         possible &= (resized[y : y + down, x : x + across] == square[y, x]).all(axis=2)
     return any(
         np.array_equal(resized[y : y + side, x : x + side], square)
         for y, x in np.argwhere(possible)
-    )
-
-
-def pixels_level(
-    against: str, difference: PixelDifference, rule: str, *, where: str | None
-) -> Level:
-    """Judge pixels that must be equal."""
-    return Level(
-        level="pixels",
-        against=against,
-        passed=difference.images > 0 and difference.different == 0,
-        rule=rule,
-        summary=pixel_summary(difference),
-        figures=msgspec.structs.asdict(difference),
-        where=where if difference.different else None,
-    )
-
-
-def pixel_summary(difference: PixelDifference) -> str:
-    """Return a difference in one line, for a person."""
-    if not difference.different:
-        return f"{difference.images} images, equal"
-    return (
-        f"{difference.images} images, {difference.different} different, by up to "
-        f"{difference.max_levels} of 255 in {difference.share_of_values:.2%} of the values"
     )

@@ -1,7 +1,7 @@
-"""Reference outputs: a few real images and what the trained model said about them.
+"""The reference outputs beside a model file: a few real images and the model's outputs for them.
 
-They travel beside a model file, so that a device without torch and without the data set can repeat
-the comparison from the image's bytes.
+They are copied to a device with the file, so that it can be compared there from the images' bytes,
+without torch and without the data set.
 """
 
 from __future__ import annotations
@@ -15,47 +15,57 @@ from numpy.typing import NDArray
 
 from toolchain.errors import ModelFileError
 from toolchain.files import atomic_file
+from toolchain.runtime.model_inputs import ModelOutputs
 
-MOST_IMAGES = 24
-MOST_BYTES = 512 * 1024
-"""A larger file's bytes do not travel; its pixels do."""
+MOST_STORED_IMAGES = 24
+MOST_IMAGE_BYTES = 512 * 1024
+"""Of a larger image file the pixels alone are stored."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredOutputs:
-    """Images and the trained model's outputs for them."""
+    """Images and the outputs for them, at export."""
 
     classes: tuple[str, ...]
     """The class names in the order of the outputs."""
     names: tuple[str, ...]
+    """The images, by their paths in the data set."""
     files: tuple[bytes, ...]
-    """Each image file as it was, or nothing where it was too large to take along."""
+    """Each image file's bytes; empty for one that was too large."""
     pixels: NDArray[np.uint8]
+    """[images, size, size, 3]."""
     probabilities: NDArray[np.float32]
+    """[images, classes]."""
     logits: NDArray[np.float32]
+    """[images, classes]."""
 
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def outputs(self) -> ModelOutputs:
+        """The probabilities and logits."""
+        return ModelOutputs(self.probabilities, self.logits)
 
-def write_stored_outputs(references: StoredOutputs, path: Path) -> None:
-    """Write them as one .npz file, whole or not at all."""
-    lengths = [len(data) for data in references.files]
+
+def write_stored_outputs(stored: StoredOutputs, path: Path) -> None:
+    """Write reference outputs as one .npz file, atomically."""
+    lengths = [len(data) for data in stored.files]
     arrays = {
-        "classes": np.array(references.classes),
-        "names": np.array(references.names),
+        "classes": np.array(stored.classes),
+        "names": np.array(stored.names),
         "file_lengths": np.array(lengths, dtype=np.int64),
-        "file_bytes": np.frombuffer(b"".join(references.files), dtype=np.uint8),
-        "pixels": references.pixels,
-        "probabilities": references.probabilities,
-        "logits": references.logits,
+        "file_bytes": np.frombuffer(b"".join(stored.files), dtype=np.uint8),
+        "pixels": stored.pixels,
+        "probabilities": stored.probabilities,
+        "logits": stored.logits,
     }
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's stub lacks **kwds
 
 
 def read_stored_outputs(path: Path) -> StoredOutputs:
-    """Read what `write_references` wrote; ModelFileError where it is damaged."""
+    """Read what `write_stored_outputs` wrote; ModelFileError where it is damaged."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             ends = np.cumsum(arrays["file_lengths"])
