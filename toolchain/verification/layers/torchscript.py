@@ -38,8 +38,9 @@ def script_layers(
     """Return the outputs of a TorchScript file's operators, named after the network's calls.
 
     `calls` are those of the trained network: (name, class of the module). The naming ends where the
-    file computes something else than the network; that operator has the name of the call in whose place it stands. A graph with
-    branches or calls of its own, which rtl doesn't write, has no layers.
+    file computes something else than the network; that operator has the name of the call in whose
+    place it stands. A graph with branches or calls of its own, which rtl doesn't write, has no
+    layers.
     """
     import torch
 

@@ -12,12 +12,8 @@ from toolchain.errors import ImageError
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess
-from toolchain.verification.levels.pixels import (
-    ORIENTATION,
-    PIXELS_RULE,
-    differing_stage,
-    reference_stages,
-)
+from toolchain.verification.levels.pixels import PIXELS_RULE, differing_stage
+from toolchain.verification.levels.torchvision_pixels import ORIENTATION, reference_stages
 from toolchain.verification.result import Level
 
 

@@ -17,8 +17,8 @@ from toolchain.verification.result import Level
 
 TOLERANCES: dict[Precision, float] = {"fp32": 5e-5, "fp16": 1e-2, "int8": 0.25}
 """Figure of atol and rtol. fp32: about ten times what the float32 kernels of different engines
-differ by on ResNets; labels need far more to change. fp16 and int8 round every layer: there the rule
-stops a broken file, and level "decisions" judges a good one."""
+differ by on ResNets; labels need far more to change. fp16 and int8 round every layer: there the
+rule stops a broken file, and level "decisions" judges a good one."""
 BATCH_SIZES = (1, 2, 5, 32)
 """One image, the exporter's example, an odd number, and as many as most users ever put in."""
 REAL_IMAGES = 8

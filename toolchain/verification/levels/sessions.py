@@ -1,9 +1,9 @@
 """Level "sessions": every way users open a file gives the same numbers, on the provider asked for.
 
 A session is one combination of provider, graph optimisation and threads, or one through the engine
-cache, as the predictor opens a file. onnxruntime can fall back to another provider without an error.
-So the registered providers are read from the session, and the provider that each node ran on from a
-profile of one run.
+cache, as the predictor opens a file. onnxruntime can fall back to another provider without an
+error. So the registered providers are read from the session, and the provider that each node ran on
+from a profile of one run.
 """
 
 from __future__ import annotations

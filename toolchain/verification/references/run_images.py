@@ -23,7 +23,7 @@ from toolchain.runtime.image.preprocess import preprocess, require_room
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.predictor import Predictor
 from toolchain.verification.levels.image_input import open_graph_resize
-from toolchain.verification.levels.pixels import reference_stages
+from toolchain.verification.levels.torchvision_pixels import reference_stages
 from toolchain.verification.references.trained_model import ReferenceImage, TrainedReference
 
 IMAGES_AT_ONCE = 8
