@@ -141,7 +141,7 @@ def _line(row: dict[str, Any]) -> str:
         f"{decisions['flips_outside_margin']} of {decisions['images']} "
         f"({decisions['flip_rate_upper_95']:.1%})".replace("%", " %"),
         f"{found['pixels', 'run']['different']} of {found['pixels', 'run']['images']}",
-        _in_graph(found.get(("pixels", "graph's door"))),
+        _in_graph(found.get(("pixels", "graph's input"))),
         str(found.get(("sessions", "card"), {}).get("sessions", "–")),
     ]
     return f"| {' | '.join(cells)} |\n"
