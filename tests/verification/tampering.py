@@ -151,12 +151,12 @@ def refolded(network: nn.Module, layer: str, **changes: Callable[[Tensor], Tenso
     """Return a tampering that folds other statistics of a block's bn1 into its conv1."""
     convolution = network.get_submodule(f"{layer}.conv1")
     norm = network.get_submodule(f"{layer}.bn1")
-    held = {name: value.detach().clone() for name, value in norm.state_dict().items()}
+    tensors = {name: value.detach().clone() for name, value in norm.state_dict().items()}
     for name, change_of in changes.items():
-        held[name] = change_of(held[name])
-    by = held["weight"] / torch.sqrt(held["running_var"] + 1e-5)
+        tensors[name] = change_of(tensors[name])
+    by = tensors["weight"] / torch.sqrt(tensors["running_var"] + 1e-5)
     weight = convolution.get_parameter("weight").detach() * by[:, None, None, None]
-    bias = held["bias"] - held["running_mean"] * by
+    bias = tensors["bias"] - tensors["running_mean"] * by
 
     def change(content: onnx.ModelProto) -> None:
         change_tensor(content, f"{layer}.conv1.weight", lambda _: weight.numpy())

@@ -367,8 +367,8 @@ def test_names_of_a_thousand_classes_do_not_fill_the_page(tmp_path: Path, rtl: R
     model = tiny_model()
     names = tuple(f"class {i}" for i in range(1000))
     for tensor, shape in (("weight", (3, 1000)), ("bias", (1000,))):
-        [held] = [t for t in model.graph.initializer if t.name == tensor]
-        held.CopyFrom(onnx.numpy_helper.from_array(np.zeros(shape, np.float32), tensor))
+        [initializer] = [t for t in model.graph.initializer if t.name == tensor]
+        initializer.CopyFrom(onnx.numpy_helper.from_array(np.zeros(shape, np.float32), tensor))
     for output in model.graph.output:
         output.type.tensor_type.shape.dim[1].dim_value = 1000
     onnx.helper.set_model_props(model, {CARD_KEY: encode_card(tiny_card(classes=names))})

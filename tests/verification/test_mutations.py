@@ -91,8 +91,12 @@ Change = Callable[[torch.Tensor], torch.Tensor]
 @pytest.mark.parametrize(
     ("statistics", "change", "cause"),
     [
-        ("running_var", lambda held: held * 1.05, "the variance or weight of layer2.0.bn1 differs"),
-        ("running_mean", lambda held: held + 0.01, "the bias or mean of layer2.0.bn1 differs"),
+        (
+            "running_var",
+            lambda tensor: tensor * 1.05,
+            "the variance or weight of layer2.0.bn1 differs",
+        ),
+        ("running_mean", lambda tensor: tensor + 0.01, "the bias or mean of layer2.0.bn1 differs"),
     ],
     ids=["variance", "mean"],
 )

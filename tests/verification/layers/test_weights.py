@@ -91,8 +91,8 @@ def test_of_a_folded_pair_the_layer_that_was_changed_is_named(
     tensor: str, change: Callable[[Tensor], Tensor], expected: str
 ) -> None:
     network = Small()
-    held = network.state_dict()[tensor]
-    held.copy_(change(held.clone()))
+    changed = network.state_dict()[tensor]
+    changed.copy_(change(changed.clone()))
     found = difference_of(folded(network))
     assert found is not None
     assert found.startswith(expected)
