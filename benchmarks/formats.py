@@ -3,9 +3,9 @@
     python -m benchmarks.formats run      train and export what is not in formats.jsonl yet
     python -m benchmarks.formats write    docs/formats.md from formats.jsonl
 
-ResNet-18 starts from the stored ImageNet weights, ResNet-50 from random ones: only its head is
-trained, so its accuracy means nothing, and its numbers pass through all the more layers. RTL_SHARED
-says where photographs and weights are.
+ResNet-18 starts from the stored ImageNet weights. ResNet-50 starts from random ones and only its
+head is trained: its accuracy means nothing, but its numbers are those of a deeper network.
+RTL_SHARED says where photographs and weights are.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 VARIANTS = [
     *(
-        Variant("onnx", precision, door)
+        Variant("onnx", precision, input_kind)
         for precision in ("fp32", "fp16", "int8")
-        for door in ("pixels", "tensor", "image")
+        for input_kind in ("pixels", "tensor", "image")
     ),
     *(
-        Variant(form, "fp32", door)
-        for form in ("torchscript", "pt2")
-        for door in ("pixels", "tensor")
+        Variant(model_format, "fp32", input_kind)
+        for model_format in ("torchscript", "pt2")
+        for input_kind in ("pixels", "tensor")
     ),
 ]
 
 
 def run() -> None:
-    """Train each network's head and export it in every way; a row is kept as it comes."""
+    """Train each network's head, export it as every variant, and append its rows to the file."""
     done = {row["network"] for row in _rows()}
     for network, given in NETWORKS.items():
         if network in done:
@@ -105,16 +105,18 @@ HEAD = """<!-- Made by benchmarks/formats.py from benchmarks/formats.jsonl. -->
 
 # Formats, inputs and levels
 
-Every kind of model file that `rtl export` writes, as it verified them in one go: format, precision
-and input, and what each level of [verification](verification.md) found. The images are the 120 of
-food3's validation split. ResNet-18 starts from ImageNet weights; ResNet-50 has random weights under
-a trained head, so its labels mean little and its numbers pass through all the more layers.
+Every kind of model file that `rtl export` writes (format, precision and input), and the figures of
+each level of [verification](verification.md) at its export. The images are the 120 of food3's
+validation split. ResNet-18 starts from ImageNet weights. ResNet-50 has random weights under a
+trained head: its labels mean little, but its numbers are those of a deeper network.
 
-- numbers: the largest difference from the trained model, the bound beside it;
-- layers: how many layers were compared, and the worst of them relative to its largest value;
-- decisions: other labels, ties left out, of how many images, and the upper 95 % bound of the rate;
-- pixels: images whose pixels are not torchvision's; in graph: how far the pixels that the graph
-  makes are from these;
+- numbers: the largest difference from the trained model, with the bound in brackets;
+- layers: how many layers were compared, and the largest difference relative to a layer's largest
+  value;
+- decisions: images with another label, without ties, of all images, and the upper 95 % bound of the
+  rate;
+- pixels: images whose pixels are not torchvision's;
+- in graph: the difference of the pixels that the graph makes, where it resizes and crops itself;
 - sessions: provider × optimisation × threads × batch, and those of the engine cache, each within
   the card's bound.
 
@@ -141,7 +143,7 @@ def _line(row: dict[str, Any]) -> str:
         f"{decisions['flips_outside_margin']} of {decisions['images']} "
         f"({decisions['flip_rate_upper_95']:.1%})".replace("%", " %"),
         f"{found['pixels', 'run']['different']} of {found['pixels', 'run']['images']}",
-        _in_graph(found.get(("pixels", "graph's door"))),
+        _in_graph(found.get(("pixels", "graph's input"))),
         str(found.get(("sessions", "card"), {}).get("sessions", "–")),
     ]
     return f"| {' | '.join(cells)} |\n"

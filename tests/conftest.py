@@ -124,7 +124,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     from toolchain.verification.levels import numbers, sessions
 
     monkeypatch.setattr(sessions, "OPTIMISATIONS", ("all",))
-    monkeypatch.setattr(numbers, "BATCHES", (1, 2, 5))
+    monkeypatch.setattr(numbers, "BATCH_SIZES", (1, 2, 5))
 
 
 @pytest.fixture

@@ -223,7 +223,7 @@ def test_exported_files_pass_by_all_witnesses(model: Path, run: RunFolder) -> No
         found = verify(path)
         assert found.passed
         witnesses = {level.against for level in found.levels}
-        assert witnesses == {"card", "references", "run", "odd kinds"}
+        assert witnesses == {"card", "references", "run", "image formats"}
         rules = [level.rule for level in found.levels if level.level == "decisions"]
         assert all("no set of labels differs" in rule for rule in rules)
 

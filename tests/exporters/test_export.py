@@ -77,7 +77,7 @@ def test_export_leaves_each_format_with_its_report_and_references(exported: Path
         ("numbers", "run"),
         ("decisions", "run"),
         ("pixels", "run"),
-        ("pixels", "odd kinds"),
+        ("pixels", "image formats"),
     }
     for report in exported.glob("*.parity.json"):
         found = json.loads(report.read_text())

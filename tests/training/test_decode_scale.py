@@ -24,7 +24,7 @@ from toolchain.runtime.predictor import Predictor
 from toolchain.training.features.source import _Pictures
 from toolchain.training.inputs.augment import View
 from toolchain.training.inputs.samples import Views, clean_source
-from toolchain.verification.levels.pixels import reference_stages
+from toolchain.verification.levels.torchvision_pixels import reference_stages
 
 SCALED = Preprocessing(size=8, resize_size=9, decode_scale=4)
 WHOLE = Preprocessing(size=8, resize_size=9)

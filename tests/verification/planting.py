@@ -1,4 +1,4 @@
-"""A run whose every file can be wrong, verified with the witnesses at hand."""
+"""Planted faults: a run, files of it with a fault, and the assertion that the fault is found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OFF = r"off by [\d.e+-]+, allowed [\d.e-]+"
 WRITERS = {"pt2": write_program, "torchscript": write_torchscript}
 
 
-class Baked(NamedTuple):
+class ExportedRun(NamedTuple):
     """A run with a temperature, opened, and its ONNX file."""
 
     run: RunFolder
@@ -39,20 +39,20 @@ class Baked(NamedTuple):
         return self.trained.eager.classifier
 
 
-def found(path: Path, baked: Baked, *, provider: str = "cpu") -> Verification:
-    """Verify with the card and the run; the references have tests of their own."""
+def verified(path: Path, exported_run: ExportedRun, *, provider: str = "cpu") -> Verification:
+    """Verify against the card and the run; stored outputs have tests of their own."""
     return compare_with_references(
         open_backend(path, provider=provider),
         path,
         provider=provider,
-        references=None,
-        trained=baked.trained,
+        stored=None,
+        trained=exported_run.trained,
         progress=SilentReporter(),
     )
 
 
 def require_caught(result: Verification, level: str, against: str, where: str) -> None:
-    """The level fell short, and the last words of the error name the place."""
+    """Assert that a level fell short, and that the error's hint ends with the place."""
     assert (level, against) in {(one.level, one.against) for one in result.levels if not one.passed}
     with pytest.raises(ParityError) as caught:
         require_parity(result)
@@ -60,11 +60,17 @@ def require_caught(result: Verification, level: str, against: str, where: str) -
 
 
 def written(
-    baked: Baked, path: Path, format: Format, door: InputKind, classifier: Classifier
+    exported_run: ExportedRun,
+    path: Path,
+    format: Format,
+    input_kind: InputKind,
+    classifier: Classifier,
 ) -> Path:
-    """Write a classifier as a file that claims to be the run's."""
-    eager = baked.trained.eager
-    _, logits = eager.run(generated_pixels(eager.card.preprocessing.size))
-    card = msgspec.structs.replace(eager.card, format=format, input=door, proof=make_proof(logits))
+    """Write a classifier, which may have a fault, as a file with the card of the run."""
+    eager = exported_run.trained.eager
+    logits = eager.run(generated_pixels(eager.card.preprocessing.size)).logits
+    card = msgspec.structs.replace(
+        eager.card, format=format, input=input_kind, proof=make_proof(logits)
+    )
     WRITERS[format](InferenceModel(classifier, card.temperature, card.task).eval(), card, path)
     return path

@@ -21,7 +21,7 @@ Tampering = Callable[[onnx.ModelProto], None]
 
 
 def tampered(model: Path, path: Path, tampering: Tampering) -> Path:
-    """Write the model again, tampered with; what is not touched stays, the card included."""
+    """Write a copy of the model with a tampering; the rest stays, the card included."""
     content = onnx.load(model)
     tampering(content)
     path.write_bytes(content.SerializeToString())
@@ -79,7 +79,7 @@ def other_std(content: onnx.ModelProto) -> None:
 
 
 def mean_for_std(content: onnx.ModelProto) -> None:
-    """Take the mean for the deviation, and the deviation for the mean."""
+    """Swap the mean and the standard deviation."""
     for node in content.graph.node:
         for i, name in enumerate(node.input):
             other = {"classifier.mean": "classifier.std", "classifier.std": "classifier.mean"}
@@ -87,7 +87,7 @@ def mean_for_std(content: onnx.ModelProto) -> None:
 
 
 def blue_first(content: onnx.ModelProto) -> None:
-    """Take the channels as B, G, R."""
+    """Reverse the channels to B, G, R."""
     graph = content.graph
     for node in graph.node:
         for i, name in enumerate(node.input):
@@ -142,7 +142,7 @@ def without_head_bias(content: onnx.ModelProto) -> None:
 
 
 def without_shortcut(content: onnx.ModelProto) -> None:
-    """Add the first block of layer2 to itself, not to what went round it."""
+    """Add the output of the first block of layer2 to itself in place of its shortcut."""
     addition = node_of(content, "layer2.0")
     addition.input[1] = addition.input[0]
 
@@ -151,12 +151,12 @@ def refolded(network: nn.Module, layer: str, **changes: Callable[[Tensor], Tenso
     """Return a tampering that folds other statistics of a block's bn1 into its conv1."""
     convolution = network.get_submodule(f"{layer}.conv1")
     norm = network.get_submodule(f"{layer}.bn1")
-    held = {name: value.detach().clone() for name, value in norm.state_dict().items()}
+    tensors = {name: value.detach().clone() for name, value in norm.state_dict().items()}
     for name, change_of in changes.items():
-        held[name] = change_of(held[name])
-    by = held["weight"] / torch.sqrt(held["running_var"] + 1e-5)
+        tensors[name] = change_of(tensors[name])
+    by = tensors["weight"] / torch.sqrt(tensors["running_var"] + 1e-5)
     weight = convolution.get_parameter("weight").detach() * by[:, None, None, None]
-    bias = held["bias"] - held["running_mean"] * by
+    bias = tensors["bias"] - tensors["running_mean"] * by
 
     def change(content: onnx.ModelProto) -> None:
         change_tensor(content, f"{layer}.conv1.weight", lambda _: weight.numpy())
@@ -166,9 +166,9 @@ def refolded(network: nn.Module, layer: str, **changes: Callable[[Tensor], Tenso
 
 
 def in_train_mode(network: nn.Module, layer: str) -> Tampering:
-    """Return a tampering by which a BatchNorm layer takes the statistics of the batch it is given.
+    """Return a tampering by which a BatchNorm layer uses the statistics of its batch.
 
-    They are taken behind the convolution that the layer is folded into, which comes to the same.
+    They are computed behind the convolution that the layer is folded into, with the same result.
     """
     norm = network.get_submodule(layer)
     scale, shift = (norm.get_parameter(name).detach().numpy() for name in ("weight", "bias"))
@@ -245,7 +245,7 @@ def flattened_to_one(content: onnx.ModelProto) -> None:
 
 
 def one_class_more(content: onnx.ModelProto) -> None:
-    """Return the model a fourth class, and a card without a proof that names it."""
+    """Add a fourth class to the model and to its card, which loses its proof."""
     for name in ("fc.weight", "fc.bias"):
         change_tensor(content, name, lambda rows: np.concatenate([rows, rows[:1]]))
     for value in content.graph.output:

@@ -1,4 +1,4 @@
-"""What is said of a model file: by itself, by what lies beside it, and whether that is about it."""
+"""`inspect_model` and its page: the file, what lies beside it, and whether that belongs to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from toolchain.exporters.export import accepted_models, export
 from toolchain.exporters.variants import Variant
 from toolchain.files import file_sha256
 from toolchain.runtime.card import CARD_KEY, Acceptance, encode_card
-from toolchain.runtime.onnxfile.scan import MOST_CARD, Value
+from toolchain.runtime.onnxfile.scan import Value
 from toolchain.verification.inspection import inspect_model
 
 CLASSES = ("across", "aslant", "down")
@@ -33,7 +33,7 @@ CLASSES = ("across", "aslant", "down")
 
 @pytest.fixture
 def own(exported: Path, tmp_path: Path) -> Path:
-    """An export folder of this test's own."""
+    """A copy of the export folder, which a test may change."""
     return shutil.copytree(exported, tmp_path / "export")
 
 
@@ -49,7 +49,7 @@ def program(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("name", "model_format"), [("model.onnx", "onnx"), ("model.torchscript.pt", "torchscript")]
 )
-def test_a_file_says_what_it_is(exported: Path, name: str, model_format: str) -> None:
+def test_a_file_is_described_by_its_card(exported: Path, name: str, model_format: str) -> None:
     found = inspect_model(exported / name)
     assert found.model == str(exported / name)
     assert found.bytes == (exported / name).stat().st_size
@@ -70,7 +70,7 @@ def test_an_onnx_file_is_read_and_not_only_its_card(model: Path) -> None:
     assert found.opening.onnxruntime == onnxruntime.__version__
 
 
-def test_a_file_of_torch_is_described_without_torch(exported: Path, program: Path) -> None:
+def test_files_of_every_format_are_described_without_torch(exported: Path, program: Path) -> None:
     files = [exported / "model.onnx", exported / "model.torchscript.pt", program]
     code = (
         "import sys; sys.modules['torch'] = None\n"
@@ -102,12 +102,12 @@ def test_report_and_references_beside_the_file_belong_to_it(exported: Path) -> N
     assert found.rejected is None
 
 
-def test_a_file_without_company_says_so(model: Path, tmp_path: Path) -> None:
+def test_a_lone_file_has_no_reports_and_references(model: Path, tmp_path: Path) -> None:
     found = inspect_model(Path(shutil.copy(model, tmp_path)))
     assert (found.parity, found.references, found.rejected) == (None, None, None)
 
 
-def test_report_of_another_file_is_not_taken_for_this_ones(own: Path) -> None:
+def test_report_of_another_file_does_not_belong(own: Path) -> None:
     path = own / "model.onnx"
     tampering.tampered(path, path, tampering.one_weight)
     found = inspect_model(path).parity
@@ -129,6 +129,20 @@ def test_report_of_version_1_is_read(own: Path) -> None:
     assert len(found.levels) == len(content["levels"])
 
 
+def test_report_of_version_2_is_read_with_its_names_of_references(own: Path) -> None:
+    report = own / "model.onnx.parity.json"
+    content = json.loads(report.read_text())
+    content["version"] = 2
+    old_names = {"image formats": "odd kinds", "graph's input": "graph's door"}
+    for level in content["levels"]:
+        level["against"] = old_names.get(level["against"], level["against"])
+    report.write_text(json.dumps(content))
+    found = inspect_model(own / "model.onnx").parity
+    assert found is not None
+    assert (found.belongs, found.passed, found.unreadable) == (True, True, None)
+    assert "odd kinds" in {level.against for level in found.levels}
+
+
 def test_report_that_passed_while_one_of_its_levels_did_not_has_not_passed(own: Path) -> None:
     report = own / "model.onnx.parity.json"
     content = json.loads(report.read_text())
@@ -140,7 +154,7 @@ def test_report_that_passed_while_one_of_its_levels_did_not_has_not_passed(own: 
 
 
 @pytest.mark.parametrize("text", ['{"version": 1', "[]", "", "[" * 100_000, '{"levels": 3}'])
-def test_damaged_report_is_said_and_stops_nothing(own: Path, text: str) -> None:
+def test_damaged_report_is_reported_as_unreadable(own: Path, text: str) -> None:
     (own / "model.onnx.parity.json").write_text(text)
     found = inspect_model(own / "model.onnx").parity
     assert found is not None
@@ -176,7 +190,7 @@ def test_references_of_other_classes_do_not_belong(own: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x05\x06" + bytes(18)])
-def test_damaged_references_are_said_and_stop_nothing(own: Path, content: bytes) -> None:
+def test_damaged_references_are_reported_as_unreadable(own: Path, content: bytes) -> None:
     (own / "model.onnx.references.npz").write_bytes(content)
     found = inspect_model(own / "model.onnx").references
     assert found is not None
@@ -219,7 +233,7 @@ def test_without_onnxruntime_an_onnx_file_is_described(model: Path) -> None:
     assert done.stdout.strip() == f"{CLASSES} None onnxruntime is not installed"
 
 
-def test_model_without_a_card_is_not_ours(own: Path) -> None:
+def test_model_without_a_card_is_refused(own: Path) -> None:
     def forget(content: onnx.ModelProto) -> None:
         del content.metadata_props[:]
 
@@ -228,7 +242,7 @@ def test_model_without_a_card_is_not_ours(own: Path) -> None:
         inspect_model(path)
 
 
-def test_archive_of_something_else_is_not_ours(exported: Path) -> None:
+def test_archive_of_something_else_is_refused(exported: Path) -> None:
     with pytest.raises(ModelFileError, match="has no rtl card"):
         inspect_model(exported / "model.onnx.references.npz")
 
@@ -241,35 +255,8 @@ def test_cut_off_torchscript_is_refused(exported: Path, tmp_path: Path) -> None:
     assert "truncated" in str(caught.value.hint)
 
 
-def archive(path: Path, card: bytes, kind: int = zipfile.ZIP_DEFLATED) -> Path:
-    """Write a zip archive with a card where torch puts it."""
-    with zipfile.ZipFile(path, "w", kind) as written:
-        written.writestr(f"archive/extra/{CARD_KEY}", card)
-    return path
-
-
-def test_card_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path: Path) -> None:
-    path = archive(tmp_path / "model.pt2", bytes(MOST_CARD + 1))
-    assert path.stat().st_size < 100_000
-    with pytest.raises(ModelFileError, match="a card of 16,777,217 bytes"):
-        inspect_model(path)
-
-
-def test_damaged_archive_is_a_model_file_error(tmp_path: Path) -> None:
-    path = archive(tmp_path / "model.pt2", encode_card(tiny_card(format="pt2")).encode())
-    assert inspect_model(path).card.format == "pt2"
-    whole, refused = path.read_bytes(), 0
-    for place in range(30, len(whole) - 22, 7):
-        path.write_bytes(whole[:place] + b"\xff\xff" + whole[place + 2 :])
-        try:
-            inspect_model(path)
-        except ModelFileError:
-            refused += 1
-    assert refused > 20
-
-
 def on_a_terminal(folder: Path, columns: int, *words: str) -> str:
-    """Return what a command shows on a terminal of so many columns."""
+    """Return the output of a command on a terminal of so many columns."""
     outer, inner = pty.openpty()
     env = {**os.environ, "COLUMNS": str(columns), "TERM": "dumb"}
     command = [sys.executable, "-m", "toolchain", *words]
@@ -279,7 +266,7 @@ def on_a_terminal(folder: Path, columns: int, *words: str) -> str:
         try:
             while part := os.read(outer, 65536):
                 shown += part
-        except OSError:  # how the end of a terminal is told
+        except OSError:  # the end of the output of a terminal
             pass
     os.close(outer)
     return shown.decode().replace("\r", "")
@@ -291,7 +278,7 @@ def test_the_page_fits_a_terminal_and_names_what_matters(own: Path, columns: int
     lines = page.splitlines()
     assert max(map(len, lines)) <= columns
     found = inspect_model(own / "model.onnx")
-    for said in (
+    for expected in (
         "onnx fp32",
         "opset 18, IR version 8",
         f"onnxruntime 1.15 or newer; opened in {onnxruntime.__version__}",
@@ -301,14 +288,14 @@ def test_the_page_fits_a_terminal_and_names_what_matters(own: Path, columns: int
         found.card.weights.sha256,
         "24 images of the same classes",
     ):
-        assert any(said in line for line in lines), said
+        assert any(expected in line for line in lines), expected
     assert found.parity is not None
     count = len(found.parity.levels)
     assert f"{count} of {count} levels passed" in page
     assert page.count("✓") == count
 
 
-def test_the_page_says_what_does_not_belong_and_what_fell_short(own: Path, rtl: Rtl) -> None:
+def test_the_page_shows_what_does_not_belong_and_what_fell_short(own: Path, rtl: Rtl) -> None:
     report = own / "model.onnx.parity.json"
     content = json.loads(report.read_text())
     content["levels"][2]["passed"] = content["passed"] = False
@@ -327,7 +314,7 @@ def test_the_page_says_what_does_not_belong_and_what_fell_short(own: Path, rtl: 
     )
 
 
-def test_the_page_of_a_lower_precision_says_what_it_cost(tmp_path: Path, rtl: Rtl) -> None:
+def test_the_page_of_a_lower_precision_shows_what_it_cost(tmp_path: Path, rtl: Rtl) -> None:
     cost = Acceptance(
         images=200,
         accuracy_before=0.95,
@@ -380,8 +367,8 @@ def test_names_of_a_thousand_classes_do_not_fill_the_page(tmp_path: Path, rtl: R
     model = tiny_model()
     names = tuple(f"class {i}" for i in range(1000))
     for tensor, shape in (("weight", (3, 1000)), ("bias", (1000,))):
-        [held] = [t for t in model.graph.initializer if t.name == tensor]
-        held.CopyFrom(onnx.numpy_helper.from_array(np.zeros(shape, np.float32), tensor))
+        [initializer] = [t for t in model.graph.initializer if t.name == tensor]
+        initializer.CopyFrom(onnx.numpy_helper.from_array(np.zeros(shape, np.float32), tensor))
     for output in model.graph.output:
         output.type.tensor_type.shape.dim[1].dim_value = 1000
     onnx.helper.set_model_props(model, {CARD_KEY: encode_card(tiny_card(classes=names))})

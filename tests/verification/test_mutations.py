@@ -1,4 +1,4 @@
-"""Faults planted in an ONNX file: each is caught, at the right level, and the layer is named."""
+"""Faults planted in an ONNX file: each is found at the right level, and its layer is named."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.verification import tampering
-from tests.verification.planting import OFF, Baked, found, require_caught
+from tests.verification.planting import OFF, ExportedRun, require_caught, verified
 from tests.verification.tampering import Tampering
 from toolchain.errors import ModelFileError, ParityError
 from toolchain.verification.result import require_parity
@@ -19,8 +19,8 @@ from toolchain.verification.verify import verify
 pytestmark = pytest.mark.usefixtures("quickly")
 
 
-def test_the_file_without_a_fault_passes_in_every_layer(baked: Baked) -> None:
-    result = found(baked.file, baked)
+def test_the_file_without_a_fault_passes_in_every_layer(exported_run: ExportedRun) -> None:
+    result = verified(exported_run.file, exported_run)
     assert result.passed
     [level] = [one for one in result.levels if (one.level, one.against) == ("numbers", "run")]
     assert level.figures["layers"] == 41
@@ -78,11 +78,11 @@ FAULTS: dict[str, tuple[Tampering, str]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_the_file_is_found_in_the_numbers(
-    baked: Baked, tmp_path: Path, fault: str
+    exported_run: ExportedRun, tmp_path: Path, fault: str
 ) -> None:
     change, where = FAULTS[fault]
-    path = tampering.tampered(baked.file, tmp_path / "changed.onnx", change)
-    require_caught(found(path, baked), "numbers", "run", where)
+    path = tampering.tampered(exported_run.file, tmp_path / "changed.onnx", change)
+    require_caught(verified(path, exported_run), "numbers", "run", where)
 
 
 Change = Callable[[torch.Tensor], torch.Tensor]
@@ -91,56 +91,66 @@ Change = Callable[[torch.Tensor], torch.Tensor]
 @pytest.mark.parametrize(
     ("statistics", "change", "cause"),
     [
-        ("running_var", lambda held: held * 1.05, "the variance or weight of layer2.0.bn1 differs"),
-        ("running_mean", lambda held: held + 0.01, "the bias or mean of layer2.0.bn1 differs"),
+        (
+            "running_var",
+            lambda tensor: tensor * 1.05,
+            "the variance or weight of layer2.0.bn1 differs",
+        ),
+        ("running_mean", lambda tensor: tensor + 0.01, "the bias or mean of layer2.0.bn1 differs"),
     ],
     ids=["variance", "mean"],
 )
-def test_statistics_of_batch_norm_are_told_from_the_convolution_they_are_folded_into(
-    baked: Baked, tmp_path: Path, statistics: str, change: Change, cause: str
+def test_batch_norm_statistics_are_distinguished_from_the_folded_convolution(
+    exported_run: ExportedRun, tmp_path: Path, statistics: str, change: Change, cause: str
 ) -> None:
-    fault = tampering.refolded(baked.classifier.network, "layer2.0", **{statistics: change})
-    path = tampering.tampered(baked.file, tmp_path / "changed.onnx", fault)
+    fault = tampering.refolded(exported_run.classifier.network, "layer2.0", **{statistics: change})
+    path = tampering.tampered(exported_run.file, tmp_path / "changed.onnx", fault)
     where = rf"layer layer2.0.conv1 with layer2.0.bn1 \(Conv\): {OFF}; {cause} in 128 of 128"
-    require_caught(found(path, baked), "numbers", "run", where)
+    require_caught(verified(path, exported_run), "numbers", "run", where)
 
 
-def test_a_layer_in_train_mode_is_named(baked: Baked, tmp_path: Path) -> None:
-    fault = tampering.in_train_mode(baked.classifier.network, "layer1.0.bn1")
-    path = tampering.tampered(baked.file, tmp_path / "changed.onnx", fault)
+def test_a_layer_in_train_mode_is_named(exported_run: ExportedRun, tmp_path: Path) -> None:
+    fault = tampering.in_train_mode(exported_run.classifier.network, "layer1.0.bn1")
+    path = tampering.tampered(exported_run.file, tmp_path / "changed.onnx", fault)
     where = rf"layer layer1.0.bn1 \(Add\): {OFF}"
-    require_caught(found(path, baked), "numbers", "run", where)
+    require_caught(verified(path, exported_run), "numbers", "run", where)
 
 
-def test_class_names_in_another_order_are_found_on_the_card(baked: Baked, tmp_path: Path) -> None:
+def test_class_names_in_another_order_are_found_on_the_card(
+    exported_run: ExportedRun, tmp_path: Path
+) -> None:
     change = tampering.other_order_on_the_card
-    path = tampering.tampered(baked.file, tmp_path / "changed.onnx", change)
-    result = found(path, baked)
+    path = tampering.tampered(exported_run.file, tmp_path / "changed.onnx", change)
+    result = verified(path, exported_run)
     require_caught(result, "card", "run", "the card: classes")
     assert [one.level for one in result.levels if not one.passed] == ["card"]
 
 
-def test_a_batch_frozen_at_one_inside_the_graph_is_named(baked: Baked, tmp_path: Path) -> None:
-    path = tampering.tampered(baked.file, tmp_path / "changed.onnx", tampering.flattened_to_one)
-    result = found(path, baked)
+def test_a_batch_frozen_at_one_inside_the_graph_is_named(
+    exported_run: ExportedRun, tmp_path: Path
+) -> None:
+    path = tampering.tampered(
+        exported_run.file, tmp_path / "changed.onnx", tampering.flattened_to_one
+    )
+    result = verified(path, exported_run)
     where = "the batch: it computes 1 image, not 4, and its card allows any number"
     require_caught(result, "numbers", "card", where)
     require_caught(result, "numbers", "run", where)
 
 
 def test_an_input_frozen_at_one_is_refused_where_the_card_says_any_number(
-    baked: Baked, tmp_path: Path
+    exported_run: ExportedRun, tmp_path: Path
 ) -> None:
-    path = tampering.tampered(baked.file, tmp_path / "changed.onnx", tampering.batch_of_one)
+    path = tampering.tampered(exported_run.file, tmp_path / "changed.onnx", tampering.batch_of_one)
     with pytest.raises(ModelFileError, match=r"uint8 \[batch, 64, 64, 3\]; it takes .* \[1, 64"):
         verify(path)
 
 
 @pytest.mark.parametrize("fault", [tampering.softmax_twice, tampering.without_temperature])
-def test_a_lone_file_shows_what_is_wrong_behind_its_logits(
-    baked: Baked, tmp_path: Path, fault: Tampering
+def test_a_wrong_stage_behind_the_logits_is_found_in_a_lone_file(
+    exported_run: ExportedRun, tmp_path: Path, fault: Tampering
 ) -> None:
-    path = tampering.tampered(baked.file, tmp_path / "changed.onnx", fault)
+    path = tampering.tampered(exported_run.file, tmp_path / "changed.onnx", fault)
     require_caught(verify(path), "numbers", "card", r"(softmax|temperature) \(")
 
 
@@ -159,11 +169,11 @@ def test_a_lone_file_shows_what_is_wrong_behind_its_logits(
     ],
     ids=["a layer", "normalise"],
 )
-def test_the_last_line_of_the_error_names_layer_operator_and_difference(
-    baked: Baked, tmp_path: Path, change: Tampering, last_words: str
+def test_the_hint_of_the_error_ends_with_layer_operator_and_difference(
+    exported_run: ExportedRun, tmp_path: Path, change: Tampering, last_words: str
 ) -> None:
-    path = tampering.tampered(baked.file, tmp_path / "changed.onnx", change)
-    result = verify(path, run=baked.run.path, images=6)
+    path = tampering.tampered(exported_run.file, tmp_path / "changed.onnx", change)
+    result = verify(path, run=exported_run.run.path, images=6)
     with pytest.raises(ParityError, match="fell short") as caught:
         require_parity(result)
     # What `rtl` prints: the error in one line, its hint in the next.

@@ -1,4 +1,4 @@
-"""The error of a verification that fell short: what, its rule, and at last where it begins."""
+"""The error of a verification that fell short: the level, its rule, and where it begins."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def error_of(*levels: Level) -> ParityError:
     return caught.value
 
 
-def test_what_passed_raises_nothing() -> None:
+def test_a_verification_that_passed_raises_nothing() -> None:
     require_parity(verification(level("numbers", "run", passed=True)))
 
 
@@ -54,7 +54,7 @@ def test_the_hint_ends_with_where_it_begins() -> None:
     assert str(error.hint).endswith("; it begins at resize (a.jpg)")
 
 
-def test_the_trained_model_knows_better_where_than_what_travels_with_the_file() -> None:
+def test_the_place_that_the_trained_model_found_comes_before_that_of_the_card() -> None:
     error = error_of(
         level("numbers", "card", where="softmax"),
         level("pixels", "references", where="decode, upright, resize or crop"),
@@ -64,7 +64,7 @@ def test_the_trained_model_knows_better_where_than_what_travels_with_the_file() 
     assert str(error.hint).endswith("; it begins at layer conv1")
 
 
-def test_what_could_not_be_computed_says_so_in_its_figures() -> None:
+def test_a_model_that_can_not_be_computed_has_the_error_in_its_figures() -> None:
     found = failed("numbers", "card", "it can't compute 4 images", where="the batch")
     assert not found.passed
     assert found.figures == {"error": "it can't compute 4 images"}

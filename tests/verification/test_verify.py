@@ -1,4 +1,4 @@
-"""`verify` on real files: which witnesses it finds, and what it makes of wrong files."""
+"""`verify` on real files: which references it finds, and which levels wrong files fail."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ from toolchain.progress import SilentReporter
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.verification.comparison import compare_with_references
-from toolchain.verification.references.stored import read_stored_outputs, write_stored_outputs
+from toolchain.verification.references.stored_outputs import (
+    read_stored_outputs,
+    write_stored_outputs,
+)
 from toolchain.verification.references.trained_model import TrainedReference, open_trained_reference
 from toolchain.verification.result import Level, Verification, require_parity
 from toolchain.verification.verify import verify
 
-# The files come from an export that was verified in every session; these tests are about witnesses.
+# The files were verified in every session at export; these tests are about references.
 pytestmark = pytest.mark.usefixtures("quickly")
 
 CARD = [("numbers", "card"), ("sessions", "card")]
 REFERENCES = [(level, "references") for level in ("numbers", "decisions", "pixels")]
 RUN = [
     *((level, "run") for level in ("card", "numbers", "decisions", "pixels")),
-    ("pixels", "odd kinds"),
+    ("pixels", "image formats"),
 ]
 
 
@@ -56,8 +59,8 @@ def against(result: Verification) -> list[tuple[str, str]]:
     return [(level.level, level.against) for level in result.levels]
 
 
-def level_of(result: Verification, level: str, witness: str) -> Level:
-    [found] = [one for one in result.levels if (one.level, one.against) == (level, witness)]
+def level_of(result: Verification, level: str, reference: str) -> Level:
+    [found] = [one for one in result.levels if (one.level, one.against) == (level, reference)]
     return found
 
 
@@ -66,13 +69,13 @@ def failures(result: Verification) -> set[tuple[str, str]]:
 
 
 def verified_in_run(path: Path, trained: TrainedReference, exported: Path) -> Verification:
-    references = read_stored_outputs(exported / "model.onnx.references.npz")
+    stored = read_stored_outputs(exported / "model.onnx.references.npz")
     return compare_with_references(
-        open_backend(path), path, references=references, trained=trained, progress=SilentReporter()
+        open_backend(path), path, stored=stored, trained=trained, progress=SilentReporter()
     )
 
 
-def test_a_lone_file_is_proved_by_its_card(lone: Path) -> None:
+def test_a_lone_file_is_compared_with_its_card(lone: Path) -> None:
     result = verify(lone)
     assert result.passed
     assert against(result) == CARD
@@ -80,7 +83,7 @@ def test_a_lone_file_is_proved_by_its_card(lone: Path) -> None:
     assert result.levels[0].figures["inputs"] == 4
 
 
-def test_references_beside_the_file_are_a_second_witness(
+def test_outputs_beside_the_file_are_a_second_reference(
     lone: Path, exported: Path, tmp_path: Path
 ) -> None:
     model = Path(shutil.copy(lone, tmp_path / "dish.onnx"))
@@ -91,7 +94,7 @@ def test_references_beside_the_file_are_a_second_witness(
     assert level_of(result, "decisions", "references").figures["images"] == 24
 
 
-def test_in_the_workshop_the_trained_model_is_the_third(model: Path) -> None:
+def test_in_the_run_folder_the_trained_model_is_the_third_reference(model: Path) -> None:
     result = verify(model, images=5)
     assert result.passed
     assert against(result) == CARD + REFERENCES + RUN
@@ -112,12 +115,12 @@ def test_torchscript_is_verified_by_the_same_levels(exported: Path) -> None:
     assert level_of(result, "numbers", "run").figures["layers"] == 42
 
 
-def test_images_that_were_too_large_to_travel_are_compared_by_their_pixels(
+def test_images_that_were_too_large_to_store_are_compared_by_their_pixels(
     lone: Path, exported: Path, tmp_path: Path
 ) -> None:
     model = Path(shutil.copy(lone, tmp_path / "dish.onnx"))
-    r = read_stored_outputs(exported / "model.onnx.references.npz")
-    bare = dataclasses.replace(r, files=(b"",) * len(r))
+    stored = read_stored_outputs(exported / "model.onnx.references.npz")
+    bare = dataclasses.replace(stored, files=(b"",) * len(stored))
     write_stored_outputs(bare, tmp_path / "dish.onnx.references.npz")
     result = verify(model)
     assert result.passed
@@ -151,7 +154,7 @@ def test_result_as_json_has_the_keys_that_others_read(lone: Path) -> None:
         tampering.other_order_of_outputs,
     ],
 )
-def test_a_changed_model_with_its_old_card_fails_by_every_witness(
+def test_a_changed_model_with_its_old_card_fails_against_every_reference(
     lone: Path,
     exported: Path,
     trained: TrainedReference,
@@ -161,20 +164,20 @@ def test_a_changed_model_with_its_old_card_fails_by_every_witness(
     path = tampering.tampered(lone, tmp_path / "changed.onnx", change)
     result = verified_in_run(path, trained, exported)
     assert not result.passed
-    assert failures(result) >= {("numbers", witness) for witness in ("card", "references", "run")}
+    assert failures(result) >= {("numbers", name) for name in ("card", "references", "run")}
     with pytest.raises(ParityError, match="numbers against the card fell short") as caught:
         require_parity(result)
     assert "the rule is" in str(caught.value.hint)
 
 
-def test_changed_probabilities_fail_in_the_workshop(
+def test_changed_probabilities_fail_against_the_run(
     lone: Path, exported: Path, trained: TrainedReference, tmp_path: Path
 ) -> None:
     path = tampering.tampered(lone, tmp_path / "changed.onnx", tampering.hotter_softmax)
     assert ("numbers", "run") in failures(verified_in_run(path, trained, exported))
 
 
-def test_changed_probabilities_fail_by_the_references_too(
+def test_changed_probabilities_fail_against_the_stored_outputs_too(
     lone: Path, exported: Path, tmp_path: Path
 ) -> None:
     path = tampering.tampered(lone, tmp_path / "changed.onnx", tampering.hotter_softmax)
@@ -194,10 +197,10 @@ def test_a_model_that_takes_one_image_only_fails_with_a_message(lone: Path, tmp_
     try:
         assert not verify(path).passed
     except (ParityError, ModelFileError) as error:
-        assert "batch" in str(error)  # noqa: PT017  (either way of saying so will do)
+        assert "batch" in str(error)  # noqa: PT017  (either error will do)
 
 
-def test_another_crop_on_the_card_fails_by_the_images(
+def test_another_crop_on_the_card_fails_by_its_images(
     lone: Path, exported: Path, trained: TrainedReference, tmp_path: Path
 ) -> None:
     squash = msgspec.structs.replace(trained.eager.card.preprocessing, mode="squash")
@@ -228,7 +231,7 @@ def test_file_of_another_number_of_classes_is_refused(
     assert re.search(r"shape .*4\), expected .*3\)", summary)
 
 
-def test_without_any_witness_nothing_is_claimed(lone: Path, tmp_path: Path) -> None:
+def test_a_file_without_any_reference_is_an_error(lone: Path, tmp_path: Path) -> None:
     change = tampering.card_says(proof=None)
     path = tampering.tampered(lone, tmp_path / "bare.onnx", change)
     with pytest.raises(ParityError, match="nothing to verify") as caught:
@@ -236,7 +239,7 @@ def test_without_any_witness_nothing_is_claimed(lone: Path, tmp_path: Path) -> N
     assert "--run" in str(caught.value.hint)
 
 
-def test_data_of_the_run_that_moved_is_asked_for_and_taken_from_there(
+def test_moved_data_of_the_run_is_an_error_and_data_says_where_it_is(
     lone: Path, run_folder: Path, stripes: Path, tmp_path: Path
 ) -> None:
     run = RunFolder(tmp_path / "run")
@@ -260,32 +263,32 @@ def test_a_file_in_a_run_without_its_data_is_verified_without_the_run(
     assert {level.against for level in result.levels} == {"card", "references"}
 
 
-class Listener(SilentReporter):
-    """Remembers what was said."""
+class Recorder(SilentReporter):
+    """Keeps the messages."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def message(self, text: str) -> None:
-        self.said.append(text)
+        self.messages.append(text)
 
 
-def test_images_that_nobody_can_read_are_left_out_and_told(
+def test_images_that_neither_side_can_read_are_left_out_with_a_message(
     lone: Path, run_folder: Path, stripes: Path, tmp_path: Path
 ) -> None:
     data = Path(shutil.copytree(stripes, tmp_path / "stripes"))
     for name, kept in (("across/00.jpg", 700), ("down/07.jpg", 0)):
         broken = data / "val" / name
         broken.write_bytes(broken.read_bytes()[:kept])
-    listener = Listener()
-    result = verify(lone, run=run_folder, data=str(data), progress=listener)
+    recorder = Recorder()
+    result = verify(lone, run=run_folder, data=str(data), progress=recorder)
     assert result.passed
     assert level_of(result, "decisions", "run").figures["images"] == 22
     assert level_of(result, "pixels", "run").figures["left_out"] == 2
-    assert [line for line in listener.said if "val/across/00.jpg" in line]
+    assert [line for line in recorder.messages if "val/across/00.jpg" in line]
 
 
-def test_where_no_image_can_be_read_nothing_is_proved(
+def test_a_run_of_which_no_image_can_be_read_fails(
     lone: Path, run_folder: Path, stripes: Path, tmp_path: Path
 ) -> None:
     data = Path(shutil.copytree(stripes, tmp_path / "stripes"))
@@ -301,7 +304,7 @@ def test_an_image_that_the_predictor_alone_refuses_is_a_difference(
     lone: Path, run_folder: Path, stripes: Path, tmp_path: Path
 ) -> None:
     data = Path(shutil.copytree(stripes, tmp_path / "stripes"))
-    # Pillow turns 32-bit floats into something; rtl has no rule for them.
+    # Pillow converts 32-bit floats to RGB; rtl has no rule for them and refuses.
     Image.new("F", (80, 80), 0.5).save(data / "val/down/99.tif")
     result = verify(lone, run=run_folder, data=str(data))
     level = level_of(result, "pixels", "run")
@@ -310,29 +313,27 @@ def test_an_image_that_the_predictor_alone_refuses_is_a_difference(
     assert re.search(r"decode: .*32-bit float .*\(val/down/99\.tif\)", str(level.where))
 
 
-def test_a_damaged_image_among_the_references_is_a_failure_not_a_crash(
+def test_a_damaged_image_among_the_stored_outputs_fails_its_level(
     lone: Path, exported: Path, tmp_path: Path
 ) -> None:
     model = Path(shutil.copy(lone, tmp_path / "dish.onnx"))
-    r = read_stored_outputs(exported / "model.onnx.references.npz")
-    damaged = dataclasses.replace(r, files=(b"not an image", *r.files[1:]))
+    stored = read_stored_outputs(exported / "model.onnx.references.npz")
+    damaged = dataclasses.replace(stored, files=(b"not an image", *stored.files[1:]))
     write_stored_outputs(damaged, tmp_path / "dish.onnx.references.npz")
     result = verify(model)
     assert failures(result) == {("pixels", "references")}
     assert str(level_of(result, "pixels", "references").where).startswith("decode: ")
 
 
-def test_references_of_another_size_are_not_of_this_model(
-    lone: Path, exported: Path, tmp_path: Path
-) -> None:
+def test_stored_outputs_of_another_size_fail(lone: Path, exported: Path, tmp_path: Path) -> None:
     model = Path(shutil.copy(lone, tmp_path / "dish.onnx"))
-    r = read_stored_outputs(exported / "model.onnx.references.npz")
-    small = dataclasses.replace(r, pixels=r.pixels[:, :32, :32])
+    stored = read_stored_outputs(exported / "model.onnx.references.npz")
+    small = dataclasses.replace(stored, pixels=stored.pixels[:, :32, :32])
     write_stored_outputs(small, tmp_path / "dish.onnx.references.npz")
     assert failures(verify(model)) == {("numbers", "references")}
 
 
-def test_a_lone_file_and_its_references_are_verified_without_torch(
+def test_a_file_and_its_stored_outputs_are_verified_without_torch(
     lone: Path, exported: Path, tmp_path: Path
 ) -> None:
     model = Path(shutil.copy(lone, tmp_path / "dish.onnx"))
@@ -341,7 +342,7 @@ def test_a_lone_file_and_its_references_are_verified_without_torch(
 import sys
 for package in ("torch", "torchvision", "onnx"):
     sys.modules[package] = None  # importing it is an ImportError
-from toolchain.verify.verify import verify
+from toolchain.verification.verify import verify
 print([(level.level, level.against) for level in verify({str(model)!r}).levels if level.passed])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -366,13 +367,15 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes) -> N
         verify(path)
 
 
-def test_workshop_spreads_its_images_over_the_classes(trained: TrainedReference) -> None:
+def test_a_trained_reference_spreads_its_images_over_the_classes(trained: TrainedReference) -> None:
     assert len(trained.names) == len(trained.paths) == 9
     assert {name.split("/")[1] for name in trained.names} == {"across", "aslant", "down"}
-    assert np.isfinite(trained.eager.run(np.zeros((1, 64, 64, 3), np.uint8))[1]).all()
+    assert np.isfinite(trained.eager.run(np.zeros((1, 64, 64, 3), np.uint8)).logits).all()
 
 
-def test_workshop_leaves_out_what_training_left_out(run_folder: Path, tmp_path: Path) -> None:
+def test_a_trained_reference_leaves_out_what_training_left_out(
+    run_folder: Path, tmp_path: Path
+) -> None:
     skip = shutil.ignore_patterns("export")
     run = RunFolder(shutil.copytree(run_folder, tmp_path / "run", ignore=skip))
     audit = msgspec.json.decode(run.audit.read_bytes(), type=Audit)

@@ -1,4 +1,4 @@
-"""The card of a TorchScript or .pt2 file, read from the archive that such a file is."""
+"""The card of a TorchScript or .pt2 file, read from the zip archive that such a file is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from toolchain.runtime.onnxfile.scan import MOST_CARD
 
 
 def archived_card(path: Path) -> bytes:
-    """Read the card of a TorchScript or .pt2 file, for which torch is not needed."""
+    """Return the card of a TorchScript or .pt2 file as JSON text; torch is not needed for this.
+
+    Raises ModelFileError for an archive that is damaged, without a card, or with one too large.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             found = [i for i in archive.infolist() if i.filename.endswith(f"/extra/{CARD_KEY}")]

@@ -1,32 +1,29 @@
-"""The ways to compute a model, behind one signature: numpy pixels in, numpy outputs out."""
+"""The signature of every engine (numpy pixels in, numpy outputs out), and how a file is opened."""
 
 from __future__ import annotations
 
 import os
 import zipfile
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from toolchain.backends.archive import archived_card
+from toolchain.backends.onnxruntime import open_onnx
 from toolchain.backends.pt2 import ProgramBackend
 from toolchain.backends.torchscript import TorchScriptBackend
 from toolchain.runtime.card import Card, decode_card
-from toolchain.runtime.model_inputs import Floats, Pixels
-from toolchain.runtime.predictor import Predictor
+from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.session import existing_model
-
-if TYPE_CHECKING:
-    pass
 
 
 class Backend(Protocol):
-    """Computes a model. `Predictor` is one; it computes an ONNX file with onnxruntime."""
+    """A model that can be computed, by whichever engine."""
 
     @property
     def card(self) -> Card:
-        """What the model says about itself."""
+        """The card of the model."""
 
-    def run(self, pixels: Pixels) -> tuple[Floats, Floats]:
-        """Return (probabilities, logits), each [batch, classes], of pixels [batch, size, size, 3]."""
+    def run(self, pixels: Pixels) -> ModelOutputs:
+        """Return the outputs for pixels uint8 [batch, size, size, 3]."""
 
 
 def open_backend(
@@ -34,13 +31,12 @@ def open_backend(
 ) -> Backend:
     """Open a model file of any format that rtl writes.
 
-    Raises ModelFileError, ProviderError, and MissingExtraError for TorchScript without torch.
+    Raises ModelFileError for a file that is damaged or not rtl's, ProviderError for a provider that
+    is not available, and MissingExtraError for TorchScript and .pt2 without torch.
     """
     path = existing_model(model)
     if not zipfile.is_zipfile(path):
-        # What is proved and measured is the file itself, not what a cache has of it.
-        return Predictor(path, provider=provider, threads=threads, cache=False)
-    text = archived_card(path)
-    card = decode_card(text, source=str(path))
-    kind = ProgramBackend if card.format == "pt2" else TorchScriptBackend
-    return kind(path, card, provider=provider, threads=threads)
+        return open_onnx(path, provider=provider, threads=threads)
+    card = decode_card(archived_card(path), source=str(path))
+    engine = ProgramBackend if card.format == "pt2" else TorchScriptBackend
+    return engine(path, card, provider=provider, threads=threads)

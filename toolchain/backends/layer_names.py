@@ -1,15 +1,15 @@
-"""The names of layers in files and reports: torch's module names, calls numbered.
+"""The names of layers in model files and reports: torch's module names, with calls numbered.
 
-A module that is called more than once has its calls numbered: `layer1.0.relu`, `layer1.0.relu#2`.
-An exported ONNX file names its tensors so. `normalise` is what the network itself is given,
-`logits` what it gives.
+A module that is called several times has its later calls numbered: `layer1.0.relu`,
+`layer1.0.relu#2`. An exported ONNX file names its tensors like this. Two names are no modules:
+`normalise` is the network's input, `logits` its output.
 """
 
 from __future__ import annotations
 
 NORMALISE, LOGITS = "normalise", "logits"
 NETWORK = "classifier.network"
-"""Where the network is in what is exported."""
+"""The path of the network in the module that is exported."""
 LAYER_ROOTS = (
     *("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"),
 )
@@ -22,17 +22,20 @@ def call_name(module: str, call: int) -> str:
 
 
 def called_module(call: str) -> str:
-    """Return the module whose call has a name."""
+    """Return the name of the module that a call belongs to."""
     return call.partition("#")[0]
 
 
 def is_layer(name: str) -> bool:
-    """Say whether a tensor is named after what torch's hooks see."""
+    """Say whether a tensor's name is that of a layer's output, not one that an exporter made up."""
     first = called_module(name).split(".")[0]
     return name in (NORMALISE, LOGITS) or first in LAYER_ROOTS
 
 
 def layer_name(scope: str) -> str | None:
-    """Return torch's name of a leaf module in the network, by its path in what is exported."""
+    """Return the name of a module in the network by its path in the exported module.
+
+    None for a path outside of the network.
+    """
     name = scope.removeprefix(f"{NETWORK}.")
     return name if name != scope and is_layer(name) else None

@@ -1,4 +1,4 @@
-"""Outputs of an open model for many pixels or image files, computed in small batches."""
+"""The outputs of an open model for any number of pixels or image files, in batches."""
 
 from __future__ import annotations
 
@@ -14,35 +14,37 @@ from toolchain.runtime.image.preprocess import preprocess
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.predictor import Predictor
 
-BATCH = 8
+BATCH_SIZE = 8
+"""Images that are computed at once, so that memory stays small."""
 
 
-def outputs(backend: Backend, made: Pixels) -> ModelOutputs:
-    """Return (probabilities, logits) of any number of pixels, computed in small batches."""
-    parts = [backend.run(made[i : i + BATCH]) for i in range(0, len(made), BATCH)]
-    return concatenate_outputs(parts)
+def run_in_batches(backend: Backend, pixels: Pixels) -> ModelOutputs:
+    """Return the outputs for pixels uint8 [images, size, size, 3], of any number of images."""
+    starts = range(0, len(pixels), BATCH_SIZE)
+    return concatenate_outputs([backend.run(pixels[i : i + BATCH_SIZE]) for i in starts])
 
 
-def answers(
+def run_on_files(
     backend: Backend, sources: Sequence[Path | bytes], names: Sequence[str]
 ) -> ModelOutputs:
-    """Return (probabilities, logits) of image files, through the predictor's own code."""
+    """Return the outputs for image files, read and preprocessed by the predictor's own code.
+
+    `names` stand for the images in the ImageError of one that can't be read.
+    """
     preprocessing = backend.card.preprocessing
+    named = zip(sources, names, strict=True)
     if backend.card.input == "image" and isinstance(backend, Predictor):
-        images = (
-            read_image(source, preprocessing, name=name)
-            for source, name in zip(sources, names, strict=True)
-        )
+        images = (read_image(source, preprocessing, name=name) for source, name in named)
         return concatenate_outputs([backend.compute(np.asarray(image)) for image in images])
-    made = [pixels_of(backend.card, s, name) for s, name in zip(sources, names, strict=True)]
-    return outputs(backend, np.stack(made))
+    pixels = [pixels_of(backend.card, source, name) for source, name in named]
+    return run_in_batches(backend, np.stack(pixels))
 
 
 def pixels_of(card: Card, source: Path | bytes, name: str) -> Pixels:
-    """Return what the model sees of an image, from its bytes and by a model's card."""
+    """Return the pixels uint8 [size, size, 3] that a model with this card gets of an image file."""
     return preprocess(read_image(source, card.preprocessing, name=name), card.preprocessing)
 
 
 def concatenate_outputs(parts: Sequence[ModelOutputs]) -> ModelOutputs:
-    """Return the outputs of several batches as one."""
-    return np.concatenate([p for p, _ in parts]), np.concatenate([row for _, row in parts])
+    """Return the outputs of several batches as those of one."""
+    return ModelOutputs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))

@@ -1,4 +1,4 @@
-"""The .pt2 files of torch.export, computed by torch."""
+"""The .pt2 files of torch.export, computed by PyTorch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class ProgramBackend(TorchBackend):
-    """A .pt2 file, as torch.export writes it."""
+    """A .pt2 file: an exported program of torch.export."""
 
     def _load(self, path: Path) -> Any:
         return load_program(path).module().to(self.device)
 
 
 def load_program(path: Path) -> torch.export.ExportedProgram:
-    """Read a .pt2 file, whatever it is called: by its name torch would refuse a temporary one."""
+    """Read a .pt2 file. It may have any name: torch.export.load refuses paths without `.pt2`."""
     import torch
 
     with path.open("rb") as file:

@@ -1,32 +1,34 @@
-"""The trained classifier itself, computed by torch eager."""
+"""The trained classifier, computed by PyTorch in eager mode."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from toolchain.runtime.card import Card
-from toolchain.runtime.model_inputs import Floats, Pixels
+from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 
 if TYPE_CHECKING:
     from toolchain.networks.resnet import Classifier
 
 
 class EagerBackend:
-    """The trained classifier itself, in torch."""
+    """A trained classifier, with the card that says its temperature and task."""
 
     def __init__(self, classifier: Classifier, card: Card) -> None:
         self.classifier = classifier
         self.card = card
 
-    def run(self, pixels: Pixels) -> tuple[Floats, Floats]:
-        """Compute with torch, on the device that the classifier is on."""
+    def run(self, pixels: Pixels) -> ModelOutputs:
+        """Return the outputs for pixels uint8 [batch, size, size, 3].
+
+        They are computed on the device that the classifier is on, in eval mode.
+        """
         import torch
 
         from toolchain.networks.resnet import probabilities_of
 
-        # The network is shared with whoever exports it, and may have been left in train mode.
-        self.classifier.eval()
+        self.classifier.eval()  # an exporter that shares the network may have left it in train mode
         with torch.inference_mode():
             logits = self.classifier(torch.from_numpy(pixels).to(self.classifier.mean.device))
             probabilities = probabilities_of(logits, self.card.temperature, self.card.task)
-        return probabilities.cpu().numpy(), logits.cpu().numpy()
+        return ModelOutputs(probabilities.cpu().numpy(), logits.cpu().numpy())

@@ -1,4 +1,4 @@
-"""What TorchScript and .pt2 files share: a file that torch opens and computes."""
+"""What TorchScript and .pt2 files have in common: PyTorch opens and computes them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from numpy.typing import NDArray
 
 from toolchain.errors import MissingExtraError, ModelFileError
 from toolchain.runtime.card import Card
-from toolchain.runtime.model_inputs import Floats, ModelOutputs, Pixels, run_on_pixels
+from toolchain.runtime.model_inputs import ModelOutputs, Pixels, run_on_pixels
 
 
 class TorchBackend:
-    """A file that torch computes; `threads` are torch's for the whole process."""
+    """A model file that PyTorch computes; a subclass says how it is loaded.
+
+    Raises MissingExtraError without torch, ProviderError for a device that torch does not have, and
+    ModelFileError for a file that torch can't open. `threads` sets torch's for the whole process.
+    """
 
     def __init__(
         self, path: Path, card: Card, *, provider: str = "cpu", threads: int | None = None
@@ -31,25 +35,26 @@ class TorchBackend:
         try:
             self.module = self._load(path)
         except (RuntimeError, ValueError, KeyError, OSError) as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ModelFileError(f"{path} can't be opened as {card.format}: {first}") from error
+            first_line = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelFileError(
+                f"{path} can't be opened as {card.format}: {first_line}"
+            ) from error
 
-    def run(self, pixels: Pixels) -> tuple[Floats, Floats]:
-        """Compute with torch."""
-        probabilities, logits = run_on_pixels(self.compute, pixels, self.card)
-        return probabilities, logits
+    def run(self, pixels: Pixels) -> ModelOutputs:
+        """Return the outputs for pixels uint8 [batch, size, size, 3]."""
+        return ModelOutputs(*run_on_pixels(self.compute, pixels, self.card))
 
     def compute(self, given: NDArray[Any]) -> ModelOutputs:
-        """Run the module once, on exactly what it takes."""
+        """Run the module once, on exactly what it takes; ModelFileError where it can't."""
         import torch
 
         try:
             with torch.inference_mode():
                 probabilities, logits = self.module(torch.from_numpy(given).to(self.device))
         except (RuntimeError, AssertionError) as error:
-            first = str(error).splitlines()[0]
-            raise ModelFileError(f"it can't compute {len(given)} images: {first}") from error
-        return probabilities.cpu().numpy(), logits.cpu().numpy()
+            first_line = str(error).splitlines()[0]
+            raise ModelFileError(f"it can't compute {len(given)} images: {first_line}") from error
+        return ModelOutputs(probabilities.cpu().numpy(), logits.cpu().numpy())
 
     def _load(self, path: Path) -> Any:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""TorchScript files, computed by torch."""
+"""TorchScript files, computed by PyTorch."""
 
 from __future__ import annotations
 

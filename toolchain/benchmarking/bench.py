@@ -138,7 +138,7 @@ def _require_same_answers(
                 f"{target.name} has {other.shape[1]} classes, {targets[0].name} has "
                 f"{logits[0].shape[1]}: nothing to compare"
             )
-    differences = [numbers.compare(logits[0], other) for other in logits]
+    differences = [numbers.compare_numbers(logits[0], other) for other in logits]
     for target, difference in zip(targets, differences, strict=True):
         if not difference.passed:
             raise RefusedError(

@@ -172,7 +172,7 @@ def command(
     kept = [item for item in done if isinstance(item, ExportedModel)]
     failed = [item.error for item in done if isinstance(item, RejectedModel)]
     if kept and as_json:
-        terminal.print_json({"version": 2, "files": [item.record for item in done]})
+        terminal.print_json({"version": 3, "files": [item.record for item in done]})
     elif kept:
         tables.show_exported(kept)
     if failed:

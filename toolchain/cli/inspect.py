@@ -1,4 +1,4 @@
-"""`rtl inspect`: a model file → what it says about itself."""
+"""`rtl inspect`: describe a model file and what lies beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rtl verify`: a model file → does it still answer like the model it was made from?"""
+"""`rtl verify`: compare a model file with the model it was made from."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Verify MODEL against every witness at hand; exit status 6 when it falls short.
+    """Verify MODEL against every reference at hand; exit status 6 when it falls short.
 
-    The card inside the file is always one; reference outputs beside the file are another; in the
-    workshop, where the run folder and torch are, the trained model itself is the third.
+    The card inside the file is always one, reference outputs beside the file are another. Where
+    the run folder and torch are at hand, the trained model itself is the third.
 
     \b
     rtl verify runs/photos/export/model.onnx

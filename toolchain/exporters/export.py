@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from toolchain.backends.backend import Backend, open_backend
-from toolchain.backends.outputs import outputs, pixels_of
+from toolchain.backends.outputs import pixels_of, run_in_batches
 from toolchain.backends.torch_eager import EagerBackend
 from toolchain.errors import DataError, ModelFileError, ParityError, RefusedError
 from toolchain.exporters.precision.options import Reduction
@@ -41,9 +41,9 @@ from toolchain.runtime.card import Card, Format
 from toolchain.runtime.selftest import generated_pixels, make_proof
 from toolchain.runtime.session import import_onnxruntime
 from toolchain.verification.comparison import compare_with_references
-from toolchain.verification.references.stored import (
-    MOST_BYTES,
-    MOST_IMAGES,
+from toolchain.verification.references.stored_outputs import (
+    MOST_IMAGE_BYTES,
+    MOST_STORED_IMAGES,
     StoredOutputs,
     write_stored_outputs,
 )
@@ -201,7 +201,7 @@ def _verify(
 ) -> Verification:
     """Verify the candidate as its users will open it; raising here leaves no model file."""
     result = compare_with_references(
-        opened, candidate, references=references, trained=trained, progress=progress
+        opened, candidate, stored=references, trained=trained, progress=progress
     )
     result = msgspec.structs.replace(result, model=str(path))
     try:
@@ -260,10 +260,12 @@ def _references(trained: TrainedReference, opened: Backend) -> StoredOutputs:
     """Choose a few images; what is stored of a lower precision is what its own file says."""
     speaker = trained.eager if opened.card.precision == "fp32" else opened
     names = dict(zip(trained.paths, trained.names, strict=True))
-    paths = evenly(trained.paths, MOST_IMAGES)
+    paths = evenly(trained.paths, MOST_STORED_IMAGES)
     pixels = np.stack([pixels_of(trained.eager.card, path, names[path]) for path in paths])
-    probabilities, logits = outputs(speaker, pixels)
-    files = [path.read_bytes() if path.stat().st_size <= MOST_BYTES else b"" for path in paths]
+    probabilities, logits = run_in_batches(speaker, pixels)
+    files = [
+        path.read_bytes() if path.stat().st_size <= MOST_IMAGE_BYTES else b"" for path in paths
+    ]
     classes = trained.eager.card.classes
     return StoredOutputs(
         classes, tuple(names[path] for path in paths), tuple(files), pixels, probabilities, logits

@@ -11,7 +11,7 @@ them into pieces the graph takes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,15 @@ from toolchain.runtime.image.preprocess import centre_box
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-ModelOutputs = tuple[Floats, Floats]
-"""(probabilities, logits), each [batch, classes]."""
 Compute = Callable[[NDArray[Any]], Sequence[Floats]]
 """Runs the graph once on exactly what it takes; gives some of its outputs."""
+
+
+class ModelOutputs(NamedTuple):
+    """What a model computes for a batch: two arrays float32 [batch, classes]."""
+
+    probabilities: Floats
+    logits: Floats
 
 
 def run_on_pixels(compute: Compute, pixels: Pixels, card: Card) -> Sequence[Floats]:

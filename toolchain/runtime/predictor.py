@@ -18,7 +18,7 @@ from toolchain.runtime.card import Card
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.image.decode import MAX_PIXELS, ImageSource, read_image
 from toolchain.runtime.image.preprocess import preprocess, require_room
-from toolchain.runtime.model_inputs import Floats, ModelOutputs, run_on_pixels
+from toolchain.runtime.model_inputs import ModelOutputs, run_on_pixels
 from toolchain.runtime.openmodel import OpenModel
 from toolchain.runtime.prediction import Prediction
 from toolchain.runtime.selftest import generated_pixels, proof_difference
@@ -105,7 +105,7 @@ class Predictor:
         """Predict a batch of pixels uint8 [batch, size, size, 3], as `pixels` gives them."""
         return self._predictions(self.run(pixels))
 
-    def run(self, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+    def run(self, pixels: NDArray[np.uint8]) -> ModelOutputs:
         """Return (probabilities, logits), each float32 [batch, classes], of a batch of pixels.
 
         Raises ImageError for pixels of another shape, ModelFileError where the model can't compute.
@@ -116,8 +116,7 @@ class Predictor:
                 f"pixels: {pixels.dtype} of shape {pixels.shape}",
                 hint=f"this model takes uint8 [batch, {size}, {size}, 3]",
             )
-        probabilities, logits = run_on_pixels(self.compute, pixels, self.card)
-        return probabilities, logits
+        return ModelOutputs(*run_on_pixels(self.compute, pixels, self.card))
 
     def compute(self, given: NDArray[Any]) -> ModelOutputs:
         """Run the graph once, on exactly what it takes; see `toolchain.runtime.model_inputs`.
@@ -138,7 +137,7 @@ class Predictor:
                 f"for {self._words(given)}, not {expected}",
                 hint="the card does not belong to this model; export it again",
             )
-        return probabilities, logits
+        return ModelOutputs(probabilities, logits)
 
     def close(self) -> None:
         """Free the session; the predictor can't be used after this. Closing twice is harmless."""

@@ -1,1 +1,1 @@
-"""Is this file the model it was made from? Asked in the workshop, and on the device."""
+"""Compare a model file with the model it was made from, and describe a model file."""

@@ -1,7 +1,7 @@
 """Compare an open model with every reference at hand, level by level.
 
 The references are the card in the file, the outputs stored beside it, and the run with its trained
-model and the user's images; `toolchain.verification.references` has a file for each.
+model and validation images; `toolchain.verification.references` has a file for each.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from toolchain.machine import installed_versions
 from toolchain.progress import ProgressReporter
 from toolchain.runtime.selftest import generated_pixels
 from toolchain.verification.references.card import card_levels
-from toolchain.verification.references.file import reference_levels
 from toolchain.verification.references.run import run_levels
-from toolchain.verification.references.stored import StoredOutputs
+from toolchain.verification.references.stored import stored_levels
+from toolchain.verification.references.stored_outputs import StoredOutputs
 from toolchain.verification.references.trained_model import TrainedReference
 from toolchain.verification.result import Level, Verification, failed
 
@@ -32,17 +32,21 @@ def compare_with_references(
     path: Path,
     *,
     provider: str = "cpu",
-    references: StoredOutputs | None,
+    stored: StoredOutputs | None,
     trained: TrainedReference | None,
     progress: ProgressReporter,
 ) -> Verification:
-    """Compare an open model with the witnesses given, and with its own card."""
+    """Compare an open model with its own card and with the references that are given.
+
+    `path` is the model's file, `provider` the one it was opened with. Raises ParityError where
+    there is nothing to compare with; a comparison that fails is in the result.
+    """
     started = time.monotonic()
     levels: list[Level] = []
     if backend.card.proof is not None:
         levels += _levels_against("card", backend, card_levels(backend, path, provider))
-    if references is not None:
-        levels += _levels_against("references", backend, reference_levels(backend, references))
+    if stored is not None:
+        levels += _levels_against("references", backend, stored_levels(backend, stored))
     if trained is not None:
         levels += _levels_against("run", backend, run_levels(backend, path, trained, progress))
     if not levels:
@@ -61,10 +65,10 @@ def compare_with_references(
     )
 
 
-def _levels_against(against: str, backend: Backend, said: Iterator[Level]) -> Iterator[Level]:
-    """Yield the levels of a witness; a model that can't compute fails, whatever the reason."""
+def _levels_against(against: str, backend: Backend, levels: Iterator[Level]) -> Iterator[Level]:
+    """Yield the levels of one reference, and a failed one where the model can't be computed."""
     try:
-        yield from said
+        yield from levels
     except (ModelFileError, ParityError) as error:
         yield failed("numbers", against, str(error), where=_wrong_batch(backend))
     except ProviderError as error:
@@ -83,7 +87,7 @@ def _wrong_batch(backend: Backend) -> str | None:
 
 def _computes(backend: Backend, pixels: NDArray[np.uint8]) -> bool:
     try:
-        _, logits = backend.run(pixels)
+        outputs = backend.run(pixels)
     except ModelFileError:
         return False
-    return len(logits) == len(pixels)
+    return len(outputs.logits) == len(pixels)

@@ -1,8 +1,8 @@
-"""What a model file says about itself, what lies beside it, and whether that belongs to it.
+"""`rtl inspect`: describe a model file, the reports beside it, and whether those are about it.
 
-An ONNX file is looked over before anything opens it. Opening comes last, and a file that this
-onnxruntime can't open is still described. TorchScript and .pt2 files are not opened: that takes
-torch.
+An ONNX file is scanned before anything opens it. Opening comes last, and a file that this
+onnxruntime can't open is still described. TorchScript and .pt2 files are not opened, because that
+takes torch.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from toolchain.runtime.session import (
     open_session,
 )
 
-MOST_BYTES = 1 << 24
-"""A report or a list of names that is larger is not read."""
+MOST_REPORT_BYTES = 1 << 24
+"""A larger report, or larger lists of names beside reference outputs, are not read."""
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
-    """What an ONNX file holds, read from the file and not from its card."""
+    """The content of an ONNX file, read from the file and not from its card."""
 
     opset: int
     ir_version: int
@@ -61,13 +61,13 @@ class LevelFound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """A report of a verification that lies beside the file."""
+    """The report of a verification, beside the file."""
 
     file: str
     belongs: bool = False
     """True where it is about a file of exactly these bytes."""
     unreadable: str | None = None
-    """Why it can't be read; then the rest is empty."""
+    """Why it can't be read; then the fields below are empty."""
     written: str
     """When, by the file system: ISO 8601, UTC."""
     passed: bool = False
@@ -77,7 +77,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReferencesFound(msgspec.Struct, frozen=True, kw_only=True):
-    """The reference outputs that lie beside the file."""
+    """The reference outputs beside the file."""
 
     file: str
     bytes: int
@@ -88,7 +88,7 @@ class ReferencesFound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
-    """A model file, described; in docs/json.md."""
+    """The description of a model file. The fields are described in docs/json.md."""
 
     version: int = 2
     model: str
@@ -97,15 +97,15 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     graph: Graph | None
     """None for TorchScript and .pt2."""
     opening: Opening | None
-    """None where it was not tried: for TorchScript and .pt2."""
+    """None for TorchScript and .pt2, where it is not tried."""
     parity: Report | None
     rejected: Report | None
     references: ReferencesFound | None
     card: Card
 
 
-class _Stored(msgspec.Struct):
-    """What all versions of a report have; version 1 has fewer keys than those of today."""
+class _StoredReport(msgspec.Struct):
+    """The keys that versions 1, 2 and 3 of a report have in common."""
 
     sha256: str
     passed: bool
@@ -115,7 +115,7 @@ class _Stored(msgspec.Struct):
 
 
 def inspect_model(model: str | Path) -> Inspection:
-    """Describe a model file; ModelFileError for one that is not rtl's or not to be opened."""
+    """Describe a model file; ModelFileError for one that is not rtl's or not safe to open."""
     path = existing_model(model)
     graph = opening = None
     if zipfile.is_zipfile(path):
@@ -146,7 +146,7 @@ def inspect_model(model: str | Path) -> Inspection:
 
 
 def _opening(path: Path) -> Opening:
-    """Try to open a file on the CPU."""
+    """Try to open an ONNX file on the CPU."""
     try:
         version = str(import_onnxruntime().__version__)
     except MissingExtraError as error:
@@ -165,32 +165,32 @@ def _report(path: Path, digest: str) -> Report | None:
         return None
     status = path.stat()
     written = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
-    if status.st_size > MOST_BYTES:
+    if status.st_size > MOST_REPORT_BYTES:
         return Report(file=path.name, written=written, unreadable="it is too large")
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=_Stored)
+        stored = msgspec.json.decode(path.read_bytes(), type=_StoredReport)
     except (msgspec.DecodeError, RecursionError, OSError) as error:
         return Report(file=path.name, written=written, unreadable=str(error))
     return Report(
         file=path.name,
         written=written,
-        belongs=found.sha256 == digest,
-        passed=found.passed and all(level.passed for level in found.levels),
-        levels=found.levels,
-        provider=found.provider,
-        versions=found.versions,
+        belongs=stored.sha256 == digest,
+        passed=stored.passed and all(level.passed for level in stored.levels),
+        levels=stored.levels,
+        provider=stored.provider,
+        versions=stored.versions,
     )
 
 
 def _references(path: Path, card: Card) -> ReferencesFound | None:
-    """Look at the names in a file of reference outputs; the images are left alone."""
+    """Read the names in a file of reference outputs, not the images; None where there is none."""
     if not path.is_file():
         return None
     size = path.stat().st_size
     try:
         with zipfile.ZipFile(path) as archive:
             names = ("classes.npy", "names.npy")
-            if sum(archive.getinfo(name).file_size for name in names) > MOST_BYTES:
+            if sum(archive.getinfo(name).file_size for name in names) > MOST_REPORT_BYTES:
                 raise ValueError("its names are too long")
         with np.load(path, allow_pickle=False) as arrays:
             classes = tuple(str(name) for name in arrays["classes"])

@@ -1,4 +1,4 @@
-"""What a verification finds: levels, each compared with a witness, and the whole verdict."""
+"""The result of a verification: its levels, each against one reference, and whether all passed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from toolchain.errors import ParityError
 Figures = dict[str, float | int | str | tuple[str, ...] | dict[str, int] | None]
 
 PORTABLE_REFERENCES = ("card", "references")
-"""They are heard where the trained model is not, and so can't tell one layer from another."""
+"""What travels with a file: without the trained model they can't tell one layer from another."""
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
-    """One comparison, with its verdict. The fields are described in docs/json.md."""
+    """One comparison. The fields are described in docs/json.md."""
 
     level: str
     against: str
+    """The reference."""
     passed: bool
     rule: str
+    """What was asked of the figures, for a person."""
     summary: str
     """The figures in one line, for a person."""
     figures: Figures
@@ -29,20 +31,21 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole verdict. Described in docs/json.md."""
+    """All levels of a model file. The fields are described in docs/json.md."""
 
-    version: int = 2
+    version: int = 3
     model: str
     sha256: str
     provider: str
     passed: bool
     levels: tuple[Level, ...]
     versions: dict[str, str]
+    """Installed packages that shape a figure."""
     seconds: float
 
 
 def failed(level: str, against: str, message: str, *, where: str | None = None) -> Level:
-    """Return the level of a model that could not even be computed or compared."""
+    """Return the failed level of a model that could not be computed or compared at all."""
     return Level(
         level=level,
         against=against,
@@ -55,7 +58,7 @@ def failed(level: str, against: str, message: str, *, where: str | None = None) 
 
 
 def require_parity(result: Verification) -> None:
-    """Raise ParityError naming what fell short; its hint ends with where it begins."""
+    """Raise ParityError for the first level that fell short; its hint says where it begins."""
     short = [level for level in result.levels if not level.passed]
     if not short:
         return
@@ -68,7 +71,7 @@ def require_parity(result: Verification) -> None:
 
 
 def where_it_begins(short: Sequence[Level]) -> str | None:
-    """Return the place of the first level that has one; the run and made files know best."""
-    known = [level for level in short if level.where is not None]
-    known.sort(key=lambda level: level.against in PORTABLE_REFERENCES)
-    return known[0].where if known else None
+    """Return `where` of the first level that has one; levels with the trained model come first."""
+    located = [level for level in short if level.where is not None]
+    located.sort(key=lambda level: level.against in PORTABLE_REFERENCES)
+    return located[0].where if located else None

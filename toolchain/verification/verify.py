@@ -1,7 +1,7 @@
-"""The story of `rtl verify`: does this file still answer like the model it was made from?
+"""`rtl verify`: compare a model file with the model it was made from, by every reference at hand.
 
-Each witness at hand is heard: the card in the file and the references beside it (`witnesses.py`),
-and in the workshop the run with its trained model and the user's images (`run_witness.py`).
+Those are the card in the file, the outputs stored beside it, and the trained model with its
+validation images, where the run folder and torch are at hand.
 """
 
 from __future__ import annotations
@@ -16,11 +16,8 @@ from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, references_file, run_of_model
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.verification.comparison import compare_with_references
-from toolchain.verification.references.stored import read_stored_outputs
-from toolchain.verification.references.trained_model import (
-    MOST_IMAGES,
-    open_trained_reference,
-)
+from toolchain.verification.references.stored_outputs import read_stored_outputs
+from toolchain.verification.references.trained_model import MOST_IMAGES, open_trained_reference
 from toolchain.verification.result import Verification
 
 
@@ -34,12 +31,15 @@ def verify(
     images: int = MOST_IMAGES,
     progress: ProgressReporter | None = None,
 ) -> Verification:
-    """Verify a model file with every witness at hand.
+    """Verify a model file by every reference at hand.
 
     `run` names the run folder where the file was moved out of it, `data` the images where they were
-    moved; a run around the file that lacks its images is left out. Raises ModelFileError or
-    ProviderError for a file that can't be opened, ParityError where no witness is at hand; a
-    comparison that fails is in the result.
+    moved; a run folder around the file whose images are gone is left out. At most `images`
+    validation images are compared. `threads` are those of the engine, by default all cores.
+
+    Raises ModelFileError or ProviderError for a file that can't be opened, DataError for a run or
+    data that were named and can't serve, and ParityError where there is no reference. A comparison
+    that fails is in the result; `require_parity` raises it.
     """
     progress = progress or SilentReporter()
     path = Path(model)
@@ -56,15 +56,10 @@ def verify(
             if run is not None or data is not None:
                 raise
             progress.message(f"{error}; verifying without the run ({error.hint})")
-    stored = references_file(path)
-    references = read_stored_outputs(stored) if stored.is_file() else None
+    beside = references_file(path)
+    stored = read_stored_outputs(beside) if beside.is_file() else None
     return compare_with_references(
-        backend,
-        path,
-        provider=provider,
-        references=references,
-        trained=trained,
-        progress=progress,
+        backend, path, provider=provider, stored=stored, trained=trained, progress=progress
     )
 
 

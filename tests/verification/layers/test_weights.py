@@ -1,4 +1,4 @@
-"""Which weights of a layer are not the run's, told from the numbers that a file holds."""
+"""Which weights of a layer are not the run's, by the numbers that a file holds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Weights = dict[str, NDArray[np.float32]]
 
 
 class Small(nn.Module):
-    """A convolution, a BatchNorm layer that has seen some data, and a head."""
+    """A convolution, a BatchNorm layer with running statistics, and a head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Small(nn.Module):
 
 
 def folded(network: Small) -> Weights:
-    """Return what an exporter makes of the convolution and BatchNorm, in its arithmetic."""
+    """Return the convolution with BatchNorm folded into it, as an exporter computes it."""
     bn = network.bn1
     assert bn.running_mean is not None
     assert bn.running_var is not None
@@ -42,17 +42,17 @@ def folded(network: Small) -> Weights:
     return {"weight": weight.detach().numpy(), "bias": bias.detach().numpy()}
 
 
-def blame_of(weights: Weights, name: str = "bn1") -> str | None:
+def difference_of(weights: Weights, name: str = "bn1") -> str | None:
     return diff_weights(Small(), LayerOutput(name, "Conv", np.zeros(1, np.float32), weights))
 
 
-def test_the_runs_own_weights_are_not_blamed() -> None:
+def test_the_runs_own_weights_do_not_differ() -> None:
     network = Small()
-    assert blame_of(folded(network)) is None
+    assert difference_of(folded(network)) is None
     head = {"weight": network.fc.weight.detach().numpy(), "bias": network.fc.bias.detach().numpy()}
-    assert blame_of(head, LOGITS) is None
+    assert difference_of(head, LOGITS) is None
     unfolded = {"weight": network.conv1.weight.detach().numpy()}
-    assert blame_of(unfolded, "conv1") is None
+    assert difference_of(unfolded, "conv1") is None
 
 
 def scale(by: float) -> Callable[[Tensor], Tensor]:
@@ -87,13 +87,13 @@ def one_value(by: float) -> Callable[[Tensor], Tensor]:
         ("conv1.weight", lambda t: t.flip(1), "conv1.weight differs in "),
     ],
 )
-def test_a_folded_pair_tells_which_of_the_two_was_changed(
+def test_of_a_folded_pair_the_layer_that_was_changed_is_named(
     tensor: str, change: Callable[[Tensor], Tensor], expected: str
 ) -> None:
     network = Small()
-    held = network.state_dict()[tensor]
-    held.copy_(change(held.clone()))
-    found = blame_of(folded(network))
+    changed = network.state_dict()[tensor]
+    changed.copy_(change(changed.clone()))
+    found = difference_of(folded(network))
     assert found is not None
     assert found.startswith(expected)
 
@@ -101,42 +101,42 @@ def test_a_folded_pair_tells_which_of_the_two_was_changed(
 def test_a_bias_that_is_missing_is_named() -> None:
     weights = folded(Small())
     expected = "the bias is missing that bn1 leaves in conv1"
-    assert blame_of({"weight": weights["weight"]}) == expected
-    assert blame_of({**weights, "bias": 0 * weights["bias"]}) == expected
+    assert difference_of({"weight": weights["weight"]}) == expected
+    assert difference_of({**weights, "bias": 0 * weights["bias"]}) == expected
     head = {"weight": Small().fc.weight.detach().numpy()}
-    assert blame_of(head, LOGITS) == "fc.bias is missing"
+    assert difference_of(head, LOGITS) == "fc.bias is missing"
 
 
-def test_the_value_that_is_the_farthest_off_is_given() -> None:
+def test_the_value_with_the_largest_difference_is_named() -> None:
     network = Small()
     weight = network.fc.weight.detach().numpy().copy()
     weight[1, 3], weight[2, 5] = 7.5, -0.25
     head = {"weight": weight, "bias": network.fc.bias.detach().numpy()}
     right = f"{network.fc.weight[1, 3].item():.4g}"
-    assert blame_of(head, LOGITS) == (
+    assert difference_of(head, LOGITS) == (
         f"fc.weight differs in 2 of 32 values, the most in [1, 3]: 7.5 instead of {right}"
     )
 
 
-def test_rows_in_another_order_are_called_that() -> None:
+def test_rows_in_another_order_are_found() -> None:
     network = Small()
     head = {
         "weight": network.fc.weight.detach().numpy()[[1, 0, 2, 3]],
         "bias": network.fc.bias.detach().numpy()[[1, 0, 2, 3]],
     }
-    assert blame_of(head, LOGITS) == "fc.weight has its rows in another order"
+    assert difference_of(head, LOGITS) == "fc.weight has its rows in another order"
 
 
-def test_a_weight_that_is_no_number_is_not_the_runs() -> None:
+def test_a_weight_that_is_nan_differs() -> None:
     weights = folded(Small())
-    assert blame_of({**weights, "weight": weights["weight"] * np.float32("nan")}) is not None
-    assert blame_of({**weights, "bias": weights["bias"] * np.float32("nan")}) is not None
+    assert difference_of({**weights, "weight": weights["weight"] * np.float32("nan")}) is not None
+    assert difference_of({**weights, "bias": weights["bias"] * np.float32("nan")}) is not None
 
 
 @pytest.mark.parametrize("name", ["conv1", "bn1", LOGITS])
-def test_what_has_no_weights_or_others_of_another_shape_is_not_judged(name: str) -> None:
-    assert blame_of({}, name) is None
+def test_a_layer_without_weights_or_of_another_shape_is_not_compared(name: str) -> None:
+    assert difference_of({}, name) is None
     own = folded(Small())
     transposed = {"weight": own["weight"].T, "bias": np.zeros(8, np.float32)}
-    found = blame_of({**own, **transposed}, name) if name == "bn1" else None
+    found = difference_of({**own, **transposed}, name) if name == "bn1" else None
     assert found is None

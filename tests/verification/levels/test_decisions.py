@@ -1,4 +1,4 @@
-"""Labels that differ count, except where there was a tie to begin with."""
+"""Level "decisions": labels that differ count, but for ties."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from tests.runtime.test_card import some_card
 from toolchain.data.layouts import Label
 from toolchain.runtime.card import Card, Task
-from toolchain.verification.levels.decisions import Decisions, compare_decisions, right
+from toolchain.runtime.model_inputs import ModelOutputs
+from toolchain.verification.levels.decisions import Decisions, compare_decisions, correct
 
 Rows = list[list[float]]
 ONE_LABEL = msgspec.structs.replace(some_card(), threshold=None)
 
 
-def both(logits: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def softmax_outputs(logits: Rows) -> ModelOutputs:
     array = np.array(logits, dtype=np.float32)
-    return np.exp(array) / np.exp(array).sum(1, keepdims=True), array
+    return ModelOutputs(np.exp(array) / np.exp(array).sum(1, keepdims=True), array)
 
 
 def decided(reference: Rows, candidate: Rows, *, bound: float = 0.01) -> Decisions:
     names = [f"{i}.jpg" for i in range(len(reference))]
-    return compare_decisions(names, both(reference), both(candidate), card=ONE_LABEL, bound=bound)
+    sides = softmax_outputs(reference), softmax_outputs(candidate)
+    return compare_decisions(names, *sides, card=ONE_LABEL, bound=bound)
 
 
 def test_same_labels_pass() -> None:
@@ -49,31 +50,31 @@ def test_a_flip_within_twice_the_bound_is_a_tie(lead: float, passes: bool) -> No
 
 
 def test_a_tie_counts_between_the_two_best_only() -> None:
-    # The second and third are tied; the first leads by far, and still lost.
+    # The second and third are tied; the first leads by far in the reference, and still loses.
     assert not decided([[5, 0, 0.001]], [[-5, 0, 0.001]]).passed
 
 
 @pytest.mark.parametrize("side", ["reference", "candidate"])
-def test_an_answer_that_is_no_number_fails(side: str) -> None:
+def test_an_output_that_is_nan_fails(side: str) -> None:
     good, bad = [[1.0, 2.0]], [[1.0, math.nan]]
     assert not decided(*((bad, good) if side == "reference" else (good, bad))).passed
 
 
-def test_ten_names_are_given_of_many_flips() -> None:
+def test_ten_of_many_images_with_another_label_are_named() -> None:
     found = decided([[0, 1]] * 30, [[1, 0]] * 30)
     assert found.flips == 30
     assert found.flipped == tuple(f"{i}.jpg" for i in range(10))
 
 
 def test_overlap_counts_the_best_five_that_both_have() -> None:
-    # 0…4 lead by the reference; in the candidate 5 and 6 take the place of 3 and 4.
-    reference, candidate = [9.0, 8, 7, 6, 5, 4, 3], [9.0, 8, 7, 1, 2, 6, 5]
+    # Classes 0…4 lead in the reference; in the candidate 5 and 6 take the place of 3 and 4.
+    reference, candidate = [9, 8, 7, 6, 5, 4, 3], [9, 8, 7, 1, 2, 6, 5]
     assert decided([reference], [reference]).top5_overlap == 1.0
     assert decided([reference], [candidate]).top5_overlap == pytest.approx(3 / 5)
     assert decided([reference] * 2, [reference, candidate]).top5_overlap == pytest.approx(4 / 5)
 
 
-def test_overlap_of_fewer_than_five_classes_is_whole() -> None:
+def test_overlap_of_fewer_than_five_classes_is_1() -> None:
     assert decided([[3, 2, 1]], [[1, 2, 3]]).top5_overlap == 1.0
 
 
@@ -101,7 +102,7 @@ def test_a_lower_precision_may_flip_its_share_of_labels(flips: int, passes: bool
     reference = [[0.0, 9.0]] * 100
     candidate = [[9.0, 0.0]] * flips + reference[flips:]
     names = [f"{i}.jpg" for i in range(100)]
-    sides = both(reference), both(candidate)
+    sides = softmax_outputs(reference), softmax_outputs(candidate)
     found = compare_decisions(names, *sides, card=ONE_LABEL, bound=0.01, max_flips=0.02)
     assert (found.allowed_flips, found.passed) == (2, passes)
 
@@ -122,18 +123,19 @@ def test_probabilities_are_compared_as_distributions() -> None:
         ("multi-label", [(), (1,)], [False, True]),
     ],
 )
-def test_right_is_the_label_or_the_whole_set(
+def test_correct_is_the_label_or_the_whole_set(
     task: Task, labels: list[Label], expected: list[bool]
 ) -> None:
     card = msgspec.structs.replace(some_card(), task=task, threshold=None)
     probabilities = np.array([[0.1, 0.9], [0.2, 0.8]], np.float32)
-    assert right((probabilities, probabilities), labels, card).tolist() == expected
+    outputs = ModelOutputs(probabilities, probabilities)
+    assert correct(outputs, labels, card).tolist() == expected
 
 
-def test_no_image_decides_nothing() -> None:
+def test_a_comparison_of_no_images_fails() -> None:
     nothing = np.zeros((0, 2), dtype=np.float32)
     for card in (ONE_LABEL, any_labels()):
-        sides = (nothing, nothing), (nothing, nothing)
+        sides = ModelOutputs(nothing, nothing), ModelOutputs(nothing, nothing)
         assert not compare_decisions([], *sides, card=card, bound=0.01).passed
 
 
@@ -144,12 +146,13 @@ def any_labels(threshold: float | None = None, temperature: float = 1.0) -> Card
 
 
 def decided_sets(card: Card, reference: Rows, candidate: Rows) -> Decisions:
-    def sigmoid(logits: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def sigmoid_outputs(logits: Rows) -> ModelOutputs:
         array = np.array(logits, dtype=np.float32)
-        return 1 / (1 + np.exp(-array / np.float32(card.temperature))), array
+        return ModelOutputs(1 / (1 + np.exp(-array / np.float32(card.temperature))), array)
 
     names = [f"{i}.jpg" for i in range(len(reference))]
-    return compare_decisions(names, sigmoid(reference), sigmoid(candidate), card=card, bound=0.01)
+    sides = sigmoid_outputs(reference), sigmoid_outputs(candidate)
+    return compare_decisions(names, *sides, card=card, bound=0.01)
 
 
 def test_same_sets_of_labels_pass_whichever_class_leads() -> None:
@@ -184,9 +187,9 @@ def test_ties_lie_at_the_threshold_and_temperature_of_the_card(logit: float, pas
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
-def test_the_ends_of_the_range_are_thresholds_too(threshold: float) -> None:
+def test_0_and_1_are_thresholds_too(threshold: float) -> None:
     assert decided_sets(any_labels(threshold), [[1, -1]], [[1, -1]]).passed
 
 
-def test_a_class_that_is_no_number_fails() -> None:
+def test_a_class_whose_output_is_nan_fails() -> None:
     assert not decided_sets(any_labels(), [[1.0, 2.0]], [[1.0, math.nan]]).passed

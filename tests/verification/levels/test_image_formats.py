@@ -1,4 +1,4 @@
-"""The kinds of files that verification makes are what their names say."""
+"""Level "image formats": the files that are made in memory are what their names say."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from toolchain.verification.levels.image_formats import odd_kinds
-from toolchain.verification.levels.pixels import ORIENTATION
+from toolchain.verification.levels.image_formats import image_format_samples
+from toolchain.verification.levels.torchvision_pixels import ORIENTATION
 
-KINDS = dict(odd_kinds())
+SAMPLES = dict(image_format_samples())
 
 MODES = {
     "L JPEG": ("JPEG", "L"),
@@ -34,7 +34,7 @@ MODES = {
 
 
 def opened(name: str) -> Image.Image:
-    picture = Image.open(io.BytesIO(KINDS[name]))
+    picture = Image.open(io.BytesIO(SAMPLES[name]))
     picture.load()
     return picture
 
@@ -46,18 +46,18 @@ def test_each_kind_has_the_format_and_mode_of_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_is_in_the_tag_and_not_in_the_pixels(orientation: int) -> None:
+def test_an_orientation_is_in_the_tag_and_not_in_the_pixels(orientation: int) -> None:
     picture = opened(f"EXIF orientation {orientation}, JPEG")
     assert picture.getexif()[ORIENTATION] == orientation
-    upright = opened("EXIF orientation 1, JPEG")
-    np.testing.assert_array_equal(np.asarray(picture), np.asarray(upright))
+    not_turned = opened("EXIF orientation 1, JPEG")
+    np.testing.assert_array_equal(np.asarray(picture), np.asarray(not_turned))
 
 
 def test_no_other_kind_is_made() -> None:
-    assert KINDS.keys() == {*MODES, *(f"EXIF orientation {i}, JPEG" for i in range(1, 9))}
+    assert SAMPLES.keys() == {*MODES, *(f"EXIF orientation {i}, JPEG" for i in range(1, 9))}
 
 
-def test_kinds_differ_in_what_makes_them_odd() -> None:
+def test_each_kind_has_the_property_of_its_name() -> None:
     assert opened("progressive JPEG").info.get("progressive")
     assert not opened("L JPEG").info.get("progressive")
     assert opened("P PNG with transparency").has_transparency_data
@@ -73,7 +73,7 @@ def test_kinds_differ_in_what_makes_them_odd() -> None:
     assert opened("one pixel").size == (1, 1)
 
 
-def test_the_picture_looks_different_under_every_turn() -> None:
+def test_every_turn_changes_the_picture() -> None:
     picture = opened("EXIF orientation 1, JPEG")
     turned = [picture, *(picture.transpose(turn) for turn in Image.Transpose)]
     assert len({(one.size, one.tobytes()) for one in turned}) == 8

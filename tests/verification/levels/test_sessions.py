@@ -1,4 +1,4 @@
-"""Every session that users open gives the same, and runs where it was asked to."""
+"""Level "sessions": each gives the same logits and runs on the provider asked for."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ def predictor(model: Path) -> Predictor:
     return Predictor(model)
 
 
-def judged(model: Path, predictor: Predictor, **options: Any) -> Level:
-    _, logits = predictor.run(PIXELS)
+def level_of(model: Path, predictor: Predictor, **options: Any) -> Level:
+    logits = predictor.run(PIXELS).logits
     return session_level(model, predictor.card, PIXELS, logits, against="card", **options)
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, change: Callable[[int, Floats], Floats]) -> None:
-    """Let the sessions' answers be changed, each by its number."""
-    right, number = sessions._logits, iter(range(100))
-    monkeypatch.setattr(sessions, "_logits", lambda *args: change(next(number), right(*args)))
+def change_logits(monkeypatch: pytest.MonkeyPatch, change: Callable[[int, Floats], Floats]) -> None:
+    """Let the logits of the sessions be changed, by the number of the session."""
+    original, number = sessions._logits, iter(range(100))
+    monkeypatch.setattr(sessions, "_logits", lambda *args: change(next(number), original(*args)))
 
 
 def test_every_session_is_opened_and_agrees(model: Path, predictor: Predictor) -> None:
-    level = judged(model, predictor)
+    level = level_of(model, predictor)
     assert level.passed
     assert level.where is None
     assert level.figures["sessions"] == (4 * THREADS + 1) * 2
     assert (level.figures["asked"], level.figures["registered"]) == (CPU, (CPU,))
 
 
-def test_engine_cache_that_answers_differently_is_named(
+def test_an_engine_cache_that_computes_otherwise_is_named(
     model: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = Engine.kept
@@ -64,8 +64,8 @@ def test_engine_cache_that_answers_differently_is_named(
         return session
 
     monkeypatch.setattr(Engine, "kept", kept_wrong)
-    answering(monkeypatch, lambda _, logits: logits + (0.5 if taken else 0))
-    level = judged(model, predictor)
+    change_logits(monkeypatch, lambda _, logits: logits + (0.5 if taken else 0))
+    level = level_of(model, predictor)
     assert str(level.where).startswith("the session: cpu, from the engine cache, batch 1, off by")
     assert not taken[0].folder.exists(), "the user's cache is left alone"
 
@@ -84,24 +84,26 @@ def test_the_proof_counts_every_node_that_ran(
     assert nodes == {CPU: len(rewritten.graph.node)}
 
 
-def test_a_session_that_answers_differently_is_named(
+def test_a_session_that_computes_otherwise_is_named(
     model: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The second session is that of one thread, no optimisation, the second batch.
-    answering(monkeypatch, lambda number, logits: logits + (0.5 if number == 1 else 0))
-    level = judged(model, predictor)
+    change_logits(monkeypatch, lambda number, logits: logits + (0.5 if number == 1 else 0))
+    level = level_of(model, predictor)
     assert not level.passed
-    where = f"the session: cpu, optimisation none, threads 1, batch {sessions.BATCHES[1]}"
+    where = (
+        f"the session: cpu, optimisation none, threads 1, batch {sessions.SESSION_BATCH_SIZES[1]}"
+    )
     assert level.where == f"{where}, off by 0.5"
 
 
 @pytest.mark.parametrize("wrong", [0, 3, 8 * THREADS - 1])
-def test_one_answer_that_is_no_number_is_not_forgotten(
+def test_one_session_that_gives_nan_is_named(
     model: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch, wrong: int
 ) -> None:
     nothing = np.float32("nan")
-    answering(monkeypatch, lambda number, logits: logits * (nothing if number == wrong else 1))
-    level = judged(model, predictor)
+    change_logits(monkeypatch, lambda number, logits: logits * (nothing if number == wrong else 1))
+    level = level_of(model, predictor)
     assert not level.passed
     assert str(level.where).startswith("the session: cpu")
 
@@ -114,8 +116,8 @@ def test_a_session_that_can_not_compute_is_named(
             raise ModelFileError("no kernel")
         return logits
 
-    answering(monkeypatch, refuse)
-    level = judged(model, predictor)
+    change_logits(monkeypatch, refuse)
+    level = level_of(model, predictor)
     assert not level.passed
     assert level.summary.endswith("no kernel")
     assert str(level.where).startswith("the session: cpu, optimisation basic")
@@ -126,7 +128,7 @@ def test_a_provider_that_would_fall_back_is_an_error(model: Path, predictor: Pre
     if "AzureExecutionProvider" not in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime lists no provider that computes nothing")
     with pytest.raises(ProviderError, match="can't run every layer"):
-        judged(model, predictor, provider="AzureExecutionProvider")
+        level_of(model, predictor, provider="AzureExecutionProvider")
 
 
 def test_a_node_that_ran_elsewhere_fails_and_so_does_a_profile_without_nodes(
@@ -137,6 +139,6 @@ def test_a_node_that_ran_elsewhere_fails_and_so_does_a_profile_without_nodes(
         ({}, "no node is known to have run"),
     ):
         monkeypatch.setattr(sessions, "provider_proof", lambda *_, n=nodes: ((CPU,), n))
-        level = judged(model, predictor)
+        level = level_of(model, predictor)
         assert not level.passed
         assert str(level.where).startswith(f"the provider: {CPU} was asked for, {words}")

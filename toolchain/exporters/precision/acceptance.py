@@ -15,7 +15,7 @@ from toolchain.runtime.card import Acceptance, Card, Precision
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.predictor import Predictor
 from toolchain.verification.levels import numbers
-from toolchain.verification.levels.decisions import compare_decisions, right, tie_bound
+from toolchain.verification.levels.decisions import compare_decisions, correct, tie_bound
 
 ROUNDS, CALLS = 15, 3
 
@@ -33,8 +33,8 @@ class AcceptanceCheck:
 
     def measure(self, after: ModelOutputs) -> Acceptance:
         """Return what the other precision's outputs cost."""
-        was, now = (right(outputs, self.labels, self.card) for outputs in (self.before, after))
-        bound = tie_bound(self.card, self.before[1], numbers.TOLERANCES["fp32"])
+        was, now = (correct(outputs, self.labels, self.card) for outputs in (self.before, after))
+        bound = tie_bound(self.card, self.before.logits, numbers.TOLERANCES["fp32"])
         flips = compare_decisions(self.names, self.before, after, card=self.card, bound=bound)
         return Acceptance(
             images=len(self.names),
@@ -49,7 +49,7 @@ class AcceptanceCheck:
     def near(self, after: ModelOutputs) -> bool:
         """Say whether the outputs keep the rule of level "numbers", which stops a broken file."""
         return all(
-            numbers.compare(a, b, self.card.precision).passed
+            numbers.compare_numbers(a, b, self.card.precision).passed
             for a, b in zip(self.before, after, strict=True)
         )
 

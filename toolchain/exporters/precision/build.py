@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import onnx
 
-from toolchain.backends.outputs import outputs, pixels_of
+from toolchain.backends.outputs import pixels_of, run_in_batches
 from toolchain.exporters.precision.acceptance import (
     AcceptanceCheck,
     harmless,
@@ -102,7 +102,7 @@ class _Bench:
         pixels = np.stack(
             [pixels_of(card, p, n) for p, n in zip(trained.paths, trained.names, strict=True)]
         )
-        expected = outputs(self.before, pixels)
+        expected = run_in_batches(self.before, pixels)
         self.check = AcceptanceCheck(trained.names, pixels, trained.labels, expected, card, limits)
 
     def opened(self, model: onnx.ModelProto, provider: str = "cpu") -> Predictor:
@@ -117,7 +117,7 @@ class _Bench:
         self, model: onnx.ModelProto, pixels: Pixels, provider: str = "cpu"
     ) -> ModelOutputs:
         """Return a model's outputs."""
-        return outputs(self.opened(model, provider), pixels)
+        return run_in_batches(self.opened(model, provider), pixels)
 
     def tried(self, model: onnx.ModelProto, provider: str = "cpu") -> _Trial:
         """Return what a model costs."""

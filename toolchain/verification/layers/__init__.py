@@ -1,1 +1,1 @@
-"""Where a file leaves the trained model: layer by layer, in each format."""
+"""The outputs of a file layer by layer, in each format, and the first that is not the run's."""

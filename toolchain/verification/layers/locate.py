@@ -1,4 +1,4 @@
-"""Where a file leaves the trained model: the first layer whose output differs beyond tolerance."""
+"""Find the first layer of a file whose output or weights are not those of the trained model."""
 
 from __future__ import annotations
 
@@ -11,38 +11,40 @@ from numpy.typing import NDArray
 from toolchain.backends.layer_names import LOGITS, NORMALISE, called_module
 from toolchain.backends.torch_eager import EagerBackend
 from toolchain.runtime.card import Card
-from toolchain.verification.layers.outputs import (
-    LayerOutput,
-    convolution_of,
-    onnx_layers,
+from toolchain.verification.layers.onnx import onnx_layers
+from toolchain.verification.layers.outputs import LayerOutput
+from toolchain.verification.layers.pt2 import program_layers
+from toolchain.verification.layers.torchscript import script_layers
+from toolchain.verification.layers.trained import (
+    convolution_before,
+    last_linear,
     trained_calls,
     trained_layers,
 )
-from toolchain.verification.layers.pt2 import program_layers
-from toolchain.verification.layers.torchscript import script_layers
-from toolchain.verification.layers.weights import diff_weights, last_linear
+from toolchain.verification.layers.weights import diff_weights
 
-TOLERANCE = 2e-4
+LAYER_TOLERANCE = 2e-4
 """Five times what the float32 kernels of torch and onnxruntime differ by in any layer of a
-ResNet-152 with random weights, at 224 pixels. It finds what is computed otherwise; a weight that is
-another one is found in itself, however little it shows."""
-INPUTS = 2
-"""So many generated inputs go through the layers; all of their outputs are in memory at once."""
+ResNet-152 with random weights, at 224 pixels. This finds what is computed otherwise; a changed
+weight is found by comparing the weights, however little it changes an output."""
+LAYER_INPUTS = 2
+"""Generated inputs that go through the layers; all of their outputs are in memory at once."""
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """What a comparison layer by layer found."""
+    """The result of a comparison layer by layer."""
 
     layers: int
+    """How many were compared; 0 where the file has none that can be named."""
     first: str | None
     """The first layer beyond the tolerance: its name, operator and difference."""
     worst: float
-    """Largest difference, relative to max(1, the layer's largest value)."""
+    """The largest difference in any layer, relative to max(1, the layer's largest value)."""
 
 
-def rule(tolerance: float) -> str:
-    """Say when a layer passes."""
+def layers_rule(tolerance: float) -> str:
+    """Return the rule for a layer, in words."""
     return (
         f"every layer: |a − b| ≤ {tolerance:g} · max(1, largest |b|), by generated inputs, "
         "and the run's weights"
@@ -54,31 +56,32 @@ def compare_layers(
     eager: EagerBackend,
     card: Card,
     pixels: NDArray[np.uint8],
-    tolerance: float = TOLERANCE,
+    tolerance: float = LAYER_TOLERANCE,
 ) -> LayerReport:
-    """Compare a file with the trained model layer by layer, in the order of the file's nodes."""
-    pixels = pixels[:INPUTS]
-    layers = _layers(path, eager, card, pixels)
-    expected = trained_layers(eager, pixels, {found.name for found in layers})
-    first, worst, compared = None, 0.0, 0
-    for found in layers:
-        reference = expected.get(found.name)
-        if reference is None:  # a sum inside a block, which is no module of its own
+    """Compare a file with the trained model layer by layer, in the order of the file's nodes.
+
+    `pixels` are uint8 [batch, size, size, 3]; the first LAYER_INPUTS of them are used.
+    """
+    pixels = pixels[:LAYER_INPUTS]
+    layers = _file_layers(path, eager, card, pixels)
+    trained = trained_layers(eager, pixels, {layer.name for layer in layers})
+    # The sum inside a block is an operator of the file, but no module of the network.
+    compared = [layer for layer in layers if layer.name in trained]
+    first, worst = None, 0.0
+    for layer in compared:
+        reference = trained[layer.name]
+        difference = _relative_difference(reference, layer.values)
+        worst = float(np.maximum(worst, difference))  # which keeps a NaN
+        if first is not None:
             continue
-        compared += 1
-        difference = _relative(reference, found.values)
-        worst = float(np.maximum(worst, difference))
-        if first is None:
-            # Most weights can change by a percent without any output leaving the tolerance.
-            cause = (
-                diff_weights(eager.classifier.network, found) if card.precision == "fp32" else None
-            )
-            if cause or not difference <= tolerance:
-                first = _described(eager, found, reference, tolerance, cause)
-    return LayerReport(compared, first, worst)
+        # Most weights can change by a percent without any output leaving the tolerance.
+        cause = diff_weights(eager.classifier.network, layer) if card.precision == "fp32" else None
+        if cause or not difference <= tolerance:
+            first = _described(eager, layer, reference, tolerance, cause)
+    return LayerReport(len(compared), first, worst)
 
 
-def _layers(
+def _file_layers(
     path: Path, eager: EagerBackend, card: Card, pixels: NDArray[np.uint8]
 ) -> list[LayerOutput]:
     if card.format == "onnx":
@@ -88,39 +91,43 @@ def _layers(
     return script_layers(path, card, pixels, trained_calls(eager, pixels[:1]))
 
 
+def _relative_difference(reference: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """Return the largest difference over max(1, the largest value of the reference).
+
+    It is NaN where a value is, and infinite where the shapes differ.
+    """
+    if reference.shape != found.shape:
+        return float("inf")
+    return float(np.abs(reference - found).max() / max(1.0, float(np.abs(reference).max())))
+
+
 def _described(
     eager: EagerBackend,
-    found: LayerOutput,
+    layer: LayerOutput,
     reference: NDArray[np.float32],
     tolerance: float,
     cause: str | None,
 ) -> str:
-    """Name a layer, its operator and its difference, and what in it is wrong."""
-    if found.values.shape != reference.shape:
-        off = f"gives shape {found.values.shape}, not {reference.shape}"
+    """Name a layer, its operator, its difference, and which of its weights are wrong."""
+    if layer.values.shape != reference.shape:
+        off = f"gives shape {layer.values.shape}, not {reference.shape}"
     else:
-        largest = float(np.abs(reference - found.values).max())
+        largest = float(np.abs(reference - layer.values).max())
         allowed = tolerance * max(1.0, float(np.abs(reference).max()))
         off = f"off by {largest:.2g}, allowed {allowed:.2g}"
-    if cause is None and found.weights:
+    if cause is None and layer.weights:
         cause = "its weights are the run's"
-    return f"{_named(eager, found)}: {off}" + (f"; {cause}" if cause else "")
+    return f"{_name_and_operator(eager, layer)}: {off}" + (f"; {cause}" if cause else "")
 
 
-def _named(eager: EagerBackend, found: LayerOutput) -> str:
+def _name_and_operator(eager: EagerBackend, layer: LayerOutput) -> str:
     network = eager.classifier.network
-    if found.name == NORMALISE:
-        return f"normalise ({found.operator})"
-    if found.name == LOGITS:
-        return f"layer {last_linear(network)} ({found.operator})"
-    folded = "Conv" in found.operator or "conv" in found.operator
-    convolution = convolution_of(network, called_module(found.name)) if folded else None
-    both = f"{convolution} with {found.name}" if convolution else found.name
-    return f"layer {both} ({found.operator})"
-
-
-def _relative(reference: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """Return the largest difference; NaN where a value is none, infinity where the shapes differ."""
-    if reference.shape != found.shape:
-        return float("inf")
-    return float(np.abs(reference - found).max() / max(1.0, float(np.abs(reference).max())))
+    if layer.name == NORMALISE:
+        return f"normalise ({layer.operator})"
+    if layer.name == LOGITS:
+        return f"layer {last_linear(network)} ({layer.operator})"
+    name, may_be_folded = layer.name, "conv" in layer.operator.lower()
+    convolution = convolution_before(network, called_module(name)) if may_be_folded else None
+    if convolution:
+        name = f"{convolution} with {name}"
+    return f"layer {name} ({layer.operator})"

@@ -1,4 +1,4 @@
-"""What files that torch computes share: operators, what they hold, and runs that are recorded."""
+"""What TorchScript and .pt2 layers share: torch's operators, their weights, and recorded runs."""
 
 from __future__ import annotations
 
@@ -23,39 +23,37 @@ OPERATORS = {
     "AdaptiveAvgPool2d": ("mean", "adaptive_avg_pool2d"),
     "Linear": ("linear",),
 }
-"""What each kind of module computes, as torch names it; one that works in place has a `_` more."""
-HELD = {
+"""Class of a module → the operators that compute it; an in-place operator ends in `_` as well."""
+WEIGHT_ARGUMENTS = {
     "Conv2d": ("weight", "bias"),
     "BatchNorm2d": ("weight", "bias", "running_mean", "running_var"),
     "Linear": ("weight", "bias"),
 }
-"""An operator's arguments behind its input."""
-TRAINING = 5
-"""Which argument of batch_norm says that it is in train mode."""
+"""An operator's arguments from the second on; the first is its input."""
+TRAIN_MODE_ARGUMENT = 5
+"""The place of batch_norm's argument `training`."""
 
 
 def run_recorded(
-    compute: Callable[[torch.Tensor], object],
-    seen: list[LayerOutput],
-    card: Card,
-    pixels: NDArray[np.uint8],
+    compute: Callable[[torch.Tensor], list[LayerOutput]], card: Card, pixels: NDArray[np.uint8]
 ) -> list[LayerOutput]:
-    """Let the pixels through the card's door, and give what was seen behind it as one batch."""
+    """Return the layers of a file for pixels uint8 [batch, size, size, 3], as one batch.
+
+    `compute` runs the graph once on what it takes and returns the layers of that run.
+    """
     import torch
 
     runs: list[list[LayerOutput]] = []
-    given_pieces: list[NDArray[Any]] = []
+    graph_inputs: list[NDArray[Any]] = []
 
-    def once(given: NDArray[Any]) -> list[NDArray[np.float32]]:
-        given_pieces.append(given)
+    def run_once(given: NDArray[Any]) -> list[NDArray[np.float32]]:
+        graph_inputs.append(given)
         with torch.inference_mode():
-            compute(torch.from_numpy(given))
-        runs.append(list(seen))
-        seen.clear()
+            runs.append(compute(torch.from_numpy(given)))
         return []
 
-    run_on_pixels(once, pixels, card)
-    whole = [
+    run_on_pixels(run_once, pixels, card)
+    layers = [
         LayerOutput(
             parts[0].name,
             parts[0].operator,
@@ -64,34 +62,35 @@ def run_recorded(
         )
         for parts in zip(*runs, strict=True)
     ]
-    door = normalised_by_predictor(card, given_pieces, len(pixels))
-    return door + whole[1:] if door else whole
+    normalised = normalised_by_predictor(card, graph_inputs, len(pixels))
+    # Where the predictor normalises, it takes the place of the graph's own first layer.
+    return normalised + layers[1:] if normalised else layers
 
 
-def described(operator: str, given: Sequence[Any]) -> str:
-    """Name an operator, and its mode where that is not what a served model should have."""
-    if kind_of(operator) == "BatchNorm2d" and given[TRAINING]:
+def operator_with_mode(operator: str, arguments: Sequence[Any]) -> str:
+    """Return an operator's name, followed by its mode where that is train mode."""
+    if module_kind(operator) == "BatchNorm2d" and arguments[TRAIN_MODE_ARGUMENT]:
         return f"{operator} in train mode"
     return operator
 
 
-def held_by(operator: str, given: Sequence[Any]) -> Weights:
-    """Copy the weights among an operator's arguments, before it may change them."""
-    keys = HELD.get(kind_of(operator) or "", ())
+def operator_weights(operator: str, arguments: Sequence[Any]) -> Weights:
+    """Copy the weights among an operator's arguments, before the operator may change them."""
+    names = WEIGHT_ARGUMENTS.get(module_kind(operator) or "", ())
     return {
-        key: array_of(value)
-        for key, value in zip(keys, given[1:], strict=False)
+        name: copied(value)
+        for name, value in zip(names, arguments[1:], strict=False)
         if value is not None
     }
 
 
-def array_of(value: Any) -> NDArray[np.float32]:
-    """Copy a tensor."""
-    copied: NDArray[np.float32] = value.detach().float().cpu().numpy().copy()
-    return copied
-
-
-def kind_of(operator: str) -> str | None:
-    """Name the kind of module that computes an operator."""
+def module_kind(operator: str) -> str | None:
+    """Return the class of the modules that an operator computes; None for any other operator."""
     name = operator.removesuffix("_")
     return next((kind for kind, operators in OPERATORS.items() if name in operators), None)
+
+
+def copied(tensor: Any) -> NDArray[np.float32]:
+    """Return a copy of a tensor, which a later operator may overwrite."""
+    array: NDArray[np.float32] = tensor.detach().float().cpu().numpy().copy()
+    return array

@@ -18,79 +18,82 @@ from toolchain.runtime.card import Card
 from toolchain.verification.layers.outputs import LayerOutput
 from toolchain.verification.layers.torch_operators import (
     OPERATORS,
-    array_of,
-    described,
-    held_by,
-    kind_of,
+    copied,
+    module_kind,
+    operator_weights,
+    operator_with_mode,
     run_recorded,
 )
 
 if TYPE_CHECKING:
     import torch
 
-PLAIN = ("prim::Constant", "prim::ListConstruct", "prim::TupleConstruct", "prim::GetAttr")
+PRIMITIVES = ("prim::Constant", "prim::ListConstruct", "prim::TupleConstruct", "prim::GetAttr")
+"""Nodes that are no operators of torch and that `_computed` knows."""
 
 
 def script_layers(
     path: Path, card: Card, pixels: NDArray[np.uint8], calls: Sequence[tuple[str, str]]
 ) -> list[LayerOutput]:
-    """Return the outputs of a TorchScript file's operators, named after the trained network's calls.
+    """Return the outputs of a TorchScript file's operators, named after the network's calls.
 
-    `calls` are (name, kind of module). The naming ends where the file computes something else than
-    the network; that operator has the name of the call in whose place it stands. A graph with
-    branches or calls of its own, which rtl doesn't write, has no layers.
+    `calls` are those of the trained network: (name, class of the module). The naming ends where the
+    file computes something else than the network; that operator has the name of the call in whose
+    place it stands. A graph with branches or calls of its own, which rtl doesn't write, has no
+    layers.
     """
     import torch
 
     module = torch.jit.load(str(path))
-    nodes = list(module.inlined_graph.nodes())
-    if any(not n.kind().startswith("aten::") and n.kind() not in PLAIN for n in nodes):
+    graph = module.inlined_graph
+    nodes = list(graph.nodes())
+    if any(not n.kind().startswith("aten::") and n.kind() not in PRIMITIVES for n in nodes):
         return []
-    names = _named(nodes, calls)
-    seen: list[LayerOutput] = []
+    layer_of = _layers_by_output(nodes, calls)
 
-    def compute(given: torch.Tensor) -> None:
-        owner, taken = module.inlined_graph.inputs()
-        values: dict[str, Any] = {owner.debugName(): module, taken.debugName(): given}
+    def compute(given: torch.Tensor) -> list[LayerOutput]:
+        layers: list[LayerOutput] = []
+        own, argument = graph.inputs()
+        values: dict[str, Any] = {own.debugName(): module, argument.debugName(): given}
         for node in nodes:
             inputs = [values[value.debugName()] for value in node.inputs()]
-            place = node.output().debugName()
-            if place not in names:
-                values[place] = _result(node, inputs)
+            output = node.output().debugName()
+            if output not in layer_of:
+                values[output] = _computed(node, inputs)
                 continue
-            if not seen:
-                seen.append(LayerOutput(NORMALISE, "its input", array_of(inputs[0])))
+            if not layers:
+                layers.append(LayerOutput(NORMALISE, "its input", copied(inputs[0])))
             operator = _operator(node)
-            weights = held_by(operator, inputs)
-            values[place] = _result(node, inputs)
-            name = described(operator, inputs)
-            seen.append(LayerOutput(names[place], name, array_of(values[place]), weights))
-        given_back = values[next(module.inlined_graph.outputs()).debugName()]
-        seen.append(LayerOutput(LOGITS, "output", array_of(given_back[1])))
+            weights = operator_weights(operator, inputs)
+            values[output] = _computed(node, inputs)
+            words = operator_with_mode(operator, inputs)
+            layers.append(LayerOutput(layer_of[output], words, copied(values[output]), weights))
+        _, logits = values[next(graph.outputs()).debugName()]
+        return [*layers, LayerOutput(LOGITS, "output", copied(logits))]
 
-    return run_recorded(compute, seen, card, pixels)
+    return run_recorded(compute, card, pixels)
 
 
-def _named(nodes: Sequence[Any], calls: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return the name of the call whose output each operator's output is."""
-    names: dict[str, str] = {}
+def _layers_by_output(nodes: Sequence[Any], calls: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return value → layer: of which call each operator's output is the output."""
+    layer_of: dict[str, str] = {}
     waiting = [call for call in calls if call[1] in OPERATORS]
     previous = ""
     for node in nodes:
-        kind = kind_of(_operator(node))
+        kind = module_kind(_operator(node))
         if kind is None or not waiting:
             continue
         if waiting[0][1] == "BatchNorm2d" != kind:
-            # Folded into the convolution before it.
-            names[previous] = waiting.pop(0)[0]
+            # It is folded into the convolution before it, whose output is BatchNorm's.
+            layer_of[previous] = waiting.pop(0)[0]
         previous = node.output().debugName()
-        names[previous], expected = waiting.pop(0)
+        layer_of[previous], expected = waiting.pop(0)
         if expected != kind:
             break
-    return names
+    return layer_of
 
 
-def _result(node: Any, inputs: list[Any]) -> Any:
+def _computed(node: Any, inputs: list[Any]) -> Any:
     """Compute one node of a TorchScript graph."""
     import torch
 

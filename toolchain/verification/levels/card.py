@@ -1,4 +1,4 @@
-"""Level "card": what the card of a file says, against the card of the run."""
+"""Level "card": the card in a file has the same content as the card of its run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ CARD_FIELDS = (
     "architecture",
     "weights",
 )
+"""The fields that change a prediction: with permuted classes, right numbers give wrong labels."""
 
 
 def card_level(expected: Card, found: Card) -> Level:
-    """Compare what shapes an answer: permuted classes give wrong labels from right numbers."""
+    """Compare a file's card with the run's, in the fields that change a prediction."""
     if found.trained_size == expected.preprocessing.size:
-        expected = resized(expected, found.preprocessing.size)
+        expected = card_at_size(expected, found.preprocessing.size)
     different = tuple(n for n in CARD_FIELDS if getattr(expected, n) != getattr(found, n))
     figures: Figures = {"fields": len(CARD_FIELDS)}
     if different:
@@ -39,10 +40,11 @@ def card_level(expected: Card, found: Card) -> Level:
     )
 
 
-def resized(card: Card, size: int | None) -> Card:
-    """Return the card for another image size; what was measured at the old one is dropped.
+def card_at_size(card: Card, size: int | None) -> Card:
+    """Return the card for images of another size in pixels; the same card for its own or None.
 
-    The short side after the resize keeps its proportion to the crop.
+    The short side after the resize keeps its proportion to the crop. Metrics are dropped, because
+    they were measured at the old size.
     """
     old = card.preprocessing
     if size is None or size == old.size:

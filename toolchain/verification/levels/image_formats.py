@@ -1,4 +1,4 @@
-"""Odd kinds of image files, made in memory: what users' folders hold beside plain RGB JPEGs."""
+"""Level "pixels" of other image formats than plain RGB JPEGs, by files that are made in memory."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from toolchain.errors import ImageError
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess
-from toolchain.verification.levels import pixels
-from toolchain.verification.levels.pixels import ORIENTATION
+from toolchain.verification.levels.pixels import PIXELS_RULE, differing_stage
+from toolchain.verification.levels.torchvision_pixels import ORIENTATION, reference_stages
 from toolchain.verification.result import Level
 
 
-def odd_kinds_level(preprocessing: Preprocessing) -> Level:
-    """Compare our pixels of every odd kind of file with torchvision's."""
+def image_formats_level(preprocessing: Preprocessing) -> Level:
+    """Compare our pixels of a file of every kind with torchvision's."""
     different: list[str] = []
-    stage = None
-    kinds = list(odd_kinds())
-    for name, data in kinds:
-        expected = pixels.reference_stages(data, preprocessing).cropped
+    where = None
+    samples = list(image_format_samples())
+    for name, data in samples:
+        expected = reference_stages(data, preprocessing).cropped
         try:
             found = preprocess(read_image(data, preprocessing), preprocessing)
             same = np.array_equal(found, expected)
@@ -31,22 +31,22 @@ def odd_kinds_level(preprocessing: Preprocessing) -> Level:
             same = False
         if not same:
             different.append(name)
-            stage = stage or f"{pixels.differing_stage(data, preprocessing)} ({name})"
+            where = where or f"{differing_stage(data, preprocessing)} ({name})"
     return Level(
         level="pixels",
-        against="odd kinds",
+        against="image formats",
         passed=not different,
-        rule=pixels.RULE,
-        summary=f"{len(kinds)} kinds of file, "
+        rule=PIXELS_RULE,
+        summary=f"{len(samples)} kinds of file, "
         + (f"different: {', '.join(different)}" if different else "equal"),
-        figures={"kinds": len(kinds), "different": tuple(different)},
-        where=stage,
+        figures={"kinds": len(samples), "different": tuple(different)},
+        where=where,
     )
 
 
-def odd_kinds() -> Iterator[tuple[str, bytes]]:
+def image_format_samples() -> Iterator[tuple[str, bytes]]:
     """Yield (name, file) of each kind that the contract of docs/card.md has a rule for."""
-    photo = _picture()
+    photo = _photo()
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[ORIENTATION] = orientation
@@ -58,13 +58,13 @@ def odd_kinds() -> Iterator[tuple[str, bytes]]:
         yield f"{mode} PNG", _file(photo.convert(mode), "PNG")
     alpha = Image.fromarray(np.outer(np.linspace(0, 255, 90), np.ones(131)).astype(np.uint8))
     for mode in ("LA", "RGBA"):
-        clear = photo.convert(mode)
-        clear.putalpha(alpha)
-        yield f"{mode} PNG", _file(clear, "PNG")
+        transparent = photo.convert(mode)
+        transparent.putalpha(alpha)
+        yield f"{mode} PNG", _file(transparent, "PNG")
     yield "P PNG with transparency", _file(photo.convert("P"), "PNG", transparency=3)
     yield "RGB PNG with a clear colour", _file(photo, "PNG", transparency=photo.getpixel((0, 0)))
-    wide = np.asarray(photo.convert("L")).astype(np.uint16) * 251 + 77
-    yield "16-bit grey PNG", _file(Image.fromarray(wide), "PNG")
+    sixteen_bits = np.asarray(photo.convert("L")).astype(np.uint16) * 251 + 77
+    yield "16-bit grey PNG", _file(Image.fromarray(sixteen_bits), "PNG")
     yield "lossy WebP", _file(photo, "WEBP")
     yield "GIF", _file(photo.convert("P"), "GIF")
     yield "tall", _file(photo.resize((40, 400)), "PNG")
@@ -72,8 +72,8 @@ def odd_kinds() -> Iterator[tuple[str, bytes]]:
     yield "one pixel", _file(photo.resize((1, 1)), "PNG")
 
 
-def _picture() -> Image.Image:
-    """Draw something without symmetry, so that every turn shows."""
+def _photo() -> Image.Image:
+    """Draw an image without symmetry: each of the eight EXIF orientations changes it."""
     y, x = np.mgrid[:90, :131]
     planes = (x * 255 // 130, y * 255 // 89, (x * y) % 256)
     return Image.fromarray(np.stack(planes, axis=2).astype(np.uint8))

@@ -1,14 +1,6 @@
-"""Level "pixels": our pixels of an image file against those of torchvision's transforms.
-
-The reference goes its own way from the file on: Pillow's decoder, the EXIF tag turned by a table,
-the contract of docs/card.md for kinds that torchvision has no rule for, then `Resize` and
-`CenterCrop`. The two ways share no line, so a mistake in one of them shows.
-"""
+"""Level "pixels": the predictor's pixels of an image file are those of torchvision's transforms."""
 
 from __future__ import annotations
-
-import io
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -19,25 +11,14 @@ from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess
 from toolchain.runtime.model_inputs import Pixels
+from toolchain.verification.levels.torchvision_pixels import reference_stages
 from toolchain.verification.result import Level
 
-RULE = "every value equals torchvision's, from the same bytes"
-Transpose = Image.Transpose
-TURNS = {
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270,
-    7: Transpose.TRANSVERSE,
-    8: Transpose.ROTATE_90,
-}
-"""What undoes each EXIF orientation (Exif 2.32, tag 274)."""
-ORIENTATION = 274
+PIXELS_RULE = "every value equals torchvision's, from the same bytes"
 
 
 class PixelDifference(msgspec.Struct, frozen=True):
-    """How far two ways to the same pixels are apart, in levels of 0…255."""
+    """How far the pixels of two implementations are apart, in levels of 0…255."""
 
     images: int
     different: int
@@ -51,127 +32,25 @@ class PixelDifference(msgspec.Struct, frozen=True):
     """The first image that differs."""
 
 
-@dataclass(frozen=True)
-class Stages:
-    """An image on its way, by the reference."""
-
-    decoded: Image.Image
-    upright: Image.Image
-    resized: Image.Image
-    cropped: Pixels
-
-
 def compare_pixels(names: list[str], reference: Pixels, candidate: Pixels) -> PixelDifference:
     """Compare pixels uint8 [images, size, size, 3]."""
     levels = np.abs(reference.astype(np.int16) - candidate)
-    each = levels.reshape(len(levels), -1).max(axis=1, initial=0)
+    most = levels.reshape(len(levels), -1).max(axis=1, initial=0)
     return PixelDifference(
         images=len(names),
-        different=int((each > 0).sum()),
-        max_levels=int(each.max(initial=0)),
+        different=int((most > 0).sum()),
+        max_levels=int(most.max(initial=0)),
         mean_levels=float(levels.mean()) if levels.size else 0.0,
         p99_levels=float(np.quantile(levels, 0.99)) if levels.size else 0.0,
         share_of_values=float((levels > 0).mean()) if levels.size else 0.0,
-        first=next((name for name, worst in zip(names, each, strict=True) if worst), None),
-    )
-
-
-def reference_stages(data: bytes, preprocessing: Preprocessing) -> Stages:
-    """Return an image file's way through torchvision's transforms; whatever Pillow raises."""
-    from toolchain.networks.torchvision_import import import_torchvision
-
-    transforms = import_torchvision().transforms.v2
-    with Image.open(io.BytesIO(data)) as image:
-        if preprocessing.decode_scale:
-            side = preprocessing.needed * preprocessing.decode_scale
-            image.draft(image.mode, (side, side))
-        image.load()
-        decoded = _rgb(image, preprocessing.background)
-        turn = TURNS.get(_orientation(image))
-    upright = decoded.transpose(turn) if turn is not None else decoded
-    size = preprocessing.size
-    if preprocessing.mode == "squash":
-        resized = transforms.Resize((size, size))(upright)
-        return Stages(decoded, upright, resized, np.asarray(resized))
-    resized = transforms.Resize(preprocessing.resize_size)(upright)
-    return Stages(decoded, upright, resized, np.asarray(transforms.CenterCrop(size)(resized)))
-
-
-def differing_stage(
-    data: bytes, preprocessing: Preprocessing, ours: Preprocessing | None = None
-) -> str:
-    """Name the stage at which our way leaves the reference's: decode, upright, resize or crop.
-
-    `ours` is what our side was told, where that may be something else.
-    """
-    ours = ours or preprocessing
-    try:
-        upright = read_image(data, ours)
-    except ImageError as error:
-        return f"decode: {error}"
-    try:
-        stages = reference_stages(data, preprocessing)
-    except Exception as error:  # Pillow raises whatever damaged data makes it raise
-        return f"decode: only the predictor can read it ({error})"
-    if not _same(upright, stages.upright):
-        unturned = not _same(stages.decoded, stages.upright) and _same(upright, stages.decoded)
-        return "upright: the EXIF orientation is not applied" if unturned else "decode"
-    if "squash" not in (preprocessing.mode, ours.mode) and _elsewhere(
-        preprocess(upright, ours), np.asarray(stages.resized)
-    ):
-        return "crop: the square is cut from another place"
-    return "resize"
-
-
-def _rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """Return an image in RGB: transparency over the background, 16 bits scaled to 8."""
-    if image.mode.startswith("I;16") or image.mode == "I":
-        values = np.asarray(image).astype(np.float64)
-        grey = np.rint(values / 257).astype(np.uint8)
-        rgb = np.stack([grey] * 3, axis=2)
-        clear = image.info.get("transparency")
-        if isinstance(clear, int):
-            rgb[values == clear] = background
-        return Image.fromarray(rgb)
-    if "A" in image.getbands() or "transparency" in image.info:
-        whole = image.convert("RGBA")
-        canvas = Image.new("RGBA", whole.size, (*background, 255))
-        canvas.alpha_composite(whole)
-        return canvas.convert("RGB")
-    return image.convert("RGB")
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        found = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # damaged EXIF raises anything, and counts as none
-        return 1
-    return found if isinstance(found, int) else 1
-
-
-def _same(a: Image.Image, b: Image.Image) -> bool:
-    return a.size == b.size and bool((np.asarray(a) == np.asarray(b)).all())
-
-
-def _elsewhere(square: Pixels, resized: Pixels) -> bool:
-    """Say whether a square is cut from the resized image, wherever that is."""
-    side = square.shape[0]
-    down, across = (length - side + 1 for length in resized.shape[:2])
-    if min(down, across) < 1:
-        return False
-    possible = np.ones((down, across), bool)
-    for y, x in ((0, 0), (side // 2, side // 2), (side - 1, side - 1)):
-        possible &= (resized[y : y + down, x : x + across] == square[y, x]).all(axis=2)
-    return any(
-        np.array_equal(resized[y : y + side, x : x + side], square)
-        for y, x in np.argwhere(possible)
+        first=next((name for name, worst in zip(names, most, strict=True) if worst), None),
     )
 
 
 def pixels_level(
     against: str, difference: PixelDifference, rule: str, *, where: str | None
 ) -> Level:
-    """Judge pixels that must be equal."""
+    """Return the level of pixels that must be equal; `where` counts where they are not."""
     return Level(
         level="pixels",
         against=against,
@@ -190,4 +69,51 @@ def pixel_summary(difference: PixelDifference) -> str:
     return (
         f"{difference.images} images, {difference.different} different, by up to "
         f"{difference.max_levels} of 255 in {difference.share_of_values:.2%} of the values"
+    )
+
+
+def differing_stage(
+    data: bytes, preprocessing: Preprocessing, own_preprocessing: Preprocessing | None = None
+) -> str:
+    """Name the stage at which our pixels begin to differ: decode, upright, resize or crop.
+
+    `own_preprocessing` is that of the file where it may differ from the reference's. Stage
+    "upright" is the EXIF orientation.
+    """
+    own = own_preprocessing or preprocessing
+    try:
+        oriented = read_image(data, own)
+    except ImageError as error:
+        return f"decode: {error}"
+    try:
+        stages = reference_stages(data, preprocessing)
+    except Exception as error:  # Pillow raises whatever damaged data makes it raise
+        return f"decode: only the predictor can read it ({error})"
+    if not _same(oriented, stages.oriented):
+        not_turned = not _same(stages.decoded, stages.oriented) and _same(oriented, stages.decoded)
+        return "upright: the EXIF orientation is not applied" if not_turned else "decode"
+    if "squash" not in (preprocessing.mode, own.mode) and _is_cut_from(
+        preprocess(oriented, own), np.asarray(stages.resized)
+    ):
+        return "crop: the square is cut from another place"
+    return "resize"
+
+
+def _same(a: Image.Image, b: Image.Image) -> bool:
+    return a.size == b.size and bool((np.asarray(a) == np.asarray(b)).all())
+
+
+def _is_cut_from(square: Pixels, resized: Pixels) -> bool:
+    """Say whether a square is a part of the resized image, wherever that is."""
+    side = square.shape[0]
+    down, across = (length - side + 1 for length in resized.shape[:2])
+    if min(down, across) < 1:
+        return False
+    # Three pixels of the square rule out nearly all places; the others are compared whole.
+    possible = np.ones((down, across), bool)
+    for y, x in ((0, 0), (side // 2, side // 2), (side - 1, side - 1)):
+        possible &= (resized[y : y + down, x : x + across] == square[y, x]).all(axis=2)
+    return any(
+        np.array_equal(resized[y : y + side, x : x + side], square)
+        for y, x in np.argwhere(possible)
     )

@@ -1,9 +1,9 @@
 """Level "sessions": every way users open a file gives the same numbers, on the provider asked for.
 
-Provider × graph optimisation × threads × batch, and through the engine cache, as the predictor
-opens a file. What was asked for proves nothing, so the proof
-looks at what onnxruntime registered and, in a profile of one run, at the provider that each node
-ran on.
+A session is one combination of provider, graph optimisation and threads, or one through the engine
+cache, as the predictor opens a file. onnxruntime can fall back to another provider without an
+error. So the registered providers are read from the session, and the provider that each node ran on
+from a profile of one run.
 """
 
 from __future__ import annotations
@@ -30,14 +30,13 @@ from toolchain.runtime.session import (
     provider_name,
     short_name,
 )
-from toolchain.verification.levels.numbers import Difference, compare
+from toolchain.verification.levels.numbers import NumberDifference, compare_numbers
 from toolchain.verification.result import Figures, Level, failed
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-BATCHES = (1, 3)
-OUTPUTS = ["logits"]
+SESSION_BATCH_SIZES = (1, 3)
 
 
 def session_level(
@@ -50,20 +49,23 @@ def session_level(
     tolerance: float | None = None,
     provider: str = "cpu",
 ) -> Level:
-    """Compare the logits of `pixels` in every session with `reference`, and prove the provider."""
-    worst: Difference | None = None
+    """Compare the logits for `pixels` in every session with `reference`, and prove the provider.
+
+    `tolerance` is by default that of the card's precision.
+    """
+    worst: NumberDifference | None = None
     worst_session, opened = "", 0
-    for way, session in users_sessions(path, provider):
-        for batch in BATCHES:
+    for words, session in users_sessions(path, provider):
+        for batch in SESSION_BATCH_SIZES:
             opened += 1
-            described = f"{way}, batch {batch}"
+            described = f"{words}, batch {batch}"
             try:
                 found = _logits(session, card, pixels, batch)
             except ModelFileError as error:
                 at = f"the session: {described}"
                 return failed("sessions", against, f"{described}: {error}", where=at)
-            difference = compare(reference, found, card.precision, tolerance=tolerance)
-            if worst is None or _worse(difference, worst):
+            difference = compare_numbers(reference, found, card.precision, tolerance=tolerance)
+            if worst is None or _is_worse(difference, worst):
                 worst, worst_session = difference, described
     assert worst is not None
     registered, nodes = provider_proof(path, card, pixels[:1], provider)
@@ -98,21 +100,16 @@ def session_level(
 
 
 def users_sessions(path: Path, provider: str) -> Iterator[tuple[str, InferenceSession]]:
-    """Open a file in every way that users do; give each way in words, and the session."""
+    """Yield (description, session) for every way that users open a file, the cache's last."""
     for name, threads, optimisation in itertools.product(
         dict.fromkeys((provider, "cpu")), sorted({1, usable_cores()}), OPTIMISATIONS
     ):
         session = open_session(path, provider=name, threads=threads, optimisation=optimisation)
         yield f"{name}, optimisation {optimisation}, threads {threads}", session
-    # In a folder of its own, because what the user's holds may be of another day.
+    # A new cache: the user's own may hold an entry that another version made.
     with tempfile.TemporaryDirectory(prefix="rtl-engine-", ignore_cleanup_errors=True) as folder:
         open_session(path, cache=Path(folder))  # makes the entry
         yield "cpu, from the engine cache", open_session(path, cache=Path(folder))
-
-
-def _worse(a: Difference, b: Difference) -> bool:
-    """Say which of two differences is the worse one; none is worse than no number."""
-    return not np.isnan(b.needed) and not a.needed <= b.needed
 
 
 def provider_proof(
@@ -124,29 +121,35 @@ def provider_proof(
         _logits(session, card, pixels, 1)
         events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text())
         registered = tuple(session.get_providers())
-    ran = {
+    provider_of = {
         event["name"]: event["args"]["provider"]
         for event in events
         if event.get("cat") == "Node" and event.get("args", {}).get("provider")
     }
-    return registered, dict(Counter(ran.values()))
+    return registered, dict(Counter(provider_of.values()))
+
+
+def _is_worse(a: NumberDifference, b: NumberDifference) -> bool:
+    """Say whether a is the larger difference; NaN is the largest."""
+    return not np.isnan(b.needed) and not a.needed <= b.needed
 
 
 def _logits(session: Any, card: Card, pixels: NDArray[np.uint8], batch: int) -> NDArray[np.float32]:
-    """Return the logits of pixels that go in `batch` at a time."""
+    """Return the logits of pixels that go in `batch` at a time; ModelFileError where one can't."""
+
+    def compute(given: NDArray[Any]) -> list[NDArray[np.float32]]:
+        outputs: list[NDArray[np.float32]] = session.run(["logits"], {card.input: given})
+        return outputs
+
     pieces = (pixels[start : start + batch] for start in range(0, len(pixels), batch))
     try:
-        parts = [
-            run_on_pixels(lambda given: session.run(OUTPUTS, {card.input: given}), piece, card)[0]
-            for piece in pieces
-        ]
+        return np.concatenate([run_on_pixels(compute, piece, card)[0] for piece in pieces])
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise ModelFileError(str(error).splitlines()[0]) from error
-    return np.concatenate(parts)
 
 
 def _cuda_arithmetic(path: Path, provider: str) -> Figures:
-    """Say whether CUDA may round float32 to TF32, which moves logits by about 1e-3."""
+    """Say whether CUDA may round float32 to TF32, which changes logits by about 1e-3."""
     name = provider_name(provider)
     if name != SHORT_NAMES["cuda"]:
         return {}

@@ -1,1 +1,1 @@
-"""What a file is compared with: its card, stored outputs, the run."""
+"""What a file is compared with: its own card, the outputs stored beside it, and its run."""

@@ -1,4 +1,4 @@
-"""The run as a witness: the trained model in torch, and the user's own validation images."""
+"""The levels of a file against its run: the trained model in torch, and the validation images."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from toolchain.progress import ProgressReporter
 from toolchain.runtime.card import Card
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.selftest import generated_pixels
-from toolchain.verification.layers import locate
-from toolchain.verification.levels import numbers, pixels
+from toolchain.verification.layers.locate import LAYER_TOLERANCE, compare_layers, layers_rule
+from toolchain.verification.levels import numbers
 from toolchain.verification.levels.card import card_level
 from toolchain.verification.levels.decisions import decisions_level, tie_bound
-from toolchain.verification.levels.image_formats import odd_kinds_level
+from toolchain.verification.levels.image_formats import image_formats_level
 from toolchain.verification.levels.image_input import image_input_level
 from toolchain.verification.levels.numbers import numbers_level
-from toolchain.verification.levels.pixels import pixels_level
-from toolchain.verification.levels.probabilities import where_outputs_part
+from toolchain.verification.levels.pixels import (
+    PIXELS_RULE,
+    compare_pixels,
+    differing_stage,
+    pixels_level,
+)
+from toolchain.verification.levels.probabilities import wrong_probability_stage
 from toolchain.verification.references.run_images import ImageComparison, compare_images
 from toolchain.verification.references.trained_model import TrainedReference
 from toolchain.verification.result import Figures, Level
@@ -31,77 +36,83 @@ from toolchain.verification.result import Figures, Level
 def run_levels(
     backend: Backend, path: Path, trained: TrainedReference, progress: ProgressReporter
 ) -> Iterator[Level]:
-    """Compare the file with the trained model, from made pixels and from the images' bytes."""
+    """Yield the levels of a file against the trained model, with its validation images.
+
+    Where the card says another image size than the run's, nothing but the card is compared.
+    """
     eager, card = trained.eager, backend.card
     yield card_level(eager.card, card)
     if card.preprocessing.size != eager.card.preprocessing.size:
-        return  # what the two see can't be compared
-    compared = compare_images(backend, path, trained, progress)
-    if compared.left_out:
-        first = trained.names[compared.left_out[0]]
+        return
+    images = compare_images(backend, path, trained, progress)
+    if images.left_out:
+        first = trained.names[images.left_out[0]]
         progress.message(
-            f"left out {len(compared.left_out)} images that can't be read, such as {first}"
+            f"left out {len(images.left_out)} images that can't be read, such as {first}"
         )
-    names = [trained.names[place] for place in compared.places]
+    names = [trained.names[index] for index in images.indices]
     same_task = card.task == eager.card.task  # else the labels are of another kind
-    labels = [trained.labels[place] for place in compared.places if same_task]
-    yield _numbers(backend, path, eager, compared)
-    bound = tie_bound(card, compared.reference[1], numbers.TOLERANCES["fp32"])
-    yield decisions_level(
-        "run", card, names, compared.reference, compared.answered, bound, labels=labels
-    )
-    yield _pixels(card, trained, compared, names)
-    yield odd_kinds_level(card.preprocessing)
-    if compared.in_graph is not None:
-        yield image_input_level(card, names, compared.ours, compared.in_graph)
+    labels = [trained.labels[index] for index in images.indices if same_task]
+    yield _numbers(backend, path, eager, images)
+    reference = images.reference_outputs
+    bound = tie_bound(card, reference.logits, numbers.TOLERANCES["fp32"])
+    yield decisions_level("run", card, names, reference, images.file_outputs, bound, labels=labels)
+    yield _pixels(card, trained, images, names)
+    yield image_formats_level(card.preprocessing)
+    if images.graph_pixels is not None:
+        yield image_input_level(card, names, images.file_pixels, images.graph_pixels)
 
 
-def _numbers(backend: Backend, path: Path, eager: EagerBackend, compared: ImageComparison) -> Level:
-    """Compare the outputs of made pixels and of the images, and the layers."""
+def _numbers(backend: Backend, path: Path, eager: EagerBackend, images: ImageComparison) -> Level:
+    """Compare the outputs for synthetic pixels and for the images, then the layers."""
     card = backend.card
-    pairs = _made(backend, eager, compared.theirs[: numbers.REAL])
-    wrong = [len(a[0]) for a, b in pairs if not numbers_level("run", card, [(a, b)]).passed]
+    pairs = _batches(backend, eager, images.reference_pixels[: numbers.REAL_IMAGES])
+    wrong_sizes = [
+        len(reference.logits)
+        for reference, found in pairs
+        if not numbers_level("run", card, [(reference, found)]).passed
+    ]
     if card.input != "image":  # there the graph's own resize is within a level, not equal
-        pairs.append((compared.reference, compared.answered))
+        pairs.append((images.reference_outputs, images.file_outputs))
     level = _with_layers(numbers_level("run", card, pairs), backend, path, eager)
-    if level.where is None and 0 < len(wrong) < len(numbers.BATCHES):
-        sizes = ", ".join(map(str, wrong))
+    if level.where is None and 0 < len(wrong_sizes) < len(numbers.BATCH_SIZES):
+        sizes = ", ".join(map(str, wrong_sizes))
         level = msgspec.structs.replace(level, where=f"the batch: wrong for {sizes} images at once")
     return level
 
 
-def _made(
+def _batches(
     backend: Backend, eager: EagerBackend, real: Pixels
 ) -> list[tuple[ModelOutputs, ModelOutputs]]:
-    """Return (the trained model's, the file's) outputs of pixels in batches of every kind of size."""
+    """Return (the trained model's, the file's) outputs for a batch of each of BATCH_SIZES."""
     size = backend.card.preprocessing.size
-    # int8 has room for what photographs lead to; beyond it values are cut off, as they should be.
-    exact = backend.card.precision != "int8"
-    made = [numbers.made_pixels(size), generated_pixels(size)] if exact else []
-    all_of_them = np.concatenate([*made, real])
+    # int8 is calibrated for photographs; larger activations are cut off, as they should be.
+    takes_any = backend.card.precision != "int8"
+    synthetic = [numbers.synthetic_pixels(size), generated_pixels(size)] if takes_any else []
+    pixels = np.concatenate([*synthetic, real])
     pairs = []
-    for batch in numbers.BATCHES:
-        given = np.resize(all_of_them, (batch, size, size, 3))
+    for batch in numbers.BATCH_SIZES:
+        given = np.resize(pixels, (batch, size, size, 3))
         pairs.append((eager.run(given), backend.run(given)))
     return pairs
 
 
 def _with_layers(level: Level, backend: Backend, path: Path, eager: EagerBackend) -> Level:
-    """Add the comparison layer by layer; a lower precision need not keep its rule."""
+    """Add the comparison layer by layer; for a lower precision it only says where, not whether."""
     card = backend.card
     exact = card.precision == "fp32"
-    tolerance = locate.TOLERANCE if exact else numbers.TOLERANCES[card.precision]
+    tolerance = LAYER_TOLERANCE if exact else numbers.TOLERANCES[card.precision]
     generated = generated_pixels(card.preprocessing.size)
-    report = locate.compare_layers(path, eager, card, generated, tolerance)
+    report = compare_layers(path, eager, card, generated, tolerance)
     passed = level.passed and (report.first is None or not exact)
     where = report.first
     if where is None and not passed:
-        where = where_outputs_part(eager.card, backend.run(generated))
+        where = wrong_probability_stage(eager.card, backend.run(generated))
     figures: Figures = {**level.figures, "layers": report.layers, "layers_worst": report.worst}
     return msgspec.structs.replace(
         level,
         passed=passed,
-        rule=f"{level.rule}; {locate.rule(tolerance)}" if exact and report.layers else level.rule,
+        rule=f"{level.rule}; {layers_rule(tolerance)}" if exact and report.layers else level.rule,
         summary=f"{level.summary}, {report.layers or 'no'} layers",
         figures=figures,
         where=None if passed else where,
@@ -109,12 +120,11 @@ def _with_layers(level: Level, backend: Backend, path: Path, eager: EagerBackend
 
 
 def _pixels(
-    card: Card, trained: TrainedReference, compared: ImageComparison, names: list[str]
+    card: Card, trained: TrainedReference, images: ImageComparison, names: list[str]
 ) -> Level:
     """Compare the pixels; an image that one side alone can read counts as different."""
-    expected = trained.eager.card.preprocessing
-    difference = pixels.compare_pixels(names, compared.theirs, compared.ours)
-    one_sided = [trained.names[place] for place in compared.one_sided]
+    difference = compare_pixels(names, images.reference_pixels, images.file_pixels)
+    one_sided = [trained.names[index] for index in images.one_sided]
     difference = msgspec.structs.replace(
         difference,
         images=difference.images + len(one_sided),
@@ -124,7 +134,8 @@ def _pixels(
     where = None
     if difference.first is not None:
         data = trained.paths[trained.names.index(difference.first)].read_bytes()
-        where = f"{pixels.differing_stage(data, expected, card.preprocessing)} ({difference.first})"
-    level = pixels_level("run", difference, pixels.RULE, where=where)
-    figures: Figures = {**level.figures, "left_out": len(compared.left_out)}
+        stage = differing_stage(data, trained.eager.card.preprocessing, card.preprocessing)
+        where = f"{stage} ({difference.first})"
+    level = pixels_level("run", difference, PIXELS_RULE, where=where)
+    figures: Figures = {**level.figures, "left_out": len(images.left_out)}
     return msgspec.structs.replace(level, figures=figures)

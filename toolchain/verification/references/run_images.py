@@ -1,7 +1,7 @@
-"""Looks at the validation images with both sides' eyes, each from the bytes of the file.
+"""Compute the validation images with the trained model and with the file, each from their bytes.
 
-The trained model sees torchvision's pixels and the file the predictor's, so that nothing between
-the bytes and the label is shared.
+The trained model gets torchvision's pixels, the file the predictor's, so that nothing between the
+bytes and the label is shared.
 """
 
 from __future__ import annotations
@@ -22,130 +22,136 @@ from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess, require_room
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.predictor import Predictor
-from toolchain.verification.layers.outputs import open_image_input
-from toolchain.verification.levels.pixels import reference_stages
-from toolchain.verification.references.trained_model import Expected, TrainedReference
+from toolchain.verification.levels.image_input import open_graph_resize
+from toolchain.verification.levels.torchvision_pixels import reference_stages
+from toolchain.verification.references.trained_model import ReferenceImage, TrainedReference
 
-CHUNK = 8
+IMAGES_AT_ONCE = 8
+"""Images that are read and computed together, so that memory stays small."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageComparison:
-    """What both sides made of the images, row by row."""
+    """Pixels and outputs of both sides, a row for each image that both can read."""
 
-    places: list[int]
-    """Which of the workshop's images these are."""
-    ours: Pixels
-    theirs: Pixels
-    in_graph: Pixels | None
-    """`image` door: the pixels that the graph makes."""
-    reference: ModelOutputs
-    answered: ModelOutputs
+    indices: list[int]
+    """Which of the reference's images the rows are."""
+    file_pixels: Pixels
+    reference_pixels: Pixels
+    graph_pixels: Pixels | None
+    """Those that the graph of a file with input `image` makes; None for other files."""
+    file_outputs: ModelOutputs
+    reference_outputs: ModelOutputs
     one_sided: list[int]
     """Images that only one side can read."""
     left_out: list[int]
     """Images that neither can read, or that are too long for the graph of an `image` file."""
 
 
-@dataclass(frozen=True, eq=False)
-class ImagePair:
-    """One image, upright by the predictor and as pixels by torchvision."""
-
-    place: int
-    upright: Image.Image
-    theirs: Pixels
-
-
 def compare_images(
     backend: Backend, path: Path, trained: TrainedReference, progress: ProgressReporter
 ) -> ImageComparison:
-    """Return both sides' pixels and outputs of all images; ParityError where none can be read."""
+    """Compute all images on both sides; ParityError where none can be read."""
     reader = _PairReader(backend, trained)
     card = backend.card
-    door = open_image_input(path) if card.input == "image" else None
-    places, ours, theirs, in_graph, reference, answered = [], [], [], [], [], []
-    starts = range(0, len(trained.paths), CHUNK)
+    resize_in_graph = open_graph_resize(path) if card.input == "image" else None
+    indices: list[int] = []
+    file_pixels, reference_pixels, graph_pixels = [], [], []
+    file_outputs, reference_outputs = [], []
+    starts = range(0, len(trained.paths), IMAGES_AT_ONCE)
     for start in progress.track(starts, "verifying", len(starts)):
         pairs = list(reader.pairs(start))
         if not pairs:
             continue
-        places += [pair.place for pair in pairs]
-        theirs.append(np.stack([pair.theirs for pair in pairs]))
-        ours.append(np.stack([preprocess(pair.upright, card.preprocessing) for pair in pairs]))
-        reference.append(_expected_outputs(trained, pairs))
-        if door is not None and isinstance(backend, Predictor):
-            images = [np.asarray(pair.upright) for pair in pairs]
-            in_graph += [door(image) for image in images]
-            answered += [backend.compute(image) for image in images]
+        indices += [pair.index for pair in pairs]
+        reference_pixels.append(np.stack([pair.reference_pixels for pair in pairs]))
+        reference_outputs.append(_reference_outputs(trained, pairs))
+        ours = np.stack([preprocess(pair.image, card.preprocessing) for pair in pairs])
+        file_pixels.append(ours)
+        if resize_in_graph is not None and isinstance(backend, Predictor):
+            images = [np.asarray(pair.image) for pair in pairs]
+            graph_pixels += [resize_in_graph(image) for image in images]
+            file_outputs += [backend.compute(image) for image in images]
         else:
-            answered.append(backend.run(ours[-1]))
-    if not places:
+            file_outputs.append(backend.run(ours))
+    if not indices:
         raise ParityError(f"none of {len(trained.paths)} validation images can be read")
     return ImageComparison(
-        places=places,
-        ours=np.concatenate(ours),
-        theirs=np.concatenate(theirs),
-        in_graph=np.concatenate(in_graph) if in_graph else None,
-        reference=concatenate_outputs(reference),
-        answered=concatenate_outputs(answered),
+        indices=indices,
+        file_pixels=np.concatenate(file_pixels),
+        reference_pixels=np.concatenate(reference_pixels),
+        graph_pixels=np.concatenate(graph_pixels) if graph_pixels else None,
+        file_outputs=concatenate_outputs(file_outputs),
+        reference_outputs=concatenate_outputs(reference_outputs),
         one_sided=reader.one_sided,
         left_out=reader.left_out,
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _ImagePair:
+    """One image as both sides read it."""
+
+    index: int
+    image: Image.Image
+    """By the predictor, with the EXIF orientation applied."""
+    reference_pixels: Pixels
+    """By torchvision, uint8 [size, size, 3]."""
+
+
 class _PairReader:
-    """Reads images both ways, and remembers those that can't be compared."""
+    """Reads images on both sides and keeps the indices of those that can't be compared."""
 
     def __init__(self, backend: Backend, trained: TrainedReference) -> None:
-        self.own = backend.card.preprocessing
-        self.expected = trained.eager.card.preprocessing
-        self.known = trained.expected
-        self.in_graph = backend.card.input == "image"
-        self.paths = trained.paths
+        self.file_preprocessing = backend.card.preprocessing
+        self.reference_preprocessing = trained.eager.card.preprocessing
+        self.trained = trained
+        self.resizes_in_graph = backend.card.input == "image"
         self.one_sided: list[int] = []
         self.left_out: list[int] = []
 
-    def pairs(self, start: int) -> Iterator[ImagePair]:
-        """Yield the images of a chunk that both sides can read."""
-        for place in range(start, min(start + CHUNK, len(self.paths))):
-            data = self.paths[place].read_bytes()
-            upright, theirs = _upright(data, self.own), self._theirs(place, data)
-            if upright is None and theirs is None:
-                self.left_out.append(place)
-            elif upright is None or theirs is None:
-                self.one_sided.append(place)
-            elif self.in_graph and not _fits(upright, self.own):
-                self.left_out.append(place)
+    def pairs(self, start: int) -> Iterator[_ImagePair]:
+        """Yield those of the next IMAGES_AT_ONCE images that both sides can read."""
+        for index in range(start, min(start + IMAGES_AT_ONCE, len(self.trained.paths))):
+            data = self.trained.paths[index].read_bytes()
+            image = _file_image(data, self.file_preprocessing)
+            reference_pixels = self._reference_pixels(index, data)
+            if image is None and reference_pixels is None:
+                self.left_out.append(index)
+            elif image is None or reference_pixels is None:
+                self.one_sided.append(index)
+            elif self.resizes_in_graph and not _fits(image, self.file_preprocessing):
+                self.left_out.append(index)
             else:
-                yield ImagePair(place, upright, theirs)
+                yield _ImagePair(index, image, reference_pixels)
 
-    def _theirs(self, place: int, data: bytes) -> Pixels | None:
-        known = self.known.get(place)
-        return _reference(data, self.expected) if known is None else known.pixels
+    def _reference_pixels(self, index: int, data: bytes) -> Pixels | None:
+        if index in self.trained.computed:
+            return self.trained.computed[index].pixels
+        try:
+            return reference_stages(data, self.reference_preprocessing).cropped
+        except Exception:  # Pillow raises whatever damaged data makes it raise
+            return None
 
 
-def _expected_outputs(trained: TrainedReference, pairs: list[ImagePair]) -> ModelOutputs:
-    """Run the trained model, unless it has seen these images for another file already."""
-    known = trained.expected
-    if any(pair.place not in known for pair in pairs):
-        outputs = trained.eager.run(np.stack([pair.theirs for pair in pairs]))
+def _reference_outputs(trained: TrainedReference, pairs: list[_ImagePair]) -> ModelOutputs:
+    """Run the trained model, unless it was run on these images for another file already."""
+    computed = trained.computed
+    if any(pair.index not in computed for pair in pairs):
+        outputs = trained.eager.run(np.stack([pair.reference_pixels for pair in pairs]))
         for pair, probabilities, logits in zip(pairs, *outputs, strict=True):
-            known[pair.place] = Expected(pair.theirs, probabilities, logits)
-    found = [known[pair.place] for pair in pairs]
-    return np.stack([one.probabilities for one in found]), np.stack([one.logits for one in found])
+            computed[pair.index] = ReferenceImage(pair.reference_pixels, probabilities, logits)
+    found = [computed[pair.index] for pair in pairs]
+    return ModelOutputs(
+        np.stack([image.probabilities for image in found]),
+        np.stack([image.logits for image in found]),
+    )
 
 
-def _upright(data: bytes, preprocessing: Preprocessing) -> Image.Image | None:
+def _file_image(data: bytes, preprocessing: Preprocessing) -> Image.Image | None:
     try:
         return read_image(data, preprocessing)
     except ImageError:
-        return None
-
-
-def _reference(data: bytes, preprocessing: Preprocessing) -> Pixels | None:
-    try:
-        return reference_stages(data, preprocessing).cropped
-    except Exception:  # Pillow raises whatever damaged data makes it raise
         return None
 
 

@@ -1,76 +1,65 @@
-"""Reference outputs: a few real images and what the trained model said about them.
-
-They travel beside a model file, so that a device without torch and without the data set can repeat
-the comparison from the image's bytes.
-"""
+"""The levels of a file against the outputs stored beside it: real images, from their bytes."""
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from toolchain.errors import ModelFileError
-from toolchain.files import atomic_file
+from toolchain.backends.backend import Backend
+from toolchain.backends.outputs import pixels_of, run_in_batches, run_on_files
+from toolchain.errors import ImageError, ModelFileError
+from toolchain.runtime.card import Card
+from toolchain.runtime.model_inputs import ModelOutputs
+from toolchain.verification.levels.decisions import decisions_level, tie_bound
+from toolchain.verification.levels.numbers import numbers_level, same_file_tolerance
+from toolchain.verification.levels.pixels import compare_pixels, pixels_level
+from toolchain.verification.levels.probabilities import wrong_probability_stage
+from toolchain.verification.references.stored_outputs import StoredOutputs
+from toolchain.verification.result import Level, failed
 
-MOST_IMAGES = 24
-MOST_BYTES = 512 * 1024
-"""A larger file's bytes do not travel; its pixels do."""
-
-
-@dataclass(frozen=True, eq=False)
-class StoredOutputs:
-    """Images and the trained model's outputs for them."""
-
-    classes: tuple[str, ...]
-    """The class names in the order of the outputs."""
-    names: tuple[str, ...]
-    files: tuple[bytes, ...]
-    """Each image file as it was, or nothing where it was too large to take along."""
-    pixels: NDArray[np.uint8]
-    probabilities: NDArray[np.float32]
-    logits: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.names)
+STORED_PIXELS_RULE = "every value equals that at export, from the same bytes"
 
 
-def write_stored_outputs(references: StoredOutputs, path: Path) -> None:
-    """Write them as one .npz file, whole or not at all."""
-    lengths = [len(data) for data in references.files]
-    arrays = {
-        "classes": np.array(references.classes),
-        "names": np.array(references.names),
-        "file_lengths": np.array(lengths, dtype=np.int64),
-        "file_bytes": np.frombuffer(b"".join(references.files), dtype=np.uint8),
-        "pixels": references.pixels,
-        "probabilities": references.probabilities,
-        "logits": references.logits,
-    }
-    with atomic_file(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's stub lacks **kwds
+def stored_levels(backend: Backend, stored: StoredOutputs) -> Iterator[Level]:
+    """Yield the levels of a file against its stored outputs.
 
-
-def read_stored_outputs(path: Path) -> StoredOutputs:
-    """Read what `write_references` wrote; ModelFileError where it is damaged."""
+    Numbers are compared from the stored pixels, decisions and pixels from the images whose bytes
+    are stored. Raises ModelFileError for outputs of another model.
+    """
+    card = backend.card
+    _require_same_kind(card, stored)
+    tolerance = same_file_tolerance(card)
+    found = run_in_batches(backend, stored.pixels)
+    level = numbers_level("references", card, [(stored.outputs, found)], tolerance)
+    where = None if level.passed else wrong_probability_stage(card, found)
+    yield msgspec.structs.replace(level, where=where)
+    with_bytes = [i for i, data in enumerate(stored.files) if data]
+    if not with_bytes:
+        return
+    names = [stored.names[i] for i in with_bytes]
+    files = [stored.files[i] for i in with_bytes]
+    expected = ModelOutputs(stored.probabilities[with_bytes], stored.logits[with_bytes])
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            ends = np.cumsum(arrays["file_lengths"])
-            data = arrays["file_bytes"].tobytes()
-            starts = ends - arrays["file_lengths"]
-            return StoredOutputs(
-                classes=tuple(str(name) for name in arrays["classes"]),
-                names=tuple(str(name) for name in arrays["names"]),
-                files=tuple(data[a:b] for a, b in zip(starts, ends, strict=True)),
-                pixels=arrays["pixels"],
-                probabilities=arrays["probabilities"],
-                logits=arrays["logits"],
-            )
-    except Exception as error:  # a damaged archive raises whatever its damage leads to
+        from_bytes = run_on_files(backend, files, names)
+        pixels = [pixels_of(card, data, name) for data, name in zip(files, names, strict=True)]
+    except ImageError as error:
+        yield failed("pixels", "references", str(error), where=f"decode: {error}")
+        return
+    bound = tie_bound(card, expected.logits, tolerance)
+    yield decisions_level("references", card, names, expected, from_bytes, bound)
+    difference = compare_pixels(names, stored.pixels[with_bytes], np.stack(pixels))
+    where = "decode, upright, resize or crop, on this machine"
+    yield pixels_level("references", difference, STORED_PIXELS_RULE, where=where)
+
+
+def _require_same_kind(card: Card, stored: StoredOutputs) -> None:
+    """Raise ModelFileError for stored outputs that can't be of this model."""
+    if stored.classes != card.classes:
+        raise ModelFileError("the references were made for other classes than the card names")
+    size = stored.pixels.shape[1]
+    if size != card.preprocessing.size:
         raise ModelFileError(
-            f"the reference outputs {path} can't be read: {error}",
-            hint="copy them again, or remove them to verify by the card alone",
-        ) from error
+            f"the references were made at {size} pixels, the card says {card.preprocessing.size}"
+        )

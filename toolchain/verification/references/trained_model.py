@@ -1,4 +1,4 @@
-"""What a run folder offers for verification: the trained model and the user's own images."""
+"""The trained model of a run and its validation images: what the run's files are compared with."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from toolchain.data.layouts import Label
 from toolchain.runs.sampling import evenly
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.model_inputs import Floats, Pixels
-from toolchain.verification.levels.card import resized
+from toolchain.verification.levels.card import card_at_size
 
 MOST_IMAGES = 400
+"""Validation images that are compared by default."""
 
 
 @dataclass(frozen=True, eq=False)
-class Expected:
-    """What the trained model makes of one image; it is the same for every file of a run."""
+class ReferenceImage:
+    """The trained model's pixels and outputs of one image."""
 
     pixels: Pixels
     """uint8 [size, size, 3], by torchvision."""
@@ -36,23 +37,23 @@ class TrainedReference:
     labels: list[Label]
     training_paths: list[Path]
     """Training images for calibration, spread over the classes."""
-    expected: dict[int, Expected] = field(default_factory=dict)
-    """By the image's place, as it was found out: several files are verified in one go."""
+    computed: dict[int, ReferenceImage] = field(default_factory=dict)
+    """By the image's index, filled while files are compared: it is the same for every file."""
 
 
 def open_trained_reference(
     run: TrainedRun, *, images: int = MOST_IMAGES, size: int | None = None
 ) -> TrainedReference:
-    """Return the trained model of a run and its validation images.
+    """Open the trained model of a run and choose up to `images` of its validation images.
 
-    `size` is the side in pixels that the network is to see, where it is not that of training.
-    Raises DataError where the images are not where they were and `run.data` doesn't say where.
+    `size` is the side in pixels of the network's input, where it is not that of training. Raises
+    DataError where the images are not where they were and `run.data` doesn't say where they are.
     """
     readable = run.readable("val")
     paths = evenly([sample.path for sample in readable], images)
     label_of = {sample.path: sample.label for sample in readable}
     return TrainedReference(
-        eager=EagerBackend(run.classifier, resized(run.card, size)),
+        eager=EagerBackend(run.classifier, card_at_size(run.card, size)),
         names=[run.dataset.name_of(path) for path in paths],
         paths=paths,
         labels=[label_of[path] for path in paths],

@@ -1,3 +1,5 @@
+"""The reference outputs beside a model file: written, read back, and refused when damaged."""
+
 from __future__ import annotations
 
 import random
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from toolchain.errors import ModelFileError
 from toolchain.runs.sampling import evenly
-from toolchain.verification.references.stored import (
+from toolchain.verification.references.stored_outputs import (
     StoredOutputs,
     read_stored_outputs,
     write_stored_outputs,
@@ -31,7 +33,7 @@ def some() -> StoredOutputs:
     )
 
 
-def test_references_come_back_as_they_were_written(some: StoredOutputs, tmp_path: Path) -> None:
+def test_stored_outputs_are_read_as_they_were_written(some: StoredOutputs, tmp_path: Path) -> None:
     write_stored_outputs(some, tmp_path / "references.npz")
     found = read_stored_outputs(tmp_path / "references.npz")
     assert len(found) == 3
@@ -42,7 +44,9 @@ def test_references_come_back_as_they_were_written(some: StoredOutputs, tmp_path
         np.testing.assert_array_equal(after, before)
 
 
-def test_references_of_an_export_hold_images_of_every_class(exported: Path, stripes: Path) -> None:
+def test_stored_outputs_of_an_export_have_images_of_every_class(
+    exported: Path, stripes: Path
+) -> None:
     found = read_stored_outputs(exported / "model.onnx.references.npz")
     assert {name.split("/")[1] for name in found.names} == {"across", "aslant", "down"}
     assert found.pixels.shape == (24, 64, 64, 3)
@@ -62,16 +66,16 @@ def test_a_file_cut_short_is_refused_with_a_way_out(
     assert "copy them again" in str(caught.value.hint)
 
 
-def test_a_damaged_byte_is_never_more_than_a_damaged_file(
+def test_a_damaged_byte_raises_nothing_but_a_model_file_error(
     some: StoredOutputs, tmp_path: Path
 ) -> None:
     path = tmp_path / "references.npz"
     write_stored_outputs(some, path)
     whole = path.read_bytes()
-    chance = random.Random(0)
+    rng = random.Random(0)
     for _ in range(300):
         damaged = bytearray(whole)
-        damaged[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
         try:
             read_stored_outputs(path)  # some bytes don't matter
@@ -85,7 +89,7 @@ def test_another_programs_file_is_refused(tmp_path: Path) -> None:
         read_stored_outputs(tmp_path / "other.npz")
 
 
-def test_failed_write_leaves_the_older_references(some: StoredOutputs, tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_older_file(some: StoredOutputs, tmp_path: Path) -> None:
     path = tmp_path / "references.npz"
     write_stored_outputs(some, path)
     copy = shutil.copy(path, tmp_path / "copy.npz")
@@ -96,7 +100,7 @@ def test_failed_write_leaves_the_older_references(some: StoredOutputs, tmp_path:
 
 
 @given(st.integers(0, 500), st.integers(1, 500))
-def test_evenly_takes_so_many_different_ones_from_end_to_end(length: int, count: int) -> None:
+def test_evenly_takes_distinct_items_from_end_to_end(length: int, count: int) -> None:
     items = [Path(f"{i:03}") for i in range(length)]
     found = evenly(items, count)
     assert len(found) == min(length, count)
