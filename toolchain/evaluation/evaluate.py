@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from toolchain.errors import DataError
 from toolchain.files import display_path, write_json
 from toolchain.metrics.intervals import wilson_interval
-from toolchain.metrics.per_class import ClassMetrics, class_metrics, macro_f1
+from toolchain.metrics.per_class import ClassMetrics, Flags, class_metrics, macro_f1
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.trained_run import TrainedRun
@@ -21,7 +21,6 @@ from toolchain.runtime.card import Card, Metrics, Task
 if TYPE_CHECKING:
     from toolchain.metrics.outputs import Outputs
 
-Flags = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
 
@@ -146,7 +145,7 @@ def _evaluation(
         images=images,
         accuracy=correct / images,
         accuracy_interval=wilson_interval(correct, images),
-        macro_f1=macro_f1(per_class),
+        macro_f1=macro_f1(outputs.truth, predicted),
         auc=outputs.auc,
         loss=outputs.loss,
         calibration_error=calibration_error(outputs, card.temperature),
