@@ -13,7 +13,7 @@ from toolchain.data.audit import Audit, audit_dataset, is_inside
 from toolchain.data.layouts import Dataset, Sample, read_dataset
 from toolchain.errors import DataError
 from toolchain.networks.resnet import Classifier, State
-from toolchain.networks.split import FrozenBackbone, TrainableHead, frozen_parts
+from toolchain.networks.split import FrozenBackbone, TrainableHead, count_frozen_parts
 from toolchain.networks.weights import start_classifier
 from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
@@ -214,7 +214,7 @@ def _what_is_trained(
     """Return what the last stage trains and a few inputs of it, to be timed."""
     shape = (PROBE_IMAGES, settings.size, settings.size, 3)
     pixels = torch.full(shape, 128, dtype=torch.uint8, device=device)
-    frozen = frozen_parts(classifier.network)
+    frozen = count_frozen_parts(classifier.network)
     if not settings.cache or not frozen:
         return classifier, pixels
     with torch.no_grad():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from toolchain.networks.split import TrainableHead, frozen_parts
+from toolchain.networks.split import TrainableHead, count_frozen_parts
 from toolchain.progress import ProgressReporter
 from toolchain.training.features.source import FrozenPart, feature_sources
 from toolchain.training.inputs.augment import augmented_view
@@ -32,7 +32,7 @@ def stage_inputs(
 
     Without `features` it goes through pixels, whatever is frozen.
     """
-    frozen = frozen_parts(setup.classifier.network)
+    frozen = count_frozen_parts(setup.classifier.network)
     if features and frozen and setup.settings.cache and not _mixes_pixels(setup, progress):
         augmented = setup.settings.augment != "none"
         part = FrozenPart(

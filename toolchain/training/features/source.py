@@ -18,7 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.errors import ImageError
 from toolchain.networks.resnet import Classifier
-from toolchain.networks.split import FrozenBackbone, parts
+from toolchain.networks.split import FrozenBackbone, network_parts
 from toolchain.networks.weights import state_sha256
 from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
@@ -94,7 +94,7 @@ class FrozenPart:
     @property
     def boundary(self) -> str:
         """Name of the first part that is trained."""
-        return parts(self.classifier.network)[self.frozen][0]
+        return network_parts(self.classifier.network)[self.frozen][0]
 
 
 def feature_sources(
