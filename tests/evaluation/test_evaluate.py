@@ -17,7 +17,7 @@ from toolchain.evaluation.evaluate import Evaluation, evaluate
 from toolchain.metrics.intervals import wilson_interval
 from toolchain.runs.runfolder import RunFolder
 
-KEYS = {"accuracy", "accuracy_interval", "macro_f1", "per_class"}  # named in DESIGN.md
+KEYS = {"accuracy", "accuracy_interval", "macro_f1", "per_class"}  # see docs/json.md
 
 
 @pytest.fixture
