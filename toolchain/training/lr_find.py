@@ -19,7 +19,7 @@ from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.analysis import plots
 from toolchain.training.analysis.lr_curve import should_stop, smoothed, suggest_rate, sweep_rates
 from toolchain.training.distributed import Processes, is_alone
-from toolchain.training.inputs.samples import Batch, Source
+from toolchain.training.inputs.samples import Batch, BatchSource
 from toolchain.training.loop import Stepper, make_stepper
 from toolchain.training.optim.schedules import make_optimizer
 from toolchain.training.setup import data_name, fresh_start, prepare, read_data
@@ -85,7 +85,7 @@ def find_lr(
 
 
 def _sweep(
-    stepper: Stepper, source: Source, settings: FinetuneSettings, progress: ProgressReporter
+    stepper: Stepper, source: BatchSource, settings: FinetuneSettings, progress: ProgressReporter
 ) -> tuple[list[float], list[float]]:
     """Make one step at each rate until the loss has run away."""
     shares = [group["lr"] / settings.lr_head for group in stepper.optimizer.param_groups]
@@ -112,7 +112,7 @@ def _sweep(
     return rates, losses
 
 
-def _endless(source: Source) -> Iterator[Batch]:
+def _endless(source: BatchSource) -> Iterator[Batch]:
     return itertools.chain.from_iterable(source.epoch(n) for n in itertools.count(1))
 
 
