@@ -71,7 +71,7 @@ def hatches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(hatches: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run folder as training writes it, of a network with different predictions for the images."""
+    """A run folder as training writes it, of a network that predicts differently by image."""
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "hatches")
     folder.path.mkdir()
     dataset, audit = audit_dataset(read_dataset(hatches, "multi-label"))

@@ -82,7 +82,7 @@ def feature_sources(
     backbone = FrozenBackbone(spec.classifier, spec.frozen).eval()
     required = _required_rows(spec, backbone)
     if not processes.from_rank_zero(
-        processes.is_rank_zero and _make_room(spec, required, progress)
+        processes.is_rank_zero and _reserve_space(spec, required, progress)
     ):
         return None
     if not processes.from_rank_zero(
@@ -154,7 +154,7 @@ def _rows_of(sample: Sample, views: int) -> list[tuple[str, int | None]]:
     return [(f"{sample.digest}:{view}", view) for view in range(views)]
 
 
-def _make_room(
+def _reserve_space(
     spec: FeatureSpec, required: Sequence[RequiredRows], progress: ProgressReporter
 ) -> bool:
     """Make room in the cache for rows to compute; return whether there is enough, and report it."""
