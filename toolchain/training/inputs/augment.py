@@ -27,8 +27,8 @@ class Augmentation:
         self.settings = settings
         self.takes_preprocessed = settings.augment == "turns"
         """Whether it takes the image after preprocessing; else as it was decoded."""
-        transforms = import_torchvision().transforms.v2
-        self._transform = transforms.Compose(_preset(settings, transforms))
+        v2 = import_torchvision().transforms.v2
+        self._transform = v2.Compose(_preset(settings, v2))
 
     def __reduce__(self) -> tuple[type[Augmentation], tuple[FinetuneSettings]]:
         # Unpickled by its constructor: a spawned worker process must import torchvision by
@@ -45,37 +45,37 @@ def make_augmentation(settings: FinetuneSettings) -> Augmentation | None:
     return None if settings.augment == "none" else Augmentation(settings)
 
 
-def _preset(settings: FinetuneSettings, t: Any) -> list[Any]:
+def _preset(settings: FinetuneSettings, v2: Any) -> list[Any]:
     size = settings.size
     # The presets were published for 224 pixels; other sizes keep their proportions.
     wide = round(size * 300 / 224)
     if settings.augment == "turns":
         # The eight symmetries of a square, for subjects that have no top and bottom.
-        turns = [t.Identity(), *(t.RandomRotation((angle, angle)) for angle in (90, 180, 270))]
-        return [t.RandomHorizontalFlip(0.5), t.RandomChoice(turns)]
+        turns = [v2.Identity(), *(v2.RandomRotation((angle, angle)) for angle in (90, 180, 270))]
+        return [v2.RandomHorizontalFlip(0.5), v2.RandomChoice(turns)]
     if settings.augment in ("randaugment", "trivialaugment"):
-        return _policy_preset(settings, t)
+        return _policy_preset(settings, v2)
     if settings.augment == "s3":
         return [
-            t.Resize(settings.resize_size),
-            t.RandomHorizontalFlip(0.5),
-            t.RandomRotation(15),
-            t.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
-            t.CenterCrop(size),
+            v2.Resize(settings.resize_size),
+            v2.RandomHorizontalFlip(0.5),
+            v2.RandomRotation(15),
+            v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
+            v2.CenterCrop(size),
         ]
     s0 = [
-        t.Resize([wide, wide]),
-        t.RandomRotation(45),
-        t.CenterCrop(size),
-        t.RandomHorizontalFlip(0.5),
-        t.RandomVerticalFlip(0.5),
+        v2.Resize([wide, wide]),
+        v2.RandomRotation(45),
+        v2.CenterCrop(size),
+        v2.RandomHorizontalFlip(0.5),
+        v2.RandomVerticalFlip(0.5),
     ]
-    jitter = t.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+    jitter = v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
     return s0 if settings.augment == "s0" else [*s0, jitter]
 
 
-def _policy_preset(settings: FinetuneSettings, t: Any) -> list[Any]:
-    policies = {"randaugment": t.RandAugment, "trivialaugment": t.TrivialAugmentWide}
+def _policy_preset(settings: FinetuneSettings, v2: Any) -> list[Any]:
+    policies = {"randaugment": v2.RandAugment, "trivialaugment": v2.TrivialAugmentWide}
     # With --preprocessing squash, resize_size may be smaller than the crop.
     short_side = max(settings.resize_size, settings.size)
     # torchvision's training scripts first crop 8 to 100 % of the image (RandomResizedCrop). In a
@@ -84,8 +84,8 @@ def _policy_preset(settings: FinetuneSettings, t: Any) -> list[Any]:
     # preprocessing gives it, and the crop comes after the policy, to cut off some of the black
     # borders that rotation and translation leave.
     return [
-        t.Resize(short_side),
-        policies[settings.augment](interpolation=t.InterpolationMode.BILINEAR),
-        t.RandomHorizontalFlip(0.5),
-        t.RandomCrop(settings.size),
+        v2.Resize(short_side),
+        policies[settings.augment](interpolation=v2.InterpolationMode.BILINEAR),
+        v2.RandomHorizontalFlip(0.5),
+        v2.RandomCrop(settings.size),
     ]
