@@ -378,7 +378,7 @@ def test_all_benchmark_targets_of_a_multi_label_run_agree(rtl_here: Rtl, model: 
     done = rtl_here("bench", model.parent.parent, "--seconds", 0.1, "--batch-size", 1, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert len({row["contender"] for row in found["results"]}) == 3
+    assert len({row["target"] for row in found["results"]}) == 3
 
 
 def test_data_check_takes_the_task_and_passes_it_on(rtl_here: Rtl, hatches: Path) -> None:
