@@ -38,19 +38,18 @@ def main() -> None:
 
 
 def pages() -> dict[str, str]:
-    """Return the text of each generated page by its file name."""
+    """Return the text of every generated page, by its file name."""
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **msgspec.json.schema(Card),
     }
     return {
-        "settings.md": HEAD
-        + "".join(table_row(f) for f in msgspec.structs.fields(FinetuneSettings)),
+        "settings.md": HEAD + "".join(row(f) for f in msgspec.structs.fields(FinetuneSettings)),
         "card.schema.json": msgspec.json.format(msgspec.json.encode(schema)).decode() + "\n",
     }
 
 
-def table_row(field: FieldInfo) -> str:
+def row(field: FieldInfo) -> str:
     """Return the Markdown table row of one setting."""
     option = f"`--{field.name.replace('_', '-')}`"
     if field.name == "data":

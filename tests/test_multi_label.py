@@ -80,7 +80,8 @@ def run(hatches: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     logits = logits_of(classifier, [sample.path for sample in dataset.train])
     with torch.no_grad():
         # Centred on zero, so that each class is predicted for half of the images.
-        classifier.network.get_submodule("fc").bias -= logits.median(dim=0).values
+        bias = classifier.network.get_parameter("fc.bias")
+        bias.sub_(logits.median(dim=0).values)
     data = weights_bytes(classifier.state_dict())
     folder.weights.write_bytes(data)
     settings = read_settings(
@@ -112,7 +113,8 @@ def logits_of(classifier: Classifier, paths: list[Path]) -> torch.Tensor:
 
     pixels = [preprocess(read_image(path, PREPROCESSING), PREPROCESSING) for path in paths]
     with torch.inference_mode():
-        return classifier(torch.from_numpy(np.stack(pixels)))
+        logits: torch.Tensor = classifier(torch.from_numpy(np.stack(pixels)))
+    return logits
 
 
 @pytest.fixture(scope="module")

@@ -59,11 +59,13 @@ def test_metrics_agree_with_the_results_of_the_images(result: Evaluation) -> Non
     assert result.accuracy == right / result.images == right / 24
     assert result.accuracy_interval == wilson_interval(right, 24)
     assert sum(map(sum, result.confusion)) == 24
-    assert all(1 / 3 < row.probability <= 1 for row in result.results)
+    assert all(row.probability and 1 / 3 < row.probability <= 1 for row in result.results)
 
 
 def test_auc_and_calibration_error_are_computed(result: Evaluation) -> None:
-    confidence = sum(row.probability for row in result.results) / result.images
+    confidence = sum(row.probability or 0 for row in result.results) / result.images
+    assert result.auc is not None
+    assert result.calibration_error is not None
     assert 0.5 < result.auc <= 1
     # The mean gap of the bins is at least the gap of the overall means.
     assert abs(result.accuracy - confidence) - 1e-6 <= result.calibration_error <= 1
