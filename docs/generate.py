@@ -31,7 +31,7 @@ BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
 def main() -> None:
-    """Write every page."""
+    """Write every generated page and print its name."""
     for name, text in pages().items():
         (DOCS / name).write_text(text, encoding="utf-8")
         print(f"docs/{name}")
@@ -50,17 +50,17 @@ def pages() -> dict[str, str]:
 
 
 def row(field: FieldInfo) -> str:
-    """Return the table row of one setting."""
+    """Return the Markdown table row of one setting."""
     option = f"`--{field.name.replace('_', '-')}`"
     if field.name == "data":
         option = "`DATA`, the argument"
     default = msgspec.json.encode(field.default).decode()
-    cells = (option, f"`{field.name}`", values(field.type), f"`{default}`", describe(field))
+    cells = (option, f"`{field.name}`", allowed_values(field.type), f"`{default}`", describe(field))
     return f"| {' | '.join(cells)} |\n"
 
 
-def values(annotated: Any) -> str:
-    """Say which values a type allows: its choices, or its kind and bounds."""
+def allowed_values(annotated: Any) -> str:
+    """Return the values that an annotated type allows: its choices, or its kind and bounds."""
     kind, *metas = get_args(annotated)
     if get_origin(kind) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))

@@ -1,4 +1,4 @@
-"""Images of any number of classes, all the way: a CSV, a run, an evaluation, a file, answers."""
+"""Multi-label from end to end: labels.csv, training, evaluation, export, prediction, benchmark."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PREPROCESSING = Preprocessing(size=SIZE, resize_size=SIZE)
 
 
 def draw(path: Path, labels: tuple[str, ...], seed: int) -> None:
-    """Write a noisy picture with stripes across, down, both (a hatch) or neither."""
+    """Write a noisy image with stripes across, down, both (a hatch) or neither."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:40, :40]
     level = np.full((40, 40), 127.0)
@@ -56,7 +56,7 @@ def draw(path: Path, labels: tuple[str, ...], seed: int) -> None:
 
 @pytest.fixture(scope="module")
 def hatches(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of 60 pictures and labels.csv, which the hash splits."""
+    """A data set of 60 images and labels.csv, which is split by the hash of each file."""
     folder = tmp_path_factory.mktemp("hatches")
     kinds: tuple[tuple[str, ...], ...] = (("across",), ("down",), ("across", "down"), ())
     rows = [["file", "labels"]]
@@ -71,17 +71,17 @@ def hatches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(hatches: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run as training leaves it, of a network whose answers on these pictures differ."""
+    """A run folder as training writes it, of a network that predicts differently by image."""
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "hatches")
     folder.path.mkdir()
     dataset, audit = audit_dataset(read_dataset(hatches, "multi-label"))
     torch.manual_seed(0)
     classifier = Classifier(build_network("resnet18", 2), IMAGENET_NORMALISATION).eval()
-    answers = logits_of(classifier, [sample.path for sample in dataset.train])
+    logits = logits_of(classifier, [sample.path for sample in dataset.train])
     with torch.no_grad():
-        # Around zero, so that each class is found in half of the pictures.
+        # Centred on zero, so that each class is predicted for half of the images.
         bias = classifier.network.get_parameter("fc.bias")
-        bias.sub_(answers.median(dim=0).values)
+        bias.sub_(logits.median(dim=0).values)
     data = weights_bytes(classifier.state_dict())
     folder.weights.write_bytes(data)
     settings = read_settings(
@@ -124,7 +124,7 @@ def result(run: RunFolder) -> Evaluation:
 
 @pytest.fixture(scope="module")
 def model(run: RunFolder, result: Evaluation) -> Path:
-    """That run as an ONNX file, exported after its evaluation; TorchScript lies beside it."""
+    """The ONNX file of that run, exported after its evaluation, as is a TorchScript file."""
     accepted_models(export(run.path, [Variant("onnx"), Variant("torchscript")]))
     return run.model_file("onnx")
 
@@ -135,7 +135,9 @@ def predictor(model: Path) -> Iterator[Predictor]:
         yield opened
 
 
-def test_training_on_a_csv_leaves_a_run_for_all_that_follows(hatches: Path, tmp_path: Path) -> None:
+def test_a_run_trained_on_a_csv_is_evaluated_exported_and_predicts(
+    hatches: Path, tmp_path: Path
+) -> None:
     settings = read_settings(
         None,
         {
@@ -153,12 +155,12 @@ def test_training_on_a_csv_leaves_a_run_for_all_that_follows(hatches: Path, tmp_
     assert (trained.run.read_card().task, trained.dataset.task) == ("multi-label", "multi-label")
     assert not trained.run.confusion.exists()
     assert evaluate(trained.run.path, workers=0).task == "multi-label"
-    [made] = accepted_models(export(trained.run.path, images=4))
-    with Predictor(made.path, self_test=True) as predictor:
+    [exported] = accepted_models(export(trained.run.path, images=4))
+    with Predictor(exported.path, self_test=True) as predictor:
         assert predictor(hatches / "img" / "00.png").task == "multi-label"
 
 
-def test_evaluation_counts_an_image_as_right_in_all_of_its_classes(result: Evaluation) -> None:
+def test_accuracy_counts_images_that_are_right_in_all_of_their_classes(result: Evaluation) -> None:
     right = sum(set(r.labels or ()) == set(r.predicted_labels or ()) for r in result.results)
     assert result.images == len(result.results) > 5
     assert result.accuracy == right / result.images
@@ -166,18 +168,18 @@ def test_evaluation_counts_an_image_as_right_in_all_of_its_classes(result: Evalu
     assert (result.task, result.threshold) == ("multi-label", 0.5)
 
 
-def test_rates_of_a_class_follow_from_the_results_of_the_images(result: Evaluation) -> None:
+def test_metrics_of_a_class_agree_with_the_results_of_the_images(result: Evaluation) -> None:
     for row in result.per_class:
-        truly = [row.label in (r.labels or ()) for r in result.results]
-        taken = [row.label in (r.predicted_labels or ()) for r in result.results]
-        hits = sum(a and b for a, b in zip(truly, taken, strict=True))
-        assert row.images == sum(truly)
-        assert row.recall == pytest.approx(hits / max(sum(truly), 1))
-        assert row.precision == pytest.approx(hits / max(sum(taken), 1))
+        actual = [row.label in (r.labels or ()) for r in result.results]
+        predicted = [row.label in (r.predicted_labels or ()) for r in result.results]
+        hits = sum(a and b for a, b in zip(actual, predicted, strict=True))
+        assert row.images == sum(actual)
+        assert row.recall == pytest.approx(hits / max(sum(actual), 1))
+        assert row.precision == pytest.approx(hits / max(sum(predicted), 1))
     assert {len(r.predicted_labels or ()) for r in result.results} >= {0, 2}
 
 
-def test_results_hold_the_probabilities_of_what_was_predicted(result: Evaluation) -> None:
+def test_results_have_the_probabilities_of_the_predicted_classes(result: Evaluation) -> None:
     for row in result.results:
         assert row.probabilities is not None
         assert row.predicted_labels is not None
@@ -196,14 +198,14 @@ def test_evaluation_json_has_sets_of_labels_and_no_confusion(
     assert not run.confusion.exists()
 
 
-def test_card_holds_what_was_measured(run: RunFolder, result: Evaluation) -> None:
+def test_the_card_has_the_metrics(run: RunFolder, result: Evaluation) -> None:
     metrics = run.read_card().metrics
     assert metrics is not None
     assert (metrics.accuracy, metrics.auc) == (result.accuracy, result.auc)
     assert metrics.calibration_error == result.calibration_error is not None
 
 
-def test_threshold_of_the_card_decides_in_the_evaluation(run: RunFolder, tmp_path: Path) -> None:
+def test_evaluation_predicts_by_the_threshold_of_the_card(run: RunFolder, tmp_path: Path) -> None:
     own = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
     own.write_card(msgspec.structs.replace(own.read_card(), threshold=0.0))
     found = evaluate(own.path, workers=0)
@@ -218,12 +220,12 @@ def test_a_run_whose_csv_is_gone_is_refused(run: RunFolder, tmp_path: Path) -> N
         evaluate(run.path, data=str(tmp_path / "data"), workers=0)
 
 
-def test_exported_files_pass_by_all_witnesses(model: Path, run: RunFolder) -> None:
+def test_exported_files_pass_against_every_reference(model: Path, run: RunFolder) -> None:
     for path in (model, run.model_file("torchscript")):
         found = verify(path)
         assert found.passed
-        witnesses = {level.against for level in found.levels}
-        assert witnesses == {"card", "references", "run", "image formats"}
+        references = {level.against for level in found.levels}
+        assert references == {"card", "references", "run", "image formats"}
         rules = [level.rule for level in found.levels if level.level == "decisions"]
         assert all("no set of labels differs" in rule for rule in rules)
 
@@ -238,7 +240,7 @@ def test_probabilities_are_the_sigmoid_of_each_logit(model: Path, predictor: Pre
     np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-logits / TEMPERATURE)), atol=1e-6)
 
 
-def test_device_says_what_the_evaluation_said(
+def test_the_predictor_agrees_with_the_evaluation(
     predictor: Predictor, result: Evaluation, hatches: Path
 ) -> None:
     for row in result.results:
@@ -249,7 +251,7 @@ def test_device_says_what_the_evaluation_said(
 
 
 def other_sigmoid(content: onnx.ModelProto) -> None:
-    """Take the probabilities from the logits alone, without the temperature."""
+    """Compute the probabilities from the logits without the temperature."""
     [sigmoid] = [node for node in content.graph.node if node.op_type == "Sigmoid"]
     sigmoid.input[0] = "logits"
 
@@ -265,7 +267,7 @@ def other_sigmoid(content: onnx.ModelProto) -> None:
         (tampering.card_says(temperature=1.0), "card"),
     ],
 )
-def test_a_file_that_was_changed_falls_short(
+def test_a_changed_file_fails(
     model: Path, run: RunFolder, tmp_path: Path, change: tampering.Tampering, level: str
 ) -> None:
     path = tampering.tampered(model, tmp_path / "changed.onnx", change)
@@ -281,7 +283,7 @@ def test_a_sigmoid_without_its_temperature_is_named(model: Path, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("quickly")
-def test_a_file_that_finds_other_classes_in_the_images_falls_short(
+def test_a_file_that_predicts_other_classes_fails(
     model: Path, run: RunFolder, tmp_path: Path
 ) -> None:
     def change(content: onnx.ModelProto) -> None:
@@ -296,42 +298,45 @@ def test_a_file_that_finds_other_classes_in_the_images_falls_short(
 
 
 @pytest.mark.usefixtures("quickly")
-def test_a_file_that_is_served_as_single_label_does_not_come_to_exist(
+def test_a_file_exported_as_single_label_is_not_kept(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from toolchain.exporters import export as story
+    from toolchain.exporters import export as export_module
     from toolchain.networks.resnet import InferenceModel
 
-    monkeypatch.setattr(story, "Served", lambda classifier, t, task: InferenceModel(classifier, t))
+    def single_label(classifier: Classifier, temperature: float, task: str) -> InferenceModel:
+        return InferenceModel(classifier, temperature)
+
+    monkeypatch.setattr(export_module, "InferenceModel", single_label)
     with pytest.raises(ParityError, match="the file was not kept"):
         accepted_models(export(run.path, [Variant("torchscript")], tmp_path))
 
 
-def test_int8_is_judged_by_images_right_in_all_of_their_classes(
+def test_int8_acceptance_counts_images_right_in_all_of_their_classes(
     run: RunFolder, model: Path, hatches: Path, tmp_path: Path
 ) -> None:
-    # Random weights, all near the threshold: what is lost is counted here, not judged.
-    anything = Reduction(Limits(max_drop=1.0, max_flips=1.0))
-    [made] = accepted_models(
-        export(run.path, [Variant(precision="int8")], tmp_path, reduction=anything)
+    # Random weights, all near the threshold: changes are counted here, and any number is accepted.
+    any_change = Reduction(Limits(max_drop=1.0, max_flips=1.0))
+    [exported] = accepted_models(
+        export(run.path, [Variant(precision="int8")], tmp_path, reduction=any_change)
     )
-    assert made.verification.passed
-    found = made.card.acceptance
+    assert exported.verification.passed
+    found = exported.card.acceptance
     assert found is not None
     dataset = read_dataset(hatches, "multi-label")
-    said = []
-    for path in (model, made.path):
+    predicted = []
+    for path in (model, exported.path):
         with Predictor(path) as predictor:
-            said.append([set(predictor(sample.path).labels) for sample in dataset.val])
+            predicted.append([set(predictor(sample.path).labels) for sample in dataset.val])
     truth = [{dataset.classes[i] for i in np.atleast_1d(s.label)} for s in dataset.val]
-    right = [sum(a == b for a, b in zip(sets, truth, strict=True)) for sets in said]
+    right = [sum(a == b for a, b in zip(sets, truth, strict=True)) for sets in predicted]
     assert found.images == len(truth) == 6
     assert (found.accuracy_before, found.accuracy_after) == (right[0] / 6, right[1] / 6)
-    changed = sum(a != b for a, b in zip(*said, strict=True))
-    assert found.flips <= changed  # those at the threshold are no flips
+    changed = sum(a != b for a, b in zip(*predicted, strict=True))
+    assert found.flips <= changed  # changes within the margin of the threshold are not flips
 
 
-def test_predict_writes_a_line_of_labels_for_each_file(
+def test_predict_writes_a_line_for_each_file(
     rtl_here: Rtl, model: Path, hatches: Path, result: Evaluation
 ) -> None:
     files = [hatches / row.file for row in result.results]
@@ -367,15 +372,15 @@ def test_tables_show_sets_of_labels(
     table = rtl_here("predict", model, hatches / none, "--format", "table").stdout
     assert table.splitlines()[1].split()[1] == "–"
     assert "right in all classes" in rtl_here("evaluate", run.path).stdout
-    words = rtl_here("inspect", model).stdout
-    assert "sigmoid, temperature 2; a class counts from 50.0 %" in words
+    inspected = rtl_here("inspect", model).stdout
+    assert "sigmoid, temperature 2; a class counts from 50.0 %" in inspected
 
 
-def test_contenders_of_a_multi_label_run_give_the_same_answers(rtl_here: Rtl, model: Path) -> None:
+def test_all_benchmark_targets_of_a_multi_label_run_agree(rtl_here: Rtl, model: Path) -> None:
     done = rtl_here("bench", model.parent.parent, "--seconds", 0.1, "--batch-size", 1, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert len({row["contender"] for row in found["results"]}) == 3
+    assert len({row["target"] for row in found["results"]}) == 3
 
 
 def test_data_check_takes_the_task_and_passes_it_on(rtl_here: Rtl, hatches: Path) -> None:

@@ -120,14 +120,14 @@ def _training() -> list[Check]:
         ]
     import torch
 
-    from toolchain.networks.torchvision_import import import_torchvision, remedied
+    from toolchain.networks.torchvision_import import import_torchvision, operators_were_declared
 
     vision = import_torchvision()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     checks = [
         Check("ok", "training", f"torch {torch.__version__} on {device}"),
     ]
-    if remedied():
+    if operators_were_declared():
         found = (
             f"torchvision {vision.__version__} is a CUDA build beside a CPU torch; its operators "
             "do not load, and rtl declares them itself. Models and transforms work"

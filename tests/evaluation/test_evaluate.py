@@ -1,4 +1,4 @@
-"""`evaluate` on a real run: what it says, what it leaves behind, and what it refuses."""
+"""`evaluate` on a real run: its result, the files that it writes, and its errors."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from toolchain.evaluation.evaluate import Evaluation, evaluate
 from toolchain.metrics.intervals import wilson_interval
 from toolchain.runs.runfolder import RunFolder
 
-KEYS = {"accuracy", "accuracy_interval", "macro_f1", "per_class"}  # named in DESIGN.md
+KEYS = {"accuracy", "accuracy_interval", "macro_f1", "per_class"}  # see docs/json.md
 
 
 @pytest.fixture
 def own_run(run_folder: Path, tmp_path: Path) -> RunFolder:
-    """The run, in a folder of this test's own."""
+    """A copy of the run that a test may change."""
     skip = shutil.ignore_patterns("export")
     return RunFolder(shutil.copytree(run_folder, tmp_path / "own" / "run", ignore=skip))
 
 
 @pytest.fixture
 def own_data(stripes: Path, tmp_path: Path) -> Path:
-    """The data set, in a folder of this test's own."""
+    """A copy of the data set that a test may change."""
     return shutil.copytree(stripes, tmp_path / "data")
 
 
 @pytest.fixture(scope="module")
 def result(run_folder: Path) -> Evaluation:
-    """What evaluation left in the run folder."""
+    """The evaluation.json in the run folder."""
     return msgspec.json.decode((run_folder / "evaluation.json").read_bytes(), type=Evaluation)
 
 
-def forget_file(run: RunFolder, name: str) -> None:
-    """Write the audit as training leaves it when it found this file unreadable."""
+def mark_unreadable(run: RunFolder, name: str) -> None:
+    """Write the audit as training does when this file is unreadable."""
     audit = msgspec.json.decode(run.audit.read_bytes(), type=Audit)
     audit = msgspec.structs.replace(audit, unreadable=(Unreadable(name, "damaged"),))
     run.audit.write_bytes(msgspec.json.encode(audit))
 
 
-def test_evaluation_json_has_the_keys_that_others_read(run_folder: Path) -> None:
+def test_evaluation_json_has_the_documented_keys(run_folder: Path) -> None:
     found = json.loads((run_folder / "evaluation.json").read_text())
     assert found.keys() >= {"version", "split", "images", "confusion", "results"} | KEYS
     assert found["per_class"][0].keys() == {"label", "images", "precision", "recall", "f1"}
@@ -54,7 +54,7 @@ def test_evaluation_json_has_the_keys_that_others_read(run_folder: Path) -> None
     assert (found["task"], found["threshold"]) == ("single-label", None)
 
 
-def test_figures_follow_from_the_results_of_the_images(result: Evaluation) -> None:
+def test_metrics_agree_with_the_results_of_the_images(result: Evaluation) -> None:
     right = sum(row.label == row.predicted for row in result.results)
     assert result.accuracy == right / result.images == right / 24
     assert result.accuracy_interval == wilson_interval(right, 24)
@@ -62,16 +62,16 @@ def test_figures_follow_from_the_results_of_the_images(result: Evaluation) -> No
     assert all(row.probability and 1 / 3 < row.probability <= 1 for row in result.results)
 
 
-def test_probabilities_are_judged_by_order_and_by_size(result: Evaluation) -> None:
+def test_auc_and_calibration_error_are_computed(result: Evaluation) -> None:
     confidence = sum(row.probability or 0 for row in result.results) / result.images
     assert result.auc is not None
     assert result.calibration_error is not None
     assert 0.5 < result.auc <= 1
-    # The mean over bins is at least the distance of the means.
+    # The mean gap of the bins is at least the gap of the overall means.
     assert abs(result.accuracy - confidence) - 1e-6 <= result.calibration_error <= 1
 
 
-def test_each_image_of_the_split_has_its_result_and_its_own_label(
+def test_each_image_of_the_split_has_a_result_with_its_label(
     result: Evaluation, stripes: Path
 ) -> None:
     files = sorted(path.relative_to(stripes).as_posix() for path in stripes.glob("val/*/*.jpg"))
@@ -79,12 +79,12 @@ def test_each_image_of_the_split_has_its_result_and_its_own_label(
     assert all(row.file.split("/")[1] == row.label for row in result.results)
 
 
-def test_the_model_of_the_fixture_learned_its_stripes(result: Evaluation) -> None:
+def test_the_trained_model_is_better_than_chance(result: Evaluation) -> None:
     assert result.accuracy > 0.6
     assert result.macro_f1 > 0.6
 
 
-def test_metrics_enter_the_card(run_folder: Path, result: Evaluation) -> None:
+def test_metrics_are_written_into_the_card(run_folder: Path, result: Evaluation) -> None:
     metrics = RunFolder(run_folder).read_card().metrics
     assert metrics is not None
     assert (metrics.split, metrics.images, metrics.accuracy) == ("val", 24, result.accuracy)
@@ -103,7 +103,7 @@ def test_auto_takes_the_test_split_where_there_is_one_and_val_can_be_named(
     assert evaluate(own_run.path, data=str(own_data), split="val", workers=0).split == "val"
 
 
-def test_training_images_and_other_data_do_not_enter_the_card(
+def test_metrics_of_training_images_and_of_other_data_are_not_written_into_the_card(
     own_run: RunFolder, own_data: Path
 ) -> None:
     before = own_run.read_card()
@@ -112,26 +112,30 @@ def test_training_images_and_other_data_do_not_enter_the_card(
     assert own_run.read_card() == before
 
 
-def test_a_split_that_is_not_there_is_refused_with_one_that_is(own_run: RunFolder) -> None:
+def test_a_missing_split_is_refused_with_one_that_exists(own_run: RunFolder) -> None:
     with pytest.raises(DataError, match="no test split") as caught:
         evaluate(own_run.path, split="test", workers=0)
     assert caught.value.hint == "--split val"
 
 
-def test_a_moved_run_says_the_same_and_draws_it(own_run: RunFolder, result: Evaluation) -> None:
+def test_a_moved_run_has_the_same_results_and_draws_the_confusion_matrix(
+    own_run: RunFolder, result: Evaluation
+) -> None:
     own_run.confusion.unlink()
     assert evaluate(own_run.path, workers=0).results == result.results
     with Image.open(own_run.confusion) as picture:
         assert picture.format == "PNG"
 
 
-def test_batch_size_and_workers_change_no_answer(own_run: RunFolder, result: Evaluation) -> None:
+def test_batch_size_and_workers_change_no_prediction(
+    own_run: RunFolder, result: Evaluation
+) -> None:
     found = evaluate(own_run.path, batch_size=7, workers=1)
     assert [row.predicted for row in found.results] == [row.predicted for row in result.results]
     assert found.loss == pytest.approx(result.loss, abs=1e-4)
 
 
-def test_data_that_moved_is_found_by_data(
+def test_moved_data_are_found_with_the_option_data(
     own_run: RunFolder, own_data: Path, result: Evaluation
 ) -> None:
     own_run.settings.write_text(own_run.settings.read_text().replace("stripes", "gone"))
@@ -150,9 +154,9 @@ def test_data_with_other_classes_is_refused(own_run: RunFolder, own_data: Path) 
     assert (own_run.card.read_bytes(), own_run.evaluation.read_bytes()) == before
 
 
-def test_files_that_training_left_out_stay_out(own_run: RunFolder, own_data: Path) -> None:
-    (own_data / "val" / "down" / "03.jpg").write_bytes(b"not a picture")
-    forget_file(own_run, "val/down/03.jpg")
+def test_files_that_training_left_out_are_left_out(own_run: RunFolder, own_data: Path) -> None:
+    (own_data / "val" / "down" / "03.jpg").write_bytes(b"not an image")
+    mark_unreadable(own_run, "val/down/03.jpg")
     found = evaluate(own_run.path, data=str(own_data), workers=0)
     assert found.images == 23
     assert "val/down/03.jpg" not in {row.file for row in found.results}
@@ -160,7 +164,7 @@ def test_files_that_training_left_out_stay_out(own_run: RunFolder, own_data: Pat
 
 
 def test_an_image_damaged_since_training_is_named(own_run: RunFolder, own_data: Path) -> None:
-    (own_data / "val" / "down" / "03.jpg").write_bytes(b"not a picture")
+    (own_data / "val" / "down" / "03.jpg").write_bytes(b"not an image")
     with pytest.raises(DataError, match=r"down.03\.jpg"):
         evaluate(own_run.path, data=str(own_data), workers=0)
 
@@ -169,7 +173,7 @@ def test_a_split_of_nothing_but_unreadable_files_is_refused(
     own_run: RunFolder, own_data: Path
 ) -> None:
     draw_stripes(own_data / "test" / "down" / "new.jpg", "down", 5)
-    forget_file(own_run, "test/down/new.jpg")
+    mark_unreadable(own_run, "test/down/new.jpg")
     with pytest.raises(DataError):
         evaluate(own_run.path, data=str(own_data), workers=0)
 

@@ -1,3 +1,5 @@
+"""Temperature scaling and the calibration error, on outputs whose calibration is known."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -11,7 +13,7 @@ from toolchain.networks.torchvision_import import import_torchvision
 
 
 def scaled_by(factor: float, *, several: bool, images: int = 6000, seed: int = 0) -> Outputs:
-    """Outputs of a model that is calibrated, but for a factor on its logits."""
+    """Return outputs of a calibrated model, its logits multiplied by a factor."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(scale=1.5, size=(images, 4))
     labels: Any
@@ -47,7 +49,9 @@ def test_no_neighbouring_temperature_has_a_lower_loss(several: bool) -> None:
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_the_error_of_sure_answers_falls_and_no_decision_changes(several: bool) -> None:
+def test_the_error_of_an_overconfident_model_falls_and_no_prediction_changes(
+    several: bool,
+) -> None:
     outputs = scaled_by(3.0, several=several)
     temperature = fit_temperature(outputs)
     assert calibration_error(outputs, 1.0) > 0.1
@@ -80,7 +84,7 @@ def test_the_order_of_images_and_classes_does_not_matter(several: bool) -> None:
     ],
     ids=["all right", "all right, several", "equal", "zero, several", "not a number", "infinite"],
 )
-def test_the_temperature_stays_where_the_labels_have_no_say(outputs: Outputs) -> None:
+def test_the_temperature_is_1_where_no_best_one_exists(outputs: Outputs) -> None:
     assert fit_temperature(outputs) == 1.0
 
 
@@ -89,7 +93,7 @@ def test_the_temperature_stays_where_the_labels_have_no_say(outputs: Outputs) ->
     [outputs_of([[9, 0], [0, 9]], [1, 0]), outputs_of([[9, -9], [-2, 3]], [[0, 1], [1, 0]])],
     ids=["single", "several"],
 )
-def test_only_wrong_answers_give_the_highest_temperature(outputs: Outputs) -> None:
+def test_only_wrong_predictions_give_the_highest_temperature(outputs: Outputs) -> None:
     assert fit_temperature(outputs) == 20.0
 
 
@@ -104,15 +108,15 @@ def test_huge_logits_do_not_overflow() -> None:
     assert fit_temperature(outputs) == 20.0
 
 
-def test_the_error_is_the_gap_between_confidence_and_what_was_right() -> None:
-    # Four answers at 90 %, half of them right; two at 60 %, both right.
-    sure, unsure = [np.log(9), 0.0], [np.log(1.5), 0.0]
-    outputs = outputs_of([sure] * 4 + [unsure] * 2, [0, 0, 1, 1, 0, 0])
+def test_the_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    # Four predictions at 90 %, half of them right; two at 60 %, both right.
+    at_90, at_60 = [np.log(9), 0.0], [np.log(1.5), 0.0]
+    outputs = outputs_of([at_90] * 4 + [at_60] * 2, [0, 0, 1, 1, 0, 0])
     assert calibration_error(outputs, 1.0) == pytest.approx((4 * 0.4 + 2 * 0.4) / 6, abs=1e-6)
 
 
-def test_a_multi_label_error_is_over_every_yes() -> None:
-    # "yes" at 90 % for two classes that the image has not, at 10 % for two that it has not.
+def test_the_multi_label_error_is_over_all_pairs_of_image_and_class() -> None:
+    # The image has no class: two are predicted at 90 %, two at 10 %.
     outputs = outputs_of([[np.log(9), np.log(9), -np.log(9), -np.log(9)]], [[0, 0, 0, 0]])
     assert calibration_error(outputs, 1.0) == pytest.approx(0.5)
 
@@ -129,5 +133,5 @@ def test_the_error_agrees_with_torchmetrics() -> None:
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_the_error_of_certain_answers_is_all_or_nothing(label: int) -> None:
+def test_the_error_of_a_certain_prediction_is_0_or_1(label: int) -> None:
     assert calibration_error(outputs_of([[200, 0]], [label]), 1.0) == label

@@ -1,5 +1,9 @@
+"""Intervals of rates, against published values and exact arithmetic."""
+
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
 from math import comb
 
@@ -7,7 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolchain.metrics.intervals import clopper_pearson_upper, wilson_interval
+from toolchain.metrics.intervals import (
+    binomial_probability,
+    clopper_pearson_upper,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,14 +38,14 @@ def test_interval_agrees_with_published_values(
 
 
 @given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_interval_is_a_part_of_0_to_1_around_the_rate(counts: tuple[int, int]) -> None:
+def test_interval_lies_within_0_to_1_around_the_rate(counts: tuple[int, int]) -> None:
     correct, images = counts
     low, high = wilson_interval(correct, images)
     assert 0 <= low < high <= 1
     assert low - 1e-12 <= correct / images <= high + 1e-12
 
 
-def test_counting_the_errors_instead_mirrors_the_interval() -> None:
+def test_the_interval_of_the_errors_is_one_minus_that_of_the_successes() -> None:
     low, high = wilson_interval(7, 30)
     assert wilson_interval(23, 30) == pytest.approx((1 - high, 1 - low))
 
@@ -47,7 +55,7 @@ def test_more_images_narrow_the_interval() -> None:
     assert widths[0] > 2 * widths[1] > 4 * widths[2]
 
 
-def test_no_image_has_no_interval() -> None:
+def test_an_interval_without_an_image_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least one image"):
         wilson_interval(0, 0)
 
@@ -64,26 +72,58 @@ def test_no_image_has_no_interval() -> None:
 def test_upper_bound_agrees_with_published_values(
     events: int, images: int, low: float, high: float
 ) -> None:
-    # An interval of 95 % leaves 2.5 % on either side; its lower end mirrors the upper one.
+    # A two-sided 95 % interval leaves 2.5 % on either side; its lower end mirrors the upper one.
     assert clopper_pearson_upper(events, images, 0.975) == pytest.approx(high, abs=6e-5)
     mirrored = 1 - clopper_pearson_upper(images - events, images, 0.975)
     assert mirrored == pytest.approx(low, abs=6e-5)
 
 
 @pytest.mark.parametrize("images", [1, 30, 153, 400, 10_000])
-def test_without_an_event_the_bound_has_a_closed_form(images: int) -> None:
+def test_the_bound_without_an_event_agrees_with_its_closed_form(images: int) -> None:
     assert clopper_pearson_upper(0, images) == pytest.approx(1 - 0.05 ** (1 / images), abs=1e-11)
 
 
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n - 1), st.just(n))))
-def test_at_the_bound_so_few_events_have_a_chance_of_5_percent(counts: tuple[int, int]) -> None:
+def test_at_the_bound_so_few_events_have_a_probability_of_5_percent(
+    counts: tuple[int, int],
+) -> None:
     events, images = counts
     rate = Fraction(clopper_pearson_upper(events, images))
-    chance = sum(comb(images, k) * rate**k * (1 - rate) ** (images - k) for k in range(events + 1))
-    assert float(chance) == pytest.approx(0.05, abs=1e-9)
+    probability = sum(
+        comb(images, k) * rate**k * (1 - rate) ** (images - k) for k in range(events + 1)
+    )
+    assert float(probability) == pytest.approx(0.05, abs=1e-9)
 
 
-def test_upper_bound_of_all_events_is_1_and_of_no_image_there_is_none() -> None:
+def test_upper_bound_of_all_events_is_1_and_without_an_image_an_error() -> None:
     assert clopper_pearson_upper(7, 7) == 1.0
     with pytest.raises(ValueError, match="at least one image"):
         clopper_pearson_upper(0, 0)
+
+
+@given(
+    st.integers(0, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
+    st.floats(0.0, 1.0),
+)
+def test_binomial_probability_agrees_with_exact_fractions(
+    counts: tuple[int, int], rate: float
+) -> None:
+    events, trials = counts
+    exact = Fraction(rate)
+    expected = comb(trials, events) * exact**events * (1 - exact) ** (trials - events)
+    assert binomial_probability(events, trials, rate) == pytest.approx(
+        float(expected), rel=1e-9, abs=1e-300
+    )
+
+
+def test_binomial_probabilities_of_large_counts_add_up_to_1() -> None:
+    assert sum(binomial_probability(k, 20_000, 0.9) for k in range(20_001)) == pytest.approx(1)
+
+
+def test_intervals_load_neither_torch_nor_numpy() -> None:
+    code = (
+        "import sys, toolchain.metrics.intervals as _\n"
+        "print([m for m in ('torch', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

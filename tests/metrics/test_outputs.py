@@ -1,3 +1,5 @@
+"""Metrics of the outputs of a split, against values computed by hand or by definition."""
+
 from __future__ import annotations
 
 import itertools
@@ -22,7 +24,7 @@ def multi_label(rows: list[list[float]], labels: list[list[int]]) -> Outputs:
 
 
 def random_outputs(images: int, classes: int, *, several: bool, seed: int = 0) -> Outputs:
-    """Outputs that know something of their labels, with many equal logits."""
+    """Return outputs of a model that is better than chance, with many equal logits."""
     rng = np.random.default_rng(seed)
     labels: Any = rng.integers(classes, size=images)
     truth = labels[:, None] == np.arange(classes)
@@ -33,7 +35,7 @@ def random_outputs(images: int, classes: int, *, several: bool, seed: int = 0) -
 
 
 def area_by_pairs(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
-    """Return the area by its meaning: how often a positive scores above a negative, ties half."""
+    """Return how often a positive scores above a negative, ties half: the area by definition."""
     pairs = itertools.product(scores[truth], scores[~truth])
     return float(np.mean([(a > b) + (a == b) / 2 for a, b in pairs]))
 
@@ -52,7 +54,7 @@ def test_a_multi_label_image_is_right_only_with_its_whole_set() -> None:
     assert outputs.accuracy == 0.5
 
 
-def test_a_logit_of_zero_is_a_no() -> None:
+def test_a_class_with_a_logit_of_zero_is_not_predicted() -> None:
     assert multi_label([[0.0, 1e-6]], [[0, 1]]).accuracy == 1.0
 
 
@@ -68,13 +70,15 @@ def test_loss_is_the_mean_of_minus_log_probability_in_nats() -> None:
     assert several.loss == pytest.approx((math.log(2) + math.log(4)) / 2)
 
 
-def test_macro_f1_is_that_of_evaluate_also_with_a_class_without_images() -> None:
+def test_macro_f1_is_the_mean_of_the_f1_of_the_classes_that_have_images() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(40, 5)).astype(np.float32)
     outputs = Outputs(logits, rng.integers(4, size=40))  # no image of the fifth class
     assert outputs.confusion[:, 4].any()
     per_class = class_metrics(outputs.truth, outputs.predicted, list("abcde"))
-    assert outputs.macro_f1 == pytest.approx(macro_f1(per_class))
+    assert [metrics.images > 0 for metrics in per_class] == [True] * 4 + [False]
+    assert outputs.macro_f1 == pytest.approx(np.mean([metrics.f1 for metrics in per_class[:4]]))
+    assert outputs.macro_f1 == macro_f1(outputs.truth, outputs.predicted)
 
 
 def test_macro_f1_of_several_labels() -> None:
@@ -93,7 +97,7 @@ def test_auc_is_the_share_of_pairs_in_the_right_order(classes: int, several: boo
     outputs = random_outputs(60, classes, several=several)
     logits = outputs.logits.astype(np.float64)
     scores = logits if several else np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    scores = scores.round(12)  # the same probability by another way may differ in its last digit
+    scores = scores.round(12)  # equal probabilities may differ in their last digit
     areas = [area_by_pairs(scores[:, k], outputs.truth[:, k]) for k in range(classes)]
     assert 0.6 < np.mean(areas) < 0.9
     assert outputs.auc == pytest.approx(np.mean(areas), abs=1e-6)
@@ -107,7 +111,7 @@ def test_auc_leaves_out_classes_without_positives_or_negatives() -> None:
     assert wider.auc == full.auc
 
 
-def test_auc_of_very_sure_answers_keeps_their_order() -> None:
+def test_auc_keeps_the_order_of_probabilities_that_float32_rounds_to_1() -> None:
     # In float32 all of these are probability 1 for the first class.
     outputs = single_label([[20, 0], [22, 0], [24, 0], [26, 0]], [1, 1, 0, 0])
     assert outputs.auc == 1.0
@@ -120,9 +124,9 @@ def test_auc_of_very_sure_answers_keeps_their_order() -> None:
         multi_label([[1, 0], [2, 0]], [[1, 0], [1, 0]]),
         single_label([[1, 0], [math.nan, 0]], [0, 1]),
     ],
-    ids=["one class only", "nothing to tell apart", "not a number"],
+    ids=["one class only", "no negatives or no positives", "not a number"],
 )
-def test_auc_is_none_where_it_has_no_meaning(outputs: Outputs) -> None:
+def test_auc_is_none_where_it_is_undefined(outputs: Outputs) -> None:
     assert outputs.auc is None
     assert outputs.score("auc") == -math.inf
 

@@ -1,4 +1,4 @@
-"""Precision, recall and F1, against figures worked out by hand."""
+"""Precision, recall and F1, against values computed by hand."""
 
 from __future__ import annotations
 
@@ -6,28 +6,34 @@ import numpy as np
 import pytest
 
 from toolchain.metrics.outputs import Outputs
-from toolchain.metrics.per_class import ClassMetrics, class_metrics, macro_f1
+from toolchain.metrics.per_class import ClassMetrics, Flags, class_metrics, macro_f1
 
 
-def metrics_of(rows: list[list[int]]) -> list[ClassMetrics]:
-    """Return the metrics of as many images [true class][predicted class]."""
-    each = np.eye(len(rows), dtype=bool)
-    pairs = [(i, j) for (i, j), count in np.ndenumerate(np.array(rows)) for _ in range(count)]
+def flags_of(confusion: list[list[int]]) -> tuple[Flags, Flags]:
+    """Return (truth, predicted) of images with this confusion matrix [true][predicted]."""
+    one_hot = np.eye(len(confusion), dtype=bool)
+    cells = np.ndenumerate(np.array(confusion))
+    pairs = [(i, j) for (i, j), count in cells for _ in range(count)]
     truth, predicted = zip(*pairs, strict=True)
-    return class_metrics(each[list(truth)], each[list(predicted)], "abcd"[: len(rows)])
+    return one_hot[list(truth)], one_hot[list(predicted)]
+
+
+def metrics_of(confusion: list[list[int]]) -> list[ClassMetrics]:
+    return class_metrics(*flags_of(confusion), "abcd"[: len(confusion)])
 
 
 def rates(metrics: ClassMetrics) -> tuple[float, float, float]:
     return metrics.precision, metrics.recall, metrics.f1
 
 
-def test_rates_of_each_class_are_those_counted_by_hand() -> None:
-    a, b, c = metrics_of([[3, 1, 0], [2, 2, 1], [0, 0, 1]])
+def test_metrics_of_each_class_are_those_computed_by_hand() -> None:
+    confusion = [[3, 1, 0], [2, 2, 1], [0, 0, 1]]
+    a, b, c = metrics_of(confusion)
     assert (a.label, a.images, b.images, c.images) == ("a", 4, 5, 1)
     assert rates(a) == pytest.approx((3 / 5, 3 / 4, 2 / 3))
     assert rates(b) == pytest.approx((2 / 3, 2 / 5, 1 / 2))
     assert rates(c) == pytest.approx((1 / 2, 1, 2 / 3))
-    assert macro_f1([a, b, c]) == pytest.approx(11 / 18)
+    assert macro_f1(*flags_of(confusion)) == pytest.approx(11 / 18)
 
 
 def test_a_class_that_is_never_right_scores_0() -> None:
@@ -42,12 +48,12 @@ def test_a_class_without_images_that_is_predicted_scores_0() -> None:
 
 
 def test_macro_f1_is_the_mean_over_the_classes_that_have_images() -> None:
-    metrics = metrics_of([[4, 0, 0], [0, 1, 1], [0, 0, 0]])
-    assert macro_f1(metrics) == pytest.approx((1 + 2 / 3) / 2)
+    flags = flags_of([[4, 0, 0], [0, 1, 1], [0, 0, 0]])
+    assert macro_f1(*flags) == pytest.approx((1 + 2 / 3) / 2)
 
 
 def test_macro_f1_counts_a_rare_class_like_a_frequent_one() -> None:
-    assert macro_f1(metrics_of([[98, 0], [2, 0]])) == pytest.approx((2 * 98 / 198) / 2)
+    assert macro_f1(*flags_of([[98, 0], [2, 0]])) == pytest.approx((2 * 98 / 198) / 2)
 
 
 def test_images_of_several_classes_count_in_each() -> None:
@@ -60,11 +66,11 @@ def test_images_of_several_classes_count_in_each() -> None:
 
 def test_macro_f1_of_images_without_any_class_is_0() -> None:
     nothing = np.zeros((3, 2), dtype=bool)
-    assert macro_f1(class_metrics(nothing, ~nothing, "ab")) == 0
+    assert macro_f1(nothing, ~nothing) == 0
 
 
 def test_confusion_counts_true_by_row_and_predicted_by_column() -> None:
-    # The last class is neither a label nor predicted; it keeps its row and column.
+    # The last class has no images and is never predicted; it keeps its row and column.
     logits = np.eye(4, dtype=np.float32)[[0, 1, 1, 2]]
     outputs = Outputs(logits, np.array([0, 0, 1, 0]))
     assert outputs.confusion.tolist() == [[1, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]

@@ -1,65 +1,21 @@
-"""Where a network is cut: both sides together are the network, and training sees no difference."""
+"""A split network computes the same as the whole network."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
-from tests.training.features.kept import clean
-from tests.training.sandbox import COMMON, Sandbox, outcome
-from toolchain.data.layouts import read_dataset
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
-from toolchain.networks.split import FrozenBackbone, TrainableHead, parts
-from toolchain.networks.weights import load_classifier
-from toolchain.runs.runfolder import RunFolder
+from toolchain.networks.split import FrozenBackbone, TrainableHead, network_parts
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "resnet50", "resnext50_32x4d"])
-def test_both_sides_of_every_cut_together_are_the_network_bit_for_bit(arch: str) -> None:
+def test_backbone_and_head_together_equal_the_network_bit_for_bit_at_every_split(arch: str) -> None:
     torch.manual_seed(0)
     classifier = Classifier(build_network(arch, 3, dropout=0.5), IMAGENET_NORMALISATION).eval()
     pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     with torch.inference_mode():
         expected = classifier(pixels)
-        for frozen in range(1, len(parts(classifier.network))):
+        for frozen in range(1, len(network_parts(classifier.network))):
             features = FrozenBackbone(classifier, frozen)(pixels)
             assert torch.equal(TrainableHead(classifier, frozen)(features), expected), frozen
-
-
-@pytest.mark.parametrize(
-    ("words", "tolerance"),
-    # float16 keeps 11 bits, so that a feature is off by 2^-12 = 0.02 % at most. Measured after nine
-    # steps, relative to the largest logit: 0.003 % for the head, which is linear in its features,
-    # and 0.08 % with a convolution and its BatchNorm between.
-    [(["--strategy", "head"], 1e-3), (["--strategy", "partial", "--freeze-until", "16"], 1e-2)],
-    ids=["head", "partial"],
-)
-def test_training_from_kept_features_gives_what_training_from_pixels_gives(
-    stripes: Path, start: Path, tmp_path: Path, words: list[str], tolerance: float
-) -> None:
-    sandbox = Sandbox(tmp_path)
-    common = [stripes, *COMMON, "--weights", start, "--augment", "none", *words]
-    common += ["--metric", "loss", "--lr-head", "1e-3"]
-    logits, losses = [], []
-    for cache in ("--cache", "--no-cache"):
-        ended = sandbox.finetune(*common, cache, output=cache[2:])
-        assert ended.status == 0, ended.output
-        assert ("features before" in ended.output) == (cache == "--cache")
-        logits.append(validation_logits(tmp_path / cache[2:], stripes))
-        losses.append([row["train_loss"] for row in outcome(tmp_path / cache[2:]).metrics[:3]])
-    assert losses[0] == pytest.approx(losses[1], abs=tolerance)
-    assert np.abs(logits[0] - logits[1]).max() < tolerance * np.abs(logits[1]).max()
-    assert not np.array_equal(logits[0], logits[1]), "was the cache used at all?"
-
-
-def validation_logits(run: Path, data: Path) -> NDArray[np.float32]:
-    weights = RunFolder(run).weights
-    classifier = load_classifier("resnet18", 3, weights, IMAGENET_NORMALISATION)
-    pixels = [clean(sample.path) for sample in read_dataset(data).val]
-    with torch.inference_mode():
-        logits: NDArray[np.float32] = classifier(torch.from_numpy(np.stack(pixels))).numpy()
-    return logits

@@ -21,9 +21,9 @@ from toolchain.runs.settings_file import read_settings
 from toolchain.runtime.card import Card, Preprocessing, encode_card
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.predictor import Predictor
-from toolchain.training.features.source import _Pictures
-from toolchain.training.inputs.augment import View
-from toolchain.training.inputs.samples import Views, clean_source
+from toolchain.training.features.compute import RowPixels
+from toolchain.training.inputs.augment import Augmentation
+from toolchain.training.inputs.samples import PixelDataset, clean_source
 from toolchain.verification.levels.torchvision_pixels import reference_stages
 
 SCALED = Preprocessing(size=8, resize_size=9, decode_scale=4)
@@ -70,9 +70,9 @@ def predicted(path: Path, preprocessing: Preprocessing, source: Any) -> Pixels:
 
 
 STAGES: dict[str, Callable[[Path, Preprocessing], Pixels]] = {
-    "training": lambda path, given: one(Views([sample(path)], given)[0]),
+    "training": lambda path, given: one(PixelDataset([sample(path)], given)[0]),
     "cached features": lambda path, given: one(
-        _Pictures([(sample(path), None)], given, None, seed=0)[0]
+        RowPixels([(sample(path), None)], given, None, seed=0)[0]
     ),
     "evaluation": evaluated,
     "calibration and references": lambda path, given: pixels_of(card(given), path, "photo"),
@@ -96,15 +96,15 @@ def test_every_stage_computes_the_pixels_of_the_scaled_photograph(stage: str, ph
 def test_augmented_views_start_from_the_scaled_photograph(photo: Path) -> None:
     seen: list[tuple[int, int]] = []
 
-    class Noting(View):
-        def make(self, image: Image.Image) -> Pixels:
+    class Recording(Augmentation):
+        def apply(self, image: Image.Image) -> Pixels:
             seen.append(image.size)
-            return super().make(image)
+            return super().apply(image)
 
     settings = read_settings(None, {"data": "photos", "augment": "s3"})
-    view = Noting(settings)
-    Views([sample(photo)], SCALED, view=view)[0]
-    _Pictures([(sample(photo), 0)], SCALED, view, seed=0)[0]
+    augmentation = Recording(settings)
+    PixelDataset([sample(photo)], SCALED, augmentation=augmentation)[0]
+    RowPixels([(sample(photo), 0)], SCALED, augmentation, seed=0)[0]
     assert seen == [read_image(photo, SCALED).size] * 2
     assert seen[0] == (250, 188)
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from toolchain.metrics.intervals import binomial_probability
+
 STABLE_WITHIN = 0.10
 """Medians of the last rounds within 10 % of each other are called stable."""
 LAST_ROUNDS = 3
@@ -67,17 +69,12 @@ def percentile_interval(
     tail = (1 - confidence) / 2
     cumulative, low, high = 0.0, None, None
     for below in range(len(ordered)):
-        cumulative += _binomial(len(ordered), below, share)
+        cumulative += binomial_probability(below, len(ordered), share)
         if cumulative <= tail:
             low = ordered[below]
         if high is None and cumulative >= 1 - tail:
             high = ordered[below]
     return low, high
-
-
-def _binomial(n: int, k: int, share: float) -> float:
-    log = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-    return math.exp(log + k * math.log(share) + (n - k) * math.log1p(-share))
 
 
 def _verdict(rounds: Sequence[Sequence[float]]) -> str:

@@ -168,7 +168,7 @@ class _Demo:
 
     def _start(self, weights: str | None) -> dict[str, Any]:
         """Take the weights given, else torchvision's, else none, and say which."""
-        from toolchain.networks.imagenet import imagenet_state, place_for
+        from toolchain.networks.imagenet import cached_weights, imagenet_state
 
         if weights == "none":
             return SCRATCH
@@ -177,7 +177,7 @@ class _Demo:
         try:
             imagenet_state(ARCH, self.progress)
         except TrainingError as error:
-            place = place_for(ARCH)
+            place = cached_weights(ARCH)
             self.progress.message(
                 f"{error}.\nSo this demo trains from scratch, at {SCRATCH['size']} pixels.\n"
                 f"To start from weights: rtl demo --weights FILE, or put {place.name} into "

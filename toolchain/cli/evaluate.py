@@ -1,4 +1,4 @@
-"""`rtl evaluate`: a run folder → how good it is."""
+"""`rtl evaluate`: print the metrics of a run folder."""
 
 from __future__ import annotations
 

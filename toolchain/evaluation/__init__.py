@@ -1,1 +1,1 @@
-"""From a run folder to figures: how good the trained model is."""
+"""Metrics of a trained model on a split of its data."""

@@ -1,4 +1,4 @@
-"""The story of `rtl evaluate`: a run folder answers how good it is."""
+"""`rtl evaluate`: compute the metrics of a trained model on a split of its data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from toolchain.errors import DataError
 from toolchain.files import display_path, write_json
 from toolchain.metrics.intervals import wilson_interval
-from toolchain.metrics.per_class import ClassMetrics, class_metrics, macro_f1
+from toolchain.metrics.per_class import ClassMetrics, Flags, class_metrics, macro_f1
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.trained_run import TrainedRun
@@ -21,32 +21,32 @@ from toolchain.runtime.card import Card, Metrics, Task
 if TYPE_CHECKING:
     from toolchain.metrics.outputs import Outputs
 
-Flags = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
 
 class ImageResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What the trained model said about one image; the device has to say the same.
+    """The prediction for one image, to compare with that of an exported model on a device.
 
-    What belongs to the other task is None, and left out of the JSON.
+    Fields of the other task are None, and left out of the JSON.
     """
 
     file: str
     label: str | None = None
-    """Single-label: its true class."""
+    """Single-label: the true class."""
     predicted: str | None = None
+    """Single-label: the most probable class."""
     probability: float | None = None
     """Of `predicted`."""
     labels: tuple[str, ...] | None = None
-    """Multi-label: its true classes, in the order of the card."""
+    """Multi-label: the true classes, in the order of the card."""
     predicted_labels: tuple[str, ...] | None = None
-    """Most probable first."""
+    """Multi-label: the predicted classes, most probable first."""
     probabilities: tuple[float, ...] | None = None
     """Of `predicted_labels`, in their order."""
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """How good a run is on one split; rates in 0…1. Described in docs/json.md."""
+    """Metrics of a run on one split, in 0…1 except the loss; the keys are those of docs/json.md."""
 
     version: int = 1
     run: str
@@ -54,21 +54,23 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     split: str
     images: int
     accuracy: float
-    """The share of images that are right; for multi-label, in all classes."""
+    """The share of images that are right; multi-label: in all classes."""
     accuracy_interval: tuple[float, float]
     """95 % Wilson interval."""
     macro_f1: float
+    """Mean F1 over the classes that the split has images of."""
     auc: float | None = None
-    """Area under the ROC curve, mean over the classes; None where no class can be judged."""
+    """Area under the ROC curve, mean over the classes; None where no class has one."""
     loss: float
+    """Mean cross entropy in nats; multi-label: binary, over images and classes."""
     calibration_error: float | None = None
-    """How far the probabilities are from the share that is right."""
+    """Expected calibration error at the temperature of the card."""
     threshold: float | None = None
     """Multi-label: the probability from which a class counts as predicted."""
     per_class: list[ClassMetrics]
     confusion: list[list[int]]
-    """Images [true class][predicted class], classes in the order of `per_class`. Empty for
-    multi-label, where a class is not mistaken for one other."""
+    """Numbers of images [true class][predicted class], in the order of `per_class`; empty for
+    multi-label, where an image has any number of both."""
     results: list[ImageResult]
 
 
@@ -82,11 +84,12 @@ def evaluate(
     device: str = "auto",
     progress: ProgressReporter | None = None,
 ) -> Evaluation:
-    """Evaluate the trained model on a split; `auto` takes test where there is one, else val.
+    """Evaluate the trained model of a run folder on a split; `auto` is test if present, else val.
 
-    Leaves evaluation.json and, for single-label, confusion.png in the run folder and, for val and
-    test, the metrics in its card. `data` replaces the data folder that the run remembers. Raises
-    DataError.
+    Writes evaluation.json and, for single-label, confusion.png into the run folder and, for val and
+    test of the run's own data, the metrics into its card. `data` replaces the path of the data in
+    the run's settings; `workers` is the number of processes that decode, -1 one for each core.
+    Raises DataError where the run, its data or the split can't be used.
     """
     from toolchain.networks.device import choose_device
     from toolchain.training.inputs.samples import clean_source
@@ -97,103 +100,113 @@ def evaluate(
     dataset, card = run.dataset, run.card
     if split == "auto":
         split = "test" if dataset.test else "val"
-    samples = dataset.split(split)
-    if not samples:
+    if not dataset.split(split):
         raise DataError(f"{dataset.root} has no {split} split", hint="--split val")
 
     progress.message(
-        f"evaluating {run.folder.path} on {len(samples)} {split} images of "
+        f"evaluating {run.folder.path} on {len(dataset.split(split))} {split} images of "
         f"{display_path(dataset.root)}"
     )
-    good = run.readable(split)
-    if not good:
+    samples = run.readable(split)
+    if not samples:
         raise DataError(f"{dataset.root} has no readable image in its {split} split")
     source = clean_source(
-        good, len(card.classes), card.preprocessing, batch_size=batch_size, workers=workers
+        samples, len(card.classes), card.preprocessing, batch_size=batch_size, workers=workers
     )
-    where = choose_device(device)
-    classifier = run.classifier.to(where)
-    outputs = predict_split(classifier, source, where, progress, label=f"evaluating {split}")
+    torch_device = choose_device(device)
+    classifier = run.classifier.to(torch_device)
+    label = f"evaluating {split}"
+    outputs = predict_split(classifier, source, torch_device, progress, label=label)
 
-    names = [dataset.name_of(s.path) for s in good]
-    folder = run.folder
-    result = _evaluation(folder, split, card, outputs, names)
-    write_json(folder.evaluation, result)
+    names = [dataset.name_of(sample.path) for sample in samples]
+    result = _evaluation(run.folder, split, card, outputs, names)
+    write_json(run.folder.evaluation, result)
     if not outputs.multi_label:
-        _draw_confusion(folder, result, outputs)
+        _draw_confusion(run.folder, result, outputs)
     if split != "train" and data is None:
-        # The card speaks of images that the model was not trained on, of the run's own data.
-        folder.write_card(msgspec.structs.replace(card, metrics=_card_metrics(result)))
+        # The card is to have metrics of the run's own data that the model was not trained on.
+        run.folder.write_card(msgspec.structs.replace(card, metrics=_card_metrics(result)))
     return result
 
 
 def _evaluation(
-    run: RunFolder, split: str, card: Card, outputs: Outputs, names: list[str]
+    folder: RunFolder, split: str, card: Card, outputs: Outputs, names: list[str]
 ) -> Evaluation:
     from toolchain.metrics.calibration import calibration_error
 
     probabilities = outputs.probabilities(card.temperature)
-    # As the device decides: by the card's own threshold.
     multi_label = outputs.multi_label
+    # Multi-label: with the threshold of the card, as the predictor decides on a device.
     predicted = probabilities >= card.label_threshold if multi_label else outputs.predicted
-    per_class = class_metrics(outputs.truth, predicted, card.classes)
     correct, images = int((predicted == outputs.truth).all(axis=1).sum()), len(names)
-    results = _label_sets if multi_label else _labels
+    image_results = _multi_label_results if multi_label else _single_label_results
     return Evaluation(
-        run=str(run.path),
+        run=str(folder.path),
         task=card.task,
         split=split,
         images=images,
         accuracy=correct / images,
         accuracy_interval=wilson_interval(correct, images),
-        macro_f1=macro_f1(per_class),
+        macro_f1=macro_f1(outputs.truth, predicted),
         auc=outputs.auc,
         loss=outputs.loss,
         calibration_error=calibration_error(outputs, card.temperature),
         threshold=card.label_threshold if multi_label else None,
-        per_class=per_class,
+        per_class=class_metrics(outputs.truth, predicted, card.classes),
         confusion=[] if multi_label else outputs.confusion.tolist(),
-        results=results(names, card.classes, outputs.truth, predicted, probabilities),
+        results=image_results(names, card.classes, outputs.truth, predicted, probabilities),
     )
 
 
-def _labels(
-    names: list[str], classes: tuple[str, ...], truth: Flags, predicted: Flags, rates: Floats
+def _single_label_results(
+    names: list[str],
+    classes: tuple[str, ...],
+    truth: Flags,
+    predicted: Flags,
+    probabilities: Floats,
 ) -> list[ImageResult]:
-    """Return the results of images of one class; `truth` and `predicted` are true in one place."""
-    rows = zip(names, truth.argmax(axis=1), predicted.argmax(axis=1), rates, strict=True)
+    true_classes, predicted_classes = truth.argmax(axis=1), predicted.argmax(axis=1)
+    images = zip(names, true_classes, predicted_classes, probabilities, strict=True)
     return [
         ImageResult(
-            file=name, label=classes[own], predicted=classes[said], probability=float(row[said])
+            file=name,
+            label=classes[true_class],
+            predicted=classes[predicted_class],
+            probability=float(row[predicted_class]),
         )
-        for name, own, said, row in rows
+        for name, true_class, predicted_class, row in images
     ]
 
 
-def _label_sets(
-    names: list[str], classes: tuple[str, ...], truth: Flags, predicted: Flags, rates: Floats
+def _multi_label_results(
+    names: list[str],
+    classes: tuple[str, ...],
+    truth: Flags,
+    predicted: Flags,
+    probabilities: Floats,
 ) -> list[ImageResult]:
-    """Return the results of images of any number of classes."""
     results = []
-    for name, own, said, row in zip(names, truth, predicted, rates, strict=True):
-        best = [i for i in np.argsort(-row, kind="stable") if said[i]]
+    images = zip(names, truth, predicted, probabilities, strict=True)
+    for name, true_classes, predicted_classes, row in images:
+        by_probability = np.argsort(-row, kind="stable")
+        chosen = [index for index in by_probability if predicted_classes[index]]
         results.append(
             ImageResult(
                 file=name,
-                labels=tuple(classes[i] for i in np.flatnonzero(own)),
-                predicted_labels=tuple(classes[i] for i in best),
-                probabilities=tuple(float(row[i]) for i in best),
+                labels=tuple(classes[index] for index in np.flatnonzero(true_classes)),
+                predicted_labels=tuple(classes[index] for index in chosen),
+                probabilities=tuple(float(row[index]) for index in chosen),
             )
         )
     return results
 
 
-def _draw_confusion(run: RunFolder, result: Evaluation, outputs: Outputs) -> None:
+def _draw_confusion(folder: RunFolder, result: Evaluation, outputs: Outputs) -> None:
     from toolchain.metrics.confusion_plot import draw_confusion
 
     title = f"{result.split}, {result.images} images, {result.accuracy:.1%} right"
     classes = [row.label for row in result.per_class]
-    draw_confusion(outputs.confusion, classes, title, run.confusion)
+    draw_confusion(outputs.confusion, classes, title, folder.confusion)
 
 
 def _card_metrics(result: Evaluation) -> Metrics:

@@ -1,1 +1,1 @@
-"""What is measured of a classifier's outputs, and how certain that is."""
+"""Metrics of a classifier's outputs, and the uncertainty of each."""

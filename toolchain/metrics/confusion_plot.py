@@ -1,4 +1,4 @@
-"""The picture of a confusion matrix."""
+"""Draw a confusion matrix as PNG."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ MOST_NUMBERED = 25
 def draw_confusion(
     matrix: NDArray[np.int64], classes: Sequence[str], title: str, path: Path
 ) -> None:
-    """Draw a confusion matrix [true, predicted]; shades are shares of the true class."""
+    """Draw a confusion matrix int64 [true class, predicted class] into a PNG file.
+
+    The shade of a cell is its share of the images of the true class; numbers are counts.
+    """
     count = len(classes)
     side = min(2.6 + 0.55 * count, 16)
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
@@ -28,7 +31,7 @@ def draw_confusion(
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = range(count)
-    # A class name is a name, even where it looks like a formula.
+    # No mathtext: matplotlib would take the text between two dollar signs for a formula.
     axes.set_xticks(
         ticks, classes, rotation=45, ha="right", rotation_mode="anchor", parse_math=False
     )
@@ -47,8 +50,8 @@ def draw_confusion(
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG; an error leaves an older file as it was."""
     with atomic_file(path) as temporary, warnings.catch_warnings():
-        # A script that the font lacks becomes boxes; the names stand in evaluation.json.
+        # Characters that the font lacks are drawn as boxes; evaluation.json has the names.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(temporary, format="png", dpi=130)

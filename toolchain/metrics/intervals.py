@@ -1,4 +1,7 @@
-"""Intervals for rates that were measured on few images."""
+"""Confidence intervals of rates that were measured on few images.
+
+Only the standard library: `rtl verify` runs this on a device.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ Z_95 = 1.959963984540054
 
 
 def wilson_interval(correct: int, images: int, z: float = Z_95) -> tuple[float, float]:
-    """Return the Wilson score interval of a rate, by default at 95 %.
+    """Return the Wilson score interval of the rate correct / images, by default at 95 %.
 
-    Unlike the normal approximation it stays within 0…1, and it holds for small sets.
-    Source: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927), 209-212.
+    Unlike the normal approximation it stays within 0…1, and it is accurate for small sets. `z` is
+    the quantile of the normal distribution. Raises ValueError without an image. Source:
+    E. B. Wilson, J. Am. Stat. Assoc. 22 (1927), 209-212.
 
     >>> tuple(round(bound, 3) for bound in wilson_interval(111, 120))
     (0.864, 0.96)
@@ -26,11 +30,11 @@ def wilson_interval(correct: int, images: int, z: float = Z_95) -> tuple[float, 
 
 
 def clopper_pearson_upper(events: int, images: int, confidence: float = 0.95) -> float:
-    """Return the one-sided upper bound of a rate of which `events` were seen in `images`.
+    """Return the one-sided upper confidence bound of a rate, from `events` in `images`.
 
-    The largest rate under which so few events still have a chance of 1 - confidence. Source: C. J.
-    Clopper and E. S. Pearson, Biometrika 26 (1934), 404-413. Found by bisection to 1e-12, because
-    the beta quantile would need SciPy on the device.
+    It is the largest rate at which so few events still have a probability of 1 - confidence.
+    Source: C. J. Clopper and E. S. Pearson, Biometrika 26 (1934), 404-413. Found by bisection to
+    1e-12, because the quantile of the beta distribution would need SciPy on the device.
 
     >>> round(clopper_pearson_upper(0, 153), 4)
     0.0194
@@ -42,25 +46,23 @@ def clopper_pearson_upper(events: int, images: int, confidence: float = 0.95) ->
     low, high = events / images, 1.0
     while high - low > 1e-12:
         middle = (low + high) / 2
-        if _at_most(events, images, middle) > 1 - confidence:
+        at_most = math.fsum(binomial_probability(k, images, middle) for k in range(events + 1))
+        if at_most > 1 - confidence:
             low = middle
         else:
             high = middle
     return high
 
 
-def _at_most(events: int, images: int, rate: float) -> float:
-    """Return the chance of at most `events` in `images`, each with chance `rate`."""
-    if rate >= 1:
-        return 0.0
-    if rate <= 0:
-        return 1.0
-    chances = (
-        math.lgamma(images + 1)
-        - math.lgamma(k + 1)
-        - math.lgamma(images - k + 1)
-        + k * math.log(rate)
-        + (images - k) * math.log1p(-rate)
-        for k in range(events + 1)
-    )
-    return math.fsum(math.exp(chance) for chance in chances)
+def binomial_probability(events: int, trials: int, rate: float) -> float:
+    """Return the probability of exactly `events` in `trials`, each with probability `rate`.
+
+    By logarithms of the gamma function, so that large counts neither overflow nor take long.
+
+    >>> round(binomial_probability(1, 2, 0.5), 12)
+    0.5
+    """
+    if rate <= 0 or rate >= 1:
+        return float(events == (trials if rate >= 1 else 0))
+    log = math.lgamma(trials + 1) - math.lgamma(events + 1) - math.lgamma(trials - events + 1)
+    return math.exp(log + events * math.log(rate) + (trials - events) * math.log1p(-rate))

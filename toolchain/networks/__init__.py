@@ -1,1 +1,1 @@
-"""The networks: torchvision's ResNets, their weights, and where they are split."""
+"""torchvision's ResNets: building them, their weights, and splitting them where training starts."""

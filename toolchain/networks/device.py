@@ -1,4 +1,4 @@
-"""Where torch computes: the device that a setting or a provider names, or an error."""
+"""The torch device of a `--device` setting or of a `--provider`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from toolchain.errors import ProviderError, TrainingError
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """Return the device; auto takes cuda, else mps, else cpu. TrainingError where it is missing."""
+    """Return the device that `--device` names; `auto` is cuda if available, else mps, else cpu.
+
+    `local_rank` is the index of the CUDA device. Raises TrainingError for a device that this torch
+    does not have.
+    """
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -25,7 +29,10 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
 
 
 def torch_device(provider: str) -> str:
-    """Return torch's device for a provider; ProviderError where torch has none or it is missing."""
+    """Return torch's name of the device that an onnxruntime provider computes on: cpu or cuda.
+
+    Raises ProviderError for another provider, or where CUDA is not available.
+    """
     device = provider.lower().removesuffix("executionprovider")
     if device == "cpu" or (device == "cuda" and torch.cuda.is_available()):
         return device

@@ -1,4 +1,4 @@
-"""torchvision's ImageNet weights: cached, downloaded, or a clear word that neither works."""
+"""torchvision's ImageNet weights: from torch's cache, else downloaded, else an error in seconds."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from toolchain.files import display_path
 from toolchain.networks.torchvision_import import import_torchvision
 from toolchain.progress import ProgressReporter
 
-PATIENCE_S = 4.0
-"""How long the server may take to answer before rtl goes on without it."""
+ANSWER_TIMEOUT_S = 4.0
+"""How long the server may take to answer a request before the download counts as impossible."""
 
 
 def imagenet_state(arch: str, progress: ProgressReporter) -> tuple[dict[str, Any], str]:
     """Return (state dict, origin) of torchvision's default ImageNet weights.
 
-    Raises TrainingError within seconds where they are not cached and the server does not answer.
+    Raises TrainingError where they can't be loaded; within seconds where they are not cached and
+    the server does not answer.
     """
     weights = import_torchvision().models.get_model_weights(arch).DEFAULT
     origin = f"torchvision {weights}"
-    cached = cached_file(weights.url)
+    cached = _cached_file(weights.url)
     if not cached.is_file():
         if not _answers(weights.url):
             raise TrainingError(
@@ -45,30 +46,30 @@ def imagenet_state(arch: str, progress: ProgressReporter) -> tuple[dict[str, Any
     return state, origin
 
 
-def place_for(arch: str) -> Path:
-    """Return where a file with the ImageNet weights of an architecture is looked for."""
-    return cached_file(import_torchvision().models.get_model_weights(arch).DEFAULT.url)
+def cached_weights(arch: str) -> Path:
+    """Return where torch's cache has the ImageNet weights of an architecture, present or not."""
+    return _cached_file(import_torchvision().models.get_model_weights(arch).DEFAULT.url)
 
 
-def cached_file(url: str) -> Path:
-    """Return where torch caches a download."""
+def _cached_file(url: str) -> Path:
+    """Return the path in torch's cache of what is downloaded from this URL."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
 
 
 def _answers(url: str) -> bool:
-    """Say whether the server answers; a name server that hangs counts as no."""
+    """Return whether the server answers in time, the name lookup included."""
     answers: list[bool] = []
 
     def ask() -> None:
         try:
             request = urllib.request.Request(url, method="HEAD")
-            with urllib.request.urlopen(request, timeout=PATIENCE_S):
+            with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S):
                 answers.append(True)
         except (OSError, ValueError):  # urllib's and the socket's errors are OSErrors
             pass
 
-    # The timeout of urlopen does not cover the name lookup, so the wait has its own.
+    # The timeout of urlopen does not cover the name lookup, so the request runs in a thread.
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
-    asking.join(PATIENCE_S)
+    asking.join(ANSWER_TIMEOUT_S)
     return bool(answers)

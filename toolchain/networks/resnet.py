@@ -1,4 +1,8 @@
-"""The networks: a torchvision ResNet with a new head and its normalisation inside."""
+"""The modules: a torchvision ResNet with a new head, wrapped with normalisation and probabilities.
+
+`build_network` makes the ResNet, `Classifier` adds the normalisation and is what is trained,
+`InferenceModel` adds the probabilities and is what is exported.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,28 @@ from toolchain.networks.torchvision_import import import_torchvision
 from toolchain.runtime.card import Normalisation, Task
 
 State = dict[str, Tensor]
+"""A state dict: tensors by the names of parameters and buffers."""
 
 IMAGENET_NORMALISATION = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """Channel statistics of ImageNet, as torchvision's weights expect them."""
 
 
+def build_network(arch: str, classes: int, *, dropout: float = 0.0) -> nn.Module:
+    """Return a torchvision ResNet with random weights and a new head: [dropout] + linear.
+
+    `arch` is torchvision's name of it. Raises MissingExtraError without torchvision.
+    """
+    network: nn.Module = import_torchvision().models.get_model(arch, weights=None)
+    features = network.get_submodule("fc").in_features
+    assert isinstance(features, int)
+    linear = nn.Linear(features, classes)
+    # No Dropout(0): it would be a layer in the exported file and change the names of the weights.
+    network.fc = nn.Sequential(nn.Dropout(dropout), linear) if dropout else linear
+    return network
+
+
 class Classifier(nn.Module):
-    """Logits float32 [batch, classes] of pixels uint8 [batch, size, size, 3]."""
+    """Computes logits float32 [batch, classes] of pixels uint8 [batch, size, size, 3]."""
 
     mean: Tensor
     std: Tensor
@@ -23,26 +42,26 @@ class Classifier(nn.Module):
     def __init__(self, network: nn.Module, normalisation: Normalisation) -> None:
         super().__init__()
         self.network = network
-        # In levels of 0…255, so that pixels need no division of their own.
+        # Scaled to 0…255 once, so that pixels need no division by 255.
         self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(normalisation.std).view(1, 3, 1, 1) * 255)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalise and classify."""
+        """Return the logits of normalised pixels."""
         logits: Tensor = self.network(normalised(pixels, self.mean, self.std))
         return logits
 
 
 def normalised(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Return planes float32 [batch, 3, size, size] of pixels [batch, size, size, 3] in 0…255."""
+    """Return pixels [batch, size, size, 3] in 0…255 as (pixels - mean) / std, channels first.
+
+    The result is float32 [batch, 3, size, size]; `mean` and `std` are [1, 3, 1, 1] in 0…255.
+    """
     return (pixels.permute(0, 3, 1, 2).to(torch.float32) - mean) / std
 
 
 class InferenceModel(nn.Module):
-    """What a model file computes: (probabilities, logits) of pixels, each [batch, classes].
-
-    For multi-label each class has a probability of its own, whatever the others have.
-    """
+    """Computes (probabilities, logits), each float32 [batch, classes], as an exported file does."""
 
     def __init__(
         self, classifier: Classifier, temperature: float, task: Task = "single-label"
@@ -53,23 +72,12 @@ class InferenceModel(nn.Module):
         self.task = task
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Classify, and turn logits into probabilities."""
+        """Return (probabilities, logits) of pixels uint8 [batch, size, size, 3]."""
         logits = self.classifier(pixels)
         return probabilities_of(logits, self.temperature, self.task), logits
 
 
 def probabilities_of(logits: Tensor, temperature: float, task: Task) -> Tensor:
-    """Return softmax(logits / temperature) over the classes, for multi-label the sigmoid of each."""
+    """Return softmax(logits / temperature) over the classes; for multi-label, sigmoid of each."""
     scaled = logits / temperature
     return torch.sigmoid(scaled) if task == "multi-label" else torch.softmax(scaled, dim=1)
-
-
-def build_network(arch: str, classes: int, *, dropout: float = 0.0) -> nn.Module:
-    """Return a torchvision ResNet with random weights and a new head [dropout] + linear."""
-    network: nn.Module = import_torchvision().models.get_model(arch, weights=None)
-    features = network.get_submodule("fc").in_features
-    assert isinstance(features, int)
-    linear = nn.Linear(features, classes)
-    # A dropout without effect would still be a layer in the file and in the keys of the weights.
-    network.fc = nn.Sequential(nn.Dropout(dropout), linear) if dropout else linear
-    return network

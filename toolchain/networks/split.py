@@ -1,4 +1,7 @@
-"""Where a network is cut: what lies before the boundary is frozen, what lies after is trained."""
+"""A network split in two: the frozen layers from the input on, and the layers that are trained.
+
+The outputs of the frozen layers (features) can then be computed once for each image and kept.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ STEM = ("conv1", "bn1", "relu", "maxpool")
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
-def parts(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return a torchvision ResNet as (name, module) in the order that data passes them.
+def network_parts(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the parts of a torchvision ResNet as (name, module), in the order of computation.
 
-    Called one after the other they compute what the network's own `forward` computes. A cut is only
-    possible between parts: a residual block needs its input twice.
+    Called one after another they compute what the `forward` of the network computes. It can be
+    split between parts only, not within a residual block, which adds its input to its output.
     """
     blocks = [
         (f"{stage}.{name}", block)
@@ -30,16 +33,19 @@ def parts(network: nn.Module) -> list[tuple[str, nn.Module]]:
     ]
 
 
-def frozen_parts(network: nn.Module) -> int:
-    """Return how many parts from the input on hold nothing trainable; 0 where all is trained."""
-    for index, (_, module) in enumerate(parts(network)):
+def count_frozen_parts(network: nn.Module) -> int:
+    """Return how many parts, counted from the input, have no trainable parameter."""
+    for index, (_, module) in enumerate(network_parts(network)):
         if any(parameter.requires_grad for parameter in module.parameters()):
             return index
-    raise AssertionError("a network always has a trainable classifier")
+    raise AssertionError("a network always has a trainable head")
 
 
 class FrozenBackbone(nn.Module):
-    """Features float32 [batch, …] of pixels uint8 [batch, size, size, 3]: all that is frozen."""
+    """Computes features float32 [batch, …] of pixels uint8 [batch, size, size, 3].
+
+    It consists of the normalisation and the first `frozen` parts, which are the classifier's own.
+    """
 
     mean: Tensor
     std: Tensor
@@ -48,22 +54,29 @@ class FrozenBackbone(nn.Module):
         super().__init__()
         self.register_buffer("mean", classifier.mean)
         self.register_buffer("std", classifier.std)
-        self.layers = nn.Sequential(*(module for _, module in parts(classifier.network)[:frozen]))
+        self.layers = nn.Sequential(
+            *(module for _, module in network_parts(classifier.network)[:frozen])
+        )
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalise and go as far as the boundary."""
+        """Return the features, which the first trained part takes."""
         features: Tensor = self.layers(normalised(pixels, self.mean, self.std))
         return features
 
 
 class TrainableHead(nn.Module):
-    """Logits float32 [batch, classes] of features: the rest, sharing the classifier's tensors."""
+    """Computes logits float32 [batch, classes] of features.
+
+    It consists of the remaining parts, which are the classifier's own: training it trains them.
+    """
 
     def __init__(self, classifier: Classifier, frozen: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*(module for _, module in parts(classifier.network)[frozen:]))
+        self.layers = nn.Sequential(
+            *(module for _, module in network_parts(classifier.network)[frozen:])
+        )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Go from the boundary to the logits."""
+        """Return the logits."""
         logits: Tensor = self.layers(features)
         return logits

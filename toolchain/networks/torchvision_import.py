@@ -1,8 +1,8 @@
-"""Import torchvision where its compiled library does not load.
+"""Import torchvision, also where its compiled library does not load.
 
-torchvision on PyPI is built for CUDA. Beside a CPU build of torch its library stays unloaded, and
-the import stops at a fake kernel for an operator that the library would have declared. Models and
-transforms need none of the operators, so declaring their schemas is enough.
+torchvision on PyPI is built for CUDA. With a CPU build of torch its library does not load, and the
+import fails where it registers a fake kernel for an operator that the library would have declared.
+Models and transforms use none of these operators, so declaring their schemas is enough.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_declared: list[Any] = []  # a torch.library.Library takes its operators with it when it is freed
+_declared: list[Any] = []  # kept, because a torch.library.Library removes its operators when freed
 
 
 def import_torchvision() -> ModuleType:
-    """Return torchvision; MissingExtraError where it or torch is not installed."""
+    """Return the module torchvision; raise MissingExtraError where it or torch is not installed."""
     try:
         import torch
     except ImportError as error:
@@ -31,7 +31,7 @@ def import_torchvision() -> ModuleType:
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise
-    _forget_half_import()
+    _remove_partial_import()
     library = torch.library.Library("torchvision", "DEF")
     for schema in SCHEMAS:
         library.define(schema)
@@ -39,8 +39,8 @@ def import_torchvision() -> ModuleType:
     return _import()
 
 
-def remedied() -> bool:
-    """Say whether torchvision needed its operators declared; `rtl doctor` shows it."""
+def operators_were_declared() -> bool:
+    """Return whether `import_torchvision` had to declare the operators; `rtl doctor` reports it."""
     return bool(_declared)
 
 
@@ -52,6 +52,6 @@ def _import() -> ModuleType:
     return torchvision  # type: ignore[no-any-return]
 
 
-def _forget_half_import() -> None:
+def _remove_partial_import() -> None:
     for name in [n for n in sys.modules if n == "torchvision" or n.startswith("torchvision.")]:
         del sys.modules[name]

@@ -1,4 +1,4 @@
-"""Weights: read from files, loaded into networks, written and digested."""
+"""Weights of networks: where training starts from, reading, loading, writing and digests."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from toolchain.runtime.card import Normalisation
 def start_classifier(
     arch: str, classes: int, weights: str, *, dropout: float, progress: ProgressReporter
 ) -> tuple[Classifier, str]:
-    """Return a classifier that starts from `weights`, and one line about their origin.
+    """Return (classifier, origin) to start training from; `origin` describes the weights in a line.
 
-    Raises TrainingError where the weights can't be had or don't fit the architecture.
+    `weights` is `none` (random), `imagenet` (torchvision's), or the path of a file for
+    `read_weights`. The head is always new. Raises TrainingError where the weights can't be
+    downloaded or read, or don't fit the architecture.
     """
     network = build_network(arch, classes, dropout=dropout)
     if weights == "none":
@@ -37,21 +39,39 @@ def start_classifier(
     return Classifier(network, IMAGENET_NORMALISATION), origin
 
 
+def _load_backbone(network: nn.Module, state: State, arch: str, origin: str) -> None:
+    """Load all weights but those of the head `fc`, which was trained for other classes."""
+    own = network.state_dict()
+    backbone = {name for name in own if not name.startswith("fc.")}
+    missing = sorted(backbone - state.keys())
+    wrong = [n for n in sorted(backbone & state.keys()) if state[n].shape != own[n].shape]
+    if missing or wrong:
+        what = f"lacks {missing[0]}" if missing else f"{wrong[0]} has another shape"
+        raise TrainingError(
+            f"the weights ({origin}) don't fit {arch}: {what}",
+            hint=f"--arch must name the network the weights were made with, by torchvision's "
+            f"key names; {len(missing) + len(wrong)} of {len(backbone)} tensors don't fit",
+        )
+    network.load_state_dict({name: state[name] for name in backbone}, strict=False)
+
+
 def load_classifier(
     arch: str, classes: int, weights: Path, normalisation: Normalisation
 ) -> Classifier:
-    """Return the trained classifier of a run folder, in eval mode."""
+    """Return a trained classifier from its weights file, in eval mode, on the CPU."""
     state = read_weights(weights)
-    dropout = 0.5 if "network.fc.1.weight" in state else 0.0  # only its place in the keys matters
+    # A Dropout does nothing in eval mode, but it changes the name of the linear layer's weights.
+    dropout = 0.5 if "network.fc.1.weight" in state else 0.0
     classifier = Classifier(build_network(arch, classes, dropout=dropout), normalisation)
     classifier.load_state_dict(state)
     return classifier.eval()
 
 
 def read_weights(path: Path) -> State:
-    """Return the tensors of a .safetensors or .pth file, floats as float32.
+    """Return the state dict in a .safetensors or .pth file, floating-point tensors as float32.
 
-    A .pth file is opened with weights_only, which runs no code from it. Raises TrainingError.
+    A .pth file is opened with `weights_only`, which runs no code from it. Raises TrainingError
+    where the file is missing or holds no state dict.
     """
     if not path.is_file():
         raise TrainingError(f"{path}: no such weights file")
@@ -71,26 +91,10 @@ def read_weights(path: Path) -> State:
 
 
 def state_sha256(state: State) -> str:
-    """Return the digest of the weights, the same for equal weights on every machine."""
+    """Return the SHA-256 of a state dict; equal tensors have the same one on every machine."""
     return hashlib.sha256(weights_bytes(state)).hexdigest()
 
 
 def weights_bytes(state: State) -> bytes:
-    """Return a state dict in the safetensors format."""
+    """Return a state dict as the bytes of a .safetensors file."""
     return save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
-
-
-def _load_backbone(network: nn.Module, state: State, arch: str, origin: str) -> None:
-    """Load everything but the head, which belongs to other classes."""
-    own = network.state_dict()
-    backbone = {name for name in own if not name.startswith("fc.")}
-    missing = sorted(backbone - state.keys())
-    wrong = [n for n in sorted(backbone & state.keys()) if state[n].shape != own[n].shape]
-    if missing or wrong:
-        what = f"lacks {missing[0]}" if missing else f"{wrong[0]} has another shape"
-        raise TrainingError(
-            f"the weights ({origin}) don't fit {arch}: {what}",
-            hint=f"--arch must name the network the weights were made with, by torchvision's "
-            f"key names; {len(missing) + len(wrong)} of {len(backbone)} tensors don't fit",
-        )
-    network.load_state_dict({name: state[name] for name in backbone}, strict=False)

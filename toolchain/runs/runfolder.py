@@ -1,4 +1,4 @@
-"""The only file that knows the names of the files in a run folder and beside a model file."""
+"""The names and places of all files in a run folder and beside a model file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from toolchain.files import current_umask, write_text
 from toolchain.runtime.card import Card, decode_card, encode_card
 
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript.pt", "pt2": ".pt2"}
-
+"""Of model files, by format."""
 
 REMOVED_CHECKPOINTS = ".checkpoints.removed"
-"""What checkpoints are called while they are removed."""
+"""Name of the folder of checkpoints while it is being removed."""
 
 
 class RunFolder:
-    """A folder that training leaves: plain files, readable by a person, movable as one."""
+    """The folder that a training run writes: plain files, which can be moved or copied as one."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -41,7 +41,7 @@ class RunFolder:
         self.rate_picture = self.path / "lr-find.png"
 
     def require_free(self) -> None:
-        """Raise TrainingError where something already stands: a run is never written over."""
+        """Raise TrainingError unless the path is free or an empty folder: no run is overwritten."""
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise TrainingError(
                 f"{self.path} exists and is not empty; a run is never written over",
@@ -49,9 +49,10 @@ class RunFolder:
             )
 
     def create(self, settings: str) -> None:
-        """Make the folder with its settings in it, in one step; TrainingError where it is taken.
+        """Make the folder with settings.toml in it, by one rename.
 
-        A run that is killed at once can then be resumed: there is no folder without settings.
+        So the folder never exists without settings, and a run that is killed at any time can be
+        resumed. Raises TrainingError where the path is taken or the folder can't be made.
         """
         self.require_free()
         try:
@@ -63,34 +64,37 @@ class RunFolder:
             made.chmod(0o777 & ~current_umask())
             write_text(made / self.settings.name, settings)
             with contextlib.suppress(FileNotFoundError):
-                self.path.rmdir()  # an empty one, as require_free has seen
+                self.path.rmdir()  # empty, as require_free has checked
             made.rename(self.path)
         except OSError as error:
-            self.require_free()  # another run may have come first
+            self.require_free()  # another run may have made it meanwhile
             raise TrainingError(f"{self.path} can't be made: {error.strerror}") from error
         finally:
-            shutil.rmtree(made, ignore_errors=True)  # there where the rename did not happen
+            shutil.rmtree(made, ignore_errors=True)  # exists only if the rename failed
 
     def drop_checkpoints(self) -> None:
-        """Remove what a finished run no longer needs, at once for whoever looks."""
-        going = self.path / REMOVED_CHECKPOINTS
-        with contextlib.suppress(FileNotFoundError):
-            self.checkpoints.rename(going)
-        shutil.rmtree(going, ignore_errors=True)
+        """Remove the checkpoints, which a finished run no longer needs.
 
-    def sweep(self) -> None:
-        """Remove the temporary files of a process that was killed in the run."""
+        They are renamed first, so that another process sees all of them or none.
+        """
+        removed = self.path / REMOVED_CHECKPOINTS
+        with contextlib.suppress(FileNotFoundError):
+            self.checkpoints.rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)
+
+    def remove_temporary_files(self) -> None:
+        """Remove what a killed process left unfinished in the folder."""
         shutil.rmtree(self.path / REMOVED_CHECKPOINTS, ignore_errors=True)
         files = (self.metrics, self.weights, self.card, self.audit, self.curves, self.confusion)
         for pattern in (*(f".{file.name}.*" for file in files), "checkpoints/.*.*"):
-            for left in self.path.glob(pattern):
-                left.unlink(missing_ok=True)
+            for temporary in self.path.glob(pattern):
+                temporary.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Remove a run that has no weights yet, and the folder if nothing else is in it."""
+        """Remove the files of a run without weights, and the folder if nothing else is in it."""
         self.drop_checkpoints()
         shutil.rmtree(self.tensorboard, ignore_errors=True)
-        self.sweep()
+        self.remove_temporary_files()
         for file in (self.settings, self.audit, self.metrics):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -98,7 +102,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
-        """Return a run folder that holds a trained model; else DataError."""
+        """Return the run folder at `path`; raise DataError unless it has a trained model."""
         run = cls(path)
         if not run.path.is_dir():
             raise DataError(f"{run.path}: no such run folder", hint="rtl finetune DATA makes one")
@@ -116,50 +120,50 @@ class RunFolder:
         return run
 
     def read_card(self) -> Card:
-        """Return the card of the trained model."""
+        """Return the card of the trained model; raise ModelFileError for a damaged one."""
         return decode_card(self.card.read_bytes(), source=str(self.card))
 
     def write_card(self, card: Card) -> None:
-        """Put the card beside the weights."""
+        """Write card.json."""
         write_text(self.card, encode_card(card) + "\n")
 
     def model_file(self, model_format: str) -> Path:
-        """Return where an exported model goes unless the user says otherwise."""
+        """Return the default path of an exported model."""
         return self.export / model_name(model_format)
 
     def bench_result(self, provider: str) -> Path:
-        """Return where the benchmark of the exported models goes."""
+        """Return the default path of a benchmark's result."""
         return self.bench / f"{provider}.json"
 
 
-def model_name(model_format: str, precision: str = "fp32", door: str = "pixels") -> str:
-    """Name an exported model file by what is not the default of it.
+def model_name(model_format: str, precision: str = "fp32", input_kind: str = "pixels") -> str:
+    """Return the name of an exported model file; only input and precision off the default show.
 
     >>> model_name("onnx", "int8", "image")
     'model.image.int8.onnx'
     """
-    kinds = [kind for kind in (door, precision) if kind not in ("pixels", "fp32")]
+    kinds = [kind for kind in (input_kind, precision) if kind not in ("pixels", "fp32")]
     return ".".join(["model", *kinds]) + SUFFIXES[model_format]
 
 
 def run_of_model(model: Path) -> RunFolder | None:
-    """Return the run folder that a model file lies in, None where it was moved elsewhere."""
+    """Return the run folder that a model file was exported into; None where it was moved out."""
     run = RunFolder(model.resolve().parent.parent)
     return run if run.settings.is_file() and run.weights.is_file() else None
 
 
 def parity_file(model: Path) -> Path:
-    """Return where the verification of a model file is reported."""
+    """Return the path of the verification report of a model file."""
     return model.with_name(model.name + ".parity.json")
 
 
 def rejected_file(model: Path) -> Path:
-    """Return where the report goes of a file that failed verification and was not kept."""
+    """Return the path of the report on a model file that failed verification and was not kept."""
     return model.with_name(model.name + ".rejected.json")
 
 
 def references_file(model: Path) -> Path:
-    """Return where the reference outputs of a model file lie."""
+    """Return the path of the reference outputs of a model file."""
     return model.with_name(model.name + ".references.npz")
 
 

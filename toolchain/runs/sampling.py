@@ -1,4 +1,4 @@
-"""A few samples of many, spread over the classes."""
+"""Choose a few of many files, spread over the classes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import numpy as np
 
 
 def evenly(items: Sequence[Path], count: int) -> list[Path]:
-    """Return `count` items spread over all of them; samples stand by class, so each is met."""
+    """Return `count` items at even distances, in their order; all of them if there are not more.
+
+    Samples are sorted by class, so every class is represented.
+    """
     if len(items) <= count:
         return list(items)
-    return [items[int(place)] for place in np.linspace(0, len(items) - 1, count)]
+    return [items[int(index)] for index in np.linspace(0, len(items) - 1, count)]

@@ -1,7 +1,7 @@
 """Every setting of `rtl finetune`, declared once.
 
-The options of the command line, the keys of a TOML file, the settings stored with a run and
-docs/settings.md all come from this struct.
+The options of the command line, the keys of a TOML file, `settings.toml` in a run folder and
+docs/settings.md are all made from this struct.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 
 
 class SettingsError(ValueError):
-    """A setting is unknown or out of its bounds; the command line makes it a usage error."""
+    """A setting is unknown or out of its bounds; the command line reports it as a usage error."""
 
 
 class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `rtl finetune` does; each field is an option, a TOML key and a line in the run."""
+    """Settings of a training run; each is an option, a TOML key and a line in settings.toml."""
 
     data: Annotated[
         str, Meta(description="Folder of images, or a list file train.txt or labels.csv.")
@@ -263,7 +263,7 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 def describe(field: msgspec.structs.FieldInfo) -> str:
-    """Return the description that a field was declared with."""
+    """Return the description in the declaration of a field."""
     for meta in get_args(field.type)[1:]:
         if isinstance(meta, Meta) and meta.description:
             return meta.description

@@ -1,4 +1,4 @@
-"""Settings from a TOML file and the command line, resolved, and stored again with the run."""
+"""Settings: read from a TOML file and the command line, resolved, checked and stored as TOML."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from toolchain.runs.settings import FinetuneSettings, SettingsError, describe
 
 
 def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSettings:
-    """Return the settings from a TOML file and, over it, what was `given` by hand.
+    """Return the settings of a TOML file, replaced by those `given` on the command line.
 
-    Raises SettingsError naming the key and the nearest known one, or the value and its bounds.
+    Raises SettingsError with the unknown key and the nearest known one, or the setting and its
+    bounds.
     """
     values: dict[str, Any] = {}
     if config is not None:
@@ -33,7 +34,7 @@ def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSetting
     try:
         return resolve(msgspec.convert(values | given, FinetuneSettings))
     except msgspec.ValidationError as error:
-        raise SettingsError(source + _plain(str(error))) from error
+        raise SettingsError(source + _key_first(str(error))) from error
 
 
 def _require_known(values: dict[str, Any], source: str) -> None:
@@ -45,16 +46,17 @@ def _require_known(values: dict[str, Any], source: str) -> None:
             raise SettingsError(f"{source}unknown setting '{key}'{meant}")
 
 
-def _plain(message: str) -> str:
-    """Turn msgspec's "Expected … - at `$.key`" into "key: expected …"."""
+def _key_first(message: str) -> str:
+    """Return msgspec's message "Expected … - at `$.key`" as "key: expected …"."""
     text, _, path = message.rpartition(" - at `$.")
     return f"{path.rstrip('`')}: {text[0].lower()}{text[1:]}" if text else message
 
 
 def resolve(settings: FinetuneSettings) -> FinetuneSettings:
-    """Replace what means "depends on another setting" by its value.
+    """Return the settings with each value that depends on another setting filled in.
 
-    Raises SettingsError where two settings contradict each other.
+    These are `auto` for preprocessing and loss, and 0 for resize_size and t_max. Raises
+    SettingsError where two settings contradict each other.
     """
     mode = settings.preprocessing
     if mode == "auto":
@@ -92,11 +94,13 @@ def _require_consistent(settings: FinetuneSettings) -> None:
         )
     if settings.schedule == "one-cycle" and settings.warmup_epochs:
         raise SettingsError("warmup_epochs: one-cycle warms up by itself, for cycle_warmup of it")
-    falling = settings.t_max or settings.epochs
-    ends = min(falling, settings.epochs) if settings.schedule == "cosine" else settings.epochs
-    if settings.warmup_epochs and settings.warmup_epochs >= ends:
+    schedule_epochs = settings.epochs
+    if settings.schedule == "cosine" and settings.t_max:
+        schedule_epochs = min(settings.t_max, settings.epochs)
+    if settings.warmup_epochs and settings.warmup_epochs >= schedule_epochs:
         raise SettingsError(
-            f"warmup_epochs: {settings.warmup_epochs} of {ends} leave none at the full rate"
+            f"warmup_epochs: {settings.warmup_epochs} of {schedule_epochs} leave none at the full "
+            "rate"
         )
     if settings.strategy == "two-stage" and settings.head_epochs >= settings.epochs:
         raise SettingsError(
@@ -106,19 +110,23 @@ def _require_consistent(settings: FinetuneSettings) -> None:
 
 
 def settings_toml(settings: FinetuneSettings) -> str:
-    """Return the settings as TOML with each field's description above it."""
+    """Return the settings as TOML, each below its description as a comment."""
     lines = []
     for field in msgspec.structs.fields(FinetuneSettings):
         value = getattr(settings, field.name)
-        # A JSON string or number is a TOML string or number.
+        # Strings, numbers and booleans are written the same in JSON and TOML.
         lines.append(f"# {describe(field)}\n{field.name} = {msgspec.json.encode(value).decode()}\n")
     return "\n".join(lines)
 
 
 def settings_sha256(settings: FinetuneSettings) -> str:
-    """Return a digest of the settings that shape the result; where files lie is not one."""
+    """Return the SHA-256 of the settings that determine the result.
+
+    The paths of the data and of the folder of the weights are left out, and so are the device and
+    settings that affect only speed or logs.
+    """
     values = msgspec.to_builtins(settings)
     values["weights"] = Path(settings.weights).name
-    for place in ("data", "device", "workers", "cache_gb", "tensorboard"):
-        del values[place]
+    for key in ("data", "device", "workers", "cache_gb", "tensorboard"):
+        del values[key]
     return hashlib.sha256(msgspec.json.encode(values, order="sorted")).hexdigest()

@@ -1,4 +1,4 @@
-"""A finished run, opened: its card, settings, data set and network, each read once."""
+"""A finished training run: its card, settings, data set and network, each read once."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 class TrainedRun:
     """A run folder with a trained model.
 
-    The card is read when the run is opened, everything else when it is first asked for: a benchmark
-    of the network needs no images, and inspecting the card needs no torch.
+    The card is read by `open`, everything else on first access and then kept: a benchmark of the
+    network needs no images, and inspecting the card needs no torch.
     """
 
     folder: RunFolder
     card: Card
     data: str | None = None
-    """Where the images are, if not where the settings say."""
+    """Where the images are, if not at the path in the settings."""
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, data: str | None = None) -> TrainedRun:
-        """Open the run folder at `path`.
+        """Return the run in the folder `path`; `data` replaces the path of its images.
 
-        Raises DataError where it is none or its training was stopped, and ModelFileError for a
-        damaged card.
+        Raises DataError where the folder has no trained model, and ModelFileError for a damaged
+        card.
         """
         folder = RunFolder.open(path)
         return cls(folder, folder.read_card(), data)
@@ -52,7 +52,7 @@ class TrainedRun:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data set of the run; DataError where it was moved or has other classes."""
+        """The data set of the run; raises DataError where it is gone or has other classes."""
         place = self.data or self.settings.data
         if not Path(place).exists():
             raise DataError(
@@ -68,7 +68,7 @@ class TrainedRun:
 
     @cached_property
     def classifier(self) -> Classifier:
-        """The trained network, in eval mode, on the CPU."""
+        """The trained network, loaded on the CPU, in eval mode; the same module each time."""
         from toolchain.networks.weights import load_classifier
 
         card = self.card
@@ -78,7 +78,7 @@ class TrainedRun:
 
     @cached_property
     def unreadable(self) -> frozenset[str]:
-        """Names of the files that training found unreadable and left out."""
+        """Names, relative to the data, of the files that training could not read and left out."""
         if not self.folder.audit.is_file():
             return frozenset()
         audit = msgspec.json.decode(self.folder.audit.read_bytes(), type=Audit)

@@ -167,7 +167,7 @@ def _train(
         summary = summarise(setup, trainer)
         return FinetuneResult(run, setup.dataset, audit, summary, time.monotonic() - started)
     with run_lock(run):
-        run.sweep()
+        run.remove_temporary_files()
         try:
             summary = _train_and_write(setup, run, audit, checkpoint, progress)
         except BaseException:

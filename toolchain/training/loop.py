@@ -16,7 +16,7 @@ from toolchain.metrics.outputs import Outputs
 from toolchain.progress import ProgressReporter
 from toolchain.training.distributed import Processes
 from toolchain.training.inputs.mixing import Mixer, make_mixer
-from toolchain.training.inputs.samples import Batch, Source, labels_of
+from toolchain.training.inputs.samples import Batch, BatchSource, labels_of
 from toolchain.training.optim.losses import Loss
 from toolchain.training.optim.precision import MixedPrecision
 from toolchain.training.setup import Setup
@@ -144,7 +144,7 @@ def train_epoch(
 @torch.inference_mode()
 def predict_split(
     model: nn.Module,
-    source: Source,
+    source: BatchSource,
     device: torch.device,
     progress: ProgressReporter,
     *,

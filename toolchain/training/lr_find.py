@@ -20,7 +20,7 @@ from toolchain.training.analysis import plots
 from toolchain.training.analysis.lr_curve import should_stop, smoothed, suggest_rate, sweep_rates
 from toolchain.training.data import data_name, read_data
 from toolchain.training.distributed import Processes, is_single_process
-from toolchain.training.inputs.samples import Batch, Source
+from toolchain.training.inputs.samples import Batch, BatchSource
 from toolchain.training.loop import Stepper, make_stepper
 from toolchain.training.optim.schedules import make_optimizer
 from toolchain.training.setup import prepare
@@ -91,7 +91,7 @@ def find_lr(
 
 
 def _sweep(
-    stepper: Stepper, source: Source, settings: FinetuneSettings, progress: ProgressReporter
+    stepper: Stepper, source: BatchSource, settings: FinetuneSettings, progress: ProgressReporter
 ) -> tuple[list[float], list[float]]:
     """Train one batch at each rate until the loss diverges; return (rates, losses)."""
     ratios = [group["lr"] / settings.lr_head for group in stepper.optimizer.param_groups]
@@ -118,7 +118,7 @@ def _sweep(
     return rates, losses
 
 
-def _repeated_batches(source: Source) -> Iterator[Batch]:
+def _repeated_batches(source: BatchSource) -> Iterator[Batch]:
     """Yield the batches of one epoch after another, without end."""
     return itertools.chain.from_iterable(source.epoch(n) for n in itertools.count(1))
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from toolchain.data.layouts import Dataset
 from toolchain.networks.resnet import Classifier, State
-from toolchain.networks.split import FrozenBackbone, TrainableHead, frozen_parts
+from toolchain.networks.split import FrozenBackbone, TrainableHead, count_frozen_parts
 from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runtime.card import Preprocessing
@@ -130,7 +130,7 @@ def _precision_probe(
     """Return the module that the last stage trains, and an input batch of it, for timing."""
     shape = (PROBE_IMAGES, settings.size, settings.size, 3)
     pixels = torch.full(shape, 128, dtype=torch.uint8, device=device)
-    frozen = frozen_parts(classifier.network)
+    frozen = count_frozen_parts(classifier.network)
     if not settings.cache or not frozen:
         return classifier, pixels
     with torch.no_grad():

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from toolchain.networks.split import TrainableHead, frozen_parts
+from toolchain.networks.split import TrainableHead, count_frozen_parts
 from toolchain.progress import ProgressReporter
-from toolchain.training.features.source import FrozenPart, feature_sources
-from toolchain.training.inputs.augment import augmented_view
+from toolchain.training.features.compute import FeatureSpec
+from toolchain.training.features.source import feature_sources
+from toolchain.training.inputs.augment import make_augmentation
 from toolchain.training.inputs.order import Order
-from toolchain.training.inputs.samples import PixelSource, Source, Views, targets_of
+from toolchain.training.inputs.samples import BatchSource, PixelDataset, PixelSource, targets_of
 from toolchain.training.setup import Setup
 from toolchain.training.strategies import Stage
 
@@ -20,8 +21,8 @@ from toolchain.training.strategies import Stage
 class StageInputs:
     """The batches of a stage, and the module that takes them."""
 
-    train: Source
-    val: Source
+    train: BatchSource
+    val: BatchSource
     model: nn.Module
     """The whole classifier for pixels, or its trainable head for features; logits either way."""
 
@@ -34,10 +35,10 @@ def stage_inputs(
     They are cached features where layers are frozen, the settings allow it and there is room for
     them. Without `features` they are pixels in any case.
     """
-    frozen = frozen_parts(setup.classifier.network)
+    frozen = count_frozen_parts(setup.classifier.network)
     if features and frozen and setup.settings.cache and not _mixes_pixels(setup, progress):
         augmented = setup.settings.augment != "none"
-        part = FrozenPart(
+        spec = FeatureSpec(
             classifier=setup.classifier,
             frozen=frozen,
             dataset=setup.dataset,
@@ -48,7 +49,7 @@ def stage_inputs(
             device=setup.device,
         )
         sources = feature_sources(
-            part, (train_order(setup), _val_order(setup)), setup.processes, progress
+            spec, (train_order(setup), _val_order(setup)), setup.processes, progress
         )
         if sources is not None:
             return StageInputs(*sources, TrainableHead(setup.classifier, frozen))
@@ -98,20 +99,20 @@ def _mixes_pixels(setup: Setup, progress: ProgressReporter) -> bool:
 
 def _pixel_sources(setup: Setup, progress: ProgressReporter) -> tuple[PixelSource, PixelSource]:
     settings, dataset, classes = setup.settings, setup.dataset, len(setup.dataset.classes)
-    view, seed, workers = augmented_view(settings), settings.seed, settings.workers
+    augmentation, seed, workers = make_augmentation(settings), settings.seed, settings.workers
     train = PixelSource(
-        Views(dataset.train, setup.preprocessing, view=view, seed=seed),
+        PixelDataset(dataset.train, setup.preprocessing, augmentation=augmentation, seed=seed),
         targets_of(dataset.train, classes),
         train_order(setup),
         workers,
     )
     val = PixelSource(
-        Views(dataset.val, setup.preprocessing),
+        PixelDataset(dataset.val, setup.preprocessing),
         targets_of(dataset.val, classes),
         _val_order(setup),
         workers,
     )
     for source, name in ((train, "training"), (val, "validation")):
-        if source.views.fits_in_memory():
-            source.views.read_once(progress, f"reading the {name} images")
+        if source.dataset.fits_in_memory():
+            source.dataset.read_once(progress, f"reading the {name} images")
     return train, val

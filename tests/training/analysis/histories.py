@@ -1,4 +1,4 @@
-"""Histories of training: recorded from real runs, or made of a few losses."""
+"""Training histories: recorded from real runs, or made up of a few losses."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.analysis.diagnosis import Finding
 
-# Recorded from real runs of ResNet-18 at 64 pixels, rounded. Heads are trained on features of three
-# augmented views, or of the clean one where labels are wrong.
+# Recorded from real runs of ResNet-18 at 64 pixels, rounded. Heads were trained on cached features:
+# of three augmented views, or of the clean view for WRONG_LABELS.
 #   SOUND                     head on ten foods (500 images), adam, rate 0.005
 #   BATCHES_OF_FOUR           the same, four images a step
 #   TWELVE_VALIDATION_IMAGES  head on ants and bees, rate 0.005
@@ -213,7 +213,7 @@ def settings(**given: Any) -> FinetuneSettings:
 def history(
     train: Any, val: Any, accuracy: Any = 0.7, start: list[float] | None = None
 ) -> list[dict[str, Any]]:
-    """Rows with these losses; one accuracy stands for all epochs."""
+    """Return rows with these losses; a single accuracy is used for all epochs."""
     accuracies = [accuracy] * len(train) if isinstance(accuracy, float) else list(accuracy)
     rows: list[dict[str, Any]] = [
         {

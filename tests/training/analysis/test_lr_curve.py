@@ -1,3 +1,5 @@
+"""Learning-rate sweeps: rates, smoothing, when to stop, what to suggest."""
+
 from __future__ import annotations
 
 import math
@@ -8,15 +10,15 @@ import pytest
 from toolchain.training.analysis.lr_curve import should_stop, smoothed, suggest_rate, sweep_rates
 
 
-def bowl(
+def sweep_losses(
     rates: list[float], *, learns: float = 1e-4, breaks: float = 1.0, noise: float = 0.0
 ) -> list[float]:
-    """Losses that are flat up to `learns`, fall by half up to `breaks` and then explode."""
+    """Return losses that are flat up to `learns`, fall by half up to `breaks` and then diverge."""
     depth = math.log(breaks / learns)
     losses = []
     for rate in rates:
-        way = min(max(math.log(rate / learns) / depth, 0.0), 1.0)
-        losses.append(2.3 - 1.15 * way + 5 * max(0.0, math.log10(rate / breaks)) ** 2)
+        progress = min(max(math.log(rate / learns) / depth, 0.0), 1.0)
+        losses.append(2.3 - 1.15 * progress + 5 * max(0.0, math.log10(rate / breaks)) ** 2)
     return list(np.random.default_rng(0).normal(losses, noise))
 
 
@@ -28,7 +30,7 @@ def test_rates_rise_by_the_same_factor() -> None:
 
 
 @pytest.mark.parametrize(("lowest", "highest", "steps"), [(0, 1, 9), (1, 1, 9), (0.1, 1, 1)])
-def test_a_sweep_that_goes_nowhere_is_refused(lowest: float, highest: float, steps: int) -> None:
+def test_an_empty_range_of_rates_is_refused(lowest: float, highest: float, steps: int) -> None:
     with pytest.raises(ValueError, match=f"lowest < highest.*got {lowest:g}, {highest:g} and"):
         sweep_rates(lowest, highest, steps)
 
@@ -39,7 +41,7 @@ def test_smoothing_is_not_pulled_to_zero_at_the_start() -> None:
     assert smoothed([]) == []
 
 
-def test_smoothing_weighs_older_losses_by_powers_of_beta() -> None:
+def test_smoothing_weights_older_losses_by_powers_of_beta() -> None:
     losses = [1.0, 4.0, 2.0, 8.0]
     weights = 0.9 ** np.arange(3, -1, -1)
     assert smoothed(losses, beta=0.9)[-1] == pytest.approx(np.average(losses, weights=weights))
@@ -64,15 +66,15 @@ def test_a_sweep_stops_above_four_times_its_best(averages: list[float], stops: b
 @pytest.mark.parametrize(("learns", "breaks"), [(1e-4, 1.0), (1e-6, 1e-2)])
 def test_the_suggestion_lies_within_the_descent(learns: float, breaks: float, noise: float) -> None:
     rates = sweep_rates()
-    rate = suggest_rate(rates, bowl(rates, learns=learns, breaks=breaks, noise=noise))
+    rate = suggest_rate(rates, sweep_losses(rates, learns=learns, breaks=breaks, noise=noise))
     assert rate in rates
     assert learns < rate < breaks / 3
 
 
-def test_the_suggestion_moves_with_the_bowl() -> None:
+def test_the_suggestion_moves_with_the_descent() -> None:
     rates = sweep_rates()
     low, high = (
-        suggest_rate(rates, bowl(rates, learns=learns, breaks=1e4 * learns))
+        suggest_rate(rates, sweep_losses(rates, learns=learns, breaks=1e4 * learns))
         for learns in (1e-6, 1e-4)
     )
     assert low
@@ -80,9 +82,9 @@ def test_the_suggestion_moves_with_the_bowl() -> None:
     assert 20 < high / low < 200
 
 
-def test_a_sweep_that_was_stopped_gives_the_same_suggestion() -> None:
+def test_a_stopped_sweep_has_the_same_suggestion() -> None:
     rates = sweep_rates()
-    losses = bowl(rates)
+    losses = sweep_losses(rates)
     assert suggest_rate(rates, [*losses[:95], math.nan, 1.0]) == suggest_rate(rates, losses)
     assert suggest_rate(rates, losses[:95]) == suggest_rate(rates, losses)
 

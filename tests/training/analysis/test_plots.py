@@ -1,3 +1,5 @@
+"""Plots: size, colours, what is marked, and no half-written file."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -33,7 +35,7 @@ def pixels_of(path: Path) -> NDArray[np.uint8]:
 
 
 def has_blue(pixels: NDArray[np.uint8]) -> bool:
-    """Say whether something is drawn in the blue of validation, and not only in greys."""
+    """Return whether something is drawn in the blue of the validation curve."""
     red, blue = pixels[..., 0].astype(int), pixels[..., 2].astype(int)
     return bool((blue - red > 80).sum() > 20)
 
@@ -66,15 +68,15 @@ def test_a_class_without_images_leaves_its_row_blank(tmp_path: Path) -> None:
     assert has_blue(pixels_of(tmp_path / "confusion.png"))
 
 
-def test_a_class_name_with_dollars_is_drawn_as_it_stands(tmp_path: Path) -> None:
-    # matplotlib takes what stands between dollars for a formula; this one is not even valid.
+def test_a_class_name_with_dollar_signs_is_drawn_literally(tmp_path: Path) -> None:
+    # matplotlib parses text between dollar signs as a formula; this one is not valid.
     names = ["under $5_{ or $9", "over"]
     draw_confusion(np.eye(2, dtype=np.int64), names, "val", tmp_path / "confusion.png")
     assert has_blue(pixels_of(tmp_path / "confusion.png"))
 
 
 def sweep_losses(count: int) -> list[float]:
-    """Losses that fall a little, and break for the last tenth of the rates."""
+    """Return losses that fall a little and diverge in the last tenth of the sweep."""
     return [2.3 - 0.01 * i if i < 90 else 2.0 * (i - 88) for i in range(count)]
 
 
@@ -85,27 +87,27 @@ def test_a_suggested_rate_is_marked_in_its_sweep(tmp_path: Path) -> None:
     marked, plain = (pixels_of(tmp_path / name) for name in ("with.png", "without.png"))
     assert marked.shape == plain.shape == (468, 910, 3)
     assert has_blue(plain)
-    # The line stands in the middle of the axes and reaches to their top.
+    # The line is in the middle of the axes and reaches to their top.
     added = (marked != plain).any(axis=2)
     assert added[40:100, 440:500].any()
     assert not added[40:100, :440].any()
 
 
-def test_a_break_leaves_the_picture_and_does_not_flatten_the_descent(tmp_path: Path) -> None:
+def test_a_divergence_does_not_flatten_the_descent(tmp_path: Path) -> None:
     losses = sweep_losses(100)
-    draw_rate_sweep(sweep_rates(), losses, None, tmp_path / "calm.png")
-    draw_rate_sweep(sweep_rates(), [*losses[:99], 1e9], None, tmp_path / "broken.png")
-    calm, broken = (pixels_of(tmp_path / name) for name in ("calm.png", "broken.png"))
-    assert (calm[:, :600] == broken[:, :600]).all()
+    draw_rate_sweep(sweep_rates(), losses, None, tmp_path / "finite.png")
+    draw_rate_sweep(sweep_rates(), [*losses[:99], 1e9], None, tmp_path / "diverged.png")
+    finite, diverged = (pixels_of(tmp_path / name) for name in ("finite.png", "diverged.png"))
+    assert (finite[:, :600] == diverged[:, :600]).all()
 
 
 @pytest.mark.parametrize("losses", [[], [2.3], [2.3, float("nan"), 1.0], [2.0] * 100])
-def test_a_sweep_that_says_nothing_is_drawn(tmp_path: Path, losses: list[float]) -> None:
+def test_a_sweep_without_a_descent_is_drawn(tmp_path: Path, losses: list[float]) -> None:
     draw_rate_sweep(sweep_rates(), losses, None, tmp_path / "sweep.png")
     assert pixels_of(tmp_path / "sweep.png").shape == (468, 910, 3)
 
 
-def test_a_failure_leaves_the_older_picture(tmp_path: Path) -> None:
+def test_an_error_leaves_the_older_file(tmp_path: Path) -> None:
     path = tmp_path / "curves.png"
     draw_curves(epochs(2), best_epoch=1, path=path)
     before = path.read_bytes()

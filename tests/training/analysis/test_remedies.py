@@ -1,4 +1,4 @@
-"""What a diagnosis advises: options that help, are not used yet, and exist."""
+"""Advice: options that help, are not used yet, and exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.analysis.diagnosis import diagnose
 
 
-def test_a_network_that_sees_the_wrong_mean_is_told_to_check_it() -> None:
+def test_weights_from_a_file_are_advised_to_check_mean_and_std() -> None:
     from_file = settings(weights="mine.safetensors", strategy="head")
     (finding,) = diagnose(recorded("WRONG_MEAN"), from_file, 2)
     assert finding.name == "slow convergence"
@@ -20,7 +20,7 @@ def test_a_network_that_sees_the_wrong_mean_is_told_to_check_it() -> None:
     assert "--strategy partial" in finding.remedy
 
 
-def test_mean_and_std_are_not_doubted_with_imagenet_weights() -> None:
+def test_imagenet_weights_are_not_advised_to_check_mean_and_std() -> None:
     (finding,) = diagnose(recorded("HEAD_AT_1E4"), settings(lr_head=1e-4), 2)
     assert finding.remedy == (
         "try --strategy partial, --lr-head 0.005 or the rates that "
@@ -28,7 +28,7 @@ def test_mean_and_std_are_not_doubted_with_imagenet_weights() -> None:
     )
 
 
-def test_no_run_is_told_to_lower_the_rate_and_to_raise_it() -> None:
+def test_no_run_is_advised_to_lower_and_to_raise_the_learning_rate() -> None:
     rows = recorded("ADAM_AT_01")  # unstable, and at the level of guessing to the end
     assert names(diagnose(rows, settings(strategy="full"), 3)) == ["unstable start"]
     unstable, slow = diagnose(rows, settings(strategy="full", weights="mine.pth"), 3)
@@ -64,12 +64,12 @@ def test_no_run_is_told_to_lower_the_rate_and_to_raise_it() -> None:
     ],
     ids=["defaults", "everything trained", "nearly everything used"],
 )
-def test_over_fitting_is_met_with_what_is_not_used_yet(given: dict[str, Any], remedy: str) -> None:
+def test_advice_against_over_fitting_is_not_used_yet(given: dict[str, Any], remedy: str) -> None:
     (finding,) = diagnose(recorded("WRONG_LABELS"), settings(**given), 3)
     assert finding.remedy == f"try {remedy}"
 
 
-def test_instability_is_met_with_what_is_not_used_yet() -> None:
+def test_advice_against_instability_is_not_used_yet() -> None:
     used = settings(
         strategy="partial", warmup_epochs=3, clip_norm=1.0, lr_head=0.3, lr_backbone=0.1
     )
@@ -91,7 +91,7 @@ def test_instability_is_met_with_what_is_not_used_yet() -> None:
         ({"strategy": "full", "lr_backbone": 1e-3}, "--lr-backbone 0.003"),
     ],
 )
-def test_slowness_is_met_with_more_layers_and_higher_rates(
+def test_advice_against_slowness_is_more_layers_and_higher_rates(
     given: dict[str, Any], expected: str
 ) -> None:
     (finding,) = diagnose(recorded("HEAD_AT_1E4"), settings(**given), 2)

@@ -24,7 +24,7 @@ from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess
 from toolchain.training.distributed import Processes
 from toolchain.training.features.store import EntrySize, entries
-from toolchain.training.inputs.samples import Source
+from toolchain.training.inputs.samples import BatchSource
 from toolchain.training.setup import prepare
 from toolchain.training.stage_inputs import StageInputs, stage_inputs
 from toolchain.training.starting_weights import StartingWeights
@@ -100,7 +100,7 @@ def network_of(weights: Path) -> nn.Module:
     return network
 
 
-def by_image(source: Source, epoch: int) -> NDArray[np.float32]:
+def by_image(source: BatchSource, epoch: int) -> NDArray[np.float32]:
     """Return what an epoch trains on, image by image in the order of the data set."""
     batches = list(source.epoch(epoch))
     order = np.argsort([index for batch in batches for index in batch.indices])

@@ -14,10 +14,10 @@ from toolchain.data.layouts import read_dataset
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier
 from toolchain.networks.split import FrozenBackbone
 from toolchain.runs.settings_file import read_settings
-from toolchain.training.features import source as source_module
+from toolchain.training.features import compute
 from toolchain.training.features.engine import Engine
 from toolchain.training.features.source import FeatureSource
-from toolchain.training.inputs.augment import augmented_view
+from toolchain.training.inputs.augment import make_augmentation
 
 
 def test_a_row_is_what_the_frozen_part_gives_for_the_clean_view(stripes: Path, start: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_second_run_computes_nothing(
     def no_engine(*_: object) -> Engine:
         raise AssertionError("something was computed")
 
-    monkeypatch.setattr(source_module, "fastest_engine", no_engine)
+    monkeypatch.setattr(compute, "fastest_engine", no_engine)
     second, progress = inputs(stripes, start, augment=augment, views=2)
     assert "all kept from an earlier run" in progress.text
     for epoch in (1, 2):
@@ -108,7 +108,7 @@ def test_more_views_than_epochs_are_not_computed(
 
 def test_workers_can_be_started_afresh() -> None:
     """As on macOS and Windows, and from Python 3.14 on everywhere."""
-    view = augmented_view(read_settings(None, {"augment": "s1", "size": 32}))
-    assert view is not None
-    again = pickle.loads(pickle.dumps(view))
-    assert again.of_clean == view.of_clean
+    augmentation = make_augmentation(read_settings(None, {"augment": "s1", "size": 32}))
+    assert augmentation is not None
+    again = pickle.loads(pickle.dumps(augmentation))
+    assert again.takes_preprocessed == augmentation.takes_preprocessed

@@ -1,3 +1,5 @@
+"""Augmentation presets: sizes, seeds, and what they change in an image."""
+
 from __future__ import annotations
 
 import random
@@ -9,14 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from toolchain.runs.settings_file import read_settings
-from toolchain.training.inputs.augment import augmented_view
+from toolchain.training.inputs.augment import make_augmentation
 from toolchain.training.inputs.seeds import seed_view
 
 POLICIES = pytest.mark.parametrize("preset", ["randaugment", "trivialaugment"])
 
 
 def three_thirds() -> Image.Image:
-    """A wide grainy picture: red on the left, green in the middle, blue on the right."""
+    """Return a wide noisy image: red on the left, green in the middle, blue on the right."""
     pixels = np.full((60, 180, 3), 20, np.uint8)
     strengths = np.random.default_rng(0).integers(200, 256, (60, 180), dtype=np.uint8)
     for third in range(3):
@@ -26,12 +28,12 @@ def three_thirds() -> Image.Image:
 
 
 def views(preset: str, seeds: range, **given: Any) -> list[NDArray[np.uint8]]:
-    view = augmented_view(read_settings(None, {"augment": preset, "size": 48, **given}))
-    assert view is not None
+    augmentation = make_augmentation(read_settings(None, {"augment": preset, "size": 48, **given}))
+    assert augmentation is not None
     made = []
     for seed in seeds:
         seed_view(seed, 1, 0)
-        made.append(view.make(three_thirds()))
+        made.append(augmentation.apply(three_thirds()))
     return made
 
 
@@ -43,7 +45,7 @@ def test_a_policy_gives_pixels_of_the_right_size(preset: str) -> None:
 
 
 @POLICIES
-def test_a_policys_view_depends_on_the_views_seed_alone(preset: str) -> None:
+def test_an_augmented_view_depends_on_its_seed_alone(preset: str) -> None:
     random.seed(1)
     np.random.seed(1)
     first = views(preset, range(10))
@@ -55,8 +57,8 @@ def test_a_policys_view_depends_on_the_views_seed_alone(preset: str) -> None:
 
 
 @POLICIES
-def test_a_policys_crop_reaches_all_of_a_wide_picture(preset: str) -> None:
-    """The centre crop of this picture is green alone."""
+def test_the_random_crop_reaches_all_of_a_wide_image(preset: str) -> None:
+    """The centre crop of this image is all green."""
     mostly = {int(made.mean((0, 1)).argmax()) for made in views(preset, range(30))}
     assert mostly == {0, 1, 2}
 
@@ -65,8 +67,8 @@ def test_a_policys_crop_reaches_all_of_a_wide_picture(preset: str) -> None:
 def test_a_policy_does_more_than_crop_and_flip(preset: str) -> None:
     made = views(preset, range(20))
     black = [view for view in made if (view == 0).all(-1).any()]
-    assert black, "nothing was turned, sheared or shifted"
-    # A pixel of the picture has one strong channel, and 20 in the other two.
+    assert black, "no image was rotated, sheared or translated"
+    # A pixel of the image has one strong channel, and 20 in the other two.
     recoloured = [view for view in made if not (np.sort(view)[..., :2] == 20).all(-1).any()]
     assert recoloured, "no colours were changed"
 

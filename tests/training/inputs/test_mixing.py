@@ -1,3 +1,5 @@
+"""MixUp and CutMix: what is mixed with what, and by how much."""
+
 from __future__ import annotations
 
 import random
@@ -22,16 +24,16 @@ def mixer(classes: int = 4, **given: Any) -> Mixer:
 
 
 def noise() -> Tensor:
-    """Four images; no pixel of one equals the same pixel of another."""
+    """Return four images; no pixel of one equals the same pixel of another."""
     generator = torch.Generator().manual_seed(1)
     first = torch.randint(0, 60, (1, 16, 16, 3), generator=generator, dtype=torch.uint8)
     return torch.cat([first + 60 * i for i in range(4)])
 
 
-def from_own(mixed: Tensor, pixels: Tensor) -> Tensor:
-    """Where a pixel is the image's own, bool [batch, size, size]; else it must be the one before's.
+def not_pasted(mixed: Tensor, pixels: Tensor) -> Tensor:
+    """Return which pixels are those of the image itself, bool [batch, size, size].
 
-    All three channels must come from the same image.
+    All others must be those of the image before it, in all three channels.
     """
     own = (mixed == pixels).all(-1)
     before = (mixed == pixels.roll(1, 0)).all(-1)
@@ -44,7 +46,7 @@ def test_nothing_mixes_unless_asked_for() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_mixup_adds_shares_of_two_images_and_their_targets(seed: int) -> None:
+def test_mixup_adds_two_images_and_their_targets_with_the_same_weights(seed: int) -> None:
     torch.manual_seed(seed)
     mixed, shares = mixer(mixup=1.0)(noise(), LABELS)
     share = float(shares[0, 0])
@@ -55,10 +57,10 @@ def test_mixup_adds_shares_of_two_images_and_their_targets(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_cutmix_pastes_a_rectangle_and_shares_the_target_by_its_area(seed: int) -> None:
+def test_cutmix_pastes_a_rectangle_and_mixes_the_targets_by_its_area(seed: int) -> None:
     torch.manual_seed(seed)
     mixed, shares = mixer(cutmix=1.0)(noise(), LABELS)
-    pasted = ~from_own(mixed, noise())[0]
+    pasted = ~not_pasted(mixed, noise())[0]
     rows, columns = pasted.any(1).sum(), pasted.any(0).sum()
     assert 0 < pasted.sum() == rows * columns
     own = 1 - pasted.float().mean()
@@ -70,26 +72,26 @@ def test_targets_of_several_labels_are_mixed_like_the_images(given: dict[str, fl
     torch.manual_seed(0)
     flat = torch.tensor([0, 40, 100, 240], dtype=torch.uint8)[:, None, None, None]
     mixed, shares = mixer(classes=3, **given)(flat.expand(4, 16, 16, 3), SEVERAL)
-    # The mean level tells how much of each image is there.
+    # The mean level shows how much of each image there is.
     share = (mixed[1].mean() / 40).item()
     assert 0 < share < 1
     assert_close(shares, share * SEVERAL + (1 - share) * SEVERAL.roll(1, 0))
 
 
-def test_with_both_set_each_batch_takes_one() -> None:
+def test_with_both_set_each_batch_is_mixed_by_one_of_them() -> None:
     torch.manual_seed(0)
     mix = mixer(mixup=1.0, cutmix=1.0)
     batches = [mix(noise(), LABELS)[0] for _ in range(12)]
-    whole = [bool((batch == batch.round()).all()) for batch in batches]
-    # Pasting keeps whole levels, adding does not.
-    assert set(whole) == {True, False}
-    for batch, cut in zip(batches, whole, strict=True):
+    integer = [bool((batch == batch.round()).all()) for batch in batches]
+    # CutMix keeps integer levels, MixUp does not.
+    assert set(integer) == {True, False}
+    for batch, cut in zip(batches, integer, strict=True):
         if cut:
-            from_own(batch, noise())
+            not_pasted(batch, noise())
 
 
 @pytest.mark.parametrize("targets", [LABELS, torch.eye(4)], ids=["indices", "shares"])
-def test_a_batch_keeps_its_shape_and_is_left_as_it_was(targets: Tensor) -> None:
+def test_a_mixed_batch_has_the_same_shape_and_the_inputs_are_not_changed(targets: Tensor) -> None:
     pixels, given = noise(), targets.clone()
     mixed, shares = mixer(mixup=1.0, cutmix=1.0)(pixels, given)
     assert (mixed.shape, mixed.dtype) == (pixels.shape, torch.float32)

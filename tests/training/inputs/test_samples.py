@@ -1,3 +1,5 @@
+"""Batches of pixels: which pixels and targets, augmented or not, with and without workers."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -13,23 +15,23 @@ from toolchain.runs.settings_file import read_settings
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess
-from toolchain.training.inputs.augment import augmented_view
+from toolchain.training.inputs.augment import make_augmentation
 from toolchain.training.inputs.order import Order
-from toolchain.training.inputs.samples import PixelSource, Views, clean_source, targets_of
+from toolchain.training.inputs.samples import PixelDataset, PixelSource, clean_source, targets_of
 
 SMALL = Preprocessing(size=48, resize_size=55)
 
 
-def source_of(views: Views, *, workers: int, seed: int | None = 3) -> PixelSource:
-    order = Order(views.samples, 8, seed=seed)
-    return PixelSource(views, targets_of(views.samples, 3), order, workers)
+def source_of(dataset: PixelDataset, *, workers: int, seed: int | None = 3) -> PixelSource:
+    order = Order(dataset.samples, 8, seed=seed)
+    return PixelSource(dataset, targets_of(dataset.samples, 3), order, workers)
 
 
 def pixels_of(source: PixelSource, epoch: int) -> torch.Tensor:
     return torch.cat([batch.inputs for batch in source.epoch(epoch)])
 
 
-def test_the_clean_view_is_what_the_device_sees(stripes: Path) -> None:
+def test_the_clean_view_is_preprocessed_as_on_the_device(stripes: Path) -> None:
     sample = read_dataset(stripes).val[0]
     source = clean_source([sample], 3, SMALL, batch_size=4, workers=0)
     [batch] = source.epoch(1)
@@ -37,7 +39,7 @@ def test_the_clean_view_is_what_the_device_sees(stripes: Path) -> None:
     assert batch.targets.tolist() == [sample.label]
 
 
-def test_a_clean_source_gives_each_image_once_in_the_splits_own_order(stripes: Path) -> None:
+def test_a_clean_source_has_each_image_once_in_the_order_of_the_split(stripes: Path) -> None:
     val = read_dataset(stripes).val
     batches = list(clean_source(val, 3, SMALL, batch_size=10, workers=0).epoch(1))
     assert [batch.counted for batch in batches] == [10, 10, 4]
@@ -46,9 +48,9 @@ def test_a_clean_source_gives_each_image_once_in_the_splits_own_order(stripes: P
     assert targets.tolist() == [sample.label for sample in val]
 
 
-def test_each_label_goes_with_its_own_image_however_they_are_drawn(stripes: Path) -> None:
+def test_each_target_belongs_to_its_image_in_any_order(stripes: Path) -> None:
     train = read_dataset(stripes).train
-    for batch in source_of(Views(train, SMALL), workers=0).epoch(2):
+    for batch in source_of(PixelDataset(train, SMALL), workers=0).epoch(2):
         for pixels, target, index in zip(*batch[:3], strict=True):
             expected = preprocess(read_image(train[index].path), SMALL)
             assert np.array_equal(pixels, expected)
@@ -56,34 +58,36 @@ def test_each_label_goes_with_its_own_image_however_they_are_drawn(stripes: Path
 
 
 @pytest.mark.parametrize("preset", ["s0", "s1", "s3", "turns"])
-def test_a_preset_gives_pixels_of_the_right_size_that_differ_between_epochs(
+def test_augmented_pixels_have_the_right_size_and_differ_between_epochs(
     stripes: Path, preset: str
 ) -> None:
-    view = augmented_view(read_settings(None, {"augment": preset, "size": 48}))
-    views = Views(read_dataset(stripes).train, SMALL, view=view, seed=1)
-    source = source_of(views, workers=0, seed=None)
+    augmentation = make_augmentation(read_settings(None, {"augment": preset, "size": 48}))
+    dataset = PixelDataset(read_dataset(stripes).train, SMALL, augmentation=augmentation, seed=1)
+    source = source_of(dataset, workers=0, seed=None)
     first, second = pixels_of(source, 1), pixels_of(source, 2)
     assert first.shape == (48, 48, 48, 3)
     assert first.dtype == torch.uint8
-    # Of turns there are eight, so that one image in eight looks as it did.
+    # The preset turns has eight results, so that one image in eight is the same again.
     assert sum(not torch.equal(a, b) for a, b in zip(first, second, strict=True)) > 30
 
 
-def test_workers_change_nothing(stripes: Path) -> None:
-    view = augmented_view(read_settings(None, {"augment": "s1", "size": 48}))
+def test_the_number_of_workers_changes_no_pixel(stripes: Path) -> None:
+    augmentation = make_augmentation(read_settings(None, {"augment": "s1", "size": 48}))
     train = read_dataset(stripes).train
-    alone = source_of(Views(train, SMALL, view=view, seed=5), workers=0)
-    shared_out = source_of(Views(train, SMALL, view=view, seed=5), workers=2)
-    assert torch.equal(pixels_of(alone, 1), pixels_of(shared_out, 1))
+    without = source_of(PixelDataset(train, SMALL, augmentation=augmentation, seed=5), workers=0)
+    with_workers = source_of(
+        PixelDataset(train, SMALL, augmentation=augmentation, seed=5), workers=2
+    )
+    assert torch.equal(pixels_of(without, 1), pixels_of(with_workers, 1))
 
 
-def test_the_epoch_reaches_workers_that_live_on(stripes: Path) -> None:
-    view = augmented_view(read_settings(None, {"augment": "s1", "size": 48}))
-    views = Views(read_dataset(stripes).val, SMALL, view=view, seed=5)
-    source = source_of(views, workers=1, seed=None)
-    passes = [pixels_of(source, epoch) for epoch in (1, 2, 1)]
-    assert torch.equal(passes[0], passes[2])
-    assert not torch.equal(passes[0], passes[1])
+def test_persistent_workers_receive_the_epoch(stripes: Path) -> None:
+    augmentation = make_augmentation(read_settings(None, {"augment": "s1", "size": 48}))
+    dataset = PixelDataset(read_dataset(stripes).val, SMALL, augmentation=augmentation, seed=5)
+    source = source_of(dataset, workers=1, seed=None)
+    epochs = [pixels_of(source, epoch) for epoch in (1, 2, 1)]
+    assert torch.equal(epochs[0], epochs[2])
+    assert not torch.equal(epochs[0], epochs[1])
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -96,12 +100,12 @@ def test_an_image_that_became_unreadable_is_one_clear_error(tmp_path: Path, work
 
 
 @pytest.mark.parametrize("preset", [None, "turns"])
-def test_pixels_that_were_read_once_are_those_of_the_files(
+def test_pixels_kept_in_memory_equal_those_read_from_the_files(
     stripes: Path, preset: str | None
 ) -> None:
-    view = augmented_view(read_settings(None, {"augment": preset or "none", "size": 48}))
+    augmentation = make_augmentation(read_settings(None, {"augment": preset or "none", "size": 48}))
     val = read_dataset(stripes).val
-    kept, fresh = (Views(val, SMALL, view=view, seed=5) for _ in range(2))
+    kept, fresh = (PixelDataset(val, SMALL, augmentation=augmentation, seed=5) for _ in range(2))
     assert kept.fits_in_memory()
     kept.read_once(SilentReporter(), "reading")
     found = pixels_of(source_of(kept, workers=0), 2)

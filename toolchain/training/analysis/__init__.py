@@ -1,1 +1,1 @@
-"""What the curves of a run say, and how they are drawn."""
+"""Loss curves of a run: diagnosis, advice, learning-rate sweeps and plots."""

@@ -1,4 +1,4 @@
-"""The pictures of training: its curves, the confusion matrix and a sweep of learning rates."""
+"""Plots of training: loss and accuracy over the epochs, and a learning-rate sweep."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ TRAIN_COLOUR, VAL_COLOUR = "#8a8f98", "#1f5fa8"
 
 
 def draw_curves(epochs: Sequence[dict[str, Any]], best_epoch: int, path: Path) -> None:
-    """Draw loss and accuracy over the epochs, as in metrics.jsonl, with the best epoch marked."""
+    """Draw loss and accuracy over the epochs into a PNG file, with the best epoch marked.
+
+    `epochs` are lines of metrics.jsonl.
+    """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     numbers = [row["epoch"] for row in epochs]
@@ -46,14 +49,14 @@ def draw_curves(epochs: Sequence[dict[str, Any]], best_epoch: int, path: Path) -
 def draw_rate_sweep(
     rates: Sequence[float], losses: Sequence[float], suggestion: float | None, path: Path
 ) -> None:
-    """Draw the loss over the learning rate of a sweep, smoothed too, with the suggestion marked.
+    """Draw the losses of a learning-rate sweep into a PNG file, raw and smoothed.
 
-    `losses` are those before each step, in nats, and may end before `rates`; `suggestion` is one of
-    the rates, or None.
+    `losses` are those before each step, in nats, and may be shorter than `rates`. `suggestion` is
+    the rate to mark, one of `rates`, or None.
     """
     values = np.asarray(losses, dtype=np.float64)
-    if len(broken := np.flatnonzero(~np.isfinite(values))):
-        values = values[: broken[0]]
+    if len(not_finite := np.flatnonzero(~np.isfinite(values))):
+        values = values[: not_finite[0]]
     tried, curve = np.asarray(rates[: len(values)]), np.asarray(smoothed(values.tolist()))
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -65,21 +68,21 @@ def draw_rate_sweep(
         axes.plot([suggestion], [level], "o", color=VAL_COLOUR)
     axes.set_xscale("log")
     axes.set_xlim(min(rates), max(rates))
-    axes.set_ylim(*_valley(values, curve))
+    axes.set_ylim(*_loss_limits(values, curve))
     axes.set_xlabel("learning rate")
     axes.set_title("loss", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
-    found = "no rate to suggest" if suggestion is None else f"suggested: {suggestion:.2g}"
-    axes.legend(frameon=False, loc="lower left", title=found)
+    legend = "no rate to suggest" if suggestion is None else f"suggested: {suggestion:.2g}"
+    axes.legend(frameon=False, loc="lower left", title=legend)
     save_figure(figure, path)
 
 
-def _valley(losses: NDArray[np.float64], curve: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the limits in which the descent fills the picture; the break above may leave it."""
+def _loss_limits(losses: NDArray[np.float64], curve: NDArray[np.float64]) -> tuple[float, float]:
+    """Return axis limits that fit the descent; losses after it may lie outside."""
     if not len(losses):
         return 0.0, 1.0
     high = float(curve[: int(curve.argmin()) + 1].max())
     low = float(min(losses.min(), curve.min()))
-    room = 0.15 * (high - low) or 0.1
-    return max(0.0, low - room), high + 3 * room
+    margin = 0.15 * (high - low) or 0.1
+    return max(0.0, low - margin), high + 3 * margin

@@ -1,4 +1,4 @@
-"""What to try next, of the options that a run does not use yet."""
+"""Advice for each finding: options to try next that the run does not use yet."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from toolchain.runs.settings import FinetuneSettings
 
 
 def against_over_fitting(settings: FinetuneSettings) -> str:
-    """Return what to try where validation loss rises."""
-    return _sentence(_to_generalise(settings))
+    """Return advice against over-fitting."""
+    return _sentence(_generalisation_options(settings))
 
 
 def against_instability(settings: FinetuneSettings) -> str:
-    """Return what to try where the start swings."""
-    return _sentence(_to_calm(settings))
+    """Return advice against an unstable start."""
+    return _sentence(_stability_options(settings))
 
 
 def against_slowness(settings: FinetuneSettings, *, unstable: bool) -> str | None:
-    """Return what to try where the losses fall too slowly.
+    """Return advice against slow convergence.
 
-    None where the start was `unstable`, its rate too high, and nothing else is known to be off.
+    None where the start was `unstable` and nothing but the learning rate is known to be wrong.
     """
     check = (
         "check mean and std of the preprocessing: weights that are not torchvision's ImageNet ones "
@@ -31,11 +31,11 @@ def against_slowness(settings: FinetuneSettings, *, unstable: bool) -> str | Non
     from_file = settings.weights not in ("imagenet", "none")
     if unstable:
         return check if from_file else None
-    attempts = _sentence(_to_speed_up(settings))
+    attempts = _sentence(_speed_options(settings))
     return f"{check}; or {attempts}" if from_file else attempts
 
 
-def _to_generalise(settings: FinetuneSettings) -> Iterable[str]:
+def _generalisation_options(settings: FinetuneSettings) -> Iterable[str]:
     stronger = {
         "none": "s3",
         "turns": "s3",
@@ -67,7 +67,7 @@ def _fewer_layers(settings: FinetuneSettings) -> Iterable[str]:
         yield "--strategy head"
 
 
-def _to_calm(settings: FinetuneSettings) -> Iterable[str]:
+def _stability_options(settings: FinetuneSettings) -> Iterable[str]:
     yield f"--lr-head {settings.lr_head / 3:.2g}"
     if settings.strategy != "head":
         yield f"--lr-backbone {settings.lr_backbone / 3:.2g}"
@@ -78,7 +78,7 @@ def _to_calm(settings: FinetuneSettings) -> Iterable[str]:
     yield "the rates that `rtl finetune DATA --lr-find` suggests"
 
 
-def _to_speed_up(settings: FinetuneSettings) -> Iterable[str]:
+def _speed_options(settings: FinetuneSettings) -> Iterable[str]:
     if settings.weights == "none":
         yield "--weights imagenet"
     yield from _more_layers(settings)
@@ -99,7 +99,7 @@ def _more_layers(settings: FinetuneSettings) -> Iterable[str]:
 
 
 def _higher(rate: float, name: str) -> str:
-    """Return three times a rate, or the default where that is more."""
+    """Return three times a learning rate, or its default where that is higher."""
     default = msgspec.structs.asdict(FinetuneSettings())[name]
     return f"{max(3 * rate, default):.2g}"
 

@@ -1,4 +1,4 @@
-"""TensorBoard logs, for those who look there already."""
+"""TensorBoard logs of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolchain.runs.settings import FinetuneSettings
 
 
 class EventLog:
-    """Writes each epoch's metrics as TensorBoard scalars; nothing unless it was asked for."""
+    """Writes the metrics of each epoch as TensorBoard scalars if the settings ask for it."""
 
     def __init__(self, run: RunFolder, settings: FinetuneSettings) -> None:
         self.writer: Any = None
@@ -18,7 +18,7 @@ class EventLog:
             self.writer = require_tensorboard()(str(run.tensorboard))
 
     def write(self, row: dict[str, Any]) -> None:
-        """Write a line of metrics.jsonl."""
+        """Write the scalars of one line of metrics.jsonl."""
         if self.writer is None:
             return
         for name, value in row.items():
@@ -31,7 +31,7 @@ class EventLog:
 
 
 def require_tensorboard() -> Any:
-    """Return TensorBoard's writer class; MissingExtraError where TensorBoard is not installed."""
+    """Return the class SummaryWriter; raise MissingExtraError without TensorBoard."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:

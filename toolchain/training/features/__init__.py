@@ -1,1 +1,1 @@
-"""Features of frozen layers, computed once and kept."""
+"""Features: outputs of the frozen layers, computed once and cached on disk."""

@@ -1,4 +1,4 @@
-"""The fastest way from pixels to features on this machine: onnxruntime on a CPU, else torch."""
+"""The fastest engine for features on this machine: onnxruntime on a CPU, else torch."""
 
 from __future__ import annotations
 
@@ -18,46 +18,51 @@ from toolchain.runtime.cores import usable_cores
 from toolchain.training.optim.precision import to_memory_format
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Features float32 [batch, …] of pixels uint8 [batch, size, size, 3]."""
+"""Computes features float32 [batch, …] of pixels uint8 [batch, size, size, 3]."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What computes features, and how it is best fed."""
+    """Computes features in batches of one size, in one or several threads."""
 
     run: Run
     batch: int
-    """Images at once. Always so many: kernels differ by it, and a row must not depend on that."""
+    """Images at once. Smaller batches are padded: kernels depend on the batch size, and an image's
+    features must not depend on how many others are computed with it."""
     threads: int
-    """Batches at the same time."""
+    """Batches that are computed at the same time."""
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the features of at most `batch` images."""
-        writing = np.repeat(pixels[-1:], self.batch - len(pixels), axis=0)
-        return self.run(np.concatenate([pixels, writing]))[: len(pixels)]
+        """Return the features float32 [images, …] of at most `batch` images."""
+        padding = np.repeat(pixels[-1:], self.batch - len(pixels), axis=0)
+        return self.run(np.concatenate([pixels, padding]))[: len(pixels)]
 
 
 ENGINE_TOLERANCE = 1e-3
-"""Largest difference from torch, relative to the largest feature; float16 keeps less than that."""
+"""Largest allowed difference from torch, relative to the largest feature; rounding to float16 is of
+the same order."""
 
 
-def fastest_engine(prefix: FrozenBackbone, size: int, device: torch.device) -> Engine:
-    """Return onnxruntime on a CPU where it is installed and agrees with torch; else torch."""
+def fastest_engine(backbone: FrozenBackbone, size: int, device: torch.device) -> Engine:
+    """Return onnxruntime on a CPU where it is installed and agrees with torch; else torch.
+
+    `size` is the side of the input in pixels.
+    """
     if device.type == "cpu":
         generator = torch.Generator().manual_seed(0)
         pixels = torch.randint(0, 256, (1, size, size, 3), dtype=torch.uint8, generator=generator)
-        engine = _onnxruntime_engine(prefix, pixels)
+        engine = _onnxruntime_engine(backbone, pixels)
         if engine is not None:
             with torch.inference_mode():
-                expected = prefix(pixels).numpy()
+                expected = backbone(pixels).numpy()
             difference = np.abs(engine(pixels.numpy()) - expected).max()
             if difference <= ENGINE_TOLERANCE * max(1.0, float(np.abs(expected).max())):
                 return engine
-    return _torch_engine(prefix, device)
+    return _torch_engine(backbone, device)
 
 
-def _onnxruntime_engine(prefix: FrozenBackbone, example: Tensor) -> Engine | None:
-    """Return an engine of one thread; None where onnxruntime or torch's exporter won't."""
+def _onnxruntime_engine(backbone: FrozenBackbone, example: Tensor) -> Engine | None:
+    """Return an onnxruntime engine; None without onnxruntime, or where the export fails."""
     try:
         import onnxruntime
     except ImportError:
@@ -66,11 +71,12 @@ def _onnxruntime_engine(prefix: FrozenBackbone, example: Tensor) -> Engine | Non
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            # The older exporter: a fifth of the time of the other, and what it says is checked.
+            # The TorchScript-based exporter takes a fifth of the time of the newer one; the caller
+            # compares the result with torch.
             torch.onnx.export(
-                prefix,
+                backbone,
                 (example,),
-                file,  # type: ignore[arg-type]  # a stream is what this exporter takes
+                file,  # type: ignore[arg-type]  # this exporter accepts a stream
                 dynamo=False,
                 opset_version=18,
                 input_names=["pixels"],
@@ -90,12 +96,12 @@ def _onnxruntime_engine(prefix: FrozenBackbone, example: Tensor) -> Engine | Non
         features: NDArray[np.float32] = session.run(None, {"pixels": pixels})[0]
         return features
 
-    # One thread a core, each with a batch of its own, is faster than all cores on one.
+    # A session thread for each core, each with a batch of its own, is faster than all on one batch.
     return Engine(run, batch=4, threads=usable_cores())
 
 
-def _torch_engine(prefix: nn.Module, device: torch.device) -> Engine:
-    network = to_memory_format(copy.deepcopy(prefix), torch.channels_last)
+def _torch_engine(backbone: nn.Module, device: torch.device) -> Engine:
+    network = to_memory_format(copy.deepcopy(backbone), torch.channels_last)
 
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():

@@ -1,55 +1,44 @@
-"""What is frozen is computed once, for each image and view; training starts from the results."""
+"""Which cached features a run needs, and the batches that are read from them.
+
+The frozen layers of a network return the same features for the same pixels in every epoch. So they
+are computed once, for each image and each of its augmented views, and training reads them.
+"""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
-from toolchain.data.layouts import Dataset, Sample
-from toolchain.errors import ImageError
-from toolchain.networks.resnet import Classifier
-from toolchain.networks.split import FrozenBackbone, parts
+from toolchain.data.layouts import Sample
+from toolchain.networks.split import FrozenBackbone
 from toolchain.networks.weights import state_sha256
 from toolchain.progress import ProgressReporter
-from toolchain.runs.settings import FinetuneSettings
-from toolchain.runtime.card import Preprocessing
-from toolchain.runtime.cores import usable_cores
 from toolchain.training.distributed import Processes
-from toolchain.training.features.engine import Engine, fastest_engine
+from toolchain.training.features.compute import (
+    FeatureSpec,
+    RequiredRows,
+    RowImage,
+    compute_missing,
+)
 from toolchain.training.features.store import (
     CacheKey,
     Entry,
     Features,
-    Unstorable,
     make_room,
     place,
 )
-from toolchain.training.inputs.augment import View, augmented_view
 from toolchain.training.inputs.order import Order
-from toolchain.training.inputs.samples import (
-    Batch,
-    Item,
-    clean_pixels,
-    collate,
-    readable,
-    seen,
-    targets_of,
-)
+from toolchain.training.inputs.samples import Batch, targets_of
 from toolchain.version import __version__
 
 
 class FeatureSource:
-    """Batches of features: each epoch takes one of the kept views of each image."""
+    """Batches of features; each epoch reads one of the cached views of each image."""
 
     def __init__(
         self,
@@ -59,7 +48,7 @@ class FeatureSource:
         rows: Features,
         row_of: NDArray[np.int64],
     ) -> None:
-        """`row_of` gives the row of [image, view]."""
+        """`row_of` is int64 [images, views]: the index in `rows` of each image and view."""
         self.samples, self.targets, self.order = samples, targets, order
         self.rows, self.row_of = rows, row_of
 
@@ -67,125 +56,115 @@ class FeatureSource:
         return len(self.order)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch; neighbours are at different views of theirs."""
+        """Yield the batches of an epoch.
+
+        The images cycle through their views with different phases: image i reads view (number + i)
+        modulo the number of views. So every epoch contains all
+        views in equal shares; the same view of every image would be a smaller data set.
+        """
         self.order.epoch = number
-        for part in self.order.parts():
-            chosen = np.array(part.indices)
-            view = (number + chosen) % self.row_of.shape[1]
-            rows = self.rows[self.row_of[chosen, view]].astype(np.float32)
-            inputs, targets = torch.from_numpy(rows), self.targets[chosen]
-            yield Batch(inputs, targets, part.indices, part.counted, part.step_images)
-
-
-@dataclass(frozen=True)
-class FrozenPart:
-    """All that the features of a data set follow from."""
-
-    classifier: Classifier
-    frozen: int
-    """Parts of the network before the boundary; see `boundary.parts`."""
-    dataset: Dataset
-    preprocessing: Preprocessing
-    settings: FinetuneSettings
-    views: int
-    """Augmented views of each training image; 0 for the clean view alone."""
-    device: torch.device
-
-    @property
-    def boundary(self) -> str:
-        """Name of the first part that is trained."""
-        return parts(self.classifier.network)[self.frozen][0]
+        for own in self.order.process_batches():
+            images = np.array(own.indices)
+            views = (number + images) % self.row_of.shape[1]
+            rows = self.rows[self.row_of[images, views]].astype(np.float32)
+            inputs, targets = torch.from_numpy(rows), self.targets[images]
+            yield Batch(inputs, targets, own.indices, own.counted, own.step_images)
 
 
 def feature_sources(
-    part: FrozenPart, orders: tuple[Order, Order], processes: Processes, progress: ProgressReporter
+    spec: FeatureSpec, orders: tuple[Order, Order], processes: Processes, progress: ProgressReporter
 ) -> tuple[FeatureSource, FeatureSource] | None:
-    """Return the sources of training and validation, computing what is not kept yet.
+    """Return the batches of training and validation, after computing the features not cached yet.
 
-    None, with a line that says why, where the features can't be kept. `orders` are those of the
-    two splits. Raises DataError for an image that can't be read any more.
+    Returns None, after reporting the reason, where the features can't be cached. `orders` are those
+    of the training and the validation images. Raises DataError for an image that can't be read.
     """
-    prefix = FrozenBackbone(part.classifier, part.frozen).eval()
-    wanted = _wanted(part, prefix)
-    plan = [(entry, names) for entry, names, _ in wanted]
-    if not processes.from_rank_zero(processes.is_rank_zero and _room(part, plan, progress)):
-        return None
+    backbone = FrozenBackbone(spec.classifier, spec.frozen).eval()
+    required = _required_rows(spec, backbone)
     if not processes.from_rank_zero(
-        processes.is_rank_zero and _filled(part, prefix, wanted, progress)
+        processes.is_rank_zero and _reserve_space(spec, required, progress)
     ):
         return None
-    train, val = part.dataset.train, part.dataset.val
-    entries = {entry.key.view: entry for entry, *_ in wanted}
-    classes = len(part.dataset.classes)
+    if not processes.from_rank_zero(
+        processes.is_rank_zero and compute_missing(spec, backbone, required, progress)
+    ):
+        return None
+    train, val = spec.dataset.train, spec.dataset.val
+    entries = {rows.entry.key.view: rows.entry for rows in required}
+    classes = len(spec.dataset.classes)
 
     def source(samples: Sequence[Sample], order: Order, augmented: bool) -> FeatureSource:
-        entry = entries[_view_name(part) if augmented else "clean"]
-        names = [name for s in samples for name, _ in _rows_of(s, part.views if augmented else 0)]
-        rows, numbers = entry.read(names)
-        row_of = numbers.reshape(len(samples), -1)
+        entry = entries[_view_name(spec) if augmented else "clean"]
+        views = spec.views if augmented else 0
+        names = [name for sample in samples for name, _ in _rows_of(sample, views)]
+        rows, row_numbers = entry.read(names)
+        row_of = row_numbers.reshape(len(samples), -1)
         return FeatureSource(samples, targets_of(samples, classes), order, rows, row_of)
 
-    return source(train, orders[0], part.views > 0), source(val, orders[1], False)
+    return source(train, orders[0], spec.views > 0), source(val, orders[1], False)
 
 
-Wanted = tuple[Entry, list[str], list[tuple[Sample, int | None]]]
+def _required_rows(spec: FeatureSpec, backbone: FrozenBackbone) -> list[RequiredRows]:
+    """Return the rows that the run needs: augmented and clean views in separate entries.
 
-
-def _wanted(part: FrozenPart, prefix: FrozenBackbone) -> list[Wanted]:
-    """Return for each entry the rows that this run needs, by name and by what to compute."""
-    size = part.preprocessing.size
-    blank = torch.zeros((1, size, size, 3), dtype=torch.uint8, device=part.device)
+    Training images have augmented views or, without augmentation, the clean one; validation images
+    have the clean one.
+    """
+    size = spec.preprocessing.size
+    blank = torch.zeros((1, size, size, 3), dtype=torch.uint8, device=spec.device)
     with torch.inference_mode():
-        shape = tuple(prefix(blank).shape[1:])
+        shape = tuple(backbone(blank).shape[1:])
     key = CacheKey(
-        data=str(part.dataset.root.resolve()),
-        arch=part.settings.arch,
-        boundary=part.boundary,
-        weights_sha256=state_sha256(prefix.state_dict()),
-        preprocessing=msgspec.to_builtins(part.preprocessing),
+        data=str(spec.dataset.root.resolve()),
+        arch=spec.settings.arch,
+        boundary=spec.boundary,
+        weights_sha256=state_sha256(backbone.state_dict()),
+        preprocessing=msgspec.to_builtins(spec.preprocessing),
         rtl=__version__,
         view="clean",
         shape=shape,
     )
-    clean = list(part.dataset.val)
-    wanted = []
-    if part.views:
-        entry = Entry(msgspec.structs.replace(key, view=_view_name(part)))
-        wanted.append((entry, *_rows(part.dataset.train, part.views)))
+    clean = list(spec.dataset.val)
+    required = []
+    if spec.views:
+        augmented = Entry(msgspec.structs.replace(key, view=_view_name(spec)))
+        required.append(_rows_in(augmented, spec.dataset.train, spec.views))
     else:
-        clean = [*part.dataset.train, *clean]
-    wanted.append((Entry(key), *_rows(clean, 0)))
-    return wanted
+        clean = [*spec.dataset.train, *clean]
+    required.append(_rows_in(Entry(key), clean, 0))
+    return required
 
 
-def _view_name(part: FrozenPart) -> str:
-    return f"{part.settings.augment}, seed {part.settings.seed}"
+def _view_name(spec: FeatureSpec) -> str:
+    return f"{spec.settings.augment}, seed {spec.settings.seed}"
 
 
-def _rows(
-    samples: Sequence[Sample], views: int
-) -> tuple[list[str], list[tuple[Sample, int | None]]]:
-    named = {name: (sample, view) for sample in samples for name, view in _rows_of(sample, views)}
-    return list(named), list(named.values())
+def _rows_in(entry: Entry, samples: Sequence[Sample], views: int) -> RequiredRows:
+    """Return the rows of all samples; files with equal content share theirs."""
+    images: dict[str, RowImage] = {
+        name: (sample, view) for sample in samples for name, view in _rows_of(sample, views)
+    }
+    return RequiredRows(entry, list(images), list(images.values()))
 
 
 def _rows_of(sample: Sample, views: int) -> list[tuple[str, int | None]]:
-    """Return (name of the row, number of the view) of a sample; None is the clean view."""
+    """Return (name, view) of each row of a sample; the view is None for the clean one."""
     if not views:
         return [(sample.digest, None)]
     return [(f"{sample.digest}:{view}", view) for view in range(views)]
 
 
-def _room(
-    part: FrozenPart, plan: list[tuple[Entry, list[str]]], progress: ProgressReporter
+def _reserve_space(
+    spec: FeatureSpec, required: Sequence[RequiredRows], progress: ProgressReporter
 ) -> bool:
-    total = sum(len(names) * entry.key.row_bytes for entry, names in plan)
-    new = sum(entry.new_bytes(names) for entry, names in plan)
-    limit = int(part.settings.cache_gb * 1e9)
-    what = f"features before {part.boundary}: {_size(total)}"
-    if not make_room(new, limit, [entry.folder for entry, _ in plan], progress):
+    """Make room in the cache for rows to compute; return whether there is enough, and report it."""
+    total = sum(len(rows.names) * rows.entry.key.row_bytes for rows in required)
+    new = sum(rows.entry.new_bytes(rows.names) for rows in required)
+    limit = int(spec.settings.cache_gb * 1e9)
+    what = f"features before {spec.boundary}: {_size(total)}"
+    if not make_room(new, limit, [rows.entry.folder for rows in required], progress):
         progress.message(
-            f"{what}, more than --cache-gb {part.settings.cache_gb:g} or the disk allows: "
+            f"{what}, more than --cache-gb {spec.settings.cache_gb:g} or the disk allows: "
             "the frozen part is computed each epoch"
         )
         return False
@@ -196,100 +175,5 @@ def _room(
     return True
 
 
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
-def _filled(
-    part: FrozenPart, prefix: FrozenBackbone, wanted: Sequence[Wanted], progress: ProgressReporter
-) -> bool:
-    """Compute what is missing; False, with a line that says why, where it can't be kept."""
-    try:
-        _fill(part, prefix, wanted, progress)
-        if any(entry.missing(names) for entry, names, _ in wanted):
-            # Somebody has cleared the cache meanwhile.
-            _fill(part, prefix, wanted, progress)
-    except Unstorable as error:
-        progress.message(f"the frozen part is computed each epoch: {error}")
-        return False
-    return True
-
-
-def _fill(
-    part: FrozenPart, prefix: FrozenBackbone, wanted: Sequence[Wanted], progress: ProgressReporter
-) -> None:
-    view = augmented_view(part.settings)
-    engine: Engine | None = None
-    for entry, names, items in wanted:
-        if not entry.missing(names):
-            continue
-        engine = engine or fastest_engine(prefix, part.preprocessing.size, part.device)
-        try:
-            with entry.writing(names, progress) as writer:
-                missing = set(writer.missing)
-                todo = [item for name, item in zip(names, items, strict=True) if name in missing]
-                pictures = _Pictures(todo, part.preprocessing, view, part.settings.seed)
-                for features in _computed(engine, pictures, part, progress):
-                    for row in features:
-                        writer.put(row)
-        except OSError as error:
-            entry.remove()
-            reason = (error.strerror or str(error)).lower()
-            raise Unstorable(f"its results can't be kept in {place()}: {reason}") from error
-
-
-class _Pictures(TorchDataset[Item]):
-    """The pixels of (sample, view) pairs."""
-
-    def __init__(
-        self,
-        items: Sequence[tuple[Sample, int | None]],
-        preprocessing: Preprocessing,
-        view: View | None,
-        seed: int,
-    ) -> None:
-        self.items, self.preprocessing, self.view, self.seed = items, preprocessing, view, seed
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Item:
-        sample, number = self.items[index]
-        try:
-            return torch.from_numpy(self._pixels(sample, number).copy())
-        except ImageError as error:
-            return error
-
-    def _pixels(self, sample: Sample, number: int | None) -> NDArray[np.uint8]:
-        if number is None or self.view is None:
-            return clean_pixels(sample, self.preprocessing)
-        # By content and not by position, so that a row stays right when images are added.
-        seeds = (self.seed, number, int(sample.digest[:15], 16))
-        return seen(self.view, sample, self.preprocessing, seeds)
-
-
-def _computed(
-    engine: Engine, pictures: _Pictures, part: FrozenPart, progress: ProgressReporter
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the features of the pictures, in order, batch by batch.
-
-    Workers decode; here the engine computes.
-    """
-    batch = engine.batch
-    workers = part.settings.workers if part.settings.workers >= 0 else usable_cores()
-    loader = DataLoader(
-        pictures,
-        batch_size=batch,
-        num_workers=min(workers, len(pictures) // batch),
-        collate_fn=collate,
-        generator=torch.Generator(),
-    )
-    pending: deque[Future[NDArray[np.float32]]] = deque()
-    label = f"features before {part.boundary}"
-    with ThreadPoolExecutor(engine.threads) as pool:
-        for pixels in progress.track(loader, label, len(loader)):
-            pending.append(pool.submit(engine, readable(pixels).numpy()))
-            if len(pending) > 2 * engine.threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+def _size(bytes_: int) -> str:
+    return f"{bytes_ / 1e9:.1f} GB" if bytes_ >= 1e9 else f"{bytes_ / 1e6:.1f} MB"

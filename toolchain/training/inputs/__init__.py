@@ -1,1 +1,1 @@
-"""What a stage of training goes through: order, views, batches."""
+"""Batches of images for training and evaluation: order, augmentation, decoding, mixing."""

@@ -1,4 +1,4 @@
-"""In which order an epoch goes through the training images, and which of them a process takes."""
+"""The batches of an epoch: in which order, and which images of a batch each process computes."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from toolchain.training.inputs.seeds import mixed_seed
 
 
 @dataclass(frozen=True)
-class Part:
-    """One process's part of a batch, as indices of samples."""
+class ProcessBatch:
+    """The images of a batch that one process computes, as indices of samples."""
 
     indices: tuple[int, ...]
     counted: int
-    """So many of them count; a process without an image computes one that counts for nothing."""
+    """How many of them enter loss and metrics: all, except that a process for which the batch has
+    no image computes one that is not counted, because every process must take every step."""
     step_images: int
-    """Images of the step that the batch is part of, in all processes and batches together."""
+    """Images of the whole optimiser step, over all processes and accumulated batches."""
 
 
 class Order:
-    """The batches of each epoch.
+    """The batches of each epoch; a batch sampler for a DataLoader.
 
-    The order of an epoch follows from the seed and the epoch's number alone. That is all the state
-    there is: a resumed run and a run with other `--workers` draw the same batches.
+    The order depends on the seed and on `epoch` alone, so a resumed run and a run with other
+    `--workers` have the same batches. Set `epoch` before each iteration.
     """
 
     def __init__(
@@ -40,9 +41,9 @@ class Order:
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        """`seed` None keeps the samples' own order; `balanced` draws each class alike often.
+        """With `seed` None samples keep their order; `balanced` draws all classes equally often.
 
-        `accumulate` are the batches of a step.
+        `accumulate` is the number of batches in an optimiser step.
         """
         self.count = len(samples)
         self.batch_size = batch_size
@@ -51,26 +52,26 @@ class Order:
         self.weights = _balanced_weights(samples) if balanced else None
         self.rank, self.processes = rank, processes
         self.epoch = 0
-        # BatchNorm can't train on a single image.
-        lonely = seed is not None and self.count > batch_size and self.count % batch_size == 1
-        self.used = self.count - 1 if lonely else self.count
+        # BatchNorm can't train on a batch of one image: it is left out, another one each epoch.
+        last_has_one = self.count > batch_size and self.count % batch_size == 1
+        self.used = self.count - 1 if seed is not None and last_has_one else self.count
 
     def __len__(self) -> int:
         return -(-self.used // self.batch_size)
 
-    def parts(self) -> Iterator[Part]:
-        """Yield this process's part of each batch of the present epoch."""
+    def process_batches(self) -> Iterator[ProcessBatch]:
+        """Yield what this process computes of each batch of the epoch `epoch`."""
         indices = self._shuffled()
         for start in range(0, self.used, self.batch_size):
             batch = indices[start : min(start + self.batch_size, self.used)]
             own = batch[self.rank :: self.processes]
             step_start = start - start % self.step_size
             step_images = min(self.step_size, self.used - step_start)
-            yield Part(tuple(own or batch[:1]), len(own), step_images)
+            yield ProcessBatch(tuple(own or batch[:1]), len(own), step_images)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Return the parts' indices: what a DataLoader wants of a batch sampler."""
-        return (list(part.indices) for part in self.parts())
+        """Return the indices of each batch of this process, as a batch sampler does."""
+        return (list(batch.indices) for batch in self.process_batches())
 
     def _shuffled(self) -> list[int]:
         if self.seed is None:

@@ -20,48 +20,54 @@ from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess
-from toolchain.training.inputs.augment import View
+from toolchain.training.inputs.augment import Augmentation
 from toolchain.training.inputs.order import Order
 from toolchain.training.inputs.seeds import seed_view
 
 MOST_BYTES_IN_MEMORY = 1_000_000_000
-"""Clean pixels up to this size are kept: about 6,600 images of 224 pixels."""
+"""Preprocessed pixels up to this size are kept in memory: about 6,600 images of 224 pixels."""
 
-Item = Tensor | ImageError
+PixelsOrError = Tensor | ImageError
+"""Pixels uint8 [size, size, 3] of one image or [batch, size, size, 3] of a batch.
+
+An error takes their place on the way from a worker process, which would otherwise add a page of
+traceback to it.
+"""
 
 
 class Batch(NamedTuple):
-    """What one step computes."""
+    """What one process computes of a batch."""
 
     inputs: Tensor
     """Pixels uint8 [batch, size, size, 3], or features float32 [batch, …]."""
     targets: Tensor
     """Class indices int64 [batch], or for multi-label float32 [batch, classes]."""
     indices: tuple[int, ...]
-    """Which samples they are."""
+    """Indices of the samples."""
     counted: int
-    """So many of them count: all, but in a process that had none left."""
+    """How many of them enter loss and metrics; see `ProcessBatch`."""
     step_images: int
-    """Images of the step that it is part of, in all processes and batches."""
+    """Images of the whole optimiser step, over all processes and accumulated batches."""
 
 
-class Source(Protocol):
-    """Where the batches of a split come from."""
+class BatchSource(Protocol):
+    """The batches of a split, as pixels or as features."""
 
     samples: Sequence[Sample]
     targets: Tensor
 
     def __len__(self) -> int:
-        """Return the batches of an epoch."""
+        """Return the number of batches in an epoch."""
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Return the batches of an epoch."""
 
 
-class Views(Dataset[Item]):
-    """One view of each sample, pixels uint8 [size, size, 3].
+class PixelDataset(Dataset[PixelsOrError]):
+    """The pixels of each sample, uint8 [size, size, 3].
 
-    Without `view` it is the clean view, the one that evaluation and the device see.
+    Without `augmentation` they are preprocessed only, as in evaluation and on the device: the clean
+    view.
     """
 
     def __init__(
@@ -69,34 +75,34 @@ class Views(Dataset[Item]):
         samples: Sequence[Sample],
         preprocessing: Preprocessing,
         *,
-        view: View | None = None,
+        augmentation: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
         self.samples = samples
         self.preprocessing = preprocessing
-        self.view = view
+        self.augmentation = augmentation
         self.seed = seed
-        # Shared with the worker processes, which live through all epochs.
+        # In shared memory: worker processes keep running over all epochs and read it.
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-        self.clean: list[NDArray[np.uint8] | ImageError] | None = None
+        self.kept: list[NDArray[np.uint8] | ImageError] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> Item:
+    def __getitem__(self, index: int) -> PixelsOrError:
         try:
             pixels = self._pixels(index)
         except ImageError as error:
-            return error  # raised in a worker it would come back as a page of traceback
+            return error
         return torch.from_numpy(pixels.copy())
 
     def fits_in_memory(self) -> bool:
-        """Say whether what never changes between epochs is small enough to be read once."""
-        of_clean = self.view is None or self.view.of_clean
-        return of_clean and len(self) * self.preprocessing.size**2 * 3 <= MOST_BYTES_IN_MEMORY
+        """Return whether epochs need the preprocessed pixels only, and these fit."""
+        enough = self.augmentation is None or self.augmentation.takes_preprocessed
+        return enough and len(self) * self.preprocessing.size**2 * 3 <= MOST_BYTES_IN_MEMORY
 
     def read_once(self, progress: ProgressReporter, label: str) -> None:
-        """Decode every image now, in threads, and keep the clean pixels."""
+        """Decode and preprocess every image now, in threads, and keep the pixels in memory."""
 
         def read(sample: Sample) -> NDArray[np.uint8] | ImageError:
             try:
@@ -105,56 +111,57 @@ class Views(Dataset[Item]):
                 return error
 
         with ThreadPoolExecutor(usable_cores()) as pool:
-            read_images = pool.map(read, self.samples)
-            self.clean = list(progress.track(read_images, label, len(self)))
+            images = pool.map(read, self.samples)
+            self.kept = list(progress.track(images, label, len(self)))
 
     def _pixels(self, index: int) -> NDArray[np.uint8]:
-        if self.view is None:
+        if self.augmentation is None:
             return self._clean(index)
-        clean = self._clean(index) if self.view.of_clean else None
+        clean = self._clean(index) if self.augmentation.takes_preprocessed else None
         seeds = (self.seed, int(self.epoch), index)
-        return seen(self.view, self.samples[index], self.preprocessing, seeds, clean)
+        sample = self.samples[index]
+        return augmented_pixels(self.augmentation, sample, self.preprocessing, seeds, clean)
 
     def _clean(self, index: int) -> NDArray[np.uint8]:
-        if self.clean is None:
+        if self.kept is None:
             return clean_pixels(self.samples[index], self.preprocessing)
-        kept = self.clean[index]
+        kept = self.kept[index]
         if isinstance(kept, ImageError):
             raise kept
         return kept
 
 
 class PixelSource:
-    """Batches of pixels, a view of each image."""
+    """Batches of pixels, augmented anew in each epoch."""
 
-    def __init__(self, views: Views, targets: Tensor, order: Order, workers: int) -> None:
-        """`workers` are the processes that decode; -1 takes one for each core."""
-        self.views, self.targets, self.order = views, targets, order
-        self.samples = views.samples
+    def __init__(self, dataset: PixelDataset, targets: Tensor, order: Order, workers: int) -> None:
+        """`workers` is the number of processes that decode; -1 is one for each core."""
+        self.dataset, self.targets, self.order = dataset, targets, order
+        self.samples = dataset.samples
         self.workers = usable_cores() if workers < 0 else workers
-        self.loader: DataLoader[Item] | None = None
+        self.loader: DataLoader[PixelsOrError] | None = None
 
     def __len__(self) -> int:
         return len(self.order)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch; DataError for an image that has become unreadable."""
-        self.views.epoch.fill_(number)
+        """Yield the batches of an epoch; raise DataError for an image that can't be read."""
+        self.dataset.epoch.fill_(number)
         self.order.epoch = number
         self.loader = self.loader or self._new_loader()
-        for part, pixels in zip(self.order.parts(), self.loader, strict=True):
-            targets = self.targets[list(part.indices)]
-            yield Batch(readable(pixels), targets, part.indices, part.counted, part.step_images)
+        for own, pixels in zip(self.order.process_batches(), self.loader, strict=True):
+            targets = self.targets[list(own.indices)]
+            yield Batch(require_pixels(pixels), targets, own.indices, own.counted, own.step_images)
 
-    def _new_loader(self) -> DataLoader[Item]:
-        # Images that were read once need no worker processes.
-        workers = 0 if self.views.clean is not None else min(self.workers, len(self.order))
+    def _new_loader(self) -> DataLoader[PixelsOrError]:
+        # Images that are kept in memory need no worker processes.
+        workers = 0 if self.dataset.kept is not None else min(self.workers, len(self.order))
         return DataLoader(
-            self.views,
+            self.dataset,
             batch_sampler=self.order,
             num_workers=workers,
             collate_fn=collate,
-            # Its own: a DataLoader draws a number each epoch, which nothing here depends on.
+            # Without it a DataLoader draws a number from torch's global generator in each epoch.
             generator=torch.Generator(),
             persistent_workers=workers > 0,
         )
@@ -168,9 +175,10 @@ def clean_source(
     batch_size: int,
     workers: int,
 ) -> PixelSource:
-    """Return the clean views of a split in its own order, to be evaluated."""
+    """Return the batches of a split for evaluation: not augmented, in the order of the samples."""
     order = Order(samples, batch_size, seed=None)
-    return PixelSource(Views(samples, preprocessing), targets_of(samples, classes), order, workers)
+    dataset = PixelDataset(samples, preprocessing)
+    return PixelSource(dataset, targets_of(samples, classes), order, workers)
 
 
 def targets_of(samples: Sequence[Sample], classes: int) -> Tensor:
@@ -184,38 +192,39 @@ def targets_of(samples: Sequence[Sample], classes: int) -> Tensor:
 
 
 def labels_of(targets: Tensor) -> NDArray[np.int64] | NDArray[np.bool_]:
-    """Return targets as the metrics want them: int64 [images], or bool [images, classes]."""
+    """Return targets as `Outputs` takes them: int64 [images], or bool [images, classes]."""
     return targets.numpy() if targets.ndim == 1 else targets.numpy() > 0.5
 
 
 def clean_pixels(sample: Sample, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Return a sample's clean view; ImageError where it can't be read."""
+    """Return a sample's preprocessed pixels uint8 [size, size, 3]; raise ImageError on failure."""
     return preprocess(read_image(sample.path, preprocessing), preprocessing)
 
 
-def seen(
-    view: View,
+def augmented_pixels(
+    augmentation: Augmentation,
     sample: Sample,
     preprocessing: Preprocessing,
     seeds: tuple[int, ...],
     clean: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """Return a random view of an image, the one that these seeds name.
+    """Return a sample's augmented pixels uint8 [size, size, 3], determined by the `seeds`.
 
-    `clean` is its clean view, for views that start from that, where it has been made already.
+    `clean` are its preprocessed pixels where the caller has them already. Raises ImageError where
+    the image can't be read.
     """
-    if view.of_clean:
+    if augmentation.takes_preprocessed:
         pixels = clean_pixels(sample, preprocessing) if clean is None else clean
-        start = Image.fromarray(pixels)
+        image = Image.fromarray(pixels)
     else:
-        start = read_image(sample.path, preprocessing)
+        image = read_image(sample.path, preprocessing)
     with torch.random.fork_rng(devices=[]):
         seed_view(*seeds)
-        return view.make(start)
+        return augmentation.apply(image)
 
 
-def readable(item: Item) -> Tensor:
-    """Return pixels; DataError for an image that has become unreadable since the audit."""
+def require_pixels(item: PixelsOrError) -> Tensor:
+    """Return the pixels; raise DataError for an image that can no longer be read."""
     if isinstance(item, ImageError):
         raise DataError(
             f"an image can't be read: {item}", hint="remove or replace it and start again"
@@ -223,8 +232,8 @@ def readable(item: Item) -> Tensor:
     return item
 
 
-def collate(items: list[Item]) -> Item:
-    """Stack pixels; of unreadable images, give the first one's error."""
+def collate(items: list[PixelsOrError]) -> PixelsOrError:
+    """Return the images of a batch stacked, or the first error among them."""
     pixels = []
     for item in items:
         if isinstance(item, ImageError):

@@ -1,4 +1,4 @@
-"""Random streams that follow from a few numbers, so that nothing else can change them."""
+"""Seeds that are derived from a few numbers, such as the run's seed, the epoch and the image."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import torch
 
 
 def mixed_seed(*numbers: int) -> int:
-    """Return one seed of several numbers."""
+    """Return a seed that depends on all of these numbers, in 0…2^64 - 1."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def seed_view(*numbers: int) -> None:
-    """Seed torch's CPU generator for one view of one image.
+    """Seed torch's CPU generator for the augmentation of one image.
 
-    A view depends on these numbers alone, so the number of worker processes changes nothing.
+    The augmented view then depends on these numbers alone, and not on the worker process.
     """
-    # Not torch.manual_seed: it seeds every kind of device, at a hundred times the cost.
+    # Not torch.manual_seed: it seeds all devices too and takes a hundred times longer.
     torch.default_generator.manual_seed(mixed_seed(*numbers))

@@ -1,3 +1,5 @@
+"""Settings: from files and options, checked, resolved, stored and digested."""
+
 from __future__ import annotations
 
 import tomllib
@@ -21,7 +23,7 @@ CASES = {
     "defects-resnet50": ("resnet50", "partial"),
     "food-resnet18-two-stage": ("resnet18", "two-stage"),
     "defects-resnet50-progressive": ("resnet50", "progressive"),
-    # rtl's own
+    # not from the source material
     "photos-head": ("resnet18", "head"),
     "photos-partial": ("resnet18", "partial"),
     "surfaces-partial": ("resnet18", "partial"),
@@ -41,7 +43,7 @@ def test_every_shipped_config_loads_and_its_header_gives_the_command(path: Path)
     assert f"rtl finetune DATA --config configs/{path.name}" in path.read_text()
 
 
-def test_an_option_given_by_hand_replaces_what_the_file_says() -> None:
+def test_an_option_replaces_the_value_in_the_file() -> None:
     config = ROOT / "configs" / "food-resnet18-head.toml"
     assert read_settings(config, {"epochs": 3}).epochs == 3
     assert read_settings(config, {}).epochs == 20
@@ -70,7 +72,7 @@ def test_a_wrong_setting_is_named_with_what_is_accepted(
     assert message in str(caught.value)
 
 
-def test_the_preset_brings_the_validation_that_it_was_published_with() -> None:
+def test_auto_preprocessing_is_that_of_the_augmentation_preset() -> None:
     assert read_settings(None, {"augment": "s0"}).preprocessing == "squash"
     assert read_settings(None, {"augment": "s1"}).preprocessing == "squash"
     assert read_settings(None, {"augment": "s3"}).preprocessing == "crop"
@@ -85,7 +87,7 @@ def test_stored_settings_read_back_as_they_were(tmp_path: Path) -> None:
     assert set(tomllib.loads(stored.read_text())) == set(FinetuneSettings.__struct_fields__)
 
 
-def test_the_digest_follows_what_shapes_the_result_and_nothing_else() -> None:
+def test_the_digest_depends_on_what_determines_the_result_and_nothing_else() -> None:
     settings = read_settings(None, {})
     moved = msgspec.structs.replace(
         settings, data="elsewhere", workers=3, device="cpu", cache_gb=1.0, tensorboard=True
@@ -96,7 +98,7 @@ def test_the_digest_follows_what_shapes_the_result_and_nothing_else() -> None:
         assert settings_sha256(other) != settings_sha256(settings)
 
 
-def test_the_loss_that_auto_means_follows_from_the_task() -> None:
+def test_auto_loss_depends_on_the_task() -> None:
     assert read_settings(None, {}).loss == "cross-entropy"
     assert read_settings(None, {"task": "multi-label"}).loss == "bce"
     assert read_settings(None, {"task": "multi-label", "loss": "focal"}).loss == "focal"

@@ -1,0 +1,176 @@
+"""Compute the features that a run needs and the cache does not have yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from toolchain.data.layouts import Dataset, Sample
+from toolchain.errors import ImageError
+from toolchain.networks.resnet import Classifier
+from toolchain.networks.split import FrozenBackbone, network_parts
+from toolchain.progress import ProgressReporter
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.runtime.card import Preprocessing
+from toolchain.runtime.cores import usable_cores
+from toolchain.training.features.engine import Engine, fastest_engine
+from toolchain.training.features.store import Entry, Unstorable, place
+from toolchain.training.inputs.augment import Augmentation, make_augmentation
+from toolchain.training.inputs.samples import (
+    PixelsOrError,
+    augmented_pixels,
+    clean_pixels,
+    collate,
+    require_pixels,
+)
+
+RowImage = tuple[Sample, int | None]
+"""The image that a row is computed from: a sample, and the number of its augmented view.
+
+None is the clean view: preprocessed and not augmented.
+"""
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Everything that the features of a data set depend on."""
+
+    classifier: Classifier
+    frozen: int
+    """Number of frozen parts of the network, from the input on; see `network_parts`."""
+    dataset: Dataset
+    preprocessing: Preprocessing
+    settings: FinetuneSettings
+    views: int
+    """Augmented views of each training image; 0 for the clean view alone."""
+    device: torch.device
+
+    @property
+    def boundary(self) -> str:
+        """Name of the first part that is trained."""
+        return network_parts(self.classifier.network)[self.frozen][0]
+
+
+class RequiredRows(NamedTuple):
+    """The rows of a cache entry that a run needs."""
+
+    entry: Entry
+    names: list[str]
+    images: list[RowImage]
+    """What each of the rows in `names` is computed from."""
+
+
+def compute_missing(
+    spec: FeatureSpec,
+    backbone: FrozenBackbone,
+    required: Sequence[RequiredRows],
+    progress: ProgressReporter,
+) -> bool:
+    """Compute the required rows that the cache does not have, and write them into it.
+
+    Returns False, after reporting the reason, where they can't be written. Raises DataError for an
+    image that can't be read.
+    """
+    try:
+        _compute(spec, backbone, required, progress)
+        if any(rows.entry.missing(rows.names) for rows in required):
+            # The cache was cleared by another process meanwhile.
+            _compute(spec, backbone, required, progress)
+    except Unstorable as error:
+        progress.message(f"the frozen part is computed each epoch: {error}")
+        return False
+    return True
+
+
+def _compute(
+    spec: FeatureSpec,
+    backbone: FrozenBackbone,
+    required: Sequence[RequiredRows],
+    progress: ProgressReporter,
+) -> None:
+    augmentation = make_augmentation(spec.settings)
+    engine: Engine | None = None
+    for entry, names, images in required:
+        if not entry.missing(names):
+            continue
+        engine = engine or fastest_engine(backbone, spec.preprocessing.size, spec.device)
+        try:
+            with entry.writing(names, progress) as writer:
+                missing = set(writer.missing)
+                rows = zip(names, images, strict=True)
+                to_compute = [image for name, image in rows if name in missing]
+                pixels = RowPixels(to_compute, spec.preprocessing, augmentation, spec.settings.seed)
+                for features in _features(engine, pixels, spec, progress):
+                    for row in features:
+                        writer.put(row)
+        except OSError as error:
+            entry.remove()
+            reason = (error.strerror or str(error)).lower()
+            raise Unstorable(f"its results can't be kept in {place()}: {reason}") from error
+
+
+class RowPixels(TorchDataset[PixelsOrError]):
+    """The pixels that rows are computed from, uint8 [size, size, 3]."""
+
+    def __init__(
+        self,
+        images: Sequence[RowImage],
+        preprocessing: Preprocessing,
+        augmentation: Augmentation | None,
+        seed: int,
+    ) -> None:
+        self.images, self.preprocessing = images, preprocessing
+        self.augmentation, self.seed = augmentation, seed
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> PixelsOrError:
+        sample, view = self.images[index]
+        try:
+            return torch.from_numpy(self._pixels(sample, view).copy())
+        except ImageError as error:
+            return error
+
+    def _pixels(self, sample: Sample, view: int | None) -> NDArray[np.uint8]:
+        if view is None or self.augmentation is None:
+            return clean_pixels(sample, self.preprocessing)
+        # Seeded by the content of the file and not by its position in the data set, so that the row
+        # stays valid when images are added.
+        seeds = (self.seed, view, int(sample.digest[:15], 16))
+        return augmented_pixels(self.augmentation, sample, self.preprocessing, seeds)
+
+
+def _features(
+    engine: Engine, dataset: RowPixels, spec: FeatureSpec, progress: ProgressReporter
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the features of all images, in order, one batch at a time.
+
+    Worker processes decode; threads of this process run the engine.
+    """
+    workers = spec.settings.workers if spec.settings.workers >= 0 else usable_cores()
+    loader = DataLoader(
+        dataset,
+        batch_size=engine.batch,
+        num_workers=min(workers, len(dataset) // engine.batch),
+        collate_fn=collate,
+        generator=torch.Generator(),
+    )
+    pending: deque[Future[NDArray[np.float32]]] = deque()
+    label = f"features before {spec.boundary}"
+    with ThreadPoolExecutor(engine.threads) as pool:
+        for pixels in progress.track(loader, label, len(loader)):
+            pending.append(pool.submit(engine, require_pixels(pixels).numpy()))
+            if len(pending) > 2 * engine.threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
