@@ -25,7 +25,7 @@ from toolchain.exporters.export import accepted_models, export
 from toolchain.exporters.variants import Variant
 from toolchain.files import file_sha256
 from toolchain.runtime.card import CARD_KEY, Acceptance, encode_card
-from toolchain.runtime.onnxfile.scan import MOST_CARD, Value
+from toolchain.runtime.onnxfile.scan import MAX_CARD_BYTES, Value
 from toolchain.verification.inspection import inspect_model
 
 CLASSES = ("across", "aslant", "down")
@@ -249,7 +249,7 @@ def archive(path: Path, card: bytes, kind: int = zipfile.ZIP_DEFLATED) -> Path:
 
 
 def test_card_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path: Path) -> None:
-    path = archive(tmp_path / "model.pt2", bytes(MOST_CARD + 1))
+    path = archive(tmp_path / "model.pt2", bytes(MAX_CARD_BYTES + 1))
     assert path.stat().st_size < 100_000
     with pytest.raises(ModelFileError, match="a card of 16,777,217 bytes"):
         inspect_model(path)

@@ -164,7 +164,7 @@ def test_entry_that_another_process_has_just_made_stays(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (kept.entry / WEIGHTS).stat().st_ino
-    monkeypatch.setattr(cache.Engine, "kept", lambda *_: None)  # it came after the look
+    monkeypatch.setattr(cache.Engine, "open_kept", lambda *_: None)  # it came after the look
     np.testing.assert_array_equal(answer(kept.model), kept.right)
     assert (kept.entry / WEIGHTS).stat().st_ino == before
 

@@ -134,7 +134,7 @@ def sideways(*_: Any) -> Any:
         (decode, "_to_rgb", lambda picture, *_: picture.convert("L").convert("RGB"), "decode"),
         (
             decode,
-            "_upright",
+            "_oriented",
             lambda picture: picture,
             "upright: the EXIF orientation is not applied",
         ),

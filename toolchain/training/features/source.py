@@ -27,6 +27,7 @@ from toolchain.runtime.cores import usable_cores
 from toolchain.training.distributed import Processes
 from toolchain.training.features.engine import Engine, fastest_engine
 from toolchain.training.features.store import (
+    SCHEMA,
     CacheKey,
     Entry,
     Features,
@@ -45,7 +46,6 @@ from toolchain.training.inputs.samples import (
     seen,
     targets_of,
 )
-from toolchain.version import __version__
 
 
 class FeatureSource:
@@ -143,9 +143,9 @@ def _wanted(part: FrozenPart, prefix: FrozenBackbone) -> list[Wanted]:
         boundary=part.boundary,
         weights_sha256=state_sha256(prefix.state_dict()),
         preprocessing=msgspec.to_builtins(part.preprocessing),
-        rtl=__version__,
         view="clean",
         shape=shape,
+        schema=SCHEMA,
     )
     clean = list(part.dataset.val)
     wanted = []

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.errors import ModelFileError
-from toolchain.runtime.card import Card
+from toolchain.runtime.card import LOGITS, Card
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.model_inputs import run_on_pixels
 from toolchain.runtime.session import (
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 BATCHES = (1, 3)
-OUTPUTS = ["logits"]
 
 
 def session_level(
@@ -137,7 +136,7 @@ def _logits(session: Any, card: Card, pixels: NDArray[np.uint8], batch: int) -> 
     pieces = (pixels[start : start + batch] for start in range(0, len(pixels), batch))
     try:
         parts = [
-            run_on_pixels(lambda given: session.run(OUTPUTS, {card.input: given}), piece, card)[0]
+            run_on_pixels(lambda given: session.run([LOGITS], {card.input: given}), piece, card)[0]
             for piece in pieces
         ]
     except Exception as error:  # onnxruntime's exceptions share no base class
