@@ -1,4 +1,4 @@
-"""What an app embeds: the same answer whatever way an image comes in, and errors in their place."""
+"""The predictor: the same prediction from every source and for every kind of input, and errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def predictor(model: Path) -> Iterator[Predictor]:
 
 @pytest.fixture(scope="module")
 def photos(stripes: Path) -> list[Path]:
-    """Nine of the validation images, the classes in turn."""
+    """Nine validation images, alternating between the classes."""
     found = [sorted((stripes / "val" / label).iterdir())[:3] for label in CLASSES]
     return [path for group in zip(*found, strict=True) for path in group]
 
@@ -40,7 +40,7 @@ ALL = ("owl", "cat", "dog")
 
 
 def with_card(model: Path, path: Path, **changes: Any) -> Path:
-    """Write the model again with another card: fields of the card replaced."""
+    """Write a copy of the model whose card has some fields replaced."""
     content = onnx.load(model)
     for entry in content.metadata_props:
         if entry.key == CARD_KEY:
@@ -55,7 +55,7 @@ def assert_same(one: Prediction, other: Prediction, tolerance: float = 0) -> Non
     np.testing.assert_allclose(one.probabilities, other.probabilities, rtol=0, atol=tolerance)
 
 
-def test_every_kind_of_source_gives_the_same_prediction(
+def test_every_kind_of_source_has_the_same_prediction(
     predictor: Predictor, photos: list[Path]
 ) -> None:
     path = photos[0]
@@ -67,69 +67,73 @@ def test_every_kind_of_source_gives_the_same_prediction(
             assert_same(predictor(source), expected)
 
 
-DOORS = ("pixels", "tensor", "image", "batch")
+INPUTS = ("pixels", "tensor", "image", "batch")
 
 
-@pytest.fixture(scope="module", params=DOORS)
-def through(request: pytest.FixtureRequest, doors: dict[str, Path]) -> Iterator[Predictor]:
-    """The same run behind each of the doors."""
-    with Predictor(doors[request.param]) as opened:
+@pytest.fixture(scope="module", params=INPUTS)
+def any_input(
+    request: pytest.FixtureRequest, models_by_input: dict[str, Path]
+) -> Iterator[Predictor]:
+    """Predictors of the same run, one for each kind of input."""
+    with Predictor(models_by_input[request.param]) as opened:
         yield opened
 
 
-def test_every_kind_of_source_gives_the_same_prediction_through_every_door(
-    through: Predictor, photos: list[Path]
+def test_every_kind_of_source_has_the_same_prediction_with_every_input(
+    any_input: Predictor, photos: list[Path]
 ) -> None:
     path = photos[0]
-    expected = through(path)
+    expected = any_input(path)
     with Image.open(path) as image, path.open("rb") as file:
         array = np.asarray(image.convert("RGB"))
         for source in (str(path), path.read_bytes(), file, image, array):
-            assert_same(through(source), expected)
+            assert_same(any_input(source), expected)
 
 
-def test_every_door_gives_the_same_answers(
-    through: Predictor, predictor: Predictor, photos: list[Path]
+def test_every_input_has_the_same_predictions(
+    any_input: Predictor, predictor: Predictor, photos: list[Path]
 ) -> None:
-    # The graph of `image` resizes by itself: its pixels are within a level of ours.
-    tolerance = 0.05 if through.card.input == "image" else 1e-4
+    # The graph of `image` resizes by itself: its pixels may differ by one.
+    tolerance = 0.05 if any_input.card.input == "image" else 1e-4
     for path in photos:
-        assert_same(through(path), predictor(path), tolerance)
-        assert through(path).label == predictor(path).label
+        assert_same(any_input(path), predictor(path), tolerance)
+        assert any_input(path).label == predictor(path).label
 
 
-def test_every_door_gives_the_same_logits_for_given_pixels(
-    through: Predictor, predictor: Predictor, photos: list[Path]
+def test_every_input_has_the_same_logits_for_given_pixels(
+    any_input: Predictor, predictor: Predictor, photos: list[Path]
 ) -> None:
     pixels = np.stack([predictor.pixels(path) for path in photos[:4]])
-    _, logits = through.run(pixels)
+    _, logits = any_input.run(pixels)
     np.testing.assert_allclose(logits, predictor.run(pixels)[1], rtol=0, atol=1e-4)
 
 
-def test_every_door_keeps_the_order_with_errors_in_their_place(
-    through: Predictor, photos: list[Path], tmp_path: Path
+def test_every_input_keeps_the_order_with_errors_in_their_place(
+    any_input: Predictor, photos: list[Path], tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(photos[0].read_bytes()[:300])
-    results = list(through.predict_many([photos[0], broken, *photos[1:6]], batch_size=4))
+    results = list(any_input.predict_many([photos[0], broken, *photos[1:6]], batch_size=4))
     assert [isinstance(result, ImageError) for result in results] == [0, 1, 0, 0, 0, 0, 0]
     assert "broken.jpg" in str(results[1])
     for result, path in zip([results[0], *results[2:]], photos, strict=False):
         assert isinstance(result, Prediction)
-        assert_same(result, through(path), tolerance=1e-4)
+        assert_same(result, any_input(path), tolerance=1e-4)
 
 
-def test_every_door_repeats_its_proof(doors: dict[str, Path]) -> None:
-    for path in doors.values():
+def test_every_input_passes_its_self_test(models_by_input: dict[str, Path]) -> None:
+    for path in models_by_input.values():
         with Predictor(path, self_test=True) as opened:
             assert opened.card.proof is not None
 
 
 def test_image_that_its_graph_would_make_too_large_is_an_image_error(
-    doors: dict[str, Path], predictor: Predictor, photos: list[Path]
+    models_by_input: dict[str, Path], predictor: Predictor, photos: list[Path]
 ) -> None:
-    line = np.full((1, 50_000, 3), 127, np.uint8)  # 73 high it would be 3,650,000 wide: 0.8 GB
-    with Predictor(doors["image"]) as opened:
+    line = np.full(
+        (1, 50_000, 3), 127, np.uint8
+    )  # resized to a height of 73 it is 3,650,000 wide: 0.8 GB
+    with Predictor(models_by_input["image"]) as opened:
         with pytest.raises(ImageError, match="50000×1 pixels become 3650000×73") as caught:
             opened(line)
         first, second = opened.predict_many([line, photos[0]])
@@ -155,7 +159,7 @@ def test_prediction_is_consistent_in_itself(predictor: Predictor, photos: list[P
     assert prediction.label in repr(prediction)
 
 
-def test_top_gives_the_best_first(predictor: Predictor, photos: list[Path]) -> None:
+def test_top_returns_the_best_first(predictor: Predictor, photos: list[Path]) -> None:
     prediction = predictor(photos[1])
     best = prediction.top(2)
     assert best[0].label == prediction.label
@@ -190,11 +194,11 @@ def test_batch_size_changes_no_prediction(
         assert_same(result, predictor(path), tolerance=1e-4)
 
 
-def test_predict_many_of_nothing_is_nothing(predictor: Predictor) -> None:
+def test_predict_many_of_no_images_yields_nothing(predictor: Predictor) -> None:
     assert list(predictor.predict_many([])) == []
 
 
-def test_batch_of_nothing_but_errors_gives_errors(predictor: Predictor) -> None:
+def test_batch_of_unreadable_images_yields_errors(predictor: Predictor) -> None:
     results = list(predictor.predict_many([b"a", b"b"], batch_size=2))
     assert all(isinstance(result, ImageError) for result in results)
     assert len(results) == 2
@@ -218,7 +222,7 @@ def test_batch_size_below_one_is_refused(
     ],
     ids=["float", "no batch", "another size", "channels first"],
 )
-def test_wrong_pixels_are_refused_with_what_the_model_takes(
+def test_wrong_pixels_are_refused_with_the_expected_shape(
     pixels: Any, predictor: Predictor
 ) -> None:
     with pytest.raises(ImageError) as caught:
@@ -227,9 +231,7 @@ def test_wrong_pixels_are_refused_with_what_the_model_takes(
     assert "uint8 [batch, 64, 64, 3]" in str(caught.value.hint)
 
 
-def test_pixels_given_back_give_the_same_prediction(
-    predictor: Predictor, photos: list[Path]
-) -> None:
+def test_pixels_of_an_image_have_its_prediction(predictor: Predictor, photos: list[Path]) -> None:
     pixels = predictor.pixels(photos[0])
     assert (pixels.dtype, pixels.shape) == (np.uint8, (64, 64, 3))
     assert_same(predictor.predict_pixels(pixels[None])[0], predictor(photos[0]))
@@ -285,7 +287,7 @@ def test_self_test_fails_on_a_proof_of_another_shape(model: Path, tmp_path: Path
         Predictor(tampered, self_test=True)
 
 
-def test_graph_that_answers_twice_for_each_image_is_a_model_file_error(
+def test_graph_with_two_rows_for_each_image_is_a_model_file_error(
     model: Path, tmp_path: Path, photos: list[Path]
 ) -> None:
     content = onnx.load(model)
@@ -319,7 +321,7 @@ def test_one_label_is_all_labels_of_a_single_label_prediction() -> None:
 
 
 def several(*logits: float, threshold: float | None = None) -> Prediction:
-    """A multi-label prediction of cat, dog and owl."""
+    """Return a multi-label prediction of cat, dog and owl."""
     array = np.array(logits, dtype=np.float32)
     classes = ("cat", "dog", "owl")
     return Prediction(classes, 1 / (1 + np.exp(-array)), array, threshold, "multi-label")
@@ -344,7 +346,7 @@ def test_a_probability_of_exactly_the_threshold_counts() -> None:
     assert Prediction(("a", "b"), seven, seven, 0.7, "multi-label").labels == ("a",)
 
 
-def test_no_label_is_an_answer_and_the_most_probable_class_is_still_named() -> None:
+def test_without_labels_the_most_probable_class_is_still_named() -> None:
     prediction = several(-3.0, -1.0, -2.0, threshold=0.6)
     assert prediction.labels == ()
     assert prediction.rejected is False
@@ -381,7 +383,7 @@ def in_a_fresh_interpreter(code: str) -> str:
 
 
 def modules_after(statement: str) -> set[str]:
-    """The top-level modules that a fresh interpreter has loaded after a statement."""
+    """Return the top-level modules that a fresh interpreter has loaded after a statement."""
     code = f"{statement}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
     return set(in_a_fresh_interpreter(code).split())
 
@@ -400,7 +402,7 @@ def test_importing_the_predictor_loads_neither_torch_nor_the_command_line(statem
     assert loaded & {"torch", "torchvision", "onnx", "click", "rich"} == set()
 
 
-def test_predictor_is_found_where_the_readme_says() -> None:
+def test_predictor_is_imported_from_the_package() -> None:
     code = "import toolchain; print(toolchain.Predictor.__module__, toolchain.Prediction.__name__)"
     assert in_a_fresh_interpreter(code) == "toolchain.runtime.predictor Prediction"
 

@@ -1,4 +1,4 @@
-"""The only decoder: whatever a user has on disk becomes an upright RGB image or an ImageError."""
+"""The decoder: every source becomes an oriented RGB image, or an ImageError."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from toolchain.runtime.image.decode import ImageSource, read_image
 
 ODD = SHARED / "data" / "odd_images"
 ORIENTATION = 0x0112
-# Modes without an agreed way to 8 bits; the manifest gives the mode as a word.
+# Modes without a standard conversion to 8 bits, as the manifest spells them.
 REFUSED = (" F", " LAB")
 
 
 def manifest() -> list[tuple[str, bool]]:
-    """(file, can it be read) of every odd image, by what the manifest says Pillow found."""
+    """Return (file, whether it can be read) of every odd image, by the manifest."""
     path = ODD / "MANIFEST.tsv"
     if not path.is_file():
         return []
@@ -43,7 +43,7 @@ def is_refused(found: str) -> bool:
 
 
 def outcome(source: ImageSource) -> tuple[Any, ...] | str:
-    """What reading gives: the size and the pixels, or the kind of error."""
+    """Return mode, size and pixels of an image; "ImageError" where it can't be read."""
     try:
         image = read_image(source)
     except ImageError:
@@ -52,7 +52,7 @@ def outcome(source: ImageSource) -> tuple[Any, ...] | str:
 
 
 def routes(path: Path) -> Iterator[tuple[str, Any]]:
-    """The file as each kind of source that a user may hold."""
+    """Yield the file as each kind of source, with the name of the kind."""
     yield "path", path
     yield "str", str(path)
     if path.is_file():
@@ -61,14 +61,14 @@ def routes(path: Path) -> Iterator[tuple[str, Any]]:
             yield "file object", file
         try:
             image = Image.open(path)
-        except Exception:  # no PIL image to be had
+        except Exception:  # Pillow can't open it
             return
         with image:
             yield "PIL image", image
 
 
 @pytest.mark.parametrize(("name", "readable"), manifest())
-def test_odd_image_is_read_or_refused_alike_from_every_source(
+def test_odd_image_is_read_the_same_or_refused_from_every_source(
     shared: Path, name: str, readable: bool
 ) -> None:
     if name == "bomb_12000x12000.png":
@@ -89,18 +89,15 @@ def test_huge_image_under_the_limit_is_read(shared: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
-def test_photo_in_every_exif_orientation_looks_like_the_upright_one(
-    shared: Path, orientation: int
-) -> None:
-    upright = np.asarray(read_image(ODD / "exif_orientation_1.jpg"), dtype=float)
+def test_exif_orientation_of_a_photo_is_applied(shared: Path, orientation: int) -> None:
+    oriented = np.asarray(read_image(ODD / "exif_orientation_1.jpg"), dtype=float)
     other = np.asarray(read_image(ODD / f"exif_orientation_{orientation}.jpg"), dtype=float)
-    assert other.shape == upright.shape
-    assert (
-        np.abs(other - upright).mean() < 20
-    )  # another profile and JPEG's loss; turned wrongly: 50 or more
+    assert other.shape == oriented.shape
+    # Below 20 by JPEG's loss and another profile; 50 or more with a wrong orientation.
+    assert np.abs(other - oriented).mean() < 20
 
 
-# How a camera that stored with each orientation turned the upright picture.
+# EXIF orientation → the pixels that a camera stores for an image.
 STORED = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
@@ -115,19 +112,19 @@ STORED = {
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", STORED)
-def test_orientation_is_undone_exactly_and_once(orientation: int, image_format: str) -> None:
-    upright = noise(7, 5)
-    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
+def test_exif_orientation_is_applied_exactly_once(orientation: int, image_format: str) -> None:
+    oriented = noise(7, 5)
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](oriented)))
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     lossless = {"lossless": True, "exact": True} if image_format == "WEBP" else {}
     data = encode(stored, image_format, exif=exif.tobytes(), **lossless)
-    np.testing.assert_array_equal(np.asarray(read_image(data)), upright)
-    np.testing.assert_array_equal(np.asarray(read_image(Image.open(io.BytesIO(data)))), upright)
+    np.testing.assert_array_equal(np.asarray(read_image(data)), oriented)
+    np.testing.assert_array_equal(np.asarray(read_image(Image.open(io.BytesIO(data)))), oriented)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
-def test_orientation_that_does_not_exist_is_passed_over(orientation: int) -> None:
+def test_unknown_exif_orientation_is_ignored(orientation: int) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     data = encode(Image.fromarray(noise(7, 5)), "PNG", exif=exif.tobytes())
@@ -152,7 +149,7 @@ def test_16_bit_grey_is_scaled_not_clipped(image_format: str) -> None:
     np.testing.assert_array_equal(read, np.stack([expected] * 3, axis=2))
 
 
-def test_16_bit_grey_in_either_byte_order_reads_alike() -> None:
+def test_both_byte_orders_of_16_bit_grey_are_read_the_same() -> None:
     values = np.arange(0, 65536, 97, dtype=np.uint16)[None]
     little = Image.fromarray(values.astype("<u2"))
     big = Image.frombytes("I;16B", little.size, values.astype(">u2").tobytes())
@@ -164,7 +161,7 @@ def test_dark_16_bit_photo_stays_dark(shared: Path) -> None:
         values = np.asarray(image)
     read = np.asarray(read_image(ODD / "grey16.png"))[:, :, 0]
     np.testing.assert_array_equal(read, np.rint(values / 257).astype(np.uint8))
-    assert read.max() == 3  # its values end at 694 of 65535; clipped it would be all white
+    assert read.max() == 3  # its largest value is 694 of 65535; clipped it would be all white
 
 
 def test_transparent_value_of_16_bit_grey_shows_the_background() -> None:
@@ -214,7 +211,7 @@ def test_fully_transparent_image_is_all_background(shared: Path) -> None:
     assert read.getcolors() == [(300 * 300, (12, 34, 56))]
 
 
-def test_cmyk_photos_with_and_without_profile_look_alike(shared: Path) -> None:
+def test_cmyk_photos_with_and_without_profile_are_similar(shared: Path) -> None:
     plain = np.asarray(read_image(ODD / "cmyk_no_profile.jpg"), dtype=float)
     profile = np.asarray(read_image(ODD / "cmyk_icc_profile.jpg"), dtype=float)
     assert np.abs(plain - profile).mean() < 5
@@ -228,7 +225,7 @@ def test_cmyk_paper_is_white_and_ink_is_dark() -> None:
 
 
 @pytest.mark.parametrize("image_format", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_animation_gives_its_first_frame(image_format: str) -> None:
+def test_first_frame_of_an_animation_is_read(image_format: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
     lossless = {"lossless": True} if image_format == "WEBP" else {}
     data = encode(frames[0], image_format, save_all=True, append_images=frames[1:], **lossless)
@@ -244,7 +241,7 @@ def test_colour_profile_changes_nothing(shared: Path) -> None:
 @pytest.mark.parametrize(
     ("decode_scale", "size"), [(0, (1600, 1200)), (1, (200, 150)), (2, (400, 300)), (4, (800, 600))]
 )
-def test_decode_scale_gives_the_smallest_size_it_allows(
+def test_decode_scale_selects_the_smallest_allowed_size(
     decode_scale: int, size: tuple[int, int]
 ) -> None:
     preprocessing = Preprocessing(size=112, resize_size=128, decode_scale=decode_scale)
@@ -256,13 +253,13 @@ def test_decode_scale_gives_the_smallest_size_it_allows(
 
 @pytest.mark.parametrize("decode_scale", [1, 2, 3])
 @pytest.mark.parametrize("side", [128, 255, 256, 500, 1025])
-def test_decode_scale_never_falls_below_its_promise(decode_scale: int, side: int) -> None:
+def test_decode_scale_keeps_the_short_side_large_enough(decode_scale: int, side: int) -> None:
     preprocessing = Preprocessing(size=112, resize_size=128, decode_scale=decode_scale)
     read = read_image(encode(Image.new("L", (side + 40, side)), "JPEG"), preprocessing)
     assert min(read.size) >= min(side, 128 * decode_scale)
 
 
-def test_decode_scale_leaves_other_formats_whole() -> None:
+def test_decode_scale_does_not_affect_other_formats() -> None:
     preprocessing = Preprocessing(size=16, resize_size=16, decode_scale=1)
     assert read_image(encode(Image.new("RGB", (300, 200)), "PNG"), preprocessing).size == (300, 200)
 
@@ -277,14 +274,14 @@ def test_decode_scale_shows_the_same_picture() -> None:
     assert np.abs(difference).mean() < 3
 
 
-def test_decode_scale_leaves_the_users_pil_image_as_it_is() -> None:
+def test_decode_scale_does_not_change_the_users_pil_image() -> None:
     data = encode(Image.new("RGB", (800, 400)), "JPEG")
     with Image.open(io.BytesIO(data)) as image:
         read_image(image, Preprocessing(size=16, resize_size=16, decode_scale=1))
         assert image.size == (800, 400)
 
 
-def test_pil_image_with_orientation_is_left_as_it_is() -> None:
+def test_pil_image_with_an_orientation_is_not_changed() -> None:
     image = Image.fromarray(noise(4, 6))
     image.getexif()[ORIENTATION] = 6
     assert read_image(image).size == (4, 6)
@@ -293,7 +290,7 @@ def test_pil_image_with_orientation_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("array", [noise(4, 6), noise(8, 6)[::2], noise(4, 6)[:, ::-1]])
-def test_uint8_rgb_array_is_taken_as_it_is(array: NDArray[np.uint8]) -> None:
+def test_uint8_rgb_array_is_not_changed(array: NDArray[np.uint8]) -> None:
     np.testing.assert_array_equal(np.asarray(read_image(array)), array)
 
 
@@ -342,7 +339,7 @@ def test_error_names_the_file_and_what_was_found(
     assert "\n" not in str(caught.value)
 
 
-def test_cut_photo_is_called_damaged(tmp_path: Path) -> None:
+def test_error_of_a_truncated_photo_says_damaged(tmp_path: Path) -> None:
     data = encode(Image.fromarray(noise(200, 300)), "JPEG")
     (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
     with pytest.raises(ImageError, match=r"cut\.jpg: damaged JPEG \(.*truncated"):
@@ -356,7 +353,7 @@ def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
         read_image(tmp_path)
 
 
-def test_name_given_by_the_caller_stands_in_the_error() -> None:
+def test_error_has_the_name_given_by_the_caller() -> None:
     with pytest.raises(ImageError, match=r"^upload 7: text"):
         read_image(b"no image at all", name="upload 7")
 
@@ -366,7 +363,7 @@ def test_name_given_by_the_caller_stands_in_the_error() -> None:
     [None, 7, ["a.jpg"], "a\x00b.jpg", io.StringIO("text")],
     ids=["None", "number", "list", "null in the path", "text file object"],
 )
-def test_what_is_no_image_source_is_an_image_error(source: Any) -> None:
+def test_other_type_of_source_is_an_image_error(source: Any) -> None:
     with pytest.raises(ImageError):
         read_image(source)
 

@@ -3,8 +3,9 @@
 onnxruntime rewrites the graph and packs the weights anew in each process. The engine cache keeps
 the result in the user's cache folder, with the weights in a file of their own that is mapped into
 memory (`store.py`). The key of an entry is the sha256 of the model file, the processor, the version
-of onnxruntime and the schema of the cache. An entry is made only from a file that passed `scan_model`
-and has a card, and kept only if it opens and its outputs agree with those of the model itself.
+of onnxruntime and the schema of the cache. An entry is made only from a file that `scan_model`
+accepts and that has a card, and kept only if it opens and its outputs agree with those of the model
+file.
 
 Nothing here raises an error of its own: where the cache can't be used, the model file is opened,
 which only takes longer.
