@@ -206,10 +206,8 @@ def print_table(figures: dict[str, Figures], seeds: int) -> None:
         slowest = f"{found.slowest_ms:,.0f} ms ({found.slowest})"
         total = found.outcomes.total()
         print(f"| {kind} | {total} | {columns} | {slowest} | {found.peak_mb:,.0f} MB |")
-    counts = sum((found.outcomes for found in figures.values()), Counter[str]())
-    print(
-        f"| all | {counts.total()} | {counts['read']} | {counts['refused']} | {counts['failed']} |||"
-    )
+    sums = sum((found.outcomes for found in figures.values()), Counter[str]())
+    print(f"| all | {sums.total()} | {sums['read']} | {sums['refused']} | {sums['failed']} |||")
 
 
 if __name__ == "__main__":
