@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,10 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 from PIL import Image
 
 from toolchain import Predictor
-from toolchain.errors import ImageError, ModelFileError, ParityError, ToolchainError
+from toolchain.errors import ImageError, ModelFileError, ToolchainError
 from toolchain.runtime.card import CARD_KEY, Card, decode_card, encode_card
 from toolchain.runtime.prediction import Prediction
 
@@ -36,7 +33,6 @@ def photos(stripes: Path) -> list[Path]:
 
 
 CLASSES = ("across", "aslant", "down")
-ALL = ("owl", "cat", "dog")
 
 
 def with_card(model: Path, path: Path, **changes: Any) -> Path:
@@ -242,51 +238,6 @@ def test_unreadable_image_is_an_image_error(predictor: Predictor, tmp_path: Path
         predictor(tmp_path / "gone.jpg")
 
 
-def test_self_test_passes_on_the_file_as_exported(model: Path) -> None:
-    with Predictor(model, self_test=True) as predictor:
-        assert predictor.card.proof is not None
-
-
-def test_self_test_fails_where_the_card_says_other_logits(model: Path, tmp_path: Path) -> None:
-    with Predictor(model) as predictor:
-        proof = predictor.card.proof
-    assert proof is not None
-    rows = ((proof.logits[0][0] + 1, *proof.logits[0][1:]), *proof.logits[1:])
-    tampered = with_card(
-        model, tmp_path / "model.onnx", proof=msgspec.structs.replace(proof, logits=rows)
-    )
-    with pytest.raises(ParityError, match="does not compute what its card says"):
-        Predictor(tampered, self_test=True)
-
-
-def test_self_test_fails_where_a_weight_was_changed(model: Path, tmp_path: Path) -> None:
-    content = onnx.load(model)
-    bias = next(w for w in content.graph.initializer if list(w.dims) == [len(CLASSES)])
-    changed = numpy_helper.to_array(bias) + np.float32(0.5)
-    bias.CopyFrom(numpy_helper.from_array(changed, bias.name))
-    onnx.save(content, tmp_path / "model.onnx")
-    with pytest.raises(ParityError, match="does not compute what its card says"):
-        Predictor(tmp_path / "model.onnx", self_test=True)
-
-
-def test_self_test_needs_a_proof(model: Path, tmp_path: Path) -> None:
-    bare = with_card(model, tmp_path / "model.onnx", proof=None)
-    with pytest.raises(ParityError, match="no proof"):
-        Predictor(bare, self_test=True)
-
-
-def test_self_test_fails_on_a_proof_of_another_shape(model: Path, tmp_path: Path) -> None:
-    with Predictor(model) as predictor:
-        proof = predictor.card.proof
-    assert proof is not None
-    fewer = tuple(row[:2] for row in proof.logits)
-    tampered = with_card(
-        model, tmp_path / "model.onnx", proof=msgspec.structs.replace(proof, logits=fewer)
-    )
-    with pytest.raises((ParityError, ModelFileError)):
-        Predictor(tampered, self_test=True)
-
-
 def test_graph_with_two_rows_for_each_image_is_a_model_file_error(
     model: Path, tmp_path: Path, photos: list[Path]
 ) -> None:
@@ -301,56 +252,6 @@ def test_graph_with_two_rows_for_each_image_is_a_model_file_error(
     path.write_bytes(content.SerializeToString())
     with Predictor(path) as opened, pytest.raises(ModelFileError, match=r"\(2, 3\) for an image"):
         opened(photos[0])
-
-
-@pytest.mark.parametrize(
-    ("threshold", "rejected"), [(None, False), (0.5, False), (0.75, False), (0.8, True)]
-)
-def test_prediction_below_the_threshold_is_marked(threshold: float | None, rejected: bool) -> None:
-    probabilities = np.array([0.25, 0.75], dtype=np.float32)
-    prediction = Prediction(("cat", "dog"), probabilities, np.log(probabilities), threshold)
-    assert prediction.label == "dog"
-    assert prediction.rejected is rejected
-
-
-def test_one_label_is_all_labels_of_a_single_label_prediction() -> None:
-    probabilities = np.array([0.4, 0.6], dtype=np.float32)
-    prediction = Prediction(("cat", "dog"), probabilities, np.log(probabilities), 0.7)
-    assert prediction.labels == ("dog",)
-    assert prediction.predicted == prediction.top(1)
-
-
-def several(*logits: float, threshold: float | None = None) -> Prediction:
-    """Return a multi-label prediction of cat, dog and owl."""
-    array = np.array(logits, dtype=np.float32)
-    classes = ("cat", "dog", "owl")
-    return Prediction(classes, 1 / (1 + np.exp(-array)), array, threshold, "multi-label")
-
-
-@pytest.mark.parametrize(
-    ("threshold", "labels"),
-    [(None, ("owl", "cat")), (0.5, ("owl", "cat")), (0.8, ("owl",)), (0.9, ()), (0, ALL)],
-)
-def test_labels_are_those_that_reach_the_threshold_most_probable_first(
-    threshold: float | None, labels: tuple[str, ...]
-) -> None:
-    prediction = several(1.0, -1.0, 2.0, threshold=threshold)
-    assert prediction.labels == labels
-    assert [entry.label for entry in prediction.predicted] == list(labels)
-    assert str(labels) in repr(prediction)
-
-
-def test_a_probability_of_exactly_the_threshold_counts() -> None:
-    assert several(0.0, -1e-3, 1e-3).labels == ("owl", "cat")
-    seven = np.array([0.7, 0.1], dtype=np.float32)  # in float32 a little less than 0.7
-    assert Prediction(("a", "b"), seven, seven, 0.7, "multi-label").labels == ("a",)
-
-
-def test_without_labels_the_most_probable_class_is_still_named() -> None:
-    prediction = several(-3.0, -1.0, -2.0, threshold=0.6)
-    assert prediction.labels == ()
-    assert prediction.rejected is False
-    assert (prediction.label, prediction.top(2)[1].label) == ("dog", "owl")
 
 
 def test_task_of_the_card_reaches_the_prediction(
@@ -375,41 +276,3 @@ def test_number_of_threads_changes_no_prediction(
 ) -> None:
     with Predictor(model, threads=threads) as other:
         assert_same(other(photos[0]), predictor(photos[0]), tolerance=1e-4)
-
-
-def in_a_fresh_interpreter(code: str) -> str:
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def modules_after(statement: str) -> set[str]:
-    """Return the top-level modules that a fresh interpreter has loaded after a statement."""
-    code = f"{statement}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
-    return set(in_a_fresh_interpreter(code).split())
-
-
-def test_importing_toolchain_loads_nothing_heavy() -> None:
-    heavy = {"numpy", "PIL", "onnxruntime", "msgspec", "click", "rich", "torch", "onnx"}
-    assert modules_after("import toolchain") & heavy == set()
-
-
-@pytest.mark.parametrize(
-    "statement", ["import toolchain.runtime.predictor", "from toolchain import Predictor"]
-)
-def test_importing_the_predictor_loads_neither_torch_nor_the_command_line(statement: str) -> None:
-    loaded = modules_after(statement)
-    assert {"numpy", "PIL"} <= loaded
-    assert loaded & {"torch", "torchvision", "onnx", "click", "rich"} == set()
-
-
-def test_predictor_is_imported_from_the_package() -> None:
-    code = "import toolchain; print(toolchain.Predictor.__module__, toolchain.Prediction.__name__)"
-    assert in_a_fresh_interpreter(code) == "toolchain.runtime.predictor Prediction"
-
-
-def test_every_public_name_can_be_imported() -> None:
-    import toolchain
-
-    assert all(getattr(toolchain, name) for name in toolchain.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'Predicter'"):
-        toolchain.Predicter  # noqa: B018

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
-from toolchain.errors import ParityError
+from tests.runtime.test_predictor import CLASSES, with_card
+from toolchain import Predictor
+from toolchain.errors import ModelFileError, ParityError
 from toolchain.runtime.card import Proof
 from toolchain.runtime.selftest import generated_pixels, make_proof, proof_difference
 
@@ -86,3 +91,48 @@ def test_proof_of_logits_that_are_not_finite_is_refused() -> None:
     broken[0, 0] = math.nan
     with pytest.raises(ParityError, match="not finite"):
         make_proof(broken)
+
+
+def test_self_test_passes_on_the_file_as_exported(model: Path) -> None:
+    with Predictor(model, self_test=True) as predictor:
+        assert predictor.card.proof is not None
+
+
+def test_self_test_fails_where_the_card_says_other_logits(model: Path, tmp_path: Path) -> None:
+    with Predictor(model) as predictor:
+        proof = predictor.card.proof
+    assert proof is not None
+    rows = ((proof.logits[0][0] + 1, *proof.logits[0][1:]), *proof.logits[1:])
+    tampered = with_card(
+        model, tmp_path / "model.onnx", proof=msgspec.structs.replace(proof, logits=rows)
+    )
+    with pytest.raises(ParityError, match="does not compute what its card says"):
+        Predictor(tampered, self_test=True)
+
+
+def test_self_test_fails_where_a_weight_was_changed(model: Path, tmp_path: Path) -> None:
+    content = onnx.load(model)
+    bias = next(w for w in content.graph.initializer if list(w.dims) == [len(CLASSES)])
+    changed = numpy_helper.to_array(bias) + np.float32(0.5)
+    bias.CopyFrom(numpy_helper.from_array(changed, bias.name))
+    onnx.save(content, tmp_path / "model.onnx")
+    with pytest.raises(ParityError, match="does not compute what its card says"):
+        Predictor(tmp_path / "model.onnx", self_test=True)
+
+
+def test_self_test_needs_a_proof(model: Path, tmp_path: Path) -> None:
+    bare = with_card(model, tmp_path / "model.onnx", proof=None)
+    with pytest.raises(ParityError, match="no proof"):
+        Predictor(bare, self_test=True)
+
+
+def test_self_test_fails_on_a_proof_of_another_shape(model: Path, tmp_path: Path) -> None:
+    with Predictor(model) as predictor:
+        proof = predictor.card.proof
+    assert proof is not None
+    fewer = tuple(row[:2] for row in proof.logits)
+    tampered = with_card(
+        model, tmp_path / "model.onnx", proof=msgspec.structs.replace(proof, logits=fewer)
+    )
+    with pytest.raises((ParityError, ModelFileError)):
+        Predictor(tampered, self_test=True)
