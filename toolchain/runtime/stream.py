@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
+WorkResult = TypeVar("WorkResult")
 
 BATCHES_PER_WORKER = 2
 """Batches under way for each worker: one that is computed and one that waits."""
@@ -28,12 +28,12 @@ MAX_BYTES_UNDER_WAY = 256 * 1024**2
 
 
 def in_order(
-    work: Callable[[Iterable[Item]], list[Result]],
+    work: Callable[[Iterable[Item]], list[WorkResult]],
     items: Iterable[Item],
     *,
     batch_size: int,
     workers: int,
-) -> Iterator[Result]:
+) -> Iterator[WorkResult]:
     """Yield the result of each item, in the order of the items, as soon as all before it are done.
 
     `work` takes up to `batch_size` items and returns a result for each. An error that it raises is
@@ -45,7 +45,7 @@ def in_order(
     max_items = workers * BATCHES_PER_WORKER * batch_size
     remaining = iter(items)
     failure: Exception | None = None
-    under_way: deque[tuple[Future[Result], int]] = deque()
+    under_way: deque[tuple[Future[WorkResult], int]] = deque()
     bytes_under_way = 0
     pool = ThreadPoolExecutor(workers, thread_name_prefix="rtl-predict")
     try:
@@ -57,7 +57,7 @@ def in_order(
             except Exception as error:
                 failure = error
                 break
-            under_way.append((queue.add(item), held_bytes(item)))
+            under_way.append((queue.add(item), memory_bytes(item)))
             bytes_under_way += under_way[-1][1]
             del item
             pool.submit(queue.process_batch)
@@ -78,10 +78,10 @@ def in_order(
         pool.shutdown(cancel_futures=True)
 
 
-def held_bytes(item: object) -> int:
+def memory_bytes(item: object) -> int:
     """Return how many bytes the pixels or file of an image take in memory: 0 for a path.
 
-    >>> held_bytes("lunch.jpg"), held_bytes(np.zeros((3000, 4000, 3), np.uint8))
+    >>> memory_bytes("lunch.jpg"), memory_bytes(np.zeros((3000, 4000, 3), np.uint8))
     (0, 36000000)
     """
     if isinstance(item, np.ndarray):
@@ -91,26 +91,26 @@ def held_bytes(item: object) -> int:
     return len(item) if isinstance(item, bytes | bytearray | memoryview) else 0
 
 
-class _WorkQueue(Generic[Item, Result]):
+class _WorkQueue(Generic[Item, WorkResult]):
     """Items that wait until a worker is free."""
 
-    def __init__(self, work: Callable[[Iterable[Item]], list[Result]], batch_size: int) -> None:
+    def __init__(self, work: Callable[[Iterable[Item]], list[WorkResult]], batch_size: int) -> None:
         self.work, self.batch_size = work, batch_size
         self.stopped = Event()
-        self._waiting: deque[tuple[Item, Future[Result]]] = deque()
+        self._waiting: deque[tuple[Item, Future[WorkResult]]] = deque()
 
-    def add(self, item: Item) -> Future[Result]:
+    def add(self, item: Item) -> Future[WorkResult]:
         """Queue an item and return the future of its result.
 
         `process_batch` has to be called once for each item.
         """
-        future: Future[Result] = Future()
+        future: Future[WorkResult] = Future()
         self._waiting.append((item, future))
         return future
 
     def process_batch(self) -> None:
         """Process up to `batch_size` of the queued items, if there are any."""
-        taken: list[Future[Result]] = []
+        taken: list[Future[WorkResult]] = []
         try:
             results = self.work(self._take(taken))
             if not self.stopped.is_set():
@@ -121,7 +121,7 @@ class _WorkQueue(Generic[Item, Result]):
                 if not future.done():
                     future.set_exception(error)
 
-    def _take(self, taken: list[Future[Result]]) -> Iterator[Item]:
+    def _take(self, taken: list[Future[WorkResult]]) -> Iterator[Item]:
         while len(taken) < self.batch_size and not self.stopped.is_set():
             try:
                 item, future = self._waiting.popleft()
