@@ -120,7 +120,7 @@ def card_text(text: str) -> Tampering:
     return lambda model: helper.set_model_props(model, {CARD_KEY: text})
 
 
-def card_says(**changes: Any) -> Tampering:
+def card_with(**changes: Any) -> Tampering:
     return card_text(encode_card(tiny_card(**changes)))
 
 

@@ -17,8 +17,8 @@ from tests.runtime.onnxfile.hostile import (
     BIG,
     DEEP,
     Tampering,
-    card_says,
     card_text,
+    card_with,
     changed,
     dims,
     external,
@@ -115,7 +115,7 @@ COMMANDS = {
         ("inspect", lambda m: m.graph.initializer.append(external("pipe"))),
         ("verify", dims(2**40)),
         ("inspect", card_text(DEEP)),
-        ("inspect", card_says(task="one\n\x1b[2Jerror: two")),
+        ("inspect", card_with(task="one\n\x1b[2Jerror: two")),
     ],
 )
 def test_command_refuses_a_hostile_file_with_one_line_in_bounded_memory(

@@ -83,7 +83,7 @@ class Value(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class ModelScan:
-    """What an ONNX file says about itself."""
+    """The description of an ONNX file, read without running it."""
 
     card: str | None
     ir_version: int
