@@ -59,7 +59,7 @@ def ratios(model: Path, images: list[Path]) -> tuple[list[float], str]:
 
         list(many.predict_many(images * 4))
         assert loop() == stream()
-        chosen = "one thread each" if many._twin else "all threads each"
+        chosen = "one thread each" if many.single_threaded else "all threads each"
         return [seconds(loop) / seconds(stream) for _ in range(PAIRS)], chosen
 
 

@@ -20,7 +20,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks.networks import random_model
 from tests.runtime.tiny import tiny_model, write
 from toolchain import Predictor
-from toolchain.runtime.predictor import OUTPUTS
+from toolchain.runtime.card import OUTPUT_NAMES
 
 LEAST = 0.98
 ROUNDS = 40
@@ -46,9 +46,9 @@ def ways_of(predictor: Predictor) -> dict[str, Way]:
     side = predictor.card.preprocessing.size
     image = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     pixels = image[None]
-    session = predictor._open.session
+    session = predictor.session
     return {
-        "session.run": lambda: session.run(OUTPUTS, {"pixels": pixels}),
+        "session.run": lambda: session.run(OUTPUT_NAMES, {"pixels": pixels}),
         "predictor.run": lambda: predictor.run(pixels),
         "predictor(array)": lambda: predictor(image),
     }

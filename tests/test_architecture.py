@@ -33,6 +33,7 @@ ORDER = (
     "exporters",
     "benchmarking",
     "prediction",
+    "cache",
     "doctor",
     "demo",
     "cli",

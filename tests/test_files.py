@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from toolchain.files import atomic_file, write_text
+from toolchain.files import atomic_file, write_bytes, write_text
 
 
 def test_an_atomic_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -54,3 +55,25 @@ def test_an_atomic_file_has_the_permissions_of_any_new_file(
 def test_text_is_written_in_utf8(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "crème 寿司")
     assert (tmp_path / "a.txt").read_bytes() == "crème 寿司".encode()
+
+
+@pytest.fixture
+def umask_022() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+@pytest.mark.parametrize(
+    ("private", "folder", "file"), [(False, 0o755, 0o644), (True, 0o700, 0o600)]
+)
+@pytest.mark.usefixtures("umask_022")
+def test_private_files_and_their_new_folder_are_for_the_owner_alone(
+    private: bool, folder: int, file: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "new" / "a.bin"
+    write_bytes(path, b"content", private=private)
+    assert path.read_bytes() == b"content"
+    assert path.parent.stat().st_mode & 0o777 == folder
+    assert path.stat().st_mode & 0o777 == file

@@ -1,16 +1,16 @@
-"""The one tree of errors. Each class carries the exit code that the command line ends with.
+"""All errors of rtl, with the exit code of the command line for each.
 
 ToolchainError
-├── DataError           3   a folder, list or split can't serve; nothing was written
+├── DataError           3   a folder, list or split can't be used; nothing was written
 ├── ImageError          4   one image can't be read
-├── ModelFileError      5   not ours, truncated, a newer card, no card
-├── ParityError         6   verification fell short
-├── PartialFailure      7   a batch finished and some of its images failed
+├── ModelFileError      5   not exported by rtl, damaged, or its card is newer than this rtl
+├── ParityError         6   verification failed
+├── PartialFailure      7   some images of a batch could not be read
 ├── ProviderError       8   the provider asked for is missing, or nodes fell back
 ├── MissingExtraError   9   an optional part of rtl is not installed
-├── RefusedError        10  a step was measured and its result not accepted
+├── RefusedError        10  the measured result of a step is not accepted
 ├── TrainingError       11  training can't start or go on
-└── Interrupted         130 the user stopped the command; the hint goes on from there
+└── Interrupted         130 the user stopped the command
 
 Every message says what is wrong and where; `hint` says what to do about it.
 """
@@ -31,13 +31,13 @@ class ToolchainError(Exception):
 
 
 class DataError(ToolchainError):
-    """A folder, list or split can't serve; nothing was written."""
+    """A folder, list or split can't be used; nothing was written."""
 
     exit_code = 3
 
 
 class ImageError(ToolchainError):
-    """One image can't be read; `accepted` says what would have been."""
+    """An image can't be read; `accepted` describes what can be."""
 
     exit_code = 4
     accepted: ClassVar[str] = (
@@ -47,19 +47,19 @@ class ImageError(ToolchainError):
 
 
 class ModelFileError(ToolchainError):
-    """A model file is not ours, truncated, or newer than this rtl."""
+    """A model file was not exported by rtl, is damaged, or its card is newer than this rtl."""
 
     exit_code = 5
 
 
 class ParityError(ToolchainError):
-    """A model file does not answer like the model it was made from."""
+    """A model file does not compute what the model that it was exported from computes."""
 
     exit_code = 6
 
 
 class PartialFailure(ToolchainError):
-    """A batch finished and some of its images failed."""
+    """A batch is finished, but some of its images could not be read."""
 
     exit_code = 7
 
@@ -76,11 +76,12 @@ class MissingExtraError(ToolchainError):
     exit_code = 9
 
     def __init__(self, what: str, extra: str) -> None:
+        """`what` is the missing package, `extra` the extra of rtl that installs it."""
         super().__init__(f"{what} is not installed", hint=f'pip install "rtl-toolchain[{extra}]"')
 
 
 class RefusedError(ToolchainError):
-    """A step was measured and its result is not accepted."""
+    """The measured result of a step is not accepted."""
 
     exit_code = 10
 
@@ -92,6 +93,6 @@ class TrainingError(ToolchainError):
 
 
 class Interrupted(ToolchainError):
-    """The user stopped the command; `hint` is the command that goes on."""
+    """The user stopped the command; `hint` is the command that continues it."""
 
     exit_code = 130

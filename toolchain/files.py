@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, digests of files, and paths as people type them."""
+"""Atomic writes of files, digests of files, and paths as people type them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-# tempfile takes milliseconds to import and a first prediction writes nothing: it is imported where
-# a file is written.
+# tempfile and hashlib take milliseconds to import, and a first prediction needs neither: they are
+# imported inside the functions.
 
 
 @contextlib.contextmanager
@@ -19,19 +19,20 @@ def atomic_file(path: Path, *, durable: bool = False, private: bool = False) -> 
     """Yield a temporary path beside `path`; it is renamed to `path` if the block raises no error.
 
     A reader sees the old file or the new one, never a part of one. `durable` waits until the bytes
-    are on the disk, so that this also holds after a power failure. `private` keeps the file
-    readable for its owner alone; otherwise it gets the permissions that the umask leaves.
+    are on the disk, so that this also holds after a power failure. `private` lets only the owner
+    read the file, and the folder where it has to be created; otherwise both get the permissions
+    that the umask leaves.
     """
     import tempfile
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if private else 0o777)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         if not private:
-            # mkstemp makes files that only their owner may read; a model is for others too.
+            # mkstemp creates files that only their owner may read; others have to read a model too.
             temporary.chmod(0o666 & ~current_umask())
         if durable:
             with temporary.open("rb") as file:
@@ -42,37 +43,37 @@ def atomic_file(path: Path, *, durable: bool = False, private: bool = False) -> 
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = False, private: bool = False) -> None:
-    """Write a file whole or not at all; see `atomic_file`."""
+    """Write a file atomically; see `atomic_file`."""
     with atomic_file(path, durable=durable, private=private) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file as UTF-8, whole or not at all."""
+    """Write a text file as UTF-8, atomically."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def json_text(result: Any) -> str:
-    """Return a result as indented JSON, as every report and `--json` shows it."""
+    """Return a result as the indented JSON text of reports and of `--json`."""
     return msgspec.json.format(msgspec.json.encode(result)).decode()
 
 
 def write_json(path: Path, result: Any) -> None:
-    """Write a result as indented JSON, whole or not at all."""
+    """Write a result as indented JSON, atomically."""
     write_text(path, json_text(result) + "\n")
 
 
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file's bytes, in hex."""
-    import hashlib  # here, because loading OpenSSL takes milliseconds
+    import hashlib
 
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def display_path(path: Path) -> str:
-    """Return a path as a reader would type it: from the current folder, or from home with `~`."""
+    """Return a path relative to the current folder, else to home with `~`, else as it is."""
     for start, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
         if path.is_relative_to(start) and path != start:
             return prefix + path.relative_to(start).as_posix()
@@ -80,7 +81,7 @@ def display_path(path: Path) -> str:
 
 
 def current_umask() -> int:
-    """Return the permissions that new files are not given."""
+    """Return the process's umask: the permission bits that new files do not get."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""What machine a figure was measured on, and with which versions."""
+"""A description of the machine and of the installed versions, stored with every measurement."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import msgspec
 
 from toolchain.runtime.cores import usable_cores
 
-INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "i8mm")
+INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "i8mm")
 PACKAGES = ("rtl-toolchain", "onnxruntime", "onnxruntime-gpu", "torch", "numpy", "pillow")
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """The processor, the system and the versions."""
+    """A processor, its system and the versions of the packages."""
 
     processor: str
     cores: int
     """Cores that this process may use."""
     instructions: tuple[str, ...]
+    """Instruction sets that change how fast a network runs."""
     memory_gb: float | None
     system: str
     python: str
@@ -33,12 +34,12 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 def this_machine() -> Machine:
-    """Describe the machine this runs on."""
+    """Return the description of this machine."""
     model, flags = _cpuinfo()
     return Machine(
         processor=model or platform.processor() or platform.machine(),
         cores=usable_cores(),
-        instructions=tuple(name for name in INSTRUCTIONS if name in flags),
+        instructions=tuple(name for name in INSTRUCTION_SETS if name in flags),
         memory_gb=_memory_gb(),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
@@ -47,7 +48,7 @@ def this_machine() -> Machine:
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the versions of the packages that shape a figure."""
+    """Return the versions of the installed packages that affect a measurement."""
     found = {}
     for name in PACKAGES:
         try:

@@ -1,28 +1,30 @@
-"""How torch's threads wait for each other, decided before torch is loaded.
+"""The wait policy of torch's OpenMP threads, which has to be set before torch is imported.
 
-OpenMP's threads spin while they wait. When another process takes one of two cores, the waiting
-threads burn what is left: a training epoch that takes 8 s took up to 60 s on a busy machine, and
-9 s with threads that sleep while they wait. On an idle machine there is little between the two.
+By default OpenMP's threads spin while they wait. When another process uses one of two cores, the
+spinning threads take what is left: a training epoch of 8 s took up to 60 s on a busy machine, and
+9 s with the policy `passive`, with which waiting threads sleep. On an idle machine the two differ
+little.
 """
 
 from __future__ import annotations
 
 import os
 
-POLICY = "OMP_WAIT_POLICY"
-MARK = "RTL_SET_WAIT_POLICY"
+WAIT_POLICY = "OMP_WAIT_POLICY"
+SET_BY_RTL = "RTL_SET_WAIT_POLICY"
+"""Marks, for child processes, that the policy was not set by the user."""
 
 
 def set_passive_wait() -> None:
-    """Let threads sleep while they wait, unless the user has decided otherwise."""
-    if POLICY not in os.environ:
-        os.environ[POLICY] = "passive"
-        os.environ[MARK] = "1"
+    """Let OpenMP's threads sleep while they wait, unless the user has set a policy."""
+    if WAIT_POLICY not in os.environ:
+        os.environ[WAIT_POLICY] = "passive"
+        os.environ[SET_BY_RTL] = "1"
 
 
 def user_environment() -> dict[str, str]:
-    """Return the environment as the user set it, for measuring torch as users run it."""
+    """Return the environment without the policy set by rtl, to measure torch as users run it."""
     environment = dict(os.environ)
-    if environment.pop(MARK, None):
-        del environment[POLICY]
+    if environment.pop(SET_BY_RTL, None):
+        del environment[WAIT_POLICY]
     return environment

@@ -1,7 +1,7 @@
-"""How a story tells what it does, without knowing who listens.
+"""Progress of long operations, reported through an object that the caller passes in.
 
-The stories (finetune, evaluate, export, …) take a narrator. The command line passes one that draws
-progress bars; an app or a test passes nothing and hears nothing.
+Operations such as finetune, evaluate and export take a `ProgressReporter`. The command line passes
+one that draws progress bars; an app or a test passes its own, or `SilentReporter`.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ Item = TypeVar("Item")
 
 
 class ProgressReporter(Protocol):
-    """Listens to a story."""
+    """Receives the progress of an operation."""
 
     def message(self, text: str) -> None:
-        """Take one line that the user should read."""
+        """Show one line to the user."""
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-        """Pass the items on while showing how many of `total` have gone by."""
+        """Yield the items, and show how many of `total` have been yielded."""
 
 
 def is_rank_zero() -> bool:
-    """Say whether this process speaks: the only one, or the first of those torchrun started."""
+    """Return whether this process reports: it is the only one, or torchrun's rank 0."""
     return os.environ.get("RANK", "0") == "0"
 
 
 class SilentReporter:
-    """A narrator that nobody hears."""
+    """A `ProgressReporter` that shows nothing."""
 
     def message(self, text: str) -> None:
-        """Drop the line."""
+        """Discard the line."""
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-        """Pass the items on."""
+        """Yield the items."""
         return iter(items)

@@ -11,7 +11,7 @@ from tests.runtime.tiny import tiny_card
 from toolchain.backends.archive import archived_card
 from toolchain.errors import ModelFileError
 from toolchain.runtime.card import CARD_KEY, Card, decode_card, encode_card
-from toolchain.runtime.onnxfile.scan import MOST_CARD
+from toolchain.runtime.onnxfile.scan import MAX_CARD_BYTES
 
 
 def archive(path: Path, card: bytes) -> Path:
@@ -34,7 +34,7 @@ def test_archive_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_card_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path: Path) -> None:
-    path = archive(tmp_path / "model.pt2", bytes(MOST_CARD + 1))
+    path = archive(tmp_path / "model.pt2", bytes(MAX_CARD_BYTES + 1))
     assert path.stat().st_size < 100_000
     with pytest.raises(ModelFileError, match="a card of 16,777,217 bytes"):
         archived_card(path)

@@ -1,4 +1,4 @@
-"""`rtl cache` shows and removes the models that predictors keep."""
+"""`rtl cache` lists and removes what is kept."""
 
 from __future__ import annotations
 
@@ -16,28 +16,33 @@ from toolchain import Predictor
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache with one engine, of tiny[b].onnx."""
+    """A cache folder with one entry, of tiny[b].onnx."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("RTL_CACHE_DIR", str(folder))
     Predictor(write(tiny_model(), tmp_path / "tiny[b].onnx"))
     return folder
 
 
-def test_cache_lists_engines_and_removes_them(cache: Path, tmp_path: Path, rtl: Rtl) -> None:
+def test_cache_lists_and_removes_models(cache: Path, tmp_path: Path, rtl: Rtl) -> None:
     shown = rtl("cache")
     assert "tiny[b].onnx" in shown.stdout.replace("\n", "")
     assert str(cache / "engines") in shown.stdout.replace("\n", "")
     listed = json.loads(rtl("cache", "--json").stdout)
+    assert list(listed) == ["version", "folder", "entries", "engines"]
+    assert (listed["version"], listed["folder"]) == (1, str(cache / "features"))
+    assert list(listed["engines"]) == ["folder", "entries"]
     assert listed["entries"] == []
     (entry,) = listed["engines"]["entries"]
     assert entry["model"] == str(tmp_path / "tiny[b].onnx")
     assert entry["bytes"] > 1000
-    assert rtl("cache", "clear").returncode == 0
+    cleared = rtl("cache", "clear")
+    assert cleared.returncode == 0
+    assert f"removed 0.0 MB from {cache / 'features'}" in cleared.stdout.replace("\n", " ")
     assert not (cache / "engines").exists()
     assert json.loads(rtl("cache", "--json").stdout)["engines"]["entries"] == []
 
 
-def test_cache_needs_nothing_that_a_device_lacks(cache: Path) -> None:
+def test_cache_runs_without_the_packages_for_training(cache: Path) -> None:
     code = "import sys; sys.modules['filelock'] = sys.modules['torch'] = None\n"
     code += "from toolchain.cli.main import run; sys.argv = ['rtl', 'cache', '--json']; run()"
     command = [sys.executable, "-c", code]

@@ -1,4 +1,4 @@
-"""What the tests of the runtime share: a run behind every door, and the engine cache."""
+"""Shared fixtures: a run exported with every kind of input, and a filled engine cache."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.modelcache.engines import Kept, answer, large_model
+from tests.runtime.modelcache.engines import Kept, large_model, logits_of
 from toolchain.runtime import session
 from toolchain.runtime.modelcache import store
 
 
 @pytest.fixture(scope="session")
-def doors(
+def models_by_input(
     run_folder: Path, model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """Model files of one run, by what their graphs take; `batch` takes three pixels at a time."""
+    """Model files of one run by the input of their graphs; `batch` is for batches of three."""
     from toolchain.exporters.export import accepted_models, export
     from toolchain.exporters.variants import Variant
 
-    folder = tmp_path_factory.mktemp("doors")
+    folder = tmp_path_factory.mktemp("inputs")
     wanted = [Variant(input="tensor"), Variant(input="image"), Variant(batch=3)]
     tensor, image, batch = accepted_models(export(run_folder, wanted, folder, images=6))
     return {"pixels": model, "tensor": tensor.path, "image": image.path, "batch": batch.path}
@@ -28,7 +28,7 @@ def doors(
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of all caches, which is not there yet."""
+    """The folder of all caches, which does not exist yet."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("RTL_CACHE_DIR", str(folder))
     return folder
@@ -41,7 +41,7 @@ def large(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that onnxruntime opens from now on."""
+    """The files that onnxruntime opens during the test, in order."""
     files: list[Path] = []
     real = session._opened
 
@@ -54,8 +54,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 @pytest.fixture
-def accepted_models(large: Path, cache: Path) -> Kept:
-    right = answer(large, cache=False)
-    answer(large)
+def kept(large: Path, cache: Path) -> Kept:
+    """A model that has been opened once, so that it has an entry."""
+    expected = logits_of(large, cache=False)
+    logits_of(large)
     (entry,) = store.entries()
-    return Kept(large, entry.folder, right)
+    return Kept(large, entry.folder, expected)

@@ -1,4 +1,4 @@
-"""The card: what is written is read back, and what can't be trusted is refused."""
+"""The card is read back as it was written; invalid cards are refused."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def some_card() -> Card:
 
 
 def changed(**changes: Any) -> str:
-    """The JSON of a good card with some keys changed; a dotted key reaches inside."""
+    """Return the JSON of a valid card with some keys replaced; `a__b` is the key `b` inside `a`."""
     content = json.loads(encode_card(some_card()))
     for key, value in changes.items():
         *parents, last = key.split("__")
-        place = content
+        target = content
         for parent in parents:
-            place = place[parent]
-        place[last] = value
+            target = target[parent]
+        target[last] = value
     return json.dumps(content)
 
 
@@ -70,7 +70,7 @@ def test_card_is_json_that_any_language_reads() -> None:
     assert content["preprocessing"]["background"] == [1, 2, 3]
 
 
-def test_newer_card_is_refused_with_both_versions_and_the_remedy() -> None:
+def test_error_of_a_newer_card_names_both_versions_and_the_upgrade() -> None:
     text = json.dumps({"schema_version": SCHEMA_VERSION + 1, "shape": "of the future"})
     with pytest.raises(ModelFileError) as caught:
         decode_card(text, source="model.onnx")
@@ -85,7 +85,7 @@ def test_newer_card_is_refused_with_both_versions_and_the_remedy() -> None:
     "text",
     ["", "{", "null", "[]", "hello", "{}", b"\xff\xfe\x00", '{"schema_version": "one"}'],
 )
-def test_what_is_no_card_is_refused_in_one_line(text: str | bytes) -> None:
+def test_other_text_than_a_card_is_refused_in_one_line(text: str | bytes) -> None:
     with pytest.raises(ModelFileError) as caught:
         decode_card(text, source="model.onnx")
     assert "the card of model.onnx can't be read" in str(caught.value)
@@ -139,17 +139,17 @@ def test_version_that_never_existed_is_refused(version: int) -> None:
         decode_card(changed(schema_version=version), source="model.onnx")
 
 
-def test_key_added_within_a_version_is_passed_over() -> None:
+def test_unknown_key_is_ignored() -> None:
     text = changed(note="from a later rtl of the same schema", preprocessing__note="too")
     assert decode_card(text, source="x") == some_card()
 
 
-def test_card_that_is_nothing_but_brackets_is_refused() -> None:
+def test_deeply_nested_card_is_refused() -> None:
     with pytest.raises(ModelFileError, match="can't be read"):
         decode_card('{"schema_version": 1, "x": ' + "[" * 100_000, source="model.onnx")
 
 
-def test_card_of_rtl_0_1_is_of_a_float_file_that_takes_any_batch_of_pixels() -> None:
+def test_card_without_the_newer_keys_is_of_fp32_pixels_of_any_batch() -> None:
     content = json.loads(encode_card(some_card()))
     for key in ("precision", "input", "batch", "trained_size", "acceptance", "ir_version"):
         del content[key]
@@ -158,7 +158,7 @@ def test_card_of_rtl_0_1_is_of_a_float_file_that_takes_any_batch_of_pixels() -> 
     assert (card.trained_size, card.acceptance, card.ir_version) == (None, None, None)
 
 
-def test_acceptance_of_a_lower_precision_is_read_back_with_what_was_lost() -> None:
+def test_acceptance_of_a_lower_precision_is_read_back_with_its_drop() -> None:
     found = Acceptance(
         images=200,
         accuracy_before=0.95,
@@ -177,7 +177,7 @@ def test_acceptance_of_a_lower_precision_is_read_back_with_what_was_lost() -> No
     assert read.drop == pytest.approx(0.01)
 
 
-def test_crop_larger_than_the_resized_image_is_refused_when_made() -> None:
+def test_crop_larger_than_the_resized_image_is_refused() -> None:
     with pytest.raises(ValueError, match="resize_size 200 is smaller than size 224"):
         Preprocessing(size=224, resize_size=200)
 
@@ -188,7 +188,7 @@ def test_needed_side_is_the_resize_for_crop_and_the_size_for_squash() -> None:
 
 
 @pytest.mark.parametrize(("threshold", "expected"), [(None, 0.5), (0.3, 0.3), (0.0, 0.0)])
-def test_a_class_of_multi_label_counts_from_the_threshold_or_one_half(
+def test_multi_label_threshold_is_one_half_unless_the_card_has_one(
     threshold: float | None, expected: float
 ) -> None:
     text = changed(task="multi-label", threshold=threshold)

@@ -1,4 +1,4 @@
-"""How many cores rtl believes it has: the affinity mask, cut by the container's quota."""
+"""The number of usable cores: the affinity mask, limited by the container's quota."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from toolchain.runtime.cores import cgroup_quota, usable_cores
 
 @pytest.fixture(autouse=True)
 def no_cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with eight cores, and without any control group until a test writes one."""
+    """A machine with eight cores, and no control group until a test writes one."""
     monkeypatch.setattr(cores, "CGROUPS", tmp_path)
     monkeypatch.setattr(cores, "MEMBERSHIP", tmp_path / "self")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
@@ -76,12 +76,12 @@ def test_quota_of_cgroup_v1_bounds_the_cores(
     ],
     ids=["own", "parent's", "parent's is smaller", "in the middle", "none of its own", "another's"],
 )
-def test_smallest_quota_of_a_group_and_its_parents_counts(
+def test_smallest_quota_of_a_group_and_its_parents_is_used(
     quotas: dict[str, int | None], usable: int, version: int, tmp_path: Path
 ) -> None:
-    place = "/user.slice/app.service"
+    path = "/user.slice/app.service"
     (tmp_path / "self").write_text(
-        f"0::{place}\n" if version == 2 else f"5:memory:/elsewhere\n3:cpu,cpuacct:{place}\n0::/\n"
+        f"0::{path}\n" if version == 2 else f"5:memory:/elsewhere\n3:cpu,cpuacct:{path}\n0::/\n"
     )
     for group, quota in quotas.items():
         if version == 2:
@@ -92,20 +92,22 @@ def test_smallest_quota_of_a_group_and_its_parents_counts(
     assert usable_cores() == usable
 
 
-@pytest.mark.parametrize("place", ["/docker/4f1d", "/../4f1d", ""])
-def test_container_that_sees_its_own_group_as_the_root(place: str, tmp_path: Path) -> None:
-    (tmp_path / "self").write_text(f"0::{place}\n")
+@pytest.mark.parametrize("path", ["/docker/4f1d", "/../4f1d", ""])
+def test_quota_of_the_root_is_used_where_the_own_path_does_not_exist(
+    path: str, tmp_path: Path
+) -> None:
+    (tmp_path / "self").write_text(f"0::{path}\n")
     write_v2(tmp_path, "200000 100000")
     assert usable_cores() == 2
 
 
-def test_membership_that_is_no_text_leaves_the_quota_of_the_root(tmp_path: Path) -> None:
+def test_quota_of_the_root_is_used_where_the_membership_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "self").write_bytes(b"\xff\xfe nonsense\n:\n")
     write_v2(tmp_path, "300000 100000")
     assert usable_cores() == 3
 
 
-def test_machine_without_cgroups_has_its_affinity_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_without_cgroups_uses_its_affinity_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cgroup_quota() is None
     assert usable_cores() == 8
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 7})
@@ -113,7 +115,7 @@ def test_machine_without_cgroups_has_its_affinity_mask(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(("counted", "usable"), [(6, 6), (None, 1)])
-def test_system_without_affinity_counts_its_processors(
+def test_system_without_affinity_uses_the_number_of_processors(
     counted: int | None, usable: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "sched_getaffinity")

@@ -1,4 +1,4 @@
-"""Pixels go through every door: cut into what the graph takes, and put together again."""
+"""Pixels are converted to every kind of input, and the outputs put together again."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from toolchain.runtime.model_inputs import Floats, embed_in_canvas, normalised, 
 SIZE = 4
 
 
-def card_for(door: InputKind, batch: int | None = None, mode: str = "crop") -> Card:
-    shape = Preprocessing(mode=mode, size=SIZE, resize_size=7)  # type: ignore[arg-type]
-    return msgspec.structs.replace(some_card(), input=door, batch=batch, preprocessing=shape)
+def card_for(input_kind: InputKind, batch: int | None = None, mode: str = "crop") -> Card:
+    preprocessing = Preprocessing(mode=mode, size=SIZE, resize_size=7)  # type: ignore[arg-type]
+    return msgspec.structs.replace(
+        some_card(), input=input_kind, batch=batch, preprocessing=preprocessing
+    )
 
 
 def some_pixels(count: int) -> NDArray[np.uint8]:
@@ -32,45 +34,45 @@ def some_pixels(count: int) -> NDArray[np.uint8]:
 
 
 class Graph:
-    """Gives the mean of each image and its double, and remembers the shapes it was given."""
+    """Returns the mean of each image and its double, and records the shapes of its inputs."""
 
     def __init__(self) -> None:
-        self.given: list[tuple[int, ...]] = []
+        self.shapes: list[tuple[int, ...]] = []
 
-    def __call__(self, given: NDArray[Any]) -> list[Floats]:
-        self.given.append(given.shape)
-        batch = given if given.ndim == 4 else given[None]
+    def __call__(self, graph_input: NDArray[Any]) -> list[Floats]:
+        self.shapes.append(graph_input.shape)
+        batch = graph_input if graph_input.ndim == 4 else graph_input[None]
         means = batch.reshape(len(batch), -1).mean(axis=1, dtype=np.float32, keepdims=True)
         return [means, 2 * means]
 
 
-def test_pixels_go_in_as_they_are() -> None:
+def test_pixels_are_passed_unchanged() -> None:
     graph, pixels = Graph(), some_pixels(5)
     means, doubles = run_on_pixels(graph, pixels, card_for("pixels"))
-    assert graph.given == [(5, SIZE, SIZE, 3)]
+    assert graph.shapes == [(5, SIZE, SIZE, 3)]
     np.testing.assert_allclose(means[:, 0], pixels.reshape(5, -1).mean(axis=1), rtol=1e-6)
     np.testing.assert_array_equal(doubles, 2 * means)
 
 
 @given(count=st.integers(1, 9), batch=st.integers(1, 5))
-def test_a_fixed_batch_is_filled_up_and_what_fills_it_is_left_away(count: int, batch: int) -> None:
+def test_a_fixed_batch_is_padded_and_the_padding_removed(count: int, batch: int) -> None:
     graph, pixels = Graph(), some_pixels(count)
     means, _ = run_on_pixels(graph, pixels, card_for("pixels", batch))
-    assert graph.given == [(batch, SIZE, SIZE, 3)] * -(-count // batch)
+    assert graph.shapes == [(batch, SIZE, SIZE, 3)] * -(-count // batch)
     np.testing.assert_allclose(means[:, 0], pixels.reshape(count, -1).mean(axis=1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("batch", [None, 2])
-def test_tensors_are_normalised_planes(batch: int | None) -> None:
+def test_tensors_are_normalised_channels_first(batch: int | None) -> None:
     graph, pixels = Graph(), some_pixels(3)
     card = card_for("tensor", batch)
     means, _ = run_on_pixels(graph, pixels, card)
-    assert graph.given == [(3, 3, SIZE, SIZE)] if batch is None else [(2, 3, SIZE, SIZE)] * 2
+    assert graph.shapes == [(3, 3, SIZE, SIZE)] if batch is None else [(2, 3, SIZE, SIZE)] * 2
     planes = normalised(pixels, card.normalisation)
     np.testing.assert_allclose(means[:, 0], planes.reshape(3, -1).mean(axis=1), atol=1e-6)
 
 
-def test_normalised_planes_are_those_of_the_trained_model_to_the_last_bit() -> None:
+def test_normalised_tensors_equal_those_of_the_trained_model_bit_for_bit() -> None:
     pixels, card = some_pixels(4), some_card()
     mean, std = (
         torch.tensor(values).view(1, 3, 1, 1) * 255
@@ -84,19 +86,19 @@ def test_normalised_planes_are_those_of_the_trained_model_to_the_last_bit() -> N
 
 
 @pytest.mark.parametrize(("mode", "side"), [("crop", 7), ("squash", SIZE)])
-def test_images_go_in_one_at_a_time(mode: str, side: int) -> None:
+def test_images_are_passed_one_at_a_time(mode: str, side: int) -> None:
     graph = Graph()
     run_on_pixels(graph, some_pixels(3), card_for("image", mode=mode))
-    assert graph.given == [(side, side, 3)] * 3
+    assert graph.shapes == [(side, side, 3)] * 3
 
 
 @given(st.integers(1, 40).flatmap(lambda size: st.tuples(st.just(size), st.integers(size, 60))))
-def test_resize_and_crop_of_the_canvas_give_the_pixels_back(sides: tuple[int, int]) -> None:
+def test_resize_and_crop_of_the_canvas_return_the_pixels(sides: tuple[int, int]) -> None:
     size, resize_size = sides
-    shape = Preprocessing(size=size, resize_size=resize_size)
+    preprocessing = Preprocessing(size=size, resize_size=resize_size)
     pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    canvas = Image.fromarray(embed_in_canvas(pixels, shape))
-    np.testing.assert_array_equal(preprocess(canvas, shape), pixels)
+    canvas = Image.fromarray(embed_in_canvas(pixels, preprocessing))
+    np.testing.assert_array_equal(preprocess(canvas, preprocessing), pixels)
 
 
 def test_a_canvas_for_squash_is_the_pixels() -> None:

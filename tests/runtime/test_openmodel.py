@@ -1,4 +1,4 @@
-"""One predictor through what happens to apps: threads, forks, copies, closing, long runs."""
+"""One predictor with threads, forks, pickling, copies, closing and many predictions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from toolchain import Prediction, Predictor
 from toolchain.errors import ModelFileError
 from toolchain.runtime.session import open_session
 
-# Python warns of what these tests are about.
+# Python warns of forking a process with threads, which these tests do.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -48,15 +48,15 @@ def logits(predictor: Predictor) -> NDArray[np.float32]:
     return predictor.run(IMAGES[:3])[1]
 
 
-def test_sixteen_threads_give_what_one_gives(model: Path, stripes: Path) -> None:
+def test_sixteen_threads_return_what_one_returns(model: Path, stripes: Path) -> None:
     photos = sorted((stripes / "val").rglob("*.jpg"))[:20]
     with Predictor(model, threads=2) as predictor:
         alone = np.stack([predictor(photo).logits for photo in photos])
 
         def all_photos(start: int) -> NDArray[np.float32]:
-            turned = [*range(start, len(photos)), *range(start)]
-            found = {place: predictor(photos[place]).logits for place in turned}
-            return np.stack([found[place] for place in range(len(photos))])
+            rotated = [*range(start, len(photos)), *range(start)]
+            found = {index: predictor(photos[index]).logits for index in rotated}
+            return np.stack([found[index] for index in range(len(photos))])
 
         with ThreadPoolExecutor(16) as pool:
             for together in pool.map(all_photos, range(16)):
@@ -70,12 +70,24 @@ def test_pickle_holds_the_path_and_the_options(predictor: Predictor) -> None:
 
 
 def test_options_survive_pickling(tiny: Path) -> None:
-    given = Predictor(tiny, provider="cpu", threads=3, spin=True, cache=False)
-    again = pickle.loads(pickle.dumps(given))
-    assert again._open.options == {"provider": "cpu", "threads": 3, "spin": True, "cache": False}
-    found = again._open.session.get_session_options()
+    first = Predictor(tiny, provider="cpu", threads=3, spin=True, cache=False)
+    again = pickle.loads(pickle.dumps(first))
+    assert again._open_model.options == {
+        "provider": "cpu",
+        "threads": 3,
+        "spin": True,
+        "cache": False,
+    }
+    found = again.session.get_session_options()
     assert found.intra_op_num_threads == 3
     assert found.get_session_config_entry("session.intra_op.allow_spinning") == "1"
+
+
+def test_the_session_is_the_one_that_computes(predictor: Predictor) -> None:
+    (logits_of_session,) = predictor.session.run(["logits"], {"pixels": IMAGES[:3]})
+    np.testing.assert_array_equal(logits_of_session, logits(predictor))
+    with pytest.raises(AttributeError):
+        predictor.session = None  # type: ignore[misc, assignment]
 
 
 def test_relative_path_is_found_from_another_folder(
@@ -100,13 +112,13 @@ def test_unpickled_where_the_file_is_not_there_is_a_model_file_error(
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
-def test_copy_is_a_predictor_of_its_own(
+def test_copy_is_independent(
     copied: Callable[[Predictor], Predictor], predictor: Predictor
 ) -> None:
     other = copied(predictor)
-    right = logits(predictor)
+    expected = logits(predictor)
     predictor.close()
-    np.testing.assert_array_equal(logits(other), right)
+    np.testing.assert_array_equal(logits(other), expected)
 
 
 @pytest.mark.parametrize(
@@ -115,12 +127,13 @@ def test_copy_is_a_predictor_of_its_own(
         lambda predictor: predictor(IMAGES[0]),
         lambda predictor: predictor.run(IMAGES),
         lambda predictor: list(predictor.predict_many([IMAGES[0]])),
+        lambda predictor: predictor.session,
         pickle.dumps,
         copy.copy,
     ],
-    ids=["call", "run", "predict_many", "pickle", "copy"],
+    ids=["call", "run", "predict_many", "session", "pickle", "copy"],
 )
-def test_use_after_closing_says_so(use: Callable[[Predictor], Any], predictor: Predictor) -> None:
+def test_use_after_closing_raises(use: Callable[[Predictor], Any], predictor: Predictor) -> None:
     predictor.close()
     predictor.close()
     with pytest.raises(ValueError, match="this predictor is closed"):
@@ -135,16 +148,16 @@ def test_the_end_of_a_block_closes(tiny: Path) -> None:
         logits(predictor)
 
 
-def test_closing_while_others_predict_ends_them_with_the_same_words(predictor: Predictor) -> None:
-    right = logits(predictor)
+def test_closing_while_threads_predict_raises_the_same_error_in_them(predictor: Predictor) -> None:
+    expected = logits(predictor)
     started = threading.Barrier(5)
 
     def until_closed() -> str:
-        np.testing.assert_array_equal(logits(predictor), right)
+        np.testing.assert_array_equal(logits(predictor), expected)
         started.wait()
         while True:
             try:
-                np.testing.assert_array_equal(logits(predictor), right)
+                np.testing.assert_array_equal(logits(predictor), expected)
             except ValueError as error:
                 return str(error)
 
@@ -157,7 +170,7 @@ def test_closing_while_others_predict_ends_them_with_the_same_words(predictor: P
 
 
 def predict_into(queue: SimpleQueue[Any], predictor: Predictor) -> None:
-    """What a child process does."""
+    """Run in the child process: put the logits or the error into the queue."""
     try:
         queue.put(logits(predictor))
     except Exception as error:
@@ -175,10 +188,10 @@ def from_a_child(start: str, predictor: Predictor) -> Any:
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
-def test_child_process_gives_the_same(start: str, predictor: Predictor) -> None:
-    right = logits(predictor)
-    np.testing.assert_array_equal(from_a_child(start, predictor), right)
-    np.testing.assert_array_equal(logits(predictor), right)  # and the parent still does
+def test_child_process_computes_the_same(start: str, predictor: Predictor) -> None:
+    expected = logits(predictor)
+    np.testing.assert_array_equal(from_a_child(start, predictor), expected)
+    np.testing.assert_array_equal(logits(predictor), expected)  # and the parent still does
 
 
 def test_forked_child_opens_the_file_again(
@@ -195,7 +208,7 @@ def test_forked_child_opens_the_file_again(
     logits(predictor)
 
 
-def test_forked_child_whose_file_has_changed_says_so(predictor: Predictor, tiny: Path) -> None:
+def test_forked_child_raises_where_the_file_has_changed(predictor: Predictor, tiny: Path) -> None:
     changed = tiny_model(card=None)
     text = changed.metadata_props[0].value.replace('"tiny"', '"another"')
     changed.metadata_props[0].value = text
@@ -242,7 +255,7 @@ def test_memory_script_sees_a_leak(tiny: Path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
 
 
-def test_the_pixel_limit_is_the_apps_to_set_and_goes_along(tiny: Path) -> None:
+def test_the_pixel_limit_is_an_option_and_survives_pickling(tiny: Path) -> None:
     images = []
     for height in (100, 101):
         stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Opening a model file: exactly the provider asked for, or an error of one readable line."""
+"""Opening a model file: on exactly the provider asked for, or an error of one readable line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AZURE = "AzureExecutionProvider"
 
 
 def foreign_model(path: Path, card: str | None = None) -> Path:
-    """Write an ONNX file that adds one to four numbers and knows nothing of rtl."""
+    """Write an ONNX file that adds one to four numbers and was not exported by rtl."""
     ones = numpy_helper.from_array(np.ones(4, dtype=np.float32), "ones")
     graph = helper.make_graph(
         [helper.make_node("Add", ["x", "ones"], ["y"])],
@@ -44,12 +44,12 @@ def assert_one_readable_line(error: ToolchainError, path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["cpu", "CPU", "CPUExecutionProvider", "cpuexecutionprovider"])
-def test_provider_goes_by_its_short_or_its_full_name(name: str) -> None:
+def test_provider_is_named_by_its_short_or_full_name(name: str) -> None:
     assert provider_name(name) == "CPUExecutionProvider"
 
 
 @pytest.mark.parametrize("name", ["cuda", "TensorrtExecutionProvider", "abacus", ""])
-def test_missing_provider_is_named_beside_those_there_are(name: str) -> None:
+def test_error_of_a_missing_provider_lists_the_available_ones(name: str) -> None:
     if (
         name in ("cuda", "TensorrtExecutionProvider")
         and len(onnxruntime.get_available_providers()) > 2
@@ -63,14 +63,14 @@ def test_missing_provider_is_named_beside_those_there_are(name: str) -> None:
     assert caught.value.hint
 
 
-def test_hint_for_a_missing_provider_is_one_that_works() -> None:
+def test_hint_for_a_missing_provider_names_an_available_one() -> None:
     with pytest.raises(ProviderError) as caught:
         provider_name("abacus")
     hinted = str(caught.value.hint).removeprefix("--provider ")
     assert hinted == "cpu"
 
 
-def test_missing_cuda_is_answered_with_what_installs_it() -> None:
+def test_hint_for_missing_cuda_is_the_command_that_installs_it() -> None:
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
     with pytest.raises(ProviderError) as caught:
@@ -110,7 +110,7 @@ def test_truncated_model_is_a_model_file_error(share: float, tmp_path: Path) -> 
     [b"", b"hello, I am no model", b"PK\x03\x04" + bytes(200), bytes(64), b"<!doctype html>"],
     ids=["empty", "text", "zip", "zeros", "web page"],
 )
-def test_what_is_no_onnx_file_is_a_model_file_error(content: bytes, tmp_path: Path) -> None:
+def test_other_content_than_onnx_is_a_model_file_error(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelFileError) as caught:
@@ -120,7 +120,7 @@ def test_what_is_no_onnx_file_is_a_model_file_error(content: bytes, tmp_path: Pa
     assert "no ONNX file" in str(caught.value.hint)
 
 
-def test_torchscript_file_is_called_what_it_is(tmp_path: Path) -> None:
+def test_torchscript_file_is_not_an_onnx_file(tmp_path: Path) -> None:
     path = tmp_path / "model.torchscript.pt"
     path.write_bytes(b"PK\x03\x04" + bytes(200))
     with pytest.raises(ModelFileError, match="not an ONNX file") as caught:
@@ -128,7 +128,7 @@ def test_torchscript_file_is_called_what_it_is(tmp_path: Path) -> None:
     assert_one_readable_line(caught.value, path)
 
 
-def test_weights_in_a_second_file_are_refused_though_it_is_there(tmp_path: Path) -> None:
+def test_weights_in_a_second_file_are_refused_although_it_exists(tmp_path: Path) -> None:
     path = foreign_model(tmp_path / "plus.onnx")
     model = onnx.load(path)
     onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
@@ -145,7 +145,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     assert_one_readable_line(caught.value, tmp_path / "gone.onnx")
 
 
-def test_folder_is_answered_with_the_command_that_makes_a_model(tmp_path: Path) -> None:
+def test_hint_for_a_folder_is_the_command_that_exports_it(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="is a folder") as caught:
         open_session(tmp_path)
     assert f"rtl export {tmp_path}" in str(caught.value.hint)
@@ -166,7 +166,7 @@ def test_garbage_in_place_of_the_card_is_a_model_file_error(tmp_path: Path) -> N
     assert_one_readable_line(caught.value, path)
 
 
-def test_threads_are_passed_on(tmp_path: Path) -> None:
+def test_session_has_the_number_of_threads_asked_for(tmp_path: Path) -> None:
     session = open_session(foreign_model(tmp_path / "plus.onnx"), threads=3)
     assert session.get_session_options().intra_op_num_threads == 3
 

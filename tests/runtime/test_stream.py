@@ -1,4 +1,4 @@
-"""Many images at once: in order, only a little ahead, stopped at once, nothing left behind."""
+"""Many images at once: results in order, bounded reading ahead, and no thread left after a stop."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from toolchain.runtime import autotune
 from toolchain.runtime import predictor as predictor_module
 from toolchain.runtime.autotune import fastest
 from toolchain.runtime.prediction import Prediction
-from toolchain.runtime.stream import AHEAD, MOST_BYTES, in_order
+from toolchain.runtime.stream import BATCHES_PER_WORKER, MAX_BYTES_UNDER_WAY, in_order
 
 WORKERS = 3
 
 
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Predictor]:
-    """A model whose answer is the colour of the image: red, green or blue."""
+    """A model whose class is the colour of the image: red, green or blue."""
     path = write(tiny_model(), tmp_path_factory.mktemp("tiny") / "tiny.onnx")
     with Predictor(path) as opened:
         yield opened
@@ -44,7 +44,7 @@ def our_threads() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith("rtl-predict")]
 
 
-def test_order_is_kept_where_the_first_take_longest() -> None:
+def test_results_are_in_order_although_the_first_take_longest() -> None:
     def slow_at_first(batch: Iterable[int]) -> list[int]:
         numbers = list(batch)
         time.sleep(0.02 if 0 in numbers else 0)
@@ -54,28 +54,35 @@ def test_order_is_kept_where_the_first_take_longest() -> None:
     assert found == [-number for number in range(50)]
 
 
-def test_more_images_than_a_few_keep_their_order_on_every_session(predictor: Predictor) -> None:
-    numbers = range(3 * predictor_module.FEW + 5)
+def test_results_are_in_order_across_the_change_of_the_session(predictor: Predictor) -> None:
+    numbers = range(3 * predictor_module.UNMEASURED_IMAGES + 5)
     results = list(predictor.predict_many((flat(n) for n in numbers), workers=2))
     assert [r.label for r in results if isinstance(r, Prediction)] == [
         predictor.classes[n % 3] for n in numbers
     ]
 
 
-@pytest.mark.parametrize("first", [0, 1], ids=["the twin", "itself"])
-def test_both_sessions_give_the_same_answers(
-    model: Path, stripes: Path, monkeypatch: pytest.MonkeyPatch, first: int
+@pytest.mark.parametrize("chosen", [0, 1], ids=["single-threaded", "own"])
+def test_both_sessions_return_the_same_logits(
+    model: Path, stripes: Path, monkeypatch: pytest.MonkeyPatch, chosen: int
 ) -> None:
-    monkeypatch.setattr(predictor_module, "FEW", 2)
-    monkeypatch.setattr(autotune, "fastest", lambda ways, workers: first)
+    monkeypatch.setattr(predictor_module, "UNMEASURED_IMAGES", 2)
+    monkeypatch.setattr(autotune, "fastest", lambda functions, workers: chosen)
     images = sorted((stripes / "val").rglob("*.jpg"))[::4]
     with Predictor(model) as opened:
         for path, result in zip(images, opened.predict_many(images, workers=2), strict=True):
             assert isinstance(result, Prediction)
             np.testing.assert_allclose(result.logits, opened(path).logits, rtol=0, atol=1e-4)
+        assert opened.single_threaded == (chosen == 0)
 
 
-def test_items_are_taken_a_bounded_distance_ahead(predictor: Predictor) -> None:
+def test_a_predictor_is_not_single_threaded_before_it_has_measured(predictor: Predictor) -> None:
+    with Predictor(predictor.model) as opened:
+        list(opened.predict_many([flat(0)] * 3))
+        assert not opened.single_threaded
+
+
+def test_items_are_taken_at_most_some_batches_ahead(predictor: Predictor) -> None:
     taken = 0
 
     def endless() -> Iterator[np.ndarray]:
@@ -87,34 +94,34 @@ def test_items_are_taken_a_bounded_distance_ahead(predictor: Predictor) -> None:
     results = predictor.predict_many(endless(), batch_size=4, workers=2)
     for given in range(1, 400):
         next(results)
-        assert taken - given <= 4 * (2 * AHEAD + 1)
+        assert taken - given <= 4 * (2 * BATCHES_PER_WORKER + 1)
     results.close()
 
 
-def test_heavy_images_wait_in_smaller_numbers() -> None:
+def test_fewer_large_items_are_taken_ahead() -> None:
     taken = 0
 
-    def heavy() -> Iterator[bytes]:
+    def large() -> Iterator[bytes]:
         nonlocal taken
         while taken < 40:
             taken += 1
-            yield bytes(MOST_BYTES // 10)
+            yield bytes(MAX_BYTES_UNDER_WAY // 10)
 
     def sizes(batch: Iterable[bytes]) -> list[int]:
         return [len(data) for data in batch]
 
-    for given, _ in enumerate(in_order(sizes, heavy(), batch_size=8, workers=2), start=1):
-        assert taken - given <= 10  # of 32 that may be taken where they are light
+    for given, _ in enumerate(in_order(sizes, large(), batch_size=8, workers=2), start=1):
+        assert taken - given <= 10  # of 32 that may be taken where they are small
 
 
 def test_few_images_are_shared_among_the_workers() -> None:
-    """Six heavy ones do not wait for one worker because they would fit into its batch."""
+    """Six items do not all go to one worker, although they would fit into its batch."""
     meeting = threading.Barrier(2)
 
     def work(batch: Iterable[int]) -> list[int]:
         done = []
         for number in batch:
-            meeting.wait(timeout=20)  # two at a time, or nobody gets on
+            meeting.wait(timeout=20)  # fails unless two are processed at the same time
             done.append(number)
         return done
 
@@ -136,13 +143,13 @@ def test_error_of_the_items_comes_after_the_results_of_those_before_it(
 
 
 def iter_into(found: list[object], results: Iterable[object]) -> list[object]:
-    """Keep results as they come, so that an error does not take them away."""
+    """Append results one by one, so that those before an error are kept."""
     for result in results:
         found.append(result)
     return []
 
 
-def test_error_of_the_work_is_raised_at_its_place() -> None:
+def test_error_of_the_work_is_raised_in_place_of_its_result() -> None:
     def fails_at_nine(batch: Iterable[int]) -> list[object]:
         numbers: list[object] = list(batch)
         if 9 in numbers:
@@ -156,7 +163,7 @@ def test_error_of_the_work_is_raised_at_its_place() -> None:
     assert our_threads() == []
 
 
-def test_closing_early_stops_the_workers_at_the_image_they_are_at() -> None:
+def test_closing_early_stops_the_workers_after_their_current_item() -> None:
     seen: list[int] = []
 
     def slow(batch: Iterable[int]) -> list[int]:
@@ -183,10 +190,10 @@ def test_leaving_the_loop_leaves_no_thread(predictor: Predictor) -> None:
     assert our_threads() == []
 
 
-def test_same_file_gives_the_same_answer_whatever_way_it_comes(
+def test_every_source_of_a_file_returns_the_same_prediction(
     model: Path, stripes: Path, tmp_path: Path
 ) -> None:
-    """The orientation of EXIF too: honoured alone and in a list alike."""
+    """Its EXIF orientation is applied to a single image and in a list."""
     with Image.open(stripes / "val" / "down" / "00.jpg") as image:
         exif = Image.Exif()
         exif[0x0112] = 6
@@ -195,14 +202,16 @@ def test_same_file_gives_the_same_answer_whatever_way_it_comes(
     data = path.read_bytes()
     with Predictor(model) as opened, path.open("rb") as file:
         expected = opened(path)
-        assert expected.label == "across"  # as it looks once it is upright
-        ways: list[Any] = [str(path), path, data, io.BytesIO(data), file]
-        for result in opened.predict_many(ways, workers=2):
+        assert expected.label == "across"  # with its EXIF orientation applied
+        sources: list[Any] = [str(path), path, data, io.BytesIO(data), file]
+        for result in opened.predict_many(sources, workers=2):
             assert isinstance(result, Prediction)
             np.testing.assert_allclose(result.logits, expected.logits, rtol=0, atol=1e-4)
 
 
-def test_unreadable_images_stand_in_their_place_among_many(predictor: Predictor) -> None:
+def test_errors_of_unreadable_images_are_in_the_place_of_their_results(
+    predictor: Predictor,
+) -> None:
     images = [b"bad" if n % 10 == 3 else flat(n) for n in range(100)]
     results = list(predictor.predict_many(images, workers=WORKERS))
     assert [n for n, result in enumerate(results) if isinstance(result, ImageError)] == list(
@@ -216,7 +225,7 @@ def test_less_than_one_worker_is_refused_at_the_call(predictor: Predictor, worke
         predictor.predict_many([], workers=workers)
 
 
-def test_closed_predictor_says_so_at_its_place(model: Path) -> None:
+def test_predict_many_of_a_closed_predictor_raises(model: Path) -> None:
     opened = Predictor(model)
     results = opened.predict_many([np.zeros((9, 9, 3), np.uint8)] * 3, batch_size=1)
     opened.close()
@@ -224,7 +233,7 @@ def test_closed_predictor_says_so_at_its_place(model: Path) -> None:
         list(results)
 
 
-def test_measurement_finds_the_faster_way() -> None:
-    ways = [lambda: time.sleep(0.03), lambda: time.sleep(0.001)]
-    assert fastest(ways, workers=2) == 1
-    assert fastest(ways[::-1], workers=2) == 0
+def test_the_faster_function_is_found() -> None:
+    functions = [lambda: time.sleep(0.03), lambda: time.sleep(0.001)]
+    assert fastest(functions, workers=2) == 1
+    assert fastest(functions[::-1], workers=2) == 0

@@ -1,4 +1,4 @@
-"""A model file of two kilobytes with a card of rtl, behind any door, and ways to write it."""
+"""A model of two kilobytes with a card of rtl and any kind of input."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from toolchain.runtime.card import (
 SIDE = 8
 CLASSES = ("across", "aslant", "down")
 AXES = {"pixels": [1, 2], "tensor": [2, 3], "image": [0, 1]}
-"""Where height and width are; the tiny model is linear in the mean colour."""
+"""Input → axes of height and width; the tiny model is linear in the mean colour."""
 
 
-def tiny_card(door: InputKind = "pixels", **changes: Any) -> Card:
-    """Return the card of a tiny model, with some fields changed."""
+def tiny_card(input_kind: InputKind = "pixels", **changes: Any) -> Card:
+    """Return the card of a tiny model, with the fields in `changes` replaced."""
     card = Card(
         classes=CLASSES,
         preprocessing=Preprocessing(size=SIDE, resize_size=SIDE + 1),
@@ -39,7 +39,7 @@ def tiny_card(door: InputKind = "pixels", **changes: Any) -> Card:
         data_sha256="0" * 64,
         versions={"rtl": "0"},
         format="onnx",
-        input=door,
+        input=input_kind,
         opset=18,
         ir_version=8,
         created="2026-01-02T03:04:05+00:00",
@@ -48,18 +48,18 @@ def tiny_card(door: InputKind = "pixels", **changes: Any) -> Card:
 
 
 def tiny_model(
-    door: InputKind = "pixels", batch: int | None = None, card: str | None = None
+    input_kind: InputKind = "pixels", batch: int | None = None, card: str | None = None
 ) -> onnx.ModelProto:
-    """Return a tiny model; `card` is a text in place of the card that belongs to it."""
+    """Return a tiny model; `card` is a text to store in place of its own card."""
     first: int | str = batch or "batch"
     shapes: dict[str, list[int | str]] = {
         "pixels": [first, SIDE, SIDE, 3],
         "tensor": [first, 3, SIDE, SIDE],
         "image": ["height", "width", 3],
     }
-    given = TensorProto.FLOAT if door == "tensor" else TensorProto.UINT8
+    given = TensorProto.FLOAT if input_kind == "tensor" else TensorProto.UINT8
     nodes = [
-        helper.make_node("Cast", [door], ["colour"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", [input_kind], ["colour"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["colour", "axes"], ["mean"], keepdims=0),
         helper.make_node("Reshape", ["mean", "rows"], ["row"]),
         helper.make_node("Gemm", ["row", "weight", "bias"], ["logits"]),
@@ -68,20 +68,20 @@ def tiny_model(
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info(door, given, shapes[door])],
+        [helper.make_tensor_value_info(input_kind, given, shapes[input_kind])],
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, [first, len(CLASSES)])
             for name in ("probabilities", "logits")
         ],
         [
-            weight("axes", np.array(AXES[door])),
+            weight("axes", np.array(AXES[input_kind])),
             weight("rows", np.array([-1, 3])),
             weight("weight", np.eye(3, dtype=np.float32) / 64),
             weight("bias", np.zeros(3, np.float32)),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    text = encode_card(tiny_card(door, batch=batch)) if card is None else card
+    text = encode_card(tiny_card(input_kind, batch=batch)) if card is None else card
     helper.set_model_props(model, {CARD_KEY: text})
     return model
 
@@ -92,6 +92,6 @@ def weight(name: str, values: NDArray[Any]) -> onnx.TensorProto:
 
 
 def write(model: onnx.ModelProto, path: Path) -> Path:
-    """Write a model as it is, unchecked."""
+    """Write a model without checking it, and return its path."""
     path.write_bytes(model.SerializeToString())
     return path

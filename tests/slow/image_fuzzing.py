@@ -1,15 +1,15 @@
-"""Read images that were damaged in many ways, and fail where one is neither read nor refused.
+"""Damage images in many ways, and fail where one is neither read nor refused.
 
     python tests/slow/image_fuzzing.py FOLDER... [--images 20000] [--seed 0]
 
-The images of the folders are the seeds; small ones are taken more often than large ones. Each
-damaged file goes through `read_image` and `preprocess` in a worker process of its own kind, with a
-time limit; what is asked is a picture or an `ImageError`. Anything else, another exception, a
-process that dies, a limit that passes, is printed with the number of the image, and the exit status
-is 1. `--only NUMBER` repeats one image in this process; the numbers depend on the seeds and --seed.
+The images of the folders are the seeds; small ones are chosen more often than large ones. Each
+damaged file is read by `read_image` and `preprocess` in a worker process with a time limit; the
+expected result is an image or an `ImageError`. Any other exception, a crash or a passed time limit
+is printed with the number of the image, and the exit status is 1. `--only NUMBER` repeats one image
+in this process; the numbers depend on the seeds and --seed.
 
-Printed for each kind of damage: how many were read, how many refused, the slowest, and the peak
-memory of a worker that read one.
+The table has, for each kind of damage: how many images were read and how many refused, the slowest,
+and the peak memory of a worker.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from toolchain.runtime.image.preprocess import preprocess  # noqa: E402
 
 KINDS = tuple(MUTATIONS)
 EXTENSIONS = (".jpg", ".png", ".webp", ".tif", ".gif", ".bmp", ".avif", ".jp2", ".ico", ".ppm", "")
-MOST_MEMORY = 6 * 2**30
+MAX_MEMORY_BYTES = 6 * 2**30
 
 
 @dataclass
 class Figures:
-    """What became of the images of one kind of damage."""
+    """The results for the images of one kind of damage."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     slowest_ms: float = 0.0
@@ -57,7 +57,7 @@ class Figures:
 
 
 class Seeds:
-    """The images that are damaged, and which is taken for which number."""
+    """The images to damage, and the choice of one for each number."""
 
     def __init__(self, folders: list[Path], seed: int) -> None:
         files = sorted(f for folder in folders for f in folder.rglob("*") if f.is_file())
@@ -66,7 +66,7 @@ class Seeds:
         self.seed = seed
 
     def damaged(self, number: int) -> tuple[str, bytes, Random]:
-        """Return the kind of damage of an image, and its bytes."""
+        """Return (kind of damage, damaged bytes, random generator) of an image by its number."""
         random = Random(f"{self.seed}:{number}")
         data, other = random.choices(self.data, self.weights, k=2)
         kind = KINDS[number % len(KINDS)]
@@ -74,16 +74,16 @@ class Seeds:
 
 
 def megapixels(data: bytes) -> float:
-    """Return the size that a file says it has; what says nothing is taken for small."""
+    """Return the size that a file declares; 0 where it declares none."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             return image.width * image.height / 1e6
-    except Exception:  # whatever Pillow raises for a seed that is damaged already
+    except Exception:  # a seed that is damaged already
         return 0.0
 
 
 def outcome(kind: str, data: bytes, random: Random) -> str:
-    """Read one image; give what became of it, or raise what must not be raised."""
+    """Read one image and return "read" or "refused"; any other error is raised."""
     preprocessing = Preprocessing(decode_scale=random.choice((0, 0, 1, 2)))
     with tempfile.TemporaryDirectory() as folder:
         source: bytes | Path = data
@@ -101,21 +101,21 @@ def outcome(kind: str, data: bytes, random: Random) -> str:
 
 
 def work(seeds: Seeds, pipe: Connection) -> None:
-    """Answer numbers with (what became of the image, milliseconds, peak memory in MB)."""
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    """Receive numbers and send (result or traceback, milliseconds, peak memory in MB) of each."""
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     while (number := pipe.recv()) is not None:
         kind, data, random = seeds.damaged(number)
-        forget_peak()
+        reset_peak()
         started = time.perf_counter()
         try:
-            became = outcome(kind, data, random)
+            result = outcome(kind, data, random)
         except BaseException:
-            became = traceback.format_exc()
-        pipe.send((became, 1000 * (time.perf_counter() - started), peak_mb()))
+            result = traceback.format_exc()
+        pipe.send((result, 1000 * (time.perf_counter() - started), peak_mb()))
 
 
-def forget_peak() -> None:
-    """Let the system count the peak memory of this process anew, where it can."""
+def reset_peak() -> None:
+    """Reset the peak memory of this process, where the system supports it."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -123,44 +123,44 @@ def forget_peak() -> None:
 
 
 def peak_mb() -> float:
-    """Return the peak memory of this process."""
+    """Return the peak memory of this process in MB."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) / 1000
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
-def answers(
+def results(
     seeds: Seeds, numbers: range, limit: float
 ) -> Iterator[tuple[int, tuple[str, float, float]]]:
-    """Yield the answer for each number, from a worker that is started anew when it dies or hangs."""
+    """Yield (number, result) from a worker, which is restarted when it crashes or hangs."""
     context = multiprocessing.get_context("fork")
     worker = None
     for number in numbers:
         if worker is None:
-            pipe, theirs = context.Pipe()
-            worker = context.Process(target=work, args=(seeds, theirs), daemon=True)
+            pipe, workers_end = context.Pipe()
+            worker = context.Process(target=work, args=(seeds, workers_end), daemon=True)
             worker.start()
-            theirs.close()
+            workers_end.close()
         pipe.send(number)
-        died = None
+        failure = "hang"
         if pipe.poll(limit):
             try:
                 yield number, pipe.recv()
                 continue
             except EOFError:
-                died = "crash"
+                failure = "crash"
         worker.kill()
         worker.join()
         worker = None
-        yield number, (died or "hang", 1000 * limit, 0.0)
+        yield number, (failure, 1000 * limit, 0.0)
     if worker is not None:
         pipe.send(None)
         worker.join()
 
 
 def main() -> int:
-    """Damage and read the images, print a table."""
+    """Damage and read the images, and print a table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -170,28 +170,28 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--limit", type=float, default=60, metavar="SECONDS")
     parser.add_argument("--only", type=int, metavar="NUMBER")
-    given = parser.parse_args()
-    seeds = Seeds(given.folders, given.seed)
-    if given.only is not None:
-        print(outcome(*seeds.damaged(given.only)))
+    arguments = parser.parse_args()
+    seeds = Seeds(arguments.folders, arguments.seed)
+    if arguments.only is not None:
+        print(outcome(*seeds.damaged(arguments.only)))
         return 0
     figures = {kind: Figures() for kind in KINDS}
     failures: list[tuple[int, str]] = []
 
     def collect(first: int) -> None:
-        numbers = range(first, given.images, given.workers)
-        for number, (became, ms, peak) in answers(seeds, numbers, given.limit):
+        numbers = range(first, arguments.images, arguments.workers)
+        for number, (result, ms, peak) in results(seeds, numbers, arguments.limit):
             of_kind = figures[KINDS[number % len(KINDS)]]
-            of_kind.outcomes[became if became in ("read", "refused") else "failed"] += 1
+            of_kind.outcomes[result if result in ("read", "refused") else "failed"] += 1
             if ms > of_kind.slowest_ms:
                 of_kind.slowest_ms, of_kind.slowest = ms, number
             of_kind.peak_mb = max(of_kind.peak_mb, peak)
-            if became not in ("read", "refused"):
-                failures.append((number, became))
-                print(f"image {number}: {became}", file=sys.stderr, flush=True)
+            if result not in ("read", "refused"):
+                failures.append((number, result))
+                print(f"image {number}: {result}", file=sys.stderr, flush=True)
 
-    with ThreadPoolExecutor(given.workers) as pool:
-        list(pool.map(collect, range(given.workers)))
+    with ThreadPoolExecutor(arguments.workers) as pool:
+        list(pool.map(collect, range(arguments.workers)))
     print_table(figures, len(seeds.data))
     return 1 if failures else 0
 
@@ -202,12 +202,12 @@ def print_table(figures: dict[str, Figures], seeds: int) -> None:
     print("| damage | images | read | refused | failed | slowest (number) | peak memory |")
     print("|---|---|---|---|---|---|---|")
     for kind, found in figures.items():
-        counts = " | ".join(str(found.outcomes[name]) for name in ("read", "refused", "failed"))
+        columns = " | ".join(str(found.outcomes[name]) for name in ("read", "refused", "failed"))
         slowest = f"{found.slowest_ms:,.0f} ms ({found.slowest})"
         total = found.outcomes.total()
-        print(f"| {kind} | {total} | {counts} | {slowest} | {found.peak_mb:,.0f} MB |")
-    every = sum((found.outcomes for found in figures.values()), Counter[str]())
-    print(f"| all | {every.total()} | {every['read']} | {every['refused']} | {every['failed']} |||")
+        print(f"| {kind} | {total} | {columns} | {slowest} | {found.peak_mb:,.0f} MB |")
+    sums = sum((found.outcomes for found in figures.values()), Counter[str]())
+    print(f"| all | {sums.total()} | {sums['read']} | {sums['refused']} | {sums['failed']} |||")
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def blue_first(picture: Image.Image, *_: Any) -> Image.Image:
         (preprocess.centre_box, off_centre, "run", r"crop: the square is cut from another place"),
         (decode._to_rgb, blue_first, "run", r"decode \(val/"),
         (
-            decode._upright,
+            decode._oriented,
             lambda picture: picture,
             "image formats",
             r"upright: the EXIF orientation is not applied \(EXIF orientation 2, JPEG\)",

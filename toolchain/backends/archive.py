@@ -8,7 +8,7 @@ from pathlib import Path
 
 from toolchain.errors import ModelFileError
 from toolchain.runtime.card import CARD_KEY
-from toolchain.runtime.onnxfile.scan import MOST_CARD
+from toolchain.runtime.onnxfile.scan import MAX_CARD_BYTES
 
 
 def archived_card(path: Path) -> bytes:
@@ -21,9 +21,10 @@ def archived_card(path: Path) -> bytes:
             found = [i for i in archive.infolist() if i.filename.endswith(f"/extra/{CARD_KEY}")]
             if not found:
                 raise ModelFileError(f"{path} has no rtl card: it was not exported by rtl")
-            if found[0].file_size > MOST_CARD:
+            if found[0].file_size > MAX_CARD_BYTES:
                 raise ModelFileError(
-                    f"{path} has a card of {found[0].file_size:,} bytes; {MOST_CARD:,} are allowed",
+                    f"{path} has a card of {found[0].file_size:,} bytes; "
+                    f"{MAX_CARD_BYTES:,} are allowed",
                     hint="no file of rtl has such a thing; export the model again",
                 )
             return archive.read(found[0])

@@ -7,7 +7,6 @@ from rich.text import Text
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, traceback_option
-from toolchain.runtime.modelcache import store as models
 
 
 @click.group(invoke_without_command=True)
@@ -27,40 +26,21 @@ def command(context: click.Context, as_json: bool) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from toolchain.training.features.store import entries, features_folder
+    from toolchain.cache import list_caches
 
-    found, engines = entries(), models.entries()
+    caches = list_caches()
     if as_json:
-        rows = [
-            {
-                "data": entry.key.data,
-                "arch": entry.key.arch,
-                "boundary": entry.key.boundary,
-                "view": entry.key.view,
-                "rows": entry.rows,
-                "bytes": entry.bytes,
-            }
-            for entry in found
-        ]
-        kept = {
-            "folder": str(models.engines_folder()),
-            "entries": [{"model": engine.model, "bytes": engine.bytes} for engine in engines],
-        }
-        folder = str(features_folder())
-        terminal.print_json({"version": 1, "folder": folder, "entries": rows, "engines": kept})
+        terminal.print_json(caches)
     else:
-        tables.show_cache(features_folder(), found)
-        tables.show_engines(models.engines_folder(), engines)
+        tables.show_cache(caches.folder, caches.entries)
+        tables.show_engines(caches.engines.folder, caches.engines.entries)
 
 
 @command.command("clear")
 @traceback_option
 def clear() -> None:
     """Remove all that is kept; the next run and the next predictor make their own again."""
-    from toolchain.training.features import store as features
+    from toolchain.cache import clear_caches
 
-    for folder, freed in (
-        (features.features_folder(), features.clear()),
-        (models.engines_folder(), models.clear()),
-    ):
-        tables.show(Text(f"removed {freed / 1e6:.1f} MB from {folder}"))
+    for cleared in clear_caches():
+        tables.show(Text(f"removed {cleared.bytes / 1e6:.1f} MB from {cleared.folder}"))

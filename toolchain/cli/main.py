@@ -26,7 +26,7 @@ COMMANDS = {
     "bench": "Measure latency, throughput and memory of model files side by side.",
     "predict": "Label images with a model file; needs no torch.",
     "inspect": "Show what a model file says about itself.",
-    "cache": "Show or remove what training keeps between runs.",
+    "cache": "Show or remove what training and predictors keep on the disk.",
     "doctor": "Check this installation: versions, providers, known traps.",
 }
 # Which extra brings which package, for imports that fail.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,13 +18,12 @@ from toolchain.runtime.card import Acceptance, Task
 if TYPE_CHECKING:
     from toolchain.benchmarking.bench import Benchmark, Result
     from toolchain.benchmarking.statistics import Interval
+    from toolchain.cache import EngineEntry, FeaturesEntry
     from toolchain.data.audit import Audit
     from toolchain.doctor import Check
     from toolchain.evaluation.evaluate import Evaluation
     from toolchain.exporters.export import ExportedModel
-    from toolchain.runtime.modelcache.store import EntrySize as EngineSize
     from toolchain.runtime.prediction import Prediction
-    from toolchain.training.features.store import EntrySize
     from toolchain.training.finetune import FinetuneResult
     from toolchain.training.lr_find import LrFindResult
     from toolchain.verification.result import Verification
@@ -138,21 +136,20 @@ def show_lr_find(result: LrFindResult) -> None:
     )
 
 
-def show_cache(folder: Path, entries: Sequence[EntrySize]) -> None:
+def show_cache(folder: str, entries: Sequence[FeaturesEntry]) -> None:
     """Show the kept features, the longest unused first."""
     if not entries:
         show(Text(f"{folder}: nothing is kept"))
         return
     table = new_table("data", "network", "before", "view", "rows", "MB", numbers=("rows", "MB"))
     for entry in entries:
-        key = entry.key
         size = f"{entry.bytes / 1e6:.1f}"
-        table.add_row(key.data, key.arch, key.boundary, key.view, str(entry.rows), size)
+        table.add_row(entry.data, entry.arch, entry.boundary, entry.view, str(entry.rows), size)
     total = sum(entry.bytes for entry in entries) / 1e6
     show(Text(f"{folder}: {total:.1f} MB"), table)
 
 
-def show_engines(folder: Path, engines: Sequence[EngineSize]) -> None:
+def show_engines(folder: str, engines: Sequence[EngineEntry]) -> None:
     """Show the models in the engine cache, the longest unused first."""
     if not engines:
         show(Text(f"{folder}: nothing is kept"))

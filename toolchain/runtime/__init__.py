@@ -1,1 +1,1 @@
-"""What ships to the device: from an image's bytes to a prediction, without torch."""
+"""What runs on a device: from the bytes of an image to a prediction, without torch."""

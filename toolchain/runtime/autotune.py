@@ -1,4 +1,4 @@
-"""Which way of computing is the fastest on this machine, by a short measurement."""
+"""Measures which of several ways to compute has the highest throughput on this machine."""
 
 from __future__ import annotations
 
@@ -7,33 +7,38 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 ROUNDS = 2
-SLICE_S = 0.1
-"""What one way is measured for in one round; a call that is under way is finished."""
+ROUND_S = 0.1
+"""How long one function is measured in one round; a call under way is finished."""
 
 
-def fastest(ways: Sequence[Callable[[], object]], *, workers: int) -> int:
-    """Return the place of the way that gets the most calls done by so many threads.
+def fastest(functions: Sequence[Callable[[], object]], *, workers: int) -> int:
+    """Return the index of the function that `workers` threads together call most often.
 
-    The ways are measured in turn, so that a drift of the machine meets all alike.
+    The functions are measured in turn, so that a drift of the machine affects all of them alike.
     """
     with ThreadPoolExecutor(workers) as pool:
-        for way in ways:
-            way()  # the first call of a session is slower than those that follow
-        rates = [[_rate(way, pool, workers) for way in ways] for _ in range(ROUNDS)]
-    best = [max(round_rates[place] for round_rates in rates) for place in range(len(ways))]
+        for function in functions:
+            function()  # the first call of a session is slower than those that follow
+        rounds = [
+            [_calls_per_second(function, pool, workers) for function in functions]
+            for _ in range(ROUNDS)
+        ]
+    best = [max(rates) for rates in zip(*rounds, strict=True)]
     return best.index(max(best))
 
 
-def _rate(way: Callable[[], object], pool: ThreadPoolExecutor, workers: int) -> float:
+def _calls_per_second(
+    function: Callable[[], object], pool: ThreadPoolExecutor, workers: int
+) -> float:
     """Return the calls per second of all threads together."""
 
-    def calls_per_second() -> float:
+    def rate_of_one_thread() -> float:
         started, calls = time.perf_counter(), 0
-        while (passed := time.perf_counter() - started) < SLICE_S:
-            way()
+        while (passed := time.perf_counter() - started) < ROUND_S:
+            function()
             calls += 1
         return calls / passed
 
     return sum(
-        future.result() for future in [pool.submit(calls_per_second) for _ in range(workers)]
+        future.result() for future in [pool.submit(rate_of_one_thread) for _ in range(workers)]
     )

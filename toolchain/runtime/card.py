@@ -1,7 +1,8 @@
-"""The card: the JSON text inside a model file that says what the model is.
+"""The card: the JSON text inside a model file that describes the model.
 
-It travels in ONNX metadata under `CARD_KEY`, in TorchScript as an extra file of the same name,
-and beside the weights in a run folder. `docs/card.md` describes it for other languages.
+It is stored in ONNX metadata under `CARD_KEY`, in TorchScript and pt2 archives as an extra file of
+the same name, and beside the weights in a run folder. `docs/card.md` describes it for other
+languages.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ SCHEMA_VERSION = 1
 CARD_KEY = "rtl.card"
 LABEL_THRESHOLD = 0.5
 """Multi-label: the probability from which a class is predicted, unless the card names another."""
+PROBABILITIES, LOGITS = "probabilities", "logits"
+OUTPUT_NAMES = (PROBABILITIES, LOGITS)
+"""Names of the outputs of every exported graph, each float32 [batch, classes]."""
 
 Task = Literal["single-label", "multi-label"]
-"""What an image has: one class, or any number of them."""
+"""How many classes an image has: exactly one, or any number."""
 
 Format = Literal["onnx", "torchscript", "pt2"]
 Precision = Literal["fp32", "fp16", "int8"]
 InputKind = Literal["pixels", "tensor", "image"]
-"""What a graph takes; see `toolchain.runtime.model_inputs`."""
+"""The input of a graph; see `toolchain.runtime.model_inputs`."""
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -35,7 +39,7 @@ class Preprocessing(msgspec.Struct, frozen=True):
 
     mode: Literal["crop", "squash"] = "crop"
     size: Positive = 224
-    """Side of the square that the network sees, in pixels."""
+    """Side of the network's square input, in pixels."""
     resize_size: Positive = 256
     """Short side after the resize and before the centre crop; `squash` does not use it."""
     background: tuple[Channel, Channel, Channel] = (255, 255, 255)
@@ -46,7 +50,7 @@ class Preprocessing(msgspec.Struct, frozen=True):
     """Colour profiles are ignored, as torchvision does."""
 
     def __post_init__(self) -> None:
-        """Refuse a crop that is larger than the resized image."""
+        """Raise ValueError for a crop that is larger than the resized image."""
         if self.mode == "crop" and self.resize_size < self.size:
             raise ValueError(f"resize_size {self.resize_size} is smaller than size {self.size}")
 
@@ -57,21 +61,21 @@ class Preprocessing(msgspec.Struct, frozen=True):
 
 
 class Normalisation(msgspec.Struct, frozen=True):
-    """Mean and standard deviation of RGB in 0…1. They are in the graph; here for the reader."""
+    """Mean and standard deviation of RGB in 0…1; for `pixels` and `image` they are in the graph."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
 
 class Weights(msgspec.Struct, frozen=True):
-    """Where training started from, and the digest of what it ended with."""
+    """The weights that training started from, and the sha256 of the trained ones."""
 
     origin: str
     sha256: str
 
 
 class Metrics(msgspec.Struct, frozen=True):
-    """What the model reached on images it was not trained on; rates in 0…1."""
+    """Metrics on images that the model was not trained on; rates in 0…1."""
 
     split: str
     images: Positive
@@ -80,22 +84,22 @@ class Metrics(msgspec.Struct, frozen=True):
     """95 % Wilson interval."""
     macro_f1: Share
     auc: Share | None = None
-    """Area under the ROC curve, mean over the classes; None where no class can be judged."""
+    """Area under the ROC curve, mean over the classes; None where it is defined for no class."""
     calibration_error: Share | None = None
-    """How far probabilities are from the share that is right; None where it was not measured."""
+    """Expected calibration error; None where it was not measured."""
 
 
 class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
-    """What a change of precision cost and gained on validation images, and what it was allowed."""
+    """What a change of precision cost and gained on validation images, and the limits it met."""
 
     images: Positive
     accuracy_before: Share
     accuracy_after: Share
     p_value: Share
-    """Of McNemar's exact test: how likely so uneven a change is if both are equally good."""
+    """Of McNemar's exact test: how likely so uneven a change is if both are equally accurate."""
     max_drop: Share
     flips: Annotated[int, msgspec.Meta(ge=0)]
-    """Images with another label, ties left out."""
+    """Images whose label changed, ties left out."""
     max_flips: Share
     """As a share of the images."""
     speed_ratio: float | None = None
@@ -104,7 +108,7 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
     calibration: str | None = None
     """int8: method and number of training images."""
     kept_float: tuple[str, ...] = ()
-    """int8: layers left in float because they hurt."""
+    """int8: layers left in float because quantising them cost accuracy."""
 
     @property
     def drop(self) -> float:
@@ -113,16 +117,16 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """Logits for generated inputs, by which a lone file can be checked anywhere."""
+    """The logits of generated inputs, by which a model file can be checked without its run."""
 
     formula: Literal["waves-1"]
     logits: tuple[tuple[float, ...], ...]
     """One row of finite numbers for each generated input; see `toolchain.runtime.selftest`."""
     tolerance: Annotated[float, msgspec.Meta(gt=0)]
-    """Largest accepted difference of a logit, relative to max(1, the largest logit)."""
+    """Largest accepted difference of a logit, relative to max(1, the largest absolute logit)."""
 
     def __post_init__(self) -> None:
-        """Refuse rows of different lengths."""
+        """Raise ValueError for rows of different lengths."""
         if len({len(row) for row in self.logits}) != 1:
             raise ValueError("the proof's rows differ in length")
 
@@ -148,13 +152,13 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     """Fingerprint of all images and labels of the data set, in all of its splits."""
     metrics: Metrics | None = None
     versions: dict[str, str]
-    """Versions of what made the file."""
+    """Versions of the packages that made the file."""
     format: Format | None = None
     """None in a run folder, where the model is not exported yet."""
     precision: Precision = "fp32"
     input: InputKind = "pixels"
     batch: Positive | None = None
-    """The only batch size that the file takes; None where it takes any."""
+    """The only batch size that the file accepts; None where it accepts any."""
     trained_size: Positive | None = None
     """`preprocessing.size` in training, where the export changed it."""
     acceptance: Acceptance | None = None
@@ -162,13 +166,13 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     opset: int | None = None
     ir_version: int | None = None
     lowest_onnxruntime: str | None = None
-    """The oldest onnxruntime that serves this file."""
+    """The oldest onnxruntime that can run this file."""
     proof: Proof | None = None
     created: str
     """ISO 8601, UTC."""
 
     def __post_init__(self) -> None:
-        """Refuse a class list with a name twice: labels would be ambiguous."""
+        """Raise ValueError for a class name that occurs twice: labels would be ambiguous."""
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("a class name stands twice")
 
@@ -188,12 +192,12 @@ def encode_card(card: Card) -> str:
 
 
 def decode_card(text: str | bytes, *, source: str) -> Card:
-    """Read a card; `source` names the file in errors.
+    """Return the card in a JSON text; `source` names the file in errors.
 
-    Values are checked strictly. Keys that this rtl doesn't know are passed over, so that a later
-    one may add some within the version.
+    Values are checked strictly. Unknown keys are ignored, so that a later rtl may add some without
+    raising the schema version.
 
-    Raises ModelFileError for a card that is newer than this rtl, or is not a card.
+    Raises ModelFileError for a text that is not a card, or a card of a newer schema version.
     """
     try:
         version = msgspec.json.decode(text, type=_Version).schema_version

@@ -1,11 +1,11 @@
-"""The doors of a model file: how pixels become what its graph takes.
+"""The kinds of input that a graph may have, and how pixels are converted to each of them.
 
-- `pixels`: uint8 [batch, size, size, 3], as `preprocess` gives them;
-- `tensor`: float32 [batch, 3, size, size], normalised, what servers are used to;
+- `pixels`: uint8 [batch, size, size, 3], as `preprocess` returns them;
+- `tensor`: float32 [batch, 3, size, size], normalised, as inference servers expect it;
 - `image`: uint8 [height, width, 3] of any size, one at a time: resize and crop are in the graph.
 
-A file may also be made for one batch size. Whoever holds pixels need not care: `through_door` cuts
-them into pieces the graph takes.
+A file may also be exported for one batch size. `run_on_pixels` hides these differences: it converts
+pixels, and splits or pads them to the batch size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from toolchain.runtime.image.preprocess import centre_box
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Compute = Callable[[NDArray[Any]], Sequence[Floats]]
-"""Runs the graph once on exactly what it takes; gives some of its outputs."""
+"""Runs the graph once on its own input and returns some of its outputs."""
 
 
 class ModelOutputs(NamedTuple):
@@ -33,17 +33,24 @@ class ModelOutputs(NamedTuple):
 
 
 def run_on_pixels(compute: Compute, pixels: Pixels, card: Card) -> Sequence[Floats]:
-    """Return a graph's outputs for pixels uint8 [batch, size, size, 3], whatever its door."""
+    """Return a graph's outputs for pixels uint8 [batch, size, size, 3], whatever its input kind.
+
+    `compute` is called once or more often; each returned output has `batch` rows.
+    """
     if card.input == "pixels" and card.batch is None:
         return compute(pixels)
     parts = [
-        [output[:count] for output in compute(piece)] for piece, count in _pieces(pixels, card)
+        [output[:count] for output in compute(graph_input)]
+        for graph_input, count in _graph_inputs(pixels, card)
     ]
     return [np.concatenate(output) for output in zip(*parts, strict=True)]
 
 
 def normalised(pixels: Pixels, normalisation: Normalisation) -> Floats:
-    """Return float32 [batch, 3, size, size] of pixels, in the arithmetic of the trained model."""
+    """Return (pixels / 255 - mean) / std as float32 [batch, 3, size, size].
+
+    The order of the float32 operations is that of the trained model.
+    """
     mean, std = (
         np.asarray(values, np.float32).reshape(1, 3, 1, 1) * np.float32(255)
         for values in (normalisation.mean, normalisation.std)
@@ -53,9 +60,10 @@ def normalised(pixels: Pixels, normalisation: Normalisation) -> Floats:
 
 
 def embed_in_canvas(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
-    """Return an image uint8 [height, width, 3] of which the graph's resize and crop give `pixels`.
+    """Return an image uint8 [height, width, 3] that the graph's resize and crop turn into `pixels`.
 
-    Its short side is what the resize leaves alone, and the pixels lie where the crop looks.
+    Its sides are `resize_size`, so that the resize changes nothing, and `pixels` lie where the
+    centre crop cuts. With `squash` it is `pixels` themselves.
     """
     if preprocessing.mode == "squash":
         return pixels
@@ -66,8 +74,8 @@ def embed_in_canvas(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
     return canvas
 
 
-def _pieces(pixels: Pixels, card: Card) -> Iterator[tuple[NDArray[Any], int]]:
-    """Yield (what the graph takes, how many of its rows count)."""
+def _graph_inputs(pixels: Pixels, card: Card) -> Iterator[tuple[NDArray[Any], int]]:
+    """Yield (an input of the graph, how many of its rows are not padding)."""
     if card.input == "image":
         for one in pixels:
             yield embed_in_canvas(one, card.preprocessing), 1

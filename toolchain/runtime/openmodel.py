@@ -1,7 +1,7 @@
-"""An open model file, through what may happen to its process: closing, forking, copying.
+"""An open model file that survives a fork of its process, and can be closed.
 
-onnxruntime's threads do not come along when a process forks, so a session of the parent is left
-alone in the child and the file is opened there again, when it is first needed.
+A forked process does not have the threads of onnxruntime. So the child does not touch the parent's
+session, and opens the file again when it is first needed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class OpenModel:
         cache: bool,
     ) -> None:
         self.model = os.fspath(model)
-        # Where it is opened again, the working folder may be another.
+        # The working folder may be another when the file is opened again.
         self.path = Path(model).absolute()
         self.options: dict[str, Any] = {
             "provider": provider,
@@ -43,26 +43,30 @@ class OpenModel:
         self._closed = False
         self._session: InferenceSession | None = open_session(model, **self.options)
         self.card: Card = session_card(self._session, model)
-        _OPEN.add(self)
+        _OPEN_MODELS.add(self)
 
     @property
     def session(self) -> InferenceSession:
-        """The session; ValueError when it is closed, ModelFileError where the file has changed."""
+        """The onnxruntime session; in a forked process a new one.
+
+        Raises ValueError when the model is closed, and ModelFileError where the file has another
+        card than when it was first opened.
+        """
         self.require_open()
         session = self._session
-        return self._opened_again() if session is None else session
+        return self._reopened() if session is None else session
 
     def require_open(self) -> None:
-        """Raise ValueError when it is closed."""
+        """Raise ValueError when the model is closed."""
         if self._closed:
             raise ValueError("this predictor is closed")
 
     def close(self) -> None:
-        """Let go of the session; it is freed when the last thread that computes has done so."""
+        """Release the session; it is freed when no thread computes with it any more."""
         self._closed = True
         self._session = None
 
-    def _opened_again(self) -> InferenceSession:
+    def _reopened(self) -> InferenceSession:
         session = open_session(self.path, **self.options)
         if session_card(session, self.model) != self.card:
             raise ModelFileError(
@@ -71,21 +75,21 @@ class OpenModel:
         self._session = session
         return session
 
-    def _leave_to_parent(self) -> None:
-        """Forget the session without freeing it, which would wait for threads that are not here."""
+    def _drop_session(self) -> None:
+        """Drop the session without freeing it: freeing would wait for threads of the parent."""
         if self._session is not None:
-            _OF_THE_PARENT.append(self._session)
+            _SESSIONS_OF_PARENT.append(self._session)
             self._session = None
 
 
-_OPEN: weakref.WeakSet[OpenModel] = weakref.WeakSet()
-_OF_THE_PARENT: list[InferenceSession] = []
+_OPEN_MODELS: weakref.WeakSet[OpenModel] = weakref.WeakSet()
+_SESSIONS_OF_PARENT: list[InferenceSession] = []
 
 
-def _forked() -> None:
-    for model in list(_OPEN):
-        model._leave_to_parent()
+def _drop_sessions_after_fork() -> None:
+    for model in list(_OPEN_MODELS):
+        model._drop_session()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=_drop_sessions_after_fork)

@@ -1,4 +1,4 @@
-"""What a model says about one image."""
+"""The prediction of a model for one image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ClassProbability(NamedTuple):
 
 
 class Prediction(msgspec.Struct, frozen=True, eq=False):
-    """What the model says about one image."""
+    """The prediction of a model for one image."""
 
     classes: tuple[str, ...]
     probabilities: Floats
@@ -27,17 +27,18 @@ class Prediction(msgspec.Struct, frozen=True, eq=False):
     logits: Floats
     """float32 [classes]."""
     threshold: float | None = None
-    """Single-label: below it a prediction is rejected. Multi-label: from it on a class counts."""
+    """Single-label: predictions below it are rejected. Multi-label: classes from it on are
+    predicted."""
     task: Task = "single-label"
 
     @property
     def index(self) -> int:
-        """The place of the most probable class."""
+        """The index of the most probable class."""
         return int(self.logits.argmax())
 
     @property
     def label(self) -> str:
-        """The most probable class; for multi-label too, where `labels` is the answer."""
+        """The most probable class. For multi-label, `labels` are the predicted classes."""
         return self.classes[self.index]
 
     @property
@@ -47,7 +48,7 @@ class Prediction(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes that the image has, most probable first.
+        """The predicted classes, most probable first.
 
         Multi-label: those at or above the threshold (0.5 where the card has none), so there may be
         none. Single-label: `label` alone.
@@ -60,14 +61,14 @@ class Prediction(msgspec.Struct, frozen=True, eq=False):
         if self.task == "single-label":
             return self.top(1)
         threshold = LABEL_THRESHOLD if self.threshold is None else self.threshold
-        # Probabilities never rise along `top`, so those that reach the threshold come first.
+        # `top` is sorted, so the probabilities that reach the threshold come first.
         return self.top(int((self.probabilities >= threshold).sum()))
 
     @property
     def rejected(self) -> bool:
-        """Single-label: true when the card has a threshold and `probability` is below it."""
+        """Single-label: whether the card has a threshold and `probability` is below it."""
         if self.task == "multi-label":
-            return False  # that an image has none of the classes is an answer
+            return False  # an image may have none of the classes
         return self.threshold is not None and self.probability < self.threshold
 
     def top(self, count: int = 5) -> list[ClassProbability]:

@@ -1,7 +1,7 @@
-"""Generated inputs and the check that a lone model file still computes what its card says.
+"""The self test of a model file: generated inputs, and the logits in its card to compare with.
 
-The inputs come from a closed formula on pixel indices, so that any language can make them and no
-random generator's stream matters. The formula `waves-1` (also in docs/card.md), all integers:
+The inputs follow from a closed formula on pixel indices, so that every language can compute them
+without the random generator of another. The formula `waves-1` (also in docs/card.md), all integers:
 
     value(n, y, x, c) = (x * (3 + n) + y * (5 + 2 * n) + (x * y) // 16 + 85 * c) mod 256
 
@@ -17,33 +17,33 @@ from toolchain.errors import ModelFileError, ParityError
 from toolchain.runtime.card import Proof
 
 INPUTS = 4
-TOLERANCE = 1e-3
-"""Float32 kernels of different processors stay well under this; a changed model does not."""
+PROOF_TOLERANCE = 1e-3
+"""Float32 kernels of different processors differ by much less; a changed model by more."""
 
 
 def generated_pixels(size: int) -> NDArray[np.uint8]:
-    """Return the four generated inputs as uint8 pixels [4, size, size, 3]."""
+    """Return the four generated inputs, uint8 [4, size, size, 3]."""
     n, y, x, c = np.ogrid[:INPUTS, :size, :size, :3]
     values = x * (3 + n) + y * (5 + 2 * n) + (x * y) // 16 + 85 * c
     return np.asarray(values % 256, dtype=np.uint8)
 
 
 def make_proof(logits: NDArray[np.float32]) -> Proof:
-    """Return the card's proof from the logits [4, classes] of the generated inputs.
+    """Return the proof for a card, from the logits [4, classes] of the generated inputs.
 
-    Raises ParityError for logits that are not finite: such a model has nothing to prove.
+    Raises ParityError for logits that are not finite.
     """
     if not np.isfinite(logits).all():
         raise ParityError("the model gives logits that are not finite numbers")
     rows = tuple(tuple(float(value) for value in row) for row in logits)
-    return Proof(formula="waves-1", logits=rows, tolerance=TOLERANCE)
+    return Proof(formula="waves-1", logits=rows, tolerance=PROOF_TOLERANCE)
 
 
 def proof_difference(proof: Proof, logits: NDArray[np.float32]) -> float:
-    """Return the largest difference to the card, relative to max(1, the largest logit in size).
+    """Return the largest difference to the proof, relative to max(1, its largest absolute logit).
 
-    It is to be compared with `proof.tolerance`; NaN when the logits hold a NaN. Raises
-    ModelFileError when the card's proof is of another shape.
+    It passes where it is at most `proof.tolerance`; it is NaN when the logits hold a NaN. Raises
+    ModelFileError when the proof has another shape.
     """
     expected = np.asarray(proof.logits, dtype=np.float64)
     if expected.shape != logits.shape:

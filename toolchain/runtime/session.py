@@ -32,14 +32,13 @@ OPTIMISATIONS = {
     "extended": "ENABLE_EXTENDED",
     "all": "ENABLE_ALL",
 }
-"""How far onnxruntime may rewrite the graph, and its own names for it."""
-OTHER_SUFFIXES = (".pt", ".pth", ".ts", ".pt2")
-"""Of files that torch opens."""
-# onnxruntime puts the place in its own source in front of some messages.
+"""How far onnxruntime may optimise the graph: rtl's name → the suffix of onnxruntime's."""
+TORCH_SUFFIXES = (".pt", ".pth", ".ts", ".pt2")
+# Some messages of onnxruntime begin with a place in its own source.
 SOURCE_LOCATION = re.compile(r"^/\S+:\d+ .*?\) (?=[A-Z])")
-MOST_REASON = 200
-"""Characters of an onnxruntime message that are shown; names in the file may be of any length."""
-SILENT = 4  # onnxruntime's log level "fatal": what goes wrong comes back as our own error
+MAX_REASON_LENGTH = 200
+"""Characters of an onnxruntime message that are shown: it may quote names of any length."""
+LOG_FATAL = 4  # onnxruntime's highest log level; errors come back as exceptions all the same
 
 
 def open_session(
@@ -52,15 +51,17 @@ def open_session(
     optimisation: str = "all",
     profile: Path | None = None,
 ) -> InferenceSession:
-    """Open a model file, after it was looked over (`modelscan.py`).
+    """Return a session of a model file that `checked_scan` has accepted.
 
     `provider` is a short name (cpu, cuda, …) or onnxruntime's own; `threads` are the intra-op
-    threads, by default the cores this process may use; with `spin` they wait for work by asking
-    for it all the time. `cache` goes through the engine cache where it can (`enginecache.py`): on
-    the CPU, all optimised; a path is a folder in place of the user's. `optimisation` is one of
-    OPTIMISATIONS; `profile` is the beginning of the path of a profile. Raises ModelFileError for a
-    file that is not a model or has another's card, ProviderError where the provider is missing or
-    can't run every node, and MissingExtraError without onnxruntime.
+    threads, by default the cores this process may use; with `spin` they wait for work in a busy
+    loop. `cache` uses the engine cache (`modelcache/cache.py`) where it applies: on the CPU, with
+    `optimisation="all"` and no profile; a path replaces the user's cache folder. `optimisation` is
+    a key of OPTIMISATIONS; `profile` is the beginning of the path of a profile.
+
+    Raises ModelFileError for a file that is not a model or has another model's card, ProviderError
+    where the provider is missing or can't run every node, and MissingExtraError without
+    onnxruntime.
     """
     import_onnxruntime()
     name = provider_name(provider)
@@ -69,19 +70,19 @@ def open_session(
     def options() -> Any:
         return _options(name, threads, spin, optimisation, profile)
 
-    def opened(file: Path, given: Any) -> InferenceSession:
-        return _opened(file, given, provider=provider, name=name)
+    def open_file(file: Path, file_options: Any) -> InferenceSession:
+        return _opened(file, file_options, provider=provider, name=name)
 
     cached = cache and name == SHORT_NAMES["cpu"] and optimisation == "all" and profile is None
     engine = engine_of(path, cache if isinstance(cache, Path) else None) if cached else None
-    # An entry was made from these very bytes, and only after they had been looked over.
-    session = engine.kept(options, opened) if engine else None
+    # An entry was made from these very bytes, after they had been scanned: no need to do it again.
+    session = engine.open_kept(options, open_file) if engine else None
     if session is not None:
         return session
-    scan = looked_over(path)
+    scan = checked_scan(path)
     if engine is None or scan.card is None:
-        return opened(path, options())
-    return engine.made(options, opened)
+        return open_file(path, options())
+    return engine.open_and_keep(options, open_file)
 
 
 def _options(
@@ -90,16 +91,16 @@ def _options(
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or usable_cores()
-    options.log_severity_level = SILENT
+    options.log_severity_level = LOG_FATAL
     level = f"ORT_{OPTIMISATIONS[optimisation]}"
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
-    # By the file's name or first bytes it would open another format, which was not looked over.
+    # Otherwise the file's name or first bytes could select another format, which was not scanned.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
     if name != SHORT_NAMES["cpu"]:
-        # Without this, nodes that the provider can't run go to the CPU and nobody is told.
+        # Without this, nodes that the provider can't run go to the CPU silently.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     return options
@@ -107,7 +108,7 @@ def _options(
 
 def _opened(path: Path, options: Any, *, provider: str, name: str) -> InferenceSession:
     try:
-        # Without `enable_fallback=0` a failed opening is printed and tried again on the CPU.
+        # Without `enable_fallback=0` onnxruntime prints a failure and tries again on the CPU.
         session = import_onnxruntime().InferenceSession(
             str(path), options, providers=[name], enable_fallback=0
         )
@@ -122,7 +123,7 @@ def _opened(path: Path, options: Any, *, provider: str, name: str) -> InferenceS
 
 
 def import_onnxruntime() -> Any:
-    """Return the module onnxruntime, or raise MissingExtraError with the command that installs it."""
+    """Return the module onnxruntime. Raises MissingExtraError where it is not installed."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -131,7 +132,10 @@ def import_onnxruntime() -> Any:
 
 
 def provider_name(provider: str) -> str:
-    """Return onnxruntime's name of a provider that this installation has; else ProviderError."""
+    """Return onnxruntime's name of a provider, given by either name in any case.
+
+    Raises ProviderError where this installation does not have it.
+    """
     available: list[str] = import_onnxruntime().get_available_providers()
     by_lower = {name.lower(): name for name in available}
     wanted = SHORT_NAMES.get(provider.lower(), provider)
@@ -148,12 +152,12 @@ def provider_name(provider: str) -> str:
 
 
 def short_name(name: str) -> str:
-    """Return the short name of an onnxruntime provider where it has one."""
+    """Return the short name of an onnxruntime provider; the name itself where it has none."""
     return {full: short for short, full in SHORT_NAMES.items()}.get(name, name)
 
 
 def existing_model(model: str | os.PathLike[str]) -> Path:
-    """Return the path of a model file that exists; else ModelFileError."""
+    """Return the path of a regular file. Raises ModelFileError where it is none."""
     path = Path(model)
     try:
         mode = path.stat().st_mode
@@ -172,15 +176,15 @@ def existing_model(model: str | os.PathLike[str]) -> Path:
 
 
 def session_card(session: InferenceSession, model: str | os.PathLike[str]) -> Card:
-    """Return the card inside an open model; ModelFileError where there is none.
+    """Return the card inside an open model. Raises ModelFileError where there is none.
 
-    Whether it belongs to the model was looked at when that was opened.
+    Whether it describes the graph was checked when the model was opened.
     """
     return card_of(session.get_modelmeta().custom_metadata_map.get(CARD_KEY), os.fspath(model))
 
 
 def card_of(text: str | None, source: str) -> Card:
-    """Read the card that was found in a file, if any; else ModelFileError."""
+    """Return the card in a text. Raises ModelFileError for None, or a text that is no card."""
     if text is None:
         raise ModelFileError(
             f"{source} has no rtl card: it was not exported by rtl",
@@ -189,19 +193,20 @@ def card_of(text: str | None, source: str) -> Card:
     return decode_card(text, source=source)
 
 
-def looked_over(path: Path) -> ModelScan:
-    """Look an ONNX file over before onnxruntime does, and its card if it has one.
+def checked_scan(path: Path) -> ModelScan:
+    """Return the scan of an ONNX file that onnxruntime may open, after comparing its card to it.
 
-    Raises ModelFileError for a file that is not to be opened, and for a card of another model.
+    Raises ModelFileError for a file that is not safe to open, and for a card that does not describe
+    the graph.
     """
-    # Here, because what comes from the engine cache does without.
+    # Imported here, because opening an entry of the engine cache does not need them.
     from toolchain.runtime.onnxfile.card_match import require_belonging
     from toolchain.runtime.onnxfile.scan import scan_model
 
     try:
         scan = scan_model(path)
     except ModelFileError as error:
-        if path.suffix in OTHER_SUFFIXES:
+        if path.suffix in TORCH_SUFFIXES:
             raise ModelFileError(
                 f"{path} is not an ONNX file",
                 hint="the predictor opens what --format onnx writes; where torch should open it, "
@@ -228,10 +233,15 @@ def _session_error(path: Path, provider: str, message: str) -> ModelFileError | 
 
 
 def readable_reason(message: str) -> str:
-    """Return what matters of an onnxruntime message in one line; it may hold texts of the file."""
+    """Return the relevant part of an onnxruntime message in one line.
+
+    It may quote texts of the file, so characters that can't be printed are replaced.
+    """
     reason = message.split(" : ", 3)[-1] if message.startswith("[ONNX") else message
     for before in (" failed:", ", Error ", "guarantee backward compatibility."):
         reason = reason.split(before, 1)[-1]
     reason = SOURCE_LOCATION.sub("", reason.strip())
-    shown = "".join(letter if letter.isprintable() else " " for letter in reason[:MOST_REASON])
-    return (shown.strip() or "no reason given") + ("…" if len(reason) > MOST_REASON else "")
+    shown = "".join(
+        letter if letter.isprintable() else " " for letter in reason[:MAX_REASON_LENGTH]
+    )
+    return (shown.strip() or "no reason given") + ("…" if len(reason) > MAX_REASON_LENGTH else "")

@@ -1,10 +1,10 @@
-"""Many items in order: several are worked on at once, and memory stays flat.
+"""Processes many items in several threads and yields the results in order, in bounded memory.
 
-Each worker is a thread that decodes a few images and computes them together; Pillow's decoders and
-onnxruntime let go of Python's lock while they compute. A worker takes one image after the other as
-it gets to them, so that all end at about the same time. Only so many are under way at once, so a
-million files take no more memory than a hundred. The items are drawn in the thread that asks for
-results.
+Each worker is a thread that decodes some images and computes them as one batch; Pillow's decoders
+and onnxruntime release the GIL while they compute. A worker takes images one by one as it decodes
+them, so that all workers finish at about the same time. The number of items under way is bounded,
+so a million files take no more memory than a hundred. The items are taken from the iterable in the
+thread that asks for results.
 """
 
 from __future__ import annotations
@@ -19,33 +19,34 @@ import numpy as np
 from PIL import Image
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
+WorkResult = TypeVar("WorkResult")
 
-AHEAD = 2
-"""Batches under way for each worker: one that computes and one that waits for it."""
-MOST_BYTES = 256 * 1024**2
-"""What the items under way may hold together, but for a single one, which may be of any size."""
+BATCHES_PER_WORKER = 2
+"""Batches under way for each worker: one that is computed and one that waits."""
+MAX_BYTES_UNDER_WAY = 256 * 1024**2
+"""What the items under way may hold together; a single one may be of any size."""
 
 
 def in_order(
-    work: Callable[[Iterable[Item]], list[Result]],
+    work: Callable[[Iterable[Item]], list[WorkResult]],
     items: Iterable[Item],
     *,
     batch_size: int,
     workers: int,
-) -> Iterator[Result]:
-    """Yield the result of each item, in the items' order, as soon as those before it are given.
+) -> Iterator[WorkResult]:
+    """Yield the result of each item, in the order of the items, as soon as all before it are done.
 
-    `work` gets up to `batch_size` items. An error that it raises is raised here at the place of the
-    first of them, and an error that comes out of `items` after the results of those before it.
-    Whoever stops early should close the iterator: each worker then stops after the item it is at.
+    `work` takes up to `batch_size` items and returns a result for each. An error that it raises is
+    raised here in place of the first result of its batch; an error that `items` raises is raised
+    after the results of the items before it. Close the iterator to stop early: each worker then
+    stops after its current item.
     """
-    crew = _Crew(work, batch_size)
-    most = workers * AHEAD * batch_size
+    queue = _WorkQueue(work, batch_size)
+    max_items = workers * BATCHES_PER_WORKER * batch_size
     remaining = iter(items)
     failure: Exception | None = None
-    under_way: deque[tuple[Future[Result], int]] = deque()
-    held = 0
+    under_way: deque[tuple[Future[WorkResult], int]] = deque()
+    bytes_under_way = 0
     pool = ThreadPoolExecutor(workers, thread_name_prefix="rtl-predict")
     try:
         while True:
@@ -56,29 +57,31 @@ def in_order(
             except Exception as error:
                 failure = error
                 break
-            under_way.append((crew.add(item), held_bytes(item)))
-            held += under_way[-1][1]
+            under_way.append((queue.add(item), memory_bytes(item)))
+            bytes_under_way += under_way[-1][1]
             del item
-            pool.submit(crew.work_on)
+            pool.submit(queue.process_batch)
             while under_way and (
-                under_way[0][0].done() or len(under_way) >= most or held >= MOST_BYTES
+                under_way[0][0].done()
+                or len(under_way) >= max_items
+                or bytes_under_way >= MAX_BYTES_UNDER_WAY
             ):
-                future, weight = under_way.popleft()
-                held -= weight
+                future, size = under_way.popleft()
+                bytes_under_way -= size
                 yield future.result()
         while under_way:
             yield under_way.popleft()[0].result()
         if failure is not None:
             raise failure
     finally:
-        crew.stopped.set()
+        queue.stopped.set()
         pool.shutdown(cancel_futures=True)
 
 
-def held_bytes(item: object) -> int:
-    """Return about how much memory an image holds while it waits; a path holds none of it.
+def memory_bytes(item: object) -> int:
+    """Return how many bytes the pixels or file of an image take in memory: 0 for a path.
 
-    >>> held_bytes("lunch.jpg"), held_bytes(np.zeros((3000, 4000, 3), np.uint8))
+    >>> memory_bytes("lunch.jpg"), memory_bytes(np.zeros((3000, 4000, 3), np.uint8))
     (0, 36000000)
     """
     if isinstance(item, np.ndarray):
@@ -88,23 +91,26 @@ def held_bytes(item: object) -> int:
     return len(item) if isinstance(item, bytes | bytearray | memoryview) else 0
 
 
-class _Crew(Generic[Item, Result]):
-    """Items that wait for whichever worker is free."""
+class _WorkQueue(Generic[Item, WorkResult]):
+    """Items that wait until a worker is free."""
 
-    def __init__(self, work: Callable[[Iterable[Item]], list[Result]], batch_size: int) -> None:
+    def __init__(self, work: Callable[[Iterable[Item]], list[WorkResult]], batch_size: int) -> None:
         self.work, self.batch_size = work, batch_size
         self.stopped = Event()
-        self._waiting: deque[tuple[Item, Future[Result]]] = deque()
+        self._waiting: deque[tuple[Item, Future[WorkResult]]] = deque()
 
-    def add(self, item: Item) -> Future[Result]:
-        """Let an item wait; `work_on` is to be called once for each."""
-        future: Future[Result] = Future()
+    def add(self, item: Item) -> Future[WorkResult]:
+        """Queue an item and return the future of its result.
+
+        `process_batch` has to be called once for each item.
+        """
+        future: Future[WorkResult] = Future()
         self._waiting.append((item, future))
         return future
 
-    def work_on(self) -> None:
-        """Work on some of what waits, if anything does."""
-        taken: list[Future[Result]] = []
+    def process_batch(self) -> None:
+        """Process up to `batch_size` of the queued items, if there are any."""
+        taken: list[Future[WorkResult]] = []
         try:
             results = self.work(self._take(taken))
             if not self.stopped.is_set():
@@ -115,11 +121,11 @@ class _Crew(Generic[Item, Result]):
                 if not future.done():
                     future.set_exception(error)
 
-    def _take(self, taken: list[Future[Result]]) -> Iterator[Item]:
+    def _take(self, taken: list[Future[WorkResult]]) -> Iterator[Item]:
         while len(taken) < self.batch_size and not self.stopped.is_set():
             try:
                 item, future = self._waiting.popleft()
-            except IndexError:  # others were faster
+            except IndexError:  # other workers took the rest
                 return
             taken.append(future)
             yield item

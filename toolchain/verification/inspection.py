@@ -22,9 +22,9 @@ from toolchain.runtime.card import Card, decode_card
 from toolchain.runtime.onnxfile.scan import Value
 from toolchain.runtime.session import (
     card_of,
+    checked_scan,
     existing_model,
     import_onnxruntime,
-    looked_over,
     open_session,
 )
 
@@ -121,7 +121,7 @@ def inspect_model(model: str | Path) -> Inspection:
     if zipfile.is_zipfile(path):
         card = decode_card(archived_card(path), source=str(path))
     else:
-        scan = looked_over(path)
+        scan = checked_scan(path)
         card = card_of(scan.card, str(path))
         graph = Graph(
             opset=scan.opset,

@@ -16,7 +16,7 @@ EXTREMES: tuple[bytes, ...] = (
 EXTREMES += (b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\1", b"\1\0", b"\x40\0", b"\0\x40")
 
 Mutation = Callable[[bytes, bytes, Random], bytes]
-"""Gives damaged bytes of a file, another file's bytes and a source of chance."""
+"""Returns damaged bytes, from the bytes of a file, those of another file and a random generator."""
 
 
 def _flipped_bits(data: bytes, _: bytes, random: Random) -> bytes:
@@ -61,9 +61,9 @@ def _zeroed(data: bytes, _: bytes, random: Random) -> bytes:
 def _extremes(data: bytes, _other: bytes, random: Random) -> bytes:
     changed = bytearray(data)
     for _ in range(random.choice((1, 2, 4))):
-        extreme = random.choice(EXTREMES)
-        at = random.randrange(min(len(data), random.choice((64, 400, len(data)))))
-        changed[at : at + len(extreme)] = extreme
+        value = random.choice(EXTREMES)
+        start = random.randrange(min(len(data), random.choice((64, 400, len(data)))))
+        changed[start : start + len(value)] = value
     return bytes(changed)
 
 
@@ -77,11 +77,11 @@ def _swapped_header(data: bytes, other: bytes, random: Random) -> bytes:
     return other[:length] + data[length:]
 
 
-def _joined(data: bytes, other: bytes, random: Random) -> bytes:
+def _appended(data: bytes, other: bytes, random: Random) -> bytes:
     return data[: random.randrange(1, len(data) + 1)] + other
 
 
-def _whole(data: bytes, _: bytes, __: Random) -> bytes:
+def _unchanged(data: bytes, _: bytes, __: Random) -> bytes:
     return data
 
 
@@ -95,6 +95,6 @@ MUTATIONS: dict[str, Mutation] = {
     "extreme numbers": _extremes,
     "part of another file": _spliced,
     "header of another file": _swapped_header,
-    "another file behind": _joined,
-    "wrong extension": _whole,
+    "another file behind": _appended,
+    "wrong extension": _unchanged,
 }

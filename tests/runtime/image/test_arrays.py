@@ -1,4 +1,4 @@
-"""Arrays as images: uint8 RGB [height, width, 3] in any order of memory, and nothing else."""
+"""Arrays as images: uint8 RGB [height, width, 3] in any memory order, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Predictor]:
         yield opened
 
 
-STRANGE_ARRAYS: dict[str, Any] = {
+OTHER_ARRAYS: dict[str, Any] = {
     "float": np.zeros((9, 9, 3), np.float32),
     "16 bits": np.zeros((9, 9, 3), np.uint16),
     "signed": np.zeros((9, 9, 3), np.int8),
-    "truth values": np.zeros((9, 9, 3), bool),
+    "bool": np.zeros((9, 9, 3), bool),
     "grey": np.zeros((9, 9), np.uint8),
     "batch": np.zeros((1, 9, 9, 3), np.uint8),
     "one channel": np.zeros((9, 9, 1), np.uint8),
@@ -38,9 +38,11 @@ STRANGE_ARRAYS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", STRANGE_ARRAYS)
-def test_array_that_is_no_rgb_image_is_a_clear_error(name: str, predictor: Predictor) -> None:
-    array = STRANGE_ARRAYS[name]
+@pytest.mark.parametrize("name", OTHER_ARRAYS)
+def test_other_array_than_rgb_is_an_image_error_with_its_shape(
+    name: str, predictor: Predictor
+) -> None:
+    array = OTHER_ARRAYS[name]
     with pytest.raises(ImageError) as caught:
         predictor(array)
     if isinstance(array, np.ndarray):
@@ -58,9 +60,9 @@ def test_array_that_is_no_rgb_image_is_a_clear_error(name: str, predictor: Predi
         lambda a: a[:, :, ::-1][:, :, ::-1],
         lambda a: np.repeat(a, 2, axis=1)[:, ::2],
     ],
-    ids=["turned", "Fortran", "reversed twice", "every second"],
+    ids=["rotated", "Fortran", "reversed twice", "every second"],
 )
-def test_array_in_any_order_of_memory_is_its_values(
+def test_the_memory_order_of_an_array_does_not_matter(
     view: Callable[[Any], Any], predictor: Predictor
 ) -> None:
     array = view(np.random.default_rng(5).integers(0, 256, (13, 17, 3), dtype=np.uint8))

@@ -1,4 +1,4 @@
-"""Damaged files of every format are read or refused; tests/slow/image_fuzzing.py tries far more."""
+"""Damaged files of every format are read or refused (more: tests/slow/image_fuzzing.py)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from toolchain.runtime.image.preprocess import preprocess
 
 SEEDS = {kind: write() for kind, (write, _, _) in READ.items()}
 SMALL = Preprocessing(size=8, resize_size=9, decode_scale=1)
-# No more than a picture that any damaged header may ask for in a test of a second.
-MOST = 1_000_000
+# Small, because a damaged header may declare any size, and a test should take a second.
+MAX_PIXELS = 1_000_000
 
 
 def read_or_refused(data: bytes) -> None:
     try:
-        image = read_image(data, SMALL, max_pixels=MOST)
+        image = read_image(data, SMALL, max_pixels=MAX_PIXELS)
     except ImageError as error:
         refusal = str(error)
     else:

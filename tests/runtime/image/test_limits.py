@@ -1,4 +1,4 @@
-"""How much work and memory a small file may ask for."""
+"""Limits on the work and memory that a small file may require."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PHOTO = Image.effect_noise((64, 48), 60).convert("RGB")
 
 
 def scans(count: int, **options: Any) -> bytes:
-    """Return a JPEG whose last scan is repeated until there are so many."""
+    """Return a JPEG with `count` scans: its last scan is repeated."""
     data = encode(PHOTO, "JPEG", **{"progressive": True, **options})
     last = data.rindex(b"\xff\xc4")
     written = data.count(b"\xff\xda")
@@ -41,7 +41,7 @@ def test_a_jpeg_with_more_scans_is_refused() -> None:
 
 
 def components_apart(count: int) -> bytes:
-    """Return a baseline JPEG whose three components are in scans of their own, the last repeated."""
+    """Return a baseline JPEG of `count` scans that hold one component each."""
     tables = encode(PHOTO, "JPEG")
     frame = tables.index(b"\xff\xc0")
     first = tables.index(b"\xff\xda")
@@ -56,12 +56,12 @@ def test_scans_of_single_components_are_counted_too() -> None:
 
 
 @pytest.mark.parametrize("place", ["comment", "after the end"])
-def test_what_only_looks_like_a_scan_is_not_counted(place: str) -> None:
+def test_markers_outside_of_the_image_data_are_not_counted(place: str) -> None:
     fake = b"\xff\xda" * 200
     data = encode(PHOTO, "JPEG", progressive=True)
     if place == "comment":
         data = data[:2] + b"\xff\xfe" + struct.pack(">H", len(fake) + 2) + fake + data[2:]
-    else:  # a second image, or the video of a phone's moving picture
+    else:  # such as a second image, or the video of a motion photo
         data += fake
     assert not has_many_scans(data, 100)
     assert (
@@ -69,13 +69,13 @@ def test_what_only_looks_like_a_scan_is_not_counted(place: str) -> None:
     )
 
 
-def test_a_usual_jpeg_has_few_scans_whatever_its_data_holds() -> None:
+def test_markers_after_the_only_scan_are_not_counted() -> None:
     assert not has_many_scans(encode(PHOTO, "JPEG") + b"\xff\xda\0\2" * 500, 100)
     assert not has_many_scans(b"\xff\xd8" + b"\xff" * 5000, 100)
     assert not has_many_scans(b"\xff\xd8\xff", 100)
 
 
-def test_a_small_file_that_declares_a_huge_picture_is_refused_at_once() -> None:
+def test_a_small_file_that_declares_a_huge_image_is_refused() -> None:
     bomb = png((2**31 - 1, 2**31 - 1), 8, 2, [bytes(10)])
     with pytest.raises(ImageError, match="more than 178,956,970 pixels"):
         read_image(bomb)
@@ -87,7 +87,7 @@ def test_an_image_without_pixels_is_refused(size: tuple[int, int]) -> None:
         read_image(Image.new("RGB", size))
 
 
-def test_an_icon_is_as_large_as_the_picture_in_it() -> None:
+def test_the_size_of_an_icon_is_that_of_the_image_inside() -> None:
     inner = encode(Image.new("RGB", (400, 300)), "PNG")
     entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22)
     icon = struct.pack("<HHH", 0, 1, 1) + entry + inner
@@ -112,10 +112,10 @@ def test_a_large_image_needs_little_more_memory_than_its_pixels(mode: str) -> No
         import resource, sys
         from pathlib import Path
         from PIL import Image
-        from toolchain.runtime.image import read_image
+        from toolchain.runtime.image.decode import read_image
         data = sys.stdin.buffer.read()
         in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        # The image as stored and as RGB, 4 bytes a pixel at most each, and 100 MB.
+        # The image as stored and as RGB, at most 4 bytes a pixel each, and 100 MB.
         limit = in_use + 8 * 36_000_000 + 100_000_000
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         print(read_image(data).size, {mode!r})

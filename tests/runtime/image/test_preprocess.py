@@ -1,4 +1,4 @@
-"""The one preprocessing: torchvision's to the last integer, without torch."""
+"""The preprocessing equals torchvision's, bit for bit, without torch."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ transforms = import_torchvision().transforms
 
 SIDES = st.integers(min_value=1, max_value=700)
 SEEDS = st.integers(min_value=0, max_value=2**32 - 1)
-# (resize_size, size): torchvision's own, the newer weights', odd ones, and no crop at all.
+# (resize_size, size): torchvision's default, the newer weights', unusual ones, and no crop.
 CROPS = [(256, 224), (232, 224), (72, 64), (57, 32), (33, 33), (9, 4), (1, 1)]
 SQUARES = [224, 64, 31, 1]
-MOST_PIXELS = 6_000_000  # the full-size image before the crop; more would only take time
+MAX_RESIZED_PIXELS = 6_000_000  # of the image before the crop; more would only take time
 
 Theirs = Callable[[Image.Image], Image.Image]
 
 
 def noise(width: int, height: int, seed: int) -> Image.Image:
-    """An image in which every pixel differs from its neighbours, so that any shift shows."""
+    """Return an image whose neighbouring pixels differ, so that any shift is detected."""
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
 
 
 def torchvision_crop(api: str, resize_size: int, size: int) -> Theirs:
-    """torchvision's Resize and CenterCrop, of transforms (v1) or transforms.v2."""
+    """Return torchvision's Resize and CenterCrop, of transforms (v1) or transforms.v2."""
     their = transforms.v2 if api == "v2" else transforms
     crop: Theirs = their.Compose([their.Resize(resize_size), their.CenterCrop(size)])
     return crop
@@ -57,11 +57,11 @@ def assert_same(ours: NDArray[np.uint8], theirs: Image.Image) -> None:
 @example(255, 256, (256, 224), "v1", 0)
 @example(700, 699, (232, 224), "v2", 0)
 @example(3, 60, (256, 224), "v1", 0)
-def test_crop_equals_torchvision_to_the_last_integer(
+def test_crop_equals_torchvision_bit_for_bit(
     width: int, height: int, pair: tuple[int, int], api: str, seed: int
 ) -> None:
     resize_size, size = pair
-    assume(resize_size**2 * max(width / height, height / width) <= MOST_PIXELS)
+    assume(resize_size**2 * max(width / height, height / width) <= MAX_RESIZED_PIXELS)
     image = noise(width, height, seed)
     ours = preprocess(image, Preprocessing(mode="crop", size=size, resize_size=resize_size))
     assert_same(ours, torchvision_crop(api, resize_size, size)(image))
@@ -71,7 +71,7 @@ def test_crop_equals_torchvision_to_the_last_integer(
 @given(SIDES, SIDES, st.sampled_from(SQUARES), st.sampled_from(["v1", "v2"]), SEEDS)
 @example(1, 700, 224, "v1", 0)
 @example(700, 1, 31, "v2", 0)
-def test_squash_equals_torchvision_to_the_last_integer(
+def test_squash_equals_torchvision_bit_for_bit(
     width: int, height: int, size: int, api: str, seed: int
 ) -> None:
     image = noise(width, height, seed)
@@ -103,10 +103,10 @@ def test_squash_ignores_the_resize_size() -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(5000, 1), (1, 5000)])
-def test_strip_of_5000_pixels_differs_by_one_level_at_most(width: int, height: int) -> None:
+def test_strip_of_5000_pixels_differs_by_one_at_most(width: int, height: int) -> None:
     strip = noise(width, height, 5)
-    # The crop shows less than one source pixel: the 20 around it give torchvision's answer, at the
-    # same phase, without its 1.3 GB.
+    # The crop covers less than one source pixel: torchvision computes the same from the 20 pixels
+    # around it, at the same phase, without its 1.3 GB.
     middle = (2490, 0, 2510, 1) if width > height else (0, 2490, 1, 2510)
     theirs = np.asarray(torchvision_crop("v1", 256, 224)(strip.crop(middle)), dtype=int)
     ours = preprocess(strip, Preprocessing()).astype(int)
@@ -115,7 +115,7 @@ def test_strip_of_5000_pixels_differs_by_one_level_at_most(width: int, height: i
 
 
 @pytest.mark.parametrize("side", [(40, 500), (500, 40), (301, 299)])
-def test_resizing_inside_the_crop_differs_by_one_level_at_most(
+def test_resizing_only_the_crop_differs_by_one_at_most(
     side: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = noise(*side, seed=9)
@@ -132,7 +132,7 @@ def test_strip_of_5000_pixels_needs_little_memory() -> None:
         from pathlib import Path
         from PIL import Image
         from toolchain.runtime.card import Preprocessing
-        from toolchain.runtime.preprocess import preprocess
+        from toolchain.runtime.image.preprocess import preprocess
         in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (in_use + 200_000_000, in_use + 200_000_000))
         print(preprocess(Image.new("RGB", (5000, 1)), Preprocessing()).shape)

@@ -1,4 +1,4 @@
-"""The same image gives the same answer from wherever it is read; and nothing is read for ever."""
+"""The same bytes are read from every source; endless and blocking sources are refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_twice(stream: IO[bytes]) -> IO[bytes]:
 
 
 class OnlyRead:
-    """A stream that gives a few bytes at a time and can't seek."""
+    """A stream that returns a few bytes at a time and can't seek."""
 
     def __init__(self, data: bytes) -> None:
         self.stream = io.BytesIO(data)
@@ -81,7 +81,7 @@ SOURCES: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_every_source_gives_the_pixels_of_the_path(kind: str, photo: bytes, tmp_path: Path) -> None:
+def test_every_source_has_the_pixels_of_the_path(kind: str, photo: bytes, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(photo)
     assert pixels(SOURCES[kind](path)) == pixels(path)
@@ -101,13 +101,13 @@ def test_open_files_are_read_from_their_start(photo: bytes, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "name", ["Фото ünïcödé 写真 😀.jpg", "-rf", "a b\n\t.jpg", "100%.jpg", ".hidden", "é" * 120]
 )
-def test_names_of_every_kind_are_read(name: str, photo: bytes, tmp_path: Path) -> None:
+def test_files_with_unusual_names_are_read(name: str, photo: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(photo)
     assert pixels(str(tmp_path / name)) == pixels(photo)
 
 
 @on_linux
-def test_a_name_that_is_no_unicode_is_read_and_named(photo: bytes, tmp_path: Path) -> None:
+def test_a_file_whose_name_is_not_unicode_is_read_and_named(photo: bytes, tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg"))
     path.write_bytes(photo)
     assert pixels(path) == pixels(photo)
@@ -118,7 +118,7 @@ def test_a_name_that_is_no_unicode_is_read_and_named(photo: bytes, tmp_path: Pat
 
 
 @on_linux
-def test_a_pipe_is_read_though_its_writer_comes_later(photo: bytes, tmp_path: Path) -> None:
+def test_a_pipe_is_read_although_its_writer_opens_it_later(photo: bytes, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.jpg"
     os.mkfifo(pipe)
     writer = threading.Timer(0.2, pipe.write_bytes, [photo])
@@ -128,7 +128,7 @@ def test_a_pipe_is_read_though_its_writer_comes_later(photo: bytes, tmp_path: Pa
 
 
 @on_linux
-def test_a_shells_substituted_process_is_read(photo: bytes, tmp_path: Path) -> None:
+def test_a_process_substitution_of_a_shell_is_read(photo: bytes, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(photo)
     code = "import sys, toolchain.runtime.image.decode as d; print(d.read_image(sys.argv[1]))"
     line = f"{sys.executable} -c '{code}' <(sleep 0.2; cat photo.jpg)"
@@ -142,7 +142,7 @@ def test_a_shells_substituted_process_is_read(photo: bytes, tmp_path: Path) -> N
 def test_a_pipe_that_nobody_writes_to_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read, "WRITER_SECONDS", 0)
+    monkeypatch.setattr(read, "WRITER_TIMEOUT_S", 0)
     os.mkfifo(tmp_path / "pipe.jpg")
     with pytest.raises(ImageError, match=r"pipe\.jpg: a pipe that nobody writes to"):
         read_image(tmp_path / "pipe.jpg")
@@ -156,7 +156,7 @@ def test_a_device_is_refused(device: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, io.BytesIO])
-def test_bytes_that_are_no_image_are_named_image(kind: Callable[[bytes], Any]) -> None:
+def test_error_of_bytes_calls_them_image(kind: Callable[[bytes], Any]) -> None:
     with pytest.raises(ImageError) as caught:
         read_image(kind(b"no image at all"))
     assert str(caught.value) == "image: text, not an image"
@@ -199,7 +199,7 @@ def test_closed_files_and_released_memory_are_refused(photo: bytes, tmp_path: Pa
             read_image(source)
 
 
-def test_a_file_opened_as_text_says_how_to_open_it(tmp_path: Path) -> None:
+def test_hint_for_a_file_opened_as_text_says_how_to_open_it(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_text("no image")
     with (
         (tmp_path / "photo.jpg").open(encoding="utf-8") as file,
@@ -226,7 +226,7 @@ class Broken:
     ],
     ids=["raising", "empty", "no path", "long", "surrogate", "no bytes"],
 )
-def test_whatever_gives_no_bytes_is_an_image_error(source: Any, found: str) -> None:
+def test_source_that_can_not_be_read_is_an_image_error(source: Any, found: str) -> None:
     with pytest.raises(ImageError) as caught:
         read_image(source)
     assert found in str(caught.value)

@@ -1,4 +1,4 @@
-"""Kinds of files that are not among the odd images, made here: read right, or an ImageError."""
+"""Generated files of many formats and variants are read, or refused with their format named."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WIDTH, HEIGHT = 24, 16
 
 
 def smooth(bands: int = 3) -> NDArray[np.uint8]:
-    """Colours that change slowly, which lossy formats keep, and differently in every band."""
+    """Return slow gradients, which lossy formats preserve, and different ones in every band."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     planes = [40 + 7 * x, 30 + 11 * y, 220 - 4 * (x + y), 60 + 5 * (x + y)]
     return np.stack(planes[:bands], axis=2).astype(np.uint8)
@@ -48,7 +48,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 def png(
     size: tuple[int, int], depth: int, colour: int, rows: list[bytes], *more: bytes, lace: int = 0
 ) -> bytes:
-    """Write a PNG by hand, for the kinds that Pillow does not write."""
+    """Return a PNG of a kind that Pillow does not write."""
     header = struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, lace)
     data = zlib.compress(b"".join(b"\0" + row for row in rows))
     parts = (chunk(b"IHDR", header), *more, chunk(b"IDAT", data), chunk(b"IEND", b""))
@@ -62,7 +62,7 @@ def png_16_bit(bands: int) -> bytes:
 
 
 def interlaced() -> bytes:
-    """Write the seven passes of Adam7, each a picture of every so many pixels."""
+    """Return an interlaced PNG: seven passes (Adam7), each with every n-th pixel."""
     passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)]
     passes.append((0, 1, 1, 2))
     rows = [row.tobytes() for x, y, dx, dy in passes for row in smooth()[y::dy, x::dx]]
@@ -70,14 +70,14 @@ def interlaced() -> bytes:
 
 
 def composed(image: Image.Image) -> NDArray[np.float64]:
-    """What a picture looks like over white."""
+    """Return the image composed over white."""
     values = np.asarray(image.convert("RGBA"), dtype=float)
     alpha = values[:, :, 3:] / 255
     return values[:, :, :3] * alpha + 255 * (1 - alpha)
 
 
 def inverted_cmyk() -> bytes:
-    """A CMYK JPEG as Adobe writes it: 255 is no ink."""
+    """Return a CMYK JPEG as Adobe writes it: 255 is no ink."""
     return encode(PICTURE.convert("CMYK"), "JPEG", quality=100)
 
 
@@ -87,7 +87,7 @@ def plain(image: Image.Image) -> NDArray[np.float64]:
 
 Expected = NDArray[np.float64]
 READ: dict[str, tuple[Callable[[], bytes], Expected, float]] = {
-    # name: (the file, the pixels, how far a value may be off)
+    # name → (function that returns the file, expected pixels, largest allowed difference)
     "16-bit RGB PNG": (lambda: png_16_bit(3), plain(PICTURE), 0),
     "16-bit RGBA PNG": (lambda: png_16_bit(4), composed(RGBA), 1),
     "interlaced PNG": (interlaced, plain(PICTURE), 0),
@@ -165,7 +165,7 @@ READ: dict[str, tuple[Callable[[], bytes], Expected, float]] = {
 
 
 @pytest.mark.parametrize("kind", READ)
-def test_what_is_in_the_file_is_what_is_seen(kind: str) -> None:
+def test_variant_of_a_format_is_read_correctly(kind: str) -> None:
     write, expected, tolerance = READ[kind]
     read = np.asarray(read_image(write()), dtype=float)
     assert read.shape == expected.shape
@@ -178,7 +178,7 @@ def test_an_image_converted_in_strips_is_the_same(
 ) -> None:
     data, preprocessing = READ[kind][0](), Preprocessing(background=(9, 99, 199))
     at_once = read_image(data, preprocessing).tobytes()
-    monkeypatch.setattr(module, "STRIP", 5 * WIDTH)
+    monkeypatch.setattr(module, "STRIP_PIXELS", 5 * WIDTH)
     assert read_image(data, preprocessing).tobytes() == at_once
 
 
@@ -186,21 +186,23 @@ def test_16_bit_grey_converted_in_strips_is_the_same(monkeypatch: pytest.MonkeyP
     values = np.arange(WIDTH * HEIGHT, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 170
     data = encode(Image.fromarray(values), "PNG", transparency=170)
     at_once = read_image(data).tobytes()
-    monkeypatch.setattr(module, "STRIP", 5 * WIDTH)
+    monkeypatch.setattr(module, "STRIP_PIXELS", 5 * WIDTH)
     assert read_image(data).tobytes() == at_once
 
 
-@pytest.mark.parametrize(("kind", "turn"), [("PNG", 6), ("WEBP", 8), ("TIFF", 5), ("AVIF", 6)])
-def test_orientation_is_applied_in_every_format_that_has_it(kind: str, turn: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "orientation"), [("PNG", 6), ("WEBP", 8), ("TIFF", 5), ("AVIF", 6)]
+)
+def test_orientation_is_applied_in_every_format_that_has_it(kind: str, orientation: int) -> None:
     exif = Image.Exif()
-    exif[module.ORIENTATION_TAG] = turn
+    exif[module.ORIENTATION_TAG] = orientation
     read = read_image(encode(PICTURE, kind, exif=exif))
-    expected = np.asarray(PICTURE.transpose(module.TURNS[turn]), dtype=float)
+    expected = np.asarray(PICTURE.transpose(module.TRANSPOSES[orientation]), dtype=float)
     assert read.size == (HEIGHT, WIDTH)
     assert np.abs(np.asarray(read, dtype=float) - expected).mean() < 6
 
 
-def test_orientation_is_applied_though_the_rest_of_exif_can_not_be_written_again() -> None:
+def test_orientation_is_applied_although_the_rest_of_exif_is_damaged() -> None:
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\2"
     exif += struct.pack(">HHIHH", module.ORIENTATION_TAG, 3, 1, 6, 0)
     exif += struct.pack(">HHI4s", 0x8769, 13, 1, b"\xff\xff\xff\xff") + bytes(4)
@@ -213,7 +215,7 @@ def test_the_first_page_of_a_tiff_is_read_whatever_the_others_are() -> None:
     np.testing.assert_array_equal(np.asarray(read), smooth())
 
 
-def test_a_jpeg_whose_end_is_cut_off_between_restart_markers_is_refused() -> None:
+def test_a_jpeg_truncated_at_a_restart_marker_is_refused() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = encode(Image.fromarray(noise), "JPEG", restart_marker_blocks=4)
     with pytest.raises(ImageError, match="damaged JPEG"):
@@ -243,8 +245,8 @@ REFUSED = {
     "cut ICO": (encode(PICTURE, "ICO")[:9], "ICO"),
     "cut JPEG 2000": (encode(PICTURE, "JPEG2000")[:60], "JPEG 2000"),
     "cut PPM": (encode(PICTURE, "PPM")[:60], "PPM"),
-    "text with a mark": (b"\xef\xbb\xbf" + b"path,label\n" * 9, "text"),
-    "page with a mark": (b"\xef\xbb\xbf<html><body>404", "a web page"),
+    "text with a byte order mark": (b"\xef\xbb\xbf" + b"path,label\n" * 9, "text"),
+    "web page with a byte order mark": (b"\xef\xbb\xbf<html><body>404", "a web page"),
     "sound": (b"RIFF\0\0\0\0WAVE" + bytes(40), "sound"),
     "resource fork": (b"\0\5\x16\7" + bytes(40), "a macOS resource fork"),
     "array": (b"\x93NUMPY" + bytes(40), "a NumPy array"),
@@ -252,7 +254,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_is_refused_is_named(kind: str, tmp_path: Path) -> None:
+def test_error_names_the_kind_of_file(kind: str, tmp_path: Path) -> None:
     data, found = REFUSED[kind]
     (tmp_path / "holiday.jpg").write_bytes(data)
     with pytest.raises(ImageError) as caught:

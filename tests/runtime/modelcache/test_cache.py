@@ -1,4 +1,4 @@
-"""The engine cache: opens faster and answers the same, or the model itself is opened."""
+"""The engine cache returns a session with the same outputs, or the model itself is opened."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from onnx import helper
 from tests.runtime.modelcache.engines import (
     WIDTH,
     Kept,
-    answer,
     assert_no_entry,
     flip_bit,
     large_model,
+    logits_of,
+    set_version,
 )
 from tests.runtime.tiny import tiny_model, write
 from toolchain import Predictor
@@ -34,7 +35,7 @@ from toolchain.runtime.modelcache.store import GRAPH, RECORD, WEIGHTS
 
 
 def test_second_process_opens_the_entry_and_never_the_model(kept: Kept, opened: list[Path]) -> None:
-    np.testing.assert_array_equal(answer(kept.model), kept.right)
+    np.testing.assert_array_equal(logits_of(kept.model), kept.expected)
     assert opened == [kept.entry / GRAPH]
 
 
@@ -48,22 +49,22 @@ def test_card_comes_with_the_entry(kept: Kept) -> None:
         assert cached.card == plain.card
 
 
-@pytest.mark.parametrize("door", ["pixels", "tensor", "image"])
-def test_models_with_any_door_and_small_weights_are_kept(
-    door: Any, cache: Path, tmp_path: Path, opened: list[Path]
+@pytest.mark.parametrize("input_kind", ["pixels", "tensor", "image"])
+def test_models_with_any_input_and_small_weights_are_kept(
+    input_kind: Any, cache: Path, tmp_path: Path, opened: list[Path]
 ) -> None:
-    path = write(tiny_model(door), tmp_path / "tiny.onnx")
-    first, second = answer(path), answer(path)
+    path = write(tiny_model(input_kind), tmp_path / "tiny.onnx")
+    first, second = logits_of(path), logits_of(path)
     np.testing.assert_array_equal(first, second)
     assert opened[-1].is_relative_to(cache)
     assert opened[0] == path
 
 
-def test_trained_model_answers_bit_for_bit_alike(
-    doors: dict[str, Path], cache: Path, stripes: Path, opened: list[Path]
+def test_outputs_of_a_trained_model_are_bit_for_bit_the_same(
+    models_by_input: dict[str, Path], cache: Path, stripes: Path, opened: list[Path]
 ) -> None:
     photo = next((stripes / "val" / "down").iterdir())
-    for path in doors.values():
+    for path in models_by_input.values():
         with Predictor(path, cache=False) as plain, Predictor(path), Predictor(path) as cached:
             assert opened[-1].is_relative_to(cache)
             np.testing.assert_array_equal(plain(photo).logits, cached(photo).logits)
@@ -83,7 +84,7 @@ def test_same_bytes_elsewhere_share_the_entry(
     shutil.copy(kept.model, tmp_path / "copy.onnx")
     monkeypatch.chdir(tmp_path)
     for name in ("link.onnx", "copy.onnx", "model.onnx"):
-        answer(Path(name))
+        logits_of(Path(name))
     assert opened == [kept.entry / GRAPH] * 3
 
 
@@ -105,9 +106,9 @@ def test_damaged_entry_is_passed_over_and_made_again(
     damage: Callable[[Path], None], name: str, kept: Kept, opened: list[Path]
 ) -> None:
     damage(kept.entry / name)
-    np.testing.assert_array_equal(answer(kept.model), kept.right)
+    np.testing.assert_array_equal(logits_of(kept.model), kept.expected)
     assert kept.model in opened
-    np.testing.assert_array_equal(answer(kept.model), kept.right)
+    np.testing.assert_array_equal(logits_of(kept.model), kept.expected)
     assert opened[-1] == kept.entry / GRAPH
     assert not list(kept.entry.parent.glob(".*"))
 
@@ -129,14 +130,14 @@ def as_foreign_folder(entry: Path) -> None:
     (entry / "notes.txt").write_text("mine")
 
 
-@pytest.mark.parametrize("thing", [as_file, as_broken_link, as_empty_folder, as_foreign_folder])
-def test_what_stands_in_an_entrys_place_is_replaced(
-    thing: Callable[[Path], None], kept: Kept, opened: list[Path]
+@pytest.mark.parametrize("obstacle", [as_file, as_broken_link, as_empty_folder, as_foreign_folder])
+def test_whatever_has_the_path_of_an_entry_is_replaced(
+    obstacle: Callable[[Path], None], kept: Kept, opened: list[Path]
 ) -> None:
     shutil.rmtree(kept.entry)
-    thing(kept.entry)
+    obstacle(kept.entry)
     for _ in range(2):
-        np.testing.assert_array_equal(answer(kept.model), kept.right)
+        np.testing.assert_array_equal(logits_of(kept.model), kept.expected)
     assert opened[0] == kept.model
     assert opened[-1] == kept.entry / GRAPH
 
@@ -145,53 +146,61 @@ def test_entry_of_another_model_under_this_ones_name_is_not_opened(
     kept: Kept, tmp_path: Path
 ) -> None:
     other = large_model(tmp_path / "other.onnx", bias=5)
-    answer(other)
+    logits_of(other)
     (theirs,) = (e.folder for e in store.entries() if e.folder != kept.entry)
     shutil.rmtree(kept.entry)
     theirs.rename(kept.entry)
-    np.testing.assert_array_equal(answer(kept.model), kept.right)
+    np.testing.assert_array_equal(logits_of(kept.model), kept.expected)
 
 
 @pytest.mark.parametrize(
-    "upgrade",
+    "change",
     [
         lambda patch: patch.setattr(onnxruntime, "__version__", "9.9.9"),
         lambda patch: patch.setattr(cache_module, "processor", lambda: "another"),
-        lambda patch: patch.setattr(cache_module, "__version__", "9.9.9"),
+        lambda patch: patch.setattr(cache_module, "SCHEMA", cache_module.SCHEMA + 1),
     ],
-    ids=["onnxruntime", "processor", "rtl"],
+    ids=["onnxruntime", "processor", "schema"],
 )
-def test_entry_of_another_version_or_processor_is_not_opened(
-    upgrade: Callable[[pytest.MonkeyPatch], None],
+def test_entry_of_another_onnxruntime_processor_or_schema_is_not_opened(
+    change: Callable[[pytest.MonkeyPatch], None],
     kept: Kept,
     opened: list[Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    upgrade(monkeypatch)
-    answer(kept.model)
+    change(monkeypatch)
+    logits_of(kept.model)
     assert opened[0] == kept.model
-    answer(kept.model)
+    logits_of(kept.model)
     assert opened[-1].parent not in (kept.entry, kept.model.parent)
+
+
+def test_entry_of_another_version_of_rtl_is_opened(
+    kept: Kept, opened: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_version("9.9.9", monkeypatch)
+    np.testing.assert_array_equal(logits_of(kept.model), kept.expected)
+    assert opened == [kept.entry / GRAPH]
 
 
 def test_model_that_changed_in_place_and_got_its_old_time_back_is_read_again(
     large: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(digests, "SETTLED_NS", -1)  # notes are taken at once
-    old = answer(large)
+    monkeypatch.setattr(digests, "SETTLED_NS", -1)  # notes are written at once
+    old = logits_of(large)
     status = large.stat()
     assert list((cache / "engines" / "digests").iterdir())
-    time.sleep(0.05)  # the grain of the file system's clock
+    time.sleep(0.05)  # the resolution of the file system's clock
     changed = large_model(tmp_path / "changed.onnx", bias=5).read_bytes()
     assert len(changed) == status.st_size
     large.write_bytes(changed)
     os.utime(large, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert (large.stat().st_ino, large.stat().st_mtime_ns) == (status.st_ino, status.st_mtime_ns)
-    np.testing.assert_allclose(answer(large)[:, 0], old[:, 0] + 5, rtol=1e-4)
+    np.testing.assert_allclose(logits_of(large)[:, 0], old[:, 0] + 5, rtol=1e-4)
 
 
 def test_digest_of_a_file_that_was_just_written_is_not_noted(large: Path, cache: Path) -> None:
-    answer(large)
+    logits_of(large)
     assert not (cache / "engines" / "digests").exists()
 
 
@@ -199,10 +208,10 @@ def test_model_that_has_not_changed_is_not_read_again(
     kept: Kept, opened: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(digests, "SETTLED_NS", -1)
-    answer(kept.model)
+    logits_of(kept.model)
     monkeypatch.delattr("hashlib.file_digest")
     monkeypatch.delattr("toolchain.runtime.onnxfile.scan.scan_model")
-    np.testing.assert_array_equal(answer(kept.model), kept.right)
+    np.testing.assert_array_equal(logits_of(kept.model), kept.expected)
     assert set(opened) == {kept.entry / GRAPH}
 
 
@@ -225,12 +234,12 @@ def without_card(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil", [with_weights_elsewhere, with_card_of_another_model, without_card, cut, zero]
+    "damage", [with_weights_elsewhere, with_card_of_another_model, without_card, cut, zero]
 )
 def test_model_that_is_refused_leaves_no_entry(
-    spoil: Callable[[Path], None], large: Path, cache: Path
+    damage: Callable[[Path], None], large: Path, cache: Path
 ) -> None:
-    spoil(large)
+    damage(large)
     for _ in range(2):
         with pytest.raises(ModelFileError):
             Predictor(large)
@@ -241,47 +250,47 @@ def test_model_that_is_replaced_while_it_is_opened_leaves_no_entry(
     large: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = large_model(tmp_path / "other.onnx", bias=5)
-    real = session.looked_over
+    real = session.checked_scan
 
-    def looked_over_and_replaced(path: Path) -> Any:
+    def scan_and_replace(path: Path) -> Any:
         found = real(path)
         other.replace(path)
         return found
 
-    monkeypatch.setattr(session, "looked_over", looked_over_and_replaced)
-    answer(large)
+    monkeypatch.setattr(session, "checked_scan", scan_and_replace)
+    logits_of(large)
     assert_no_entry(cache)
 
 
-def test_engine_that_would_answer_otherwise_is_not_kept(
+def test_entry_with_other_outputs_than_its_model_is_not_kept(
     large: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = large_model(tmp_path / "wrong.onnx", bias=1)
-    right = answer(large, cache=False)
+    expected = logits_of(large, cache=False)
     real = cache_module._open_entry
     monkeypatch.setattr(
         cache_module,
         "_open_entry",
         lambda entry, options, open_file: real(entry, options, lambda _, o: open_file(wrong, o)),
     )
-    np.testing.assert_array_equal(answer(large), right)
+    np.testing.assert_array_equal(logits_of(large), expected)
     assert_no_entry(cache)
 
 
-def test_without_the_cache_nothing_is_looked_at_or_left(kept: Kept, opened: list[Path]) -> None:
+def test_without_the_cache_no_entry_is_read_or_written(kept: Kept, opened: list[Path]) -> None:
     before = sorted(kept.entry.parent.rglob("*"))
     flip_bit(kept.entry / WEIGHTS)
-    np.testing.assert_array_equal(answer(kept.model, cache=False), kept.right)
+    np.testing.assert_array_equal(logits_of(kept.model, cache=False), kept.expected)
     assert opened == [kept.model]
     assert sorted(kept.entry.parent.rglob("*")) == before
 
 
-def test_entry_serves_where_no_thread_can_be_started(
+def test_entry_is_opened_where_no_thread_can_be_started(
     kept: Kept, opened: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    np.testing.assert_array_equal(answer(kept.model), kept.right)
+    np.testing.assert_array_equal(logits_of(kept.model), kept.expected)
     assert opened == [kept.entry / GRAPH]

@@ -1,7 +1,8 @@
-"""The folder of the engine cache: where there is none, several at once, and how large it gets."""
+"""The folder of the engine cache: unusable folders, concurrent processes, and bounds."""
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -15,9 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.runtime.modelcache.engines import Kept, answer, assert_no_entry, flip_bit, large_model
+from tests.runtime.modelcache.engines import (
+    Kept,
+    assert_no_entry,
+    flip_bit,
+    large_model,
+    logits_of,
+)
 from toolchain.runtime.modelcache import cache, digests, store
-from toolchain.runtime.modelcache.store import GRAPH, RECORD, WEIGHTS
+from toolchain.runtime.modelcache.store import GRAPH, RECORD, WEIGHTS, EngineKey
 
 
 def a_file_in_its_place(cache: Path, patch: pytest.MonkeyPatch) -> None:
@@ -60,7 +67,7 @@ def too_small(cache: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "obstacle",
     [
         a_file_in_its_place,
         nowhere_to_write,
@@ -72,49 +79,49 @@ def too_small(cache: Path, patch: pytest.MonkeyPatch) -> None:
         too_small,
     ],
 )
-def test_without_a_place_for_a_cache_the_model_itself_is_opened(
-    trouble: Callable[[Path, pytest.MonkeyPatch], None],
+def test_without_a_usable_folder_the_model_itself_is_opened(
+    obstacle: Callable[[Path, pytest.MonkeyPatch], None],
     large: Path,
     cache: Path,
     opened: list[Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    right = answer(large, cache=False)
-    trouble(cache, monkeypatch)
+    expected = logits_of(large, cache=False)
+    obstacle(cache, monkeypatch)
     monkeypatch.setattr(digests, "SETTLED_NS", -1)
     for _ in range(2):
-        np.testing.assert_array_equal(answer(large), right)
+        np.testing.assert_array_equal(logits_of(large), expected)
     assert set(opened) == {large}
     if cache.is_dir():
         assert_no_entry(cache)
 
 
-def test_user_without_a_home_gets_no_folder_of_that_name(
+def test_user_without_a_home_gets_no_folder_named_tilde(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "cache_folder", lambda: Path("~/.cache/rtl"))
     monkeypatch.chdir(tmp_path)
-    answer(large)
+    logits_of(large)
     assert not (tmp_path / "~").exists()
 
 
-def test_cache_lies_where_the_users_caches_do(
+def test_cache_lies_in_the_users_cache_folder(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RTL_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    answer(large)
+    logits_of(large)
     assert list((tmp_path / "xdg" / "rtl" / "engines").glob("*/entry.json"))
     assert (tmp_path / "xdg" / "rtl" / "engines").stat().st_mode & 0o777 == 0o700
 
 
-def test_cache_that_can_only_be_read_serves_what_is_in_it(
+def test_read_only_cache_is_used(
     kept: Kept, opened: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_only(kept.entry, monkeypatch)
     monkeypatch.setattr(os, "utime", fails)
     monkeypatch.setattr(digests, "SETTLED_NS", -1)
-    np.testing.assert_array_equal(answer(kept.model), kept.right)
+    np.testing.assert_array_equal(logits_of(kept.model), kept.expected)
     assert opened == [kept.entry / GRAPH]
 
 
@@ -135,26 +142,28 @@ print(predictor.run(pixels)[1].tobytes().hex())
 """
 
 
-def test_disk_that_fills_up_while_an_entry_is_written_does_no_harm(
+def test_model_is_opened_when_the_disk_fills_up_while_an_entry_is_written(
     large: Path, cache: Path
 ) -> None:
-    right = answer(large, cache=False)
+    expected = logits_of(large, cache=False)
 
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
     process = python(OPENING, large, preexec_fn=small_files)
     out, err = process.communicate(timeout=60)
-    assert out.strip() == right.tobytes().hex(), err
+    assert out.strip() == expected.tobytes().hex(), err
     assert_no_entry(cache)
 
 
-def test_processes_that_build_at_once_leave_one_whole_entry(large: Path, cache: Path) -> None:
-    right = answer(large, cache=False).tobytes().hex()
+def test_processes_that_make_an_entry_at_once_leave_one_intact_entry(
+    large: Path, cache: Path
+) -> None:
+    expected = logits_of(large, cache=False).tobytes().hex()
     processes = [python(OPENING, large) for _ in range(5)]
     for process in processes:
         out, err = process.communicate(timeout=120)
-        assert (out.strip(), err) == (right, "")
+        assert (out.strip(), err) == (expected, "")
     (entry,) = cache.glob("engines/*/entry.json")
     assert sorted(file.name for file in entry.parent.iterdir()) == [RECORD, GRAPH, WEIGHTS]
     assert not list(cache.glob("engines/.*"))
@@ -164,37 +173,37 @@ def test_entry_that_another_process_has_just_made_stays(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (kept.entry / WEIGHTS).stat().st_ino
-    monkeypatch.setattr(cache.Engine, "kept", lambda *_: None)  # it came after the look
-    np.testing.assert_array_equal(answer(kept.model), kept.right)
+    monkeypatch.setattr(cache.Engine, "open_kept", lambda *_: None)  # it was made after the check
+    np.testing.assert_array_equal(logits_of(kept.model), kept.expected)
     assert (kept.entry / WEIGHTS).stat().st_ino == before
 
 
-def test_builders_that_find_a_damaged_entry_at_once_repair_it(kept: Kept) -> None:
+def test_processes_that_find_a_damaged_entry_at_once_replace_it(kept: Kept) -> None:
     flip_bit(kept.entry / WEIGHTS)
     processes = [python(OPENING, kept.model) for _ in range(4)]
     for process in processes:
         out, err = process.communicate(timeout=120)
-        assert (out.strip(), err) == (kept.right.tobytes().hex(), "")
+        assert (out.strip(), err) == (kept.expected.tobytes().hex(), "")
     assert [entry.folder for entry in store.entries()] == [kept.entry]
     assert not list(kept.entry.parent.glob(".*"))
 
 
-def test_longest_unused_entry_goes_when_there_is_too_much(
+def test_longest_unused_entry_is_removed_over_the_bound(
     kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     second = large_model(tmp_path / "second.onnx", bias=2)
-    answer(second)
+    logits_of(second)
     for age, entry in enumerate(store.entries(), start=1):
         os.utime(entry.folder / RECORD, (1e9 + age, 1e9 + age))
-    answer(kept.model)  # now the second is the one that was not used for longest
+    logits_of(kept.model)  # now the second is the longest unused
     size = store.entries()[0].bytes
     monkeypatch.setattr(store, "MOST_BYTES", int(size * 2.5))
-    answer(large_model(tmp_path / "third.onnx", bias=3))
+    logits_of(large_model(tmp_path / "third.onnx", bias=3))
     left = {Path(entry.model).name for entry in store.entries()}
     assert left == {"model.onnx", "third.onnx"}
 
 
-def test_what_killed_processes_left_is_swept_when_it_is_old(
+def test_old_leftovers_of_killed_processes_are_removed(
     large: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "MOST_NOTES", 3)
@@ -209,7 +218,7 @@ def test_what_killed_processes_left_is_swept_when_it_is_old(
         (engines / name / WEIGHTS).write_bytes(bytes(1000))
         if "old" in name:
             os.utime(engines / name, (1e9, 1e9))
-    answer(large)
+    logits_of(large)
     assert [path.name for path in engines.glob(".*")] == [".making-new"]
     assert sorted(note.name for note in (engines / "digests").iterdir()) == [
         "6.json",
@@ -218,9 +227,19 @@ def test_what_killed_processes_left_is_swept_when_it_is_old(
     ]
 
 
-def test_clearing_gives_the_bytes_and_leaves_nothing(kept: Kept, cache: Path) -> None:
+def test_clear_returns_the_bytes_and_leaves_nothing(kept: Kept, cache: Path) -> None:
     size = sum(file.stat().st_size for file in kept.entry.iterdir())
     assert store.clear() == size
     assert not (cache / "engines").exists()
     assert store.entries() == []
-    np.testing.assert_array_equal(answer(kept.model), kept.right)
+    np.testing.assert_array_equal(logits_of(kept.model), kept.expected)
+
+
+def test_entry_of_an_older_schema_is_listed_with_its_model(kept: Kept) -> None:
+    record = kept.entry / RECORD
+    old = {"source": {"model_sha256": "", "rtl": "0.1.0"}, "model": str(kept.model), "sums": {}}
+    record.write_text(json.dumps(old))
+    os.utime(record, (1e9, 1e9))
+    (entry,) = store.entries()
+    assert (entry.model, entry.used) == (str(kept.model), 1e9)
+    assert not store.is_intact(kept.entry, EngineKey("", "", "", store.SCHEMA))

@@ -1,4 +1,4 @@
-"""Ways to make a tiny model file hostile, and what is said of it."""
+"""Functions that make a tiny model file hostile, and the error that it is refused with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Tampering = Callable[[onnx.ModelProto], None]
 
 
 def refusal(path: Path) -> str:
-    """Return the one line with which a file is refused."""
+    """Return the error message, one printable line, with which a file is refused."""
     with pytest.raises(ModelFileError) as caught:
         Predictor(path)
     message = str(caught.value)
@@ -31,31 +31,31 @@ def refusal(path: Path) -> str:
 
 
 def changed(path: Path, *tamperings: Tampering) -> Path:
-    """Write a tiny model after some changes."""
+    """Write a tiny model with some changes, and return its path."""
     model = tiny_model()
     for tampering in tamperings:
         tampering(model)
     return write(model, path / "model.onnx")
 
 
-def node(*words: Any, first: bool = True, **attributes: Any) -> Tampering:
-    """Add a node, before all others or after them."""
+def node(*arguments: Any, first: bool = True, **attributes: Any) -> Tampering:
+    """Return a change that adds a node before all others, or after them."""
 
     def change(model: onnx.ModelProto) -> None:
-        place = 0 if first else len(model.graph.node)
-        model.graph.node.insert(place, helper.make_node(*words, **attributes))
+        index = 0 if first else len(model.graph.node)
+        model.graph.node.insert(index, helper.make_node(*arguments, **attributes))
 
     return change
 
 
 def weights(**values: Any) -> Tampering:
-    """Add weights."""
+    """Return a change that adds weights."""
     return lambda model: model.graph.initializer.extend(
         weight(name, np.asarray(value)) for name, value in values.items()
     )
 
 
-def elsewhere(location: str, name: str = "outside", **more: str) -> TensorProto:
+def external(location: str, name: str = "outside", **more: str) -> TensorProto:
     """Return a tensor of three floats that lie in another file."""
     tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[3])
     tensor.data_location = TensorProto.EXTERNAL
@@ -69,7 +69,7 @@ def sparse(values: TensorProto, indices: TensorProto, side: int = 9) -> onnx.Spa
 
 
 def constant(**attributes: Any) -> Tampering:
-    return node("Constant", [], ["held"], **attributes)
+    return node("Constant", [], ["value"], **attributes)
 
 
 def body(*nodes: onnx.NodeProto, **more: Any) -> onnx.GraphProto:
@@ -81,7 +81,7 @@ def body(*nodes: onnx.NodeProto, **more: Any) -> onnx.GraphProto:
 
 
 def function(name: str, *calls: str) -> Tampering:
-    """Add a function that calls others, and a node that calls it."""
+    """Return a change that adds a function which calls others."""
 
     def change(model: onnx.ModelProto) -> None:
         values = ["x", *(f"v{i}" for i in range(len(calls)))]
@@ -97,7 +97,7 @@ def function(name: str, *calls: str) -> Tampering:
 
 
 def dims(*sides: int, **data: Any) -> Tampering:
-    """Return the bias another shape, and other data where some are named."""
+    """Return a change that gives the bias another shape, and other data where `data` names some."""
 
     def change(model: onnx.ModelProto) -> None:
         [bias] = [t for t in model.graph.initializer if t.name == "bias"]
@@ -120,7 +120,7 @@ def card_text(text: str) -> Tampering:
     return lambda model: helper.set_model_props(model, {CARD_KEY: text})
 
 
-def card_says(**changes: Any) -> Tampering:
+def card_with(**changes: Any) -> Tampering:
     return card_text(encode_card(tiny_card(**changes)))
 
 

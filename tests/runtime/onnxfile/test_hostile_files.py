@@ -1,4 +1,4 @@
-"""Model files that are cut off, damaged or no files, and what the commands say of hostile ones."""
+"""Truncated and damaged model files, other things than files, and the commands' errors for them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.runtime.onnxfile.hostile import (
     BIG,
     DEEP,
     Tampering,
-    card_says,
     card_text,
+    card_with,
     changed,
     dims,
-    elsewhere,
+    external,
     function,
     node,
     refusal,
@@ -32,10 +32,10 @@ from toolchain import Predictor
 from toolchain.errors import ModelFileError
 
 MEMORY = 3 << 30
-"""Bytes of address space of a command; it needs one to start."""
+"""Address space of a command in bytes; it needs 1 GiB to start."""
 
 
-def test_file_that_ends_anywhere_is_refused(tmp_path: Path) -> None:
+def test_file_truncated_anywhere_is_refused(tmp_path: Path) -> None:
     whole = tiny_model().SerializeToString()
     path = tmp_path / "model.onnx"
     for length in range(len(whole)):
@@ -43,7 +43,7 @@ def test_file_that_ends_anywhere_is_refused(tmp_path: Path) -> None:
         refusal(path)
 
 
-def test_real_file_that_ends_anywhere_is_refused(model: Path, tmp_path: Path) -> None:
+def test_trained_model_truncated_anywhere_is_refused(model: Path, tmp_path: Path) -> None:
     path = Path(shutil.copy(model, tmp_path))
     size = path.stat().st_size
     for length in [*(size * i // 16 for i in range(15, 0, -1)), 64, 8, 4, 3, 2, 1, 0]:
@@ -52,7 +52,7 @@ def test_real_file_that_ends_anywhere_is_refused(model: Path, tmp_path: Path) ->
         assert "can't be opened" in message
 
 
-def test_damaged_bytes_are_refused_or_opened_but_never_an_error_of_another_kind(
+def test_damaged_bytes_are_opened_or_a_model_file_error(
     tmp_path: Path,
 ) -> None:
     whole = tiny_model().SerializeToString()
@@ -61,8 +61,8 @@ def test_damaged_bytes_are_refused_or_opened_but_never_an_error_of_another_kind(
     refused = 0
     for _ in range(400):
         data = bytearray(whole)
-        for place in rng.integers(0, len(data), 3):
-            data[place] = rng.integers(0, 256)
+        for position in rng.integers(0, len(data), 3):
+            data[position] = rng.integers(0, 256)
         path.write_bytes(data)
         try:
             Predictor(path).close()
@@ -71,7 +71,7 @@ def test_damaged_bytes_are_refused_or_opened_but_never_an_error_of_another_kind(
     assert 200 < refused < 400
 
 
-def test_pipe_device_and_loop_of_links_are_no_model_files(tmp_path: Path) -> None:
+def test_pipe_device_and_loop_of_links_are_refused(tmp_path: Path) -> None:
     pipe, loop = tmp_path / "pipe.onnx", tmp_path / "loop.onnx"
     os.mkfifo(pipe)
     loop.symlink_to(loop)
@@ -83,13 +83,13 @@ def test_pipe_device_and_loop_of_links_are_no_model_files(tmp_path: Path) -> Non
         Predictor("model\0.onnx")
 
 
-def test_name_of_another_format_does_not_make_it_another_format(tmp_path: Path) -> None:
+def test_the_suffix_does_not_select_another_format(tmp_path: Path) -> None:
     path = write(tiny_model(), tmp_path / "model.ort")
     with Predictor(path) as predictor:  # by its name onnxruntime would read it as a FlatBuffer
         assert predictor.classes == CLASSES
 
 
-def limited() -> None:
+def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
@@ -112,13 +112,13 @@ COMMANDS = {
         ("inspect", gigabytes),
         ("verify", gigabytes),
         ("predict", function("Own", "Own", "Own")),
-        ("inspect", lambda m: m.graph.initializer.append(elsewhere("pipe"))),
+        ("inspect", lambda m: m.graph.initializer.append(external("pipe"))),
         ("verify", dims(2**40)),
         ("inspect", card_text(DEEP)),
-        ("inspect", card_says(task="one\n\x1b[2Jerror: two")),
+        ("inspect", card_with(task="one\n\x1b[2Jerror: two")),
     ],
 )
-def test_command_says_one_line_within_its_memory(
+def test_command_refuses_a_hostile_file_with_one_line_in_bounded_memory(
     command: str, change: Tampering, tmp_path: Path
 ) -> None:
     path = changed(tmp_path, change)
@@ -130,7 +130,7 @@ def test_command_says_one_line_within_its_memory(
         cwd=tmp_path,
         timeout=60,
         check=False,
-        preexec_fn=limited,
+        preexec_fn=limit_memory,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
     )
     first, second, *rest = done.stderr.splitlines()
@@ -142,7 +142,7 @@ def test_command_says_one_line_within_its_memory(
 
 
 @pytest.mark.parametrize("command", ["predict", "inspect", "verify"])
-def test_command_says_one_line_of_a_pipe(command: str, tmp_path: Path) -> None:
+def test_command_refuses_a_pipe_with_one_line(command: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     done = subprocess.run(
         [sys.executable, "-m", "toolchain", command, "pipe", *COMMANDS[command]],

@@ -1,4 +1,4 @@
-"""Graphs that no file of rtl has, and cards of other models: one line says why they are refused."""
+"""Graphs that rtl does not write, and cards of other models, are refused with one line."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.runtime.onnxfile.hostile import (
     DEEP,
     Tampering,
     body,
-    card_says,
     card_text,
+    card_with,
     changed,
     function,
     node,
@@ -27,7 +27,7 @@ from toolchain.runtime.card import CARD_KEY, InputKind, encode_card
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (node("Relu", ["late"], ["early"]), "'late', which nothing before it gives"),
         (node("Relu", ["own"], ["own"]), "'own', which nothing before it gives"),
@@ -42,10 +42,10 @@ from toolchain.runtime.card import CARD_KEY, InputKind, encode_card
         (lambda m: m.ClearField("graph"), "no graph is in it"),
     ],
 )
-def test_graph_that_no_file_of_rtl_has_is_refused(
-    change: Tampering, said: str, tmp_path: Path
+def test_graph_that_rtl_does_not_write_is_refused(
+    change: Tampering, message: str, tmp_path: Path
 ) -> None:
-    assert said in refusal(changed(tmp_path, change))
+    assert message in refusal(changed(tmp_path, change))
 
 
 def many_descriptions(model: onnx.ModelProto) -> None:
@@ -66,7 +66,7 @@ def long_name(model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (many_descriptions, "more than 200,000 fields"),
         (many_inputs, "more than 200,000 fields"),
@@ -74,10 +74,10 @@ def long_name(model: onnx.ModelProto) -> None:
         (long_name, "a text of 100,000 bytes"),
     ],
 )
-def test_file_of_nothing_but_structure_is_refused(
-    change: Tampering, said: str, tmp_path: Path
+def test_file_with_too_many_or_too_long_fields_is_refused(
+    change: Tampering, message: str, tmp_path: Path
 ) -> None:
-    assert said in refusal(changed(tmp_path, change))
+    assert message in refusal(changed(tmp_path, change))
 
 
 def opset(version: int, domain: str = "") -> Tampering:
@@ -97,7 +97,7 @@ def retyped(operator: str, domain: str = "") -> Tampering:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (opset(0), "opset 0"),
         (opset(-5), "opset -5"),
@@ -113,10 +113,10 @@ def retyped(operator: str, domain: str = "") -> Tampering:
         (lambda m: setattr(m, "ir_version", 999), "IR version 8, it is 999"),
     ],
 )
-def test_version_or_operator_that_is_not_known_is_named(
-    change: Tampering, said: str, tmp_path: Path
+def test_unknown_version_or_operator_is_named(
+    change: Tampering, message: str, tmp_path: Path
 ) -> None:
-    assert said in refusal(changed(tmp_path, change))
+    assert message in refusal(changed(tmp_path, change))
 
 
 NEWER = '{"schema_version": 2}'
@@ -124,7 +124,7 @@ SIZES = tiny_card().preprocessing
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (card_text(""), "can't be read"),
         (card_text("a label of wine"), "can't be read"),
@@ -133,28 +133,28 @@ SIZES = tiny_card().preprocessing
         (card_text("x" * (2**24 + 1)), "a text of 16,777,217 bytes"),
         (lambda m: m.metadata_props.add(key=CARD_KEY, value="{}"), "have one name"),
         (lambda m: m.metadata_props.clear(), "has no rtl card"),
-        (card_says(classes=("a", "b")), "2 classes, so that its graph gives 'probabilities'"),
-        (card_says(format="torchscript"), "the format torchscript, it is onnx"),
-        (card_says(opset=17), "opset 17, it is 18"),
-        (card_says(ir_version=7), "IR version 7, it is 8"),
-        (card_says(input="tensor"), "takes 'tensor', float [batch, 3, 8, 8]; it takes 'pixels'"),
-        (card_says(input="image"), "takes 'image', uint8 [height, width, 3]; it takes 'pixels'"),
-        (card_says(batch=3), "uint8 [3, 8, 8, 3]; it takes 'pixels', uint8 [batch, 8, 8, 3]"),
-        (card_says(batch=2**40), "inputs of 267,181.3 GB"),
+        (card_with(classes=("a", "b")), "2 classes, so that its graph gives 'probabilities'"),
+        (card_with(format="torchscript"), "the format torchscript, it is onnx"),
+        (card_with(opset=17), "opset 17, it is 18"),
+        (card_with(ir_version=7), "IR version 7, it is 8"),
+        (card_with(input="tensor"), "takes 'tensor', float [batch, 3, 8, 8]; it takes 'pixels'"),
+        (card_with(input="image"), "takes 'image', uint8 [height, width, 3]; it takes 'pixels'"),
+        (card_with(batch=3), "uint8 [3, 8, 8, 3]; it takes 'pixels', uint8 [batch, 8, 8, 3]"),
+        (card_with(batch=2**40), "inputs of 267,181.3 GB"),
         (
-            card_says(preprocessing=msgspec.structs.replace(SIZES, size=9)),
+            card_with(preprocessing=msgspec.structs.replace(SIZES, size=9)),
             "[batch, 9, 9, 3]; it takes 'pixels', uint8 [batch, 8, 8, 3]",
         ),
         (
-            card_says(preprocessing=msgspec.structs.replace(SIZES, resize_size=2**31)),
+            card_with(preprocessing=msgspec.structs.replace(SIZES, resize_size=2**31)),
             "inputs of 13,835,058,055.3 GB",
         ),
     ],
 )
-def test_card_that_is_none_or_another_models_is_refused(
-    change: Tampering, said: str, tmp_path: Path
+def test_invalid_card_or_card_of_another_model_is_refused(
+    change: Tampering, message: str, tmp_path: Path
 ) -> None:
-    assert said in refusal(changed(tmp_path, change))
+    assert message in refusal(changed(tmp_path, change))
 
 
 def axes(*shape: int | str) -> Tampering:
@@ -180,7 +180,7 @@ def renamed_output(model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize(
-    ("door", "change", "said"),
+    ("input_kind", "change", "message"),
     [
         ("pixels", axes(1, SIDE, SIDE, 3), "it takes 'pixels', uint8 [1, 8, 8, 3]"),
         ("pixels", axes("batch", 3, SIDE, SIDE), "[batch, 3, 8, 8]"),
@@ -196,20 +196,22 @@ def renamed_output(model: onnx.ModelProto) -> None:
         ("image", axes(640, 480, 3), "it takes 'image', uint8 [640, 480, 3]"),
     ],
 )
-def test_graph_behind_another_door_than_its_card_says_is_refused(
-    door: InputKind, change: Tampering, said: str, tmp_path: Path
+def test_graph_with_another_input_than_its_card_says_is_refused(
+    input_kind: InputKind, change: Tampering, message: str, tmp_path: Path
 ) -> None:
-    model = tiny_model(door)
+    model = tiny_model(input_kind)
     change(model)
-    assert said in refusal(write(model, tmp_path / "model.onnx"))
+    assert message in refusal(write(model, tmp_path / "model.onnx"))
 
 
-@pytest.mark.parametrize("door", ["pixels", "tensor", "image"])
+@pytest.mark.parametrize("input_kind", ["pixels", "tensor", "image"])
 @pytest.mark.parametrize("batch", [None, 3])
 def test_the_tiny_model_itself_is_opened(
-    door: InputKind, batch: int | None, tmp_path: Path
+    input_kind: InputKind, batch: int | None, tmp_path: Path
 ) -> None:
-    path = write(tiny_model(door, None if door == "image" else batch), tmp_path / "model.onnx")
+    path = write(
+        tiny_model(input_kind, None if input_kind == "image" else batch), tmp_path / "model.onnx"
+    )
     with Predictor(path) as predictor:
         grey = np.full((9, 9, 3), 127, np.uint8)
         assert predictor(grey).probability == pytest.approx(1 / 3)

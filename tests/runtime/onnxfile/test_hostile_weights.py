@@ -1,6 +1,6 @@
-"""Weights that lie elsewhere, are not as large as they say, or grow to gigabytes, are refused.
+"""External weights, weights of another size than declared, and huge constants are refused.
 
-Some of these make older onnxruntimes read other files, crash, hang, or take gigabytes.
+Some of these make older onnxruntimes read other files, crash, hang, or allocate gigabytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.runtime.onnxfile.hostile import (
     changed,
     constant,
     dims,
-    elsewhere,
+    external,
     function,
     node,
     refusal,
@@ -43,10 +43,10 @@ OUTSIDE = {
 @pytest.mark.parametrize(
     "tensor",
     [
-        elsewhere("/etc/hostname"),
-        elsewhere("../../../../../../../../etc/hostname"),
-        elsewhere("beside.bin"),
-        elsewhere("*/_ORT_MEM_ADDR_/*", offset="4096", length="12"),
+        external("/etc/hostname"),
+        external("../../../../../../../../etc/hostname"),
+        external("beside.bin"),
+        external("*/_ORT_MEM_ADDR_/*", offset="4096", length="12"),
         TensorProto(
             name="outside",
             data_type=1,
@@ -58,7 +58,7 @@ OUTSIDE = {
     ids=["absolute", "above", "beside", "an address", "nowhere"],
 )
 @pytest.mark.parametrize("place", OUTSIDE)
-def test_a_weight_in_another_file_is_refused_wherever_it_stands(
+def test_a_weight_in_another_file_is_refused_in_every_position(
     tensor: TensorProto, place: str, tmp_path: Path
 ) -> None:
     (tmp_path / "beside.bin").write_bytes(bytes(12))
@@ -74,24 +74,24 @@ def test_a_weight_in_another_file_is_refused_wherever_it_stands(
 
 
 def test_values_and_indices_of_sparse_constants_are_refused(tmp_path: Path) -> None:
-    held = sparse(weight("v", np.ones(3, np.float32)), elsewhere("beside.bin"))
-    assert "sparse" in refusal(changed(tmp_path, constant(sparse_value=held)))
+    values = sparse(weight("v", np.ones(3, np.float32)), external("beside.bin"))
+    assert "sparse" in refusal(changed(tmp_path, constant(sparse_value=values)))
 
 
-def test_a_file_beside_the_model_is_not_even_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_beside_the_model_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    path = changed(tmp_path, lambda m: m.graph.initializer.append(elsewhere("pipe")))
+    path = changed(tmp_path, lambda m: m.graph.initializer.append(external("pipe")))
     assert "lies in another file" in refusal(path)
 
 
-def test_place_of_the_weights_is_read_as_onnxruntime_reads_it(tmp_path: Path) -> None:
-    # An enumeration is cut to 32 bits: 2**32 + 1 is EXTERNAL to protobuf.
+def test_location_of_the_weights_is_read_as_onnxruntime_reads_it(tmp_path: Path) -> None:
+    # An enumeration is truncated to 32 bits: 2**32 + 1 is EXTERNAL to protobuf.
     path = changed(tmp_path)
     tensor = TensorProto(name="far", data_type=1, dims=[0]).SerializeToString()
     tensor += b"\x70" + varint(2**32 + 1)
     graph = b"\x2a" + varint(len(tensor)) + tensor
     path.write_bytes(path.read_bytes() + b"\x3a" + varint(len(graph)) + graph)
-    assert "where it may stand once" in refusal(path)  # a second graph, which protobuf would join
+    assert "where it may stand once" in refusal(path)  # a second graph, which protobuf would merge
     model = tiny_model().SerializeToString()
     own = onnx.ModelProto.FromString(model).graph.SerializeToString()
     rest = onnx.ModelProto.FromString(model)
@@ -102,7 +102,7 @@ def test_place_of_the_weights_is_read_as_onnxruntime_reads_it(tmp_path: Path) ->
 
 
 def varint(value: int) -> bytes:
-    """Write a number as protobuf does."""
+    """Return a number as a varint."""
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)
@@ -111,7 +111,7 @@ def varint(value: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (dims(2**40), "1,099,511,627,776 values and does not hold them"),
         (dims(2**40, float_data=[1.0]), "1,099,511,627,776 values"),
@@ -123,12 +123,12 @@ def varint(value: int) -> bytes:
         (dims(3, raw_data=bytes(4000)), "3 values and does not hold them"),
     ],
 )
-def test_weight_that_is_not_as_large_as_it_says_is_refused(
-    change: Tampering, said: str, tmp_path: Path
+def test_weight_of_another_size_than_declared_is_refused(
+    change: Tampering, message: str, tmp_path: Path
 ) -> None:
-    message = refusal(changed(tmp_path, change))
-    assert said in message
-    assert "'bias'" in message
+    refused = refusal(changed(tmp_path, change))
+    assert message in refused
+    assert "'bias'" in refused
 
 
 def test_weight_of_text_or_of_an_unknown_type_is_refused(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ COLUMN = np.ones((40_000, 1), np.float32)
         ({"x": COLUMN, "y": COLUMN.T}, "Add"),
     ],
 )
-def test_gigabytes_made_of_a_few_weights_are_refused(
+def test_huge_constant_computed_from_a_few_weights_is_refused(
     given: dict[str, Any], operator: str, tmp_path: Path
 ) -> None:
     path = changed(tmp_path, weights(**given), node(operator, list(given), ["huge"]))
@@ -165,7 +165,7 @@ def test_gigabytes_made_of_a_few_weights_are_refused(
     ("of", "ends"),
     [("weight", {}), ("pixels", {}), ("pixels", {"start": 1}), ("pixels", {"end": -1})],
 )
-def test_gigabytes_made_of_a_shape_that_is_known_are_refused(
+def test_huge_constant_computed_from_a_fixed_shape_is_refused(
     of: str, ends: dict[str, Any], tmp_path: Path
 ) -> None:
     steps = [
@@ -177,8 +177,8 @@ def test_gigabytes_made_of_a_shape_that_is_known_are_refused(
     assert "'Shape' of what has a fixed shape" in message
 
 
-def test_a_graph_may_count_with_the_length_of_its_batch(tmp_path: Path) -> None:
-    steps = [  # so did the files of rtl 0.1.0
+def test_a_graph_may_compute_with_the_length_of_its_batch(tmp_path: Path) -> None:
+    steps = [  # as the first files of rtl did
         node("Range", ["first", "length", "step"], ["counted"]),
         node("Squeeze", ["shape"], ["length"]),
         node("Shape", ["pixels"], ["shape"], start=0, end=1),
@@ -187,13 +187,13 @@ def test_a_graph_may_count_with_the_length_of_its_batch(tmp_path: Path) -> None:
     Predictor(path).close()
 
 
-def test_a_copy_of_the_weights_a_thousand_times_is_refused(tmp_path: Path) -> None:
+def test_a_thousand_copies_of_the_weights_are_refused(tmp_path: Path) -> None:
     steps = [node("Transpose", ["x"], [f"copy{i}"]) for i in range(1000)]
     path = changed(tmp_path, weights(x=np.ones((50, 50), np.float32)), *steps)
     assert "computes more than 1,058," in refusal(path)
 
 
-def test_numbers_that_would_take_minutes_to_multiply_are_refused_at_once(tmp_path: Path) -> None:
+def test_products_of_huge_numbers_are_refused_quickly(tmp_path: Path) -> None:
     squares = [node("Add", [f"x{i}", f"x{i}"], [f"x{i + 1}"]) for i in range(60, -1, -1)]
     path = changed(tmp_path, weights(x0=np.ones(9, np.float32)), *squares)
     assert "from its weights alone" in refusal(path)

@@ -1,4 +1,4 @@
-"""The wire format: what is read, and what is too odd to be read."""
+"""The wire format: valid messages are read, invalid and ambiguous ones refused."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from toolchain.runtime.onnxfile.protobuf import Message, Wire, WireError
 NUMBER, EIGHT, BYTES, GROUP, FOUR = 0, 1, 2, 3, 5
 
 
-def message(data: bytes, most_fields: int = 100) -> Message:
-    return Wire(data, most_fields=most_fields).message(0, len(data))
+def message(data: bytes, max_fields: int = 100) -> Message:
+    return Wire(data, max_fields=max_fields).message(0, len(data))
 
 
 def tag(number: int, kind: int) -> bytes:
@@ -21,7 +21,7 @@ def text(number: int, value: bytes) -> bytes:
     return tag(number, BYTES) + bytes([len(value)]) + value
 
 
-def test_fields_are_found_whatever_their_order() -> None:
+def test_fields_are_found_in_any_order() -> None:
     found = message(
         text(2, b"two")
         + tag(1, NUMBER)
@@ -48,14 +48,14 @@ def test_numbers_are_signed_and_packed_or_not() -> None:
     assert message(text(1, b"\x05" + minus_one)).integers(1) == [5, -1]
 
 
-def test_messages_lie_in_messages() -> None:
+def test_nested_messages_are_read() -> None:
     found = message(text(1, text(2, b"in")) + text(1, b""))
     first, second = found.messages(1)
     assert (first.text(2), second.text(2)) == ("in", "")
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "error"),
     [
         (tag(1, NUMBER), "no number ends at byte 1"),
         (tag(1, NUMBER) + b"\x80\x80", "no number ends at byte 3"),
@@ -70,12 +70,12 @@ def test_messages_lie_in_messages() -> None:
         (b"\x88\x80\x80\x80\x80\x01\x01", "no field begins"),
     ],
 )
-def test_bytes_that_are_no_message_are_refused(data: bytes, said: str) -> None:
-    with pytest.raises(WireError, match=said):
+def test_invalid_bytes_are_refused(data: bytes, error: str) -> None:
+    with pytest.raises(WireError, match=error):
         message(data)
 
 
-def test_a_message_can_not_reach_out_of_the_one_around_it() -> None:
+def test_a_nested_message_ends_inside_the_outer_one() -> None:
     outer = message(text(1, tag(1, BYTES) + b"\x04ab") + text(2, b"other"))
     with pytest.raises(WireError, match="a part of it ends at byte 6"):
         outer.message(1)
@@ -95,9 +95,7 @@ def test_a_message_can_not_reach_out_of_the_one_around_it() -> None:
         (text(1, b"\x80"), Message.integers),
     ],
 )
-def test_field_that_two_readers_could_take_for_two_things_is_refused(
-    data: bytes, read: object
-) -> None:
+def test_ambiguous_field_is_refused(data: bytes, read: object) -> None:
     with pytest.raises(WireError):
         read(message(data), 1)  # type: ignore[operator]
 
@@ -107,10 +105,10 @@ def test_number_of_fields_and_length_of_texts_are_bounded() -> None:
     with pytest.raises(WireError, match="more than 100 fields"):
         message(text(1, b"") * 101)
     with pytest.raises(WireError, match="4 bytes where 3 are allowed"):
-        message(text(1, b"four")).text(1, most=3)
+        message(text(1, b"four")).text(1, max_bytes=3)
 
 
-def test_bound_on_fields_holds_over_all_messages() -> None:
+def test_bound_on_fields_applies_to_all_messages_together() -> None:
     found = message(text(1, text(1, b"") * 60) + text(2, text(1, b"") * 60), 100)
     assert len(found.messages(1)[0].many(1)) == 60
     with pytest.raises(WireError, match="more than 100 fields"):

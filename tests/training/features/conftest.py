@@ -1,4 +1,4 @@
-"""What the tests of kept features share: an empty cache, weights to start from, a counter."""
+"""Shared fixtures: an empty cache, initial weights, and a counter of computed rows."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of this test's own."""
+    """The empty cache of this test."""
     monkeypatch.setenv("RTL_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights to start from, the same in all of these tests."""
+    """Initial weights, the same in all of these tests."""
     torch.manual_seed(4)
     path = tmp_path_factory.mktemp("start") / "start.safetensors"
     path.write_bytes(weights_bytes(build_network("resnet18", 3).state_dict()))
@@ -46,6 +46,6 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data(stripes: Path, tmp_path: Path) -> Path:
-    """A copy of 48 training and 24 validation images, which a test may change."""
+    """A copy of the data set (48 training and 24 validation images), which a test may change."""
     shutil.copytree(stripes, tmp_path / "data")
     return tmp_path / "data"

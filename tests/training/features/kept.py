@@ -1,4 +1,4 @@
-"""What a stage of training starts from, small enough to be made in each test."""
+"""The inputs of a training stage, small enough to be computed in each test."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess
 from toolchain.training.distributed import Processes
-from toolchain.training.features.store import EntrySize, entries
+from toolchain.training.features.store import KeptFeatures, entries
 from toolchain.training.inputs.samples import BatchSource
 from toolchain.training.setup import prepare
 from toolchain.training.stage_inputs import StageInputs, stage_inputs
@@ -33,8 +33,8 @@ from toolchain.training.strategies import enter_stage
 Item = TypeVar("Item")
 
 
-class Listener:
-    """A narrator that remembers what it was told."""
+class RecordingReporter:
+    """A `ProgressReporter` that keeps its messages."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -57,17 +57,17 @@ class Computed:
         self.rows = 0
 
     def since(self) -> int:
-        """Return how many there were since the last time."""
+        """Return how many rows were computed since the last call."""
         count, self.rows = self.rows, 0
         return count
 
 
-def inputs(data: Path, start: Path, **given: Any) -> tuple[StageInputs, Listener]:
-    """Return what the first stage of training starts from, and what the user is told.
+def inputs(data: Path, start: Path, **settings: Any) -> tuple[StageInputs, RecordingReporter]:
+    """Return the inputs of the first training stage, and the reporter with its messages.
 
-    Only the stem is frozen unless a test says otherwise: it is computed quickly.
+    Only the stem is frozen by default, because it is computed quickly.
     """
-    fixed = {
+    defaults = {
         "data": str(data),
         "weights": str(start),
         "strategy": "partial",
@@ -78,14 +78,14 @@ def inputs(data: Path, start: Path, **given: Any) -> tuple[StageInputs, Listener
         "augment": "none",
         "workers": 0,
     }
-    settings = read_settings(None, {**fixed, **given})
+    chosen = read_settings(None, {**defaults, **settings})
     dataset, _ = audit_dataset(read_dataset(data))
-    network = network_of(Path(settings.weights))
-    begun = StartingWeights(Classifier(network, IMAGENET_NORMALISATION), "file")
-    setup = prepare(settings, dataset, begun, torch.device("cpu"), Processes(), SilentReporter())
+    network = network_of(Path(chosen.weights))
+    initial = StartingWeights(Classifier(network, IMAGENET_NORMALISATION), "file")
+    setup = prepare(chosen, dataset, initial, torch.device("cpu"), Processes(), SilentReporter())
     enter_stage(network, setup.stages[0])
-    listener = Listener()
-    return stage_inputs(setup, setup.stages[0], listener), listener
+    progress = RecordingReporter()
+    return stage_inputs(setup, setup.stages[0], progress), progress
 
 
 @functools.cache
@@ -94,21 +94,21 @@ def random_network() -> nn.Module:
 
 
 def network_of(weights: Path) -> nn.Module:
-    """Return the network that training starts with; a copy takes less time than a new one."""
+    """Return a network with these weights; copying one takes less time than building it."""
     network = copy.deepcopy(random_network())
     network.load_state_dict(read_weights(weights))
     return network
 
 
 def by_image(source: BatchSource, epoch: int) -> NDArray[np.float32]:
-    """Return what an epoch trains on, image by image in the order of the data set."""
+    """Return the inputs of an epoch, float32 [images, …] in the order of the data set."""
     batches = list(source.epoch(epoch))
     order = np.argsort([index for batch in batches for index in batch.indices])
     rows: NDArray[np.float32] = torch.cat([batch.inputs for batch in batches]).numpy()
     return rows[order]
 
 
-def entry_of(view: str) -> EntrySize:
+def entry_of(view: str) -> KeptFeatures:
     (found,) = [entry for entry in entries() if entry.key.view == view]
     return found
 

@@ -1,4 +1,4 @@
-"""Features that several processes compute, and processes that end before they have."""
+"""Several processes that compute the same features, and processes that are killed meanwhile."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.training.sandbox import (
 from toolchain.training.features.store import features_folder
 
 
-def test_a_killed_pass_keeps_the_rows_that_it_finished(
+def test_a_killed_run_keeps_the_rows_that_it_finished(
     stripes: Path, tmp_path: Path, computed: Computed
 ) -> None:
     sandbox = Sandbox(tmp_path)
@@ -44,11 +44,11 @@ def test_two_processes_compute_the_same_features_once(stripes: Path, tmp_path: P
     together = partial(
         at_call, "toolchain.training.features.store:Entry.writing", 1, partial(meet, 2)
     )
-    both = [
+    runs = [
         sandbox.start("finetune", stripes, *HEAD, "-o", name, faults=[together, slow_rows])
         for name in ("one", "other")
     ]
-    ended = [running.ended() for running in both]
+    ended = [running.ended() for running in runs]
     assert [one.status for one in ended] == [0, 0]
     waited = "another run computes the same features; waiting for it"
     assert [waited in one.output for one in ended].count(True) == 1
@@ -58,11 +58,11 @@ def test_two_processes_compute_the_same_features_once(stripes: Path, tmp_path: P
 
 
 def slow_rows() -> None:
-    """Let the first row wait a little, so that the other process comes while rows are filled in."""
+    """Delay the first row, so that the other process starts while rows are written."""
     at_call("toolchain.training.features.store:FeatureWriter.put", 1, partial(time.sleep, 0.5))
 
 
-def test_clearing_the_cache_does_not_stop_a_run_that_fills_it(
+def test_a_run_that_writes_features_survives_clearing_the_cache(
     stripes: Path, tmp_path: Path
 ) -> None:
     sandbox = Sandbox(tmp_path)
@@ -73,7 +73,7 @@ def test_clearing_the_cache_does_not_stop_a_run_that_fills_it(
     assert ended.status == 0, ended.output
 
 
-def test_clearing_the_cache_does_not_stop_a_run_that_trains_from_it(
+def test_a_run_that_trains_from_features_survives_clearing_the_cache(
     stripes: Path, tmp_path: Path
 ) -> None:
     sandbox = Sandbox(tmp_path)

@@ -1,4 +1,4 @@
-"""The room that kept features take: bounds, what makes way, and `rtl cache`."""
+"""The space that kept features take: bounds, removal of unused ones, and `rtl cache`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ from toolchain.training.features.store import entries
 from toolchain.training.inputs.samples import PixelSource
 
 
-def test_without_room_it_is_said_and_training_goes_through_pixels(
-    stripes: Path, start: Path
-) -> None:
+def test_training_uses_pixels_where_the_features_do_not_fit(stripes: Path, start: Path) -> None:
     made, progress = inputs(stripes, start, cache_gb=0.0005)
     assert isinstance(made.train, PixelSource)
     assert "features before layer1.0: 0.6 MB, more than --cache-gb 0.0005" in progress.text
     assert entries() == []
 
 
-def test_the_longest_unused_make_room_for_new_ones(stripes: Path, start: Path) -> None:
+def test_the_longest_unused_are_removed_for_new_ones(stripes: Path, start: Path) -> None:
     for size in (32, 40):  # 0.59 MB and 0.92 MB
         inputs(stripes, start, size=size)
     inputs(stripes, start, size=32)  # used again, so 40 is the longest unused
@@ -33,7 +31,7 @@ def test_the_longest_unused_make_room_for_new_ones(stripes: Path, start: Path) -
     assert sum(entry.bytes for entry in entries()) < 2.1e6
 
 
-def test_rows_of_the_same_data_count_too(data: Path, start: Path) -> None:
+def test_rows_of_the_same_entry_count_towards_the_bound(data: Path, start: Path) -> None:
     inputs(data, start, cache_gb=0.0007)  # 0.59 MB
     for number in range(20):  # 0.16 MB
         draw_stripes(data / "train" / "down" / f"more-{number}.jpg", "down", 5000 + number)
@@ -57,7 +55,7 @@ def test_features_too_large_for_float16_are_not_kept(
     )
 
 
-def test_a_disk_that_fills_up_costs_the_features_and_not_the_run(
+def test_training_uses_pixels_where_the_disk_fills_up(
     stripes: Path, start: Path, tmp_path: Path
 ) -> None:
     sandbox = Sandbox(tmp_path)
@@ -67,15 +65,15 @@ def test_a_disk_that_fills_up_costs_the_features_and_not_the_run(
             at_call, "toolchain.training.stage_inputs:feature_sources", 1, empty_disk, after=True
         ),
     ]
-    words = [*COMMON, "--weights", start, "--strategy", "head", "--augment", "none"]
-    ended = sandbox.finetune(stripes, *words, faults=faults, output="run")
+    arguments = [*COMMON, "--weights", start, "--strategy", "head", "--augment", "none"]
+    ended = sandbox.finetune(stripes, *arguments, faults=faults, output="run")
     assert ended.status == 0, ended.output
     assert "can't be kept in cache/features: file too large" in ended.output
-    pixels = sandbox.never_stopped(stripes, *words, "--no-cache")
+    pixels = sandbox.never_stopped(stripes, *arguments, "--no-cache")
     assert outcome(tmp_path / "run").weights == pixels.weights
 
 
-def test_the_cache_is_shown_and_removed_on_request(stripes: Path, tmp_path: Path) -> None:
+def test_features_are_listed_and_removed_by_rtl_cache(stripes: Path, tmp_path: Path) -> None:
     sandbox = Sandbox(tmp_path)
     assert "nothing is kept" in sandbox.rtl("cache").output
     assert json.loads(sandbox.rtl("cache", "--json").output)["entries"] == []

@@ -1,4 +1,4 @@
-"""The rows of kept features: what they hold, where they lie, which epoch takes which."""
+"""The rows of kept features: their values, their file, and which epoch uses which view."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ from toolchain.training.features.source import FeatureSource
 from toolchain.training.inputs.augment import make_augmentation
 
 
-def test_a_row_is_what_the_frozen_part_gives_for_the_clean_view(stripes: Path, start: Path) -> None:
+def test_a_row_is_the_output_of_the_frozen_part_for_the_clean_view(
+    stripes: Path, start: Path
+) -> None:
     made, _ = inputs(stripes, start)
-    prefix = FrozenBackbone(Classifier(network_of(start), IMAGENET_NORMALISATION), frozen=4).eval()
+    backbone = FrozenBackbone(
+        Classifier(network_of(start), IMAGENET_NORMALISATION), frozen=4
+    ).eval()
     for source, samples in zip(
         (made.train, made.val),
         (read_dataset(stripes).train, read_dataset(stripes).val),
@@ -30,11 +34,11 @@ def test_a_row_is_what_the_frozen_part_gives_for_the_clean_view(stripes: Path, s
     ):
         pixels = np.stack([clean(sample.path) for sample in samples])
         with torch.inference_mode():
-            expected = prefix(torch.from_numpy(pixels)).numpy()
+            expected = backbone(torch.from_numpy(pixels)).numpy()
         assert np.allclose(by_image(source, 1), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_rows_lie_in_a_file_of_float16_which_is_mapped(stripes: Path, start: Path) -> None:
+def test_rows_are_a_memory_mapped_file_of_float16(stripes: Path, start: Path) -> None:
     made, _ = inputs(stripes, start)
     assert isinstance(made.train, FeatureSource)
     rows = made.train.rows
@@ -61,7 +65,7 @@ def test_the_second_run_computes_nothing(
     assert np.array_equal(by_image(first.val, 1), by_image(second.val, 1))
 
 
-def test_the_size_is_told(stripes: Path, start: Path, cache: Path) -> None:
+def test_the_size_and_the_folder_are_reported(stripes: Path, start: Path, cache: Path) -> None:
     _, progress = inputs(stripes, start, augment="s1", views=3)
     # 3 × 48 + 24 rows of 64 × 8 × 8 float16.
     assert "features before layer1.0: 1.4 MB" in progress.text
@@ -69,7 +73,7 @@ def test_the_size_is_told(stripes: Path, start: Path, cache: Path) -> None:
     assert str(cache / "features") in progress.text
 
 
-def test_each_image_has_its_views_and_epochs_take_them_in_turn(
+def test_epochs_use_the_views_of_each_image_in_turn(
     stripes: Path, start: Path, computed: Computed
 ) -> None:
     made, _ = inputs(stripes, start, augment="s1", views=3)
@@ -83,8 +87,8 @@ def test_each_image_has_its_views_and_epochs_take_them_in_turn(
     assert np.array_equal(seen[0], seen[3])
 
 
-def test_an_epoch_is_not_one_view_of_all_images(stripes: Path, start: Path) -> None:
-    """All images at their first view, then all at their second, would be small data sets."""
+def test_an_epoch_uses_different_views_of_different_images(stripes: Path, start: Path) -> None:
+    """With one view for all images, each epoch would train on a small data set."""
     made, _ = inputs(stripes, start, augment="s1", views=3)
     assert isinstance(made.train, FeatureSource)
     views = [set(np.flatnonzero((made.train.row_of == row).any(axis=0))) for row in range(6)]
@@ -103,11 +107,11 @@ def test_more_views_than_epochs_are_not_computed(
     inputs(stripes, start, augment="turns", views=5, epochs=2)
     assert computed.since() == 2 * 48 + 24
     inputs(stripes, start, augment="turns", views=5, epochs=3)
-    assert computed.since() == 48, "two views are there"
+    assert computed.since() == 48, "two views are kept already"
 
 
-def test_workers_can_be_started_afresh() -> None:
-    """As on macOS and Windows, and from Python 3.14 on everywhere."""
+def test_augmentation_can_be_pickled_for_spawned_workers() -> None:
+    """Workers are spawned on macOS and Windows, and from Python 3.14 on everywhere."""
     augmentation = make_augmentation(read_settings(None, {"augment": "s1", "size": 32}))
     assert augmentation is not None
     again = pickle.loads(pickle.dumps(augmentation))

@@ -42,7 +42,7 @@ def refuse(*_: Any) -> Any:
         (decode, "_to_rgb", lambda picture, *_: picture.convert("L").convert("RGB"), "decode"),
         (
             decode,
-            "_upright",
+            "_oriented",
             lambda picture: picture,
             "upright: the EXIF orientation is not applied",
         ),

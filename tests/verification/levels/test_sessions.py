@@ -54,7 +54,7 @@ def test_every_session_is_opened_and_agrees(model: Path, predictor: Predictor) -
 def test_an_engine_cache_that_computes_otherwise_is_named(
     model: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Engine.kept
+    real = Engine.open_kept
     taken: list[Engine] = []
 
     def kept_wrong(engine: Engine, options: Any, open_file: Any) -> Any:
@@ -63,7 +63,7 @@ def test_an_engine_cache_that_computes_otherwise_is_named(
             taken.append(engine)
         return session
 
-    monkeypatch.setattr(Engine, "kept", kept_wrong)
+    monkeypatch.setattr(Engine, "open_kept", kept_wrong)
     change_logits(monkeypatch, lambda _, logits: logits + (0.5 if taken else 0))
     level = level_of(model, predictor)
     assert str(level.where).startswith("the session: cpu, from the engine cache, batch 1, off by")

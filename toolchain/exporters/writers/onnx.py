@@ -18,7 +18,7 @@ from toolchain.exporters.variants import OPSETS
 from toolchain.exporters.writers.image_input import with_image_input
 from toolchain.exporters.writers.traced import example, free_axes, traced, traced_input_name
 from toolchain.networks.resnet import InferenceModel
-from toolchain.runtime.card import CARD_KEY, Card, encode_card
+from toolchain.runtime.card import CARD_KEY, OUTPUT_NAMES, Card, encode_card
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Where torch notes the path of the module that a node comes from."""
@@ -39,7 +39,7 @@ def build_onnx(inference_model: InferenceModel, card: Card) -> onnx.ModelProto:
                 dynamo=True,
                 opset_version=card.opset,
                 input_names=[traced_input_name(card)],
-                output_names=["probabilities", "logits"],
+                output_names=list(OUTPUT_NAMES),
                 dynamic_shapes=free_axes(card),
                 verbose=False,
             )

@@ -1,1 +1,1 @@
-"""Images: from bytes to the pixels that the network sees."""
+"""Decoding and preprocessing: from the bytes of an image to the pixels of the network."""

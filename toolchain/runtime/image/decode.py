@@ -1,8 +1,8 @@
-"""From bytes to an upright RGB image: the only decoder in rtl.
+"""Decodes the bytes of an image to RGB: the only decoder in rtl.
 
-What is decided here, once, for training, verification and the device: EXIF orientation is applied,
-transparency is composed over a background colour, 16-bit grey is scaled (not clipped), animations
-give their first frame, colour profiles are ignored. And how much work a file may ask for.
+It is the same for training, verification and the device: EXIF orientation is applied, transparency
+is composed over a background colour, 16-bit grey is scaled (not clipped), of an animation the first
+frame is taken, and colour profiles are ignored. Files that would take too much work are refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from toolchain.errors import ImageError
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image.read import Readable, image_name, read_bytes
-from toolchain.runtime.image.sniff import found, has_many_scans
+from toolchain.runtime.image.sniff import describe_bytes, has_many_scans
 
 ImageSource = Readable | Image.Image | NDArray[np.uint8]
 
@@ -30,11 +30,11 @@ MAX_PIXELS = 178_956_970
 MAX_SCANS = 100
 """JPEGs with more scans are refused: each is a pass over all pixels. Encoders write up to 20."""
 
-STRIP = 4_000_000
-"""Pixels that are converted at a time, so that a large image needs no further copies of itself."""
+STRIP_PIXELS = 4_000_000
+"""Pixels that are converted at a time, so that no copy as large as the image is needed."""
 
 ORIENTATION_TAG = 0x0112
-TURNS = {
+TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -43,11 +43,12 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+"""EXIF orientation → what has to be done to the stored pixels."""
 
-# The formats that are read. Pillow knows more, but some of those run another program (PostScript),
-# and some are decoded in Python, at seconds for a million pixels.
-COMMON = ("JPEG", "PNG", "GIF", "BMP", "PPM")
-RARER = {
+# The accepted formats. Pillow knows more, but some of those run another program (PostScript), and
+# some are decoded in Python, at seconds for a million pixels.
+COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
+RARER_FORMATS = {
     "WEBP": "WebPImagePlugin",
     "TIFF": "TiffImagePlugin",
     "AVIF": "AvifImagePlugin",
@@ -55,9 +56,10 @@ RARER = {
     "ICO": "IcoImagePlugin",
     "DIB": "BmpImagePlugin",
 }
+"""Format → the module of Pillow, which is imported when the common formats do not match."""
 
-# Set once: switching warnings off around each read is not safe in threads. The pixel limit is
-# ours, and damaged files have their rules below; what Pillow says about either would be noise.
+# Set once, because changing the warning filters around each read is not thread-safe. Pillow's
+# warnings about large and damaged images are superseded by the checks below.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", module=r"PIL\.", category=UserWarning)
 
@@ -65,7 +67,7 @@ CONVERT_FIRST = "convert it to 8-bit RGB first"
 JPEG = b"\xff\xd8\xff"
 ACCEPTED = f"accepted: {ImageError.accepted}"
 
-# Modes whose values have no agreed way to 8 bits.
+# Modes whose values have no standard conversion to 8 bits.
 REFUSED_MODES = {"F": "32-bit float", "LAB": "CIE Lab"}
 
 
@@ -76,12 +78,13 @@ def read_image(
     name: str | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
-    """Return an upright RGB image from a path, bytes, file object, PIL image or uint8 RGB array.
+    """Return an RGB image, EXIF orientation applied.
 
-    `preprocessing` says the background colour and how far a JPEG may be scaled while it is decoded
-    (a PIL image belongs to the caller and is never scaled); `name` is what errors call the image.
-    More than `max_pixels` are refused before they are decoded; Pillow refuses more than twice its
-    own `Image.MAX_IMAGE_PIXELS`. Raises ImageError for whatever can't be read.
+    `source` is a path, bytes, a file object, a PIL image or a uint8 array [height, width, 3].
+    `preprocessing` holds the background colour and how far a JPEG may be scaled down while it is
+    decoded (a PIL image is decoded already and is never scaled). `name` is what errors call the
+    image. An image of more than `max_pixels` is refused before it is decoded; Pillow itself refuses
+    more than twice its `Image.MAX_IMAGE_PIXELS`. Raises ImageError for an image that can't be read.
     """
     preprocessing = preprocessing or Preprocessing()
     if isinstance(source, np.ndarray):
@@ -103,8 +106,8 @@ def _identify(stream: io.BytesIO, name: str, max_pixels: int) -> Image.Image:
         image = _open(stream)
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(name, max_pixels) from error
-    except Exception as error:  # Pillow's plugins raise whatever damaged data makes them raise
-        raise ImageError(f"{name}: {found(stream.getvalue())}", hint=ACCEPTED) from error
+    except Exception as error:  # on damaged data Pillow's plugins raise exceptions of any type
+        raise ImageError(f"{name}: {describe_bytes(stream.getvalue())}", hint=ACCEPTED) from error
     _require_size(image, name, max_pixels)
     if image.format in ("JPEG", "MPO") and has_many_scans(stream.getvalue(), MAX_SCANS):
         raise ImageError(
@@ -115,21 +118,21 @@ def _identify(stream: io.BytesIO, name: str, max_pixels: int) -> Image.Image:
 
 def _open(stream: io.BytesIO) -> Image.Image:
     if stream.getbuffer()[: len(JPEG)] == JPEG:
-        # As Image.open does after it has imported the modules of all common formats, which takes
-        # as long as decoding a photograph.
+        # Image.open would do the same, but first imports the modules of all common formats, which
+        # takes as long as decoding a photograph.
         from PIL.JpegImagePlugin import jpeg_factory
 
         return jpeg_factory(stream)
     try:
-        return Image.open(stream, formats=COMMON)
+        return Image.open(stream, formats=COMMON_FORMATS)
     except UnidentifiedImageError:
-        for module in RARER.values():
+        for module in RARER_FORMATS.values():
             importlib.import_module(f"PIL.{module}")
-        return Image.open(stream, formats=tuple(RARER))
+        return Image.open(stream, formats=tuple(RARER_FORMATS))
 
 
 def _require_size(image: Image.Image, name: str, max_pixels: int) -> None:
-    """Raise ImageError where an image is larger than the limit, or there is nothing of it."""
+    """Raise ImageError for an image without pixels, or with more than `max_pixels`."""
     if not image.width * image.height:
         raise ImageError(f"{name}: an image without pixels")
     if image.width * image.height > max_pixels:
@@ -145,8 +148,8 @@ def _decode(
 ) -> Image.Image:
     try:
         image.load()
-        _require_size(image, name, max_pixels)  # an icon's size is that of the image inside
-        return _to_rgb(_upright(image), preprocessing.background, name)
+        _require_size(image, name, max_pixels)  # the size of an ICO is known only now
+        return _to_rgb(_oriented(image), preprocessing.background, name)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -161,14 +164,14 @@ def _decode(
         ) from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; damaged EXIF counts as none."""
+def _oriented(image: Image.Image) -> Image.Image:
+    """Return the image with its EXIF orientation applied; damaged EXIF counts as none."""
     try:
-        turn = TURNS.get(image.getexif().get(ORIENTATION_TAG, 1))
-    except Exception:  # damaged EXIF raises anything, and the pixels are still good
+        transpose = TRANSPOSES.get(image.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # damaged EXIF raises exceptions of any type; the pixels are still good
         return image
-    # The tag is left as it is: only pixels go on from here.
-    return image if turn is None else image.transpose(turn)
+    # The tag stays in the metadata, which nothing reads after this.
+    return image if transpose is None else image.transpose(transpose)
 
 
 def _to_rgb(image: Image.Image, background: tuple[int, int, int], name: str) -> Image.Image:
@@ -182,13 +185,13 @@ def _to_rgb(image: Image.Image, background: tuple[int, int, int], name: str) -> 
     if image.mode.startswith("I"):
         return _in_strips(image, lambda strip: _from_16_bit(strip, background, name))
     if image.has_transparency_data:
-        return _in_strips(image, lambda strip: _composed(strip, background))
+        return _in_strips(image, lambda strip: _over_background(strip, background))
     return image.convert("RGB")
 
 
 def _in_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """Convert an image some rows at a time: the same pixels, without copies as large as itself."""
-    rows = max(1, STRIP // image.width)
+    """Return the converted image; rows are converted in strips, which needs less memory."""
+    rows = max(1, STRIP_PIXELS // image.width)
     if rows >= image.height:
         return convert(image)
     whole = Image.new("RGB", image.size)
@@ -198,13 +201,13 @@ def _in_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]
     return whole
 
 
-def _composed(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+def _over_background(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     rgba = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, background), rgba).convert("RGB")
 
 
 def _from_16_bit(image: Image.Image, background: tuple[int, int, int], name: str) -> Image.Image:
-    """Scale 0…65535 to 0…255; Pillow's own conversion would clip at 255."""
+    """Return an image scaled from 0…65535 to 0…255; Pillow's own conversion would clip at 255."""
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise ImageError(

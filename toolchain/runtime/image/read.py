@@ -1,4 +1,4 @@
-"""The bytes of an image, from wherever a user holds it; no wait and no file without an end."""
+"""Reads all bytes of an image from a path, bytes or an open file, with bounded size and waiting."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from toolchain.errors import ImageError
 Readable = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 
 MAX_BYTES = 2**30
-"""Larger files are refused: the most pixels that are accepted take 540 MB uncompressed."""
+"""Larger files are refused: the largest accepted image takes 540 MB uncompressed."""
 
-CHUNK = 2**24
+READ_BYTES = 2**24
+"""How much is read from a stream at a time."""
 
-WRITER_SECONDS = 5
-"""How long a pipe may be without a writer, who may be about to start."""
+WRITER_TIMEOUT_S = 5
+"""How long to wait for data or a writer at the other end of a pipe."""
 
 
 def image_name(source: object) -> str:
@@ -27,15 +28,16 @@ def image_name(source: object) -> str:
         return "image"
     try:
         return os.fsdecode(source) or "(empty path)"
-    except TypeError:  # what it gives is no path
+    except TypeError:  # its __fspath__ does not return a path
         return "image"
 
 
 def read_bytes(source: Readable, name: str) -> bytes:
     """Return all bytes of a path, a bytes-like object or an open file.
 
-    A file that can seek is read from its start, as Pillow does, so that a second look at it gives
-    the same; a pipe from where it stands. Raises ImageError for whatever gives no bytes.
+    A seekable file is read from its start, as Pillow does, so that reading it twice returns the
+    same; any other stream from its current position. `name` is what errors call the image. Raises
+    ImageError where nothing can be read.
     """
     try:
         if isinstance(source, bytes | bytearray | memoryview):
@@ -48,7 +50,7 @@ def read_bytes(source: Readable, name: str) -> bytes:
             raise ImageError(f"{name}: {type(source).__name__} is not an image")
     except ImageError as error:
         raise ImageError(f"{name}: {error}", hint=error.hint) from error
-    except Exception as error:  # a stream of the user's may raise anything
+    except Exception as error:  # a user's stream may raise exceptions of any type
         raise ImageError(f"{name}: {_reason(error)}") from error
     if not data:
         raise ImageError(f"{name}: empty file", hint=f"accepted: {ImageError.accepted}")
@@ -56,7 +58,7 @@ def read_bytes(source: Readable, name: str) -> bytes:
 
 
 def _read_path(path: str | os.PathLike[str]) -> bytes:
-    # Without O_NONBLOCK the mere opening of a pipe waits for whoever will write to it, for ever.
+    # Without O_NONBLOCK opening a pipe blocks until a writer opens it, possibly for ever.
     file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         status = os.fstat(file)
@@ -65,22 +67,25 @@ def _read_path(path: str | os.PathLike[str]) -> bytes:
         if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
             raise ImageError("a device, not an image")
         if stat.S_ISFIFO(status.st_mode):
-            _await_writer(file)
+            _wait_for_writer(file)
         if status.st_size > MAX_BYTES:
             raise _too_large()
         with io.FileIO(file, closefd=False) as stream:
-            return stream.readall() if status.st_size else _bounded(stream)
+            return stream.readall() if status.st_size else _read_bounded(stream)
     finally:
         os.close(file)
 
 
-def _await_writer(pipe: int) -> None:
-    """Wait until something is in a pipe, or somebody has it open to write into it."""
+def _wait_for_writer(pipe: int) -> None:
+    """Wait until a pipe has data, or a writer; then make it blocking.
+
+    Raises ImageError where it has neither after WRITER_TIMEOUT_S.
+    """
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
-    if not poll.poll(1000 * WRITER_SECONDS):
+    if not poll.poll(1000 * WRITER_TIMEOUT_S):
         try:
-            os.read(pipe, 1)  # nothing is there: this gives the end, where there is no writer
+            os.read(pipe, 1)  # it is empty: without a writer this returns the end of the file
         except BlockingIOError:
             pass
         else:
@@ -92,13 +97,13 @@ def _read_stream(stream: IO[bytes]) -> bytes:
     seekable = getattr(stream, "seekable", None)
     if seekable is not None and seekable():
         stream.seek(0)
-    return _bounded(stream)
+    return _read_bounded(stream)
 
 
-def _bounded(stream: IO[bytes] | io.RawIOBase) -> bytes:
-    """Read to the end, or to the limit: a pipe may never end."""
+def _read_bounded(stream: IO[bytes] | io.RawIOBase) -> bytes:
+    """Return all bytes of a stream. Raises ImageError beyond MAX_BYTES: a pipe may never end."""
     chunks, length = [], 0
-    while chunk := stream.read(CHUNK):
+    while chunk := stream.read(READ_BYTES):
         if not isinstance(chunk, bytes | bytearray | memoryview):
             raise ImageError("a file opened as text", hint="open it in binary mode, 'rb'")
         chunks.append(chunk)

@@ -1,10 +1,12 @@
-"""What bytes look like, without decoding them: for errors, and how much work a JPEG asks for."""
+"""Recognises the format of bytes for error messages, and counts the scans of a JPEG, both without
+decoding."""
 
 from __future__ import annotations
 
 import re
 
-# What files begin with. An image format that Pillow knows is here because damaged ones are met too.
+# The first bytes of a file → its description. Formats that Pillow reads are here too: one of them
+# that it could not read is damaged.
 STARTS = (
     (b"\xff\xd8", "a damaged or unsupported JPEG"),
     (b"\x89PNG\r\n\x1a\n", "a damaged PNG"),
@@ -25,7 +27,7 @@ STARTS = (
     (b"\x1f\x8b", "a gzip archive, not an image"),
     (b"\x93NUMPY", "a NumPy array, not an image"),
 )
-# The brands of the container that begins with `ftyp`.
+# Brands of ISO base media files, which have `ftyp` at byte 4.
 BRANDS = {
     b"avif": "a damaged AVIF",
     b"avis": "a damaged AVIF",
@@ -36,32 +38,33 @@ BRANDS = {
 }
 HEIC = "a HEIC or similar container, which Pillow can't decode"
 
-# The next marker with a length: what follows 0xFF is no stuffed zero, fill byte or restart marker.
+# A JPEG marker that is followed by a length: the byte after 0xFF is no stuffed zero, fill byte or
+# restart marker.
 MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd8])", re.DOTALL)
-FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-SCAN, END = 0xDA, 0xD9
+START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 
 
-def found(data: bytes) -> str:
-    """Say what the bytes look like, for files that are no image rtl reads.
+def describe_bytes(data: bytes) -> str:
+    """Return what a file seems to be, for one that could not be read as an image.
 
-    >>> found(b"%PDF-1.7 ...")
+    >>> describe_bytes(b"%PDF-1.7 ...")
     'a PDF, not an image'
     """
-    for start, words in STARTS:
+    for start, description in STARTS:
         if data.startswith(start):
-            return words
+            return description
     if data[4:8] == b"ftyp":
         return BRANDS.get(data[8:12], HEIC)
     if data[:4] == b"RIFF":
         return "a damaged WebP" if data[8:12] == b"WEBP" else "sound or a video, not an image"
     if data[128:132] == b"DICM":
         return "a DICOM file"
-    return _text(data) or "no known image format"
+    return _describe_text(data) or "no known image format"
 
 
-def _text(data: bytes) -> str | None:
+def _describe_text(data: bytes) -> str | None:
     plain = data[:512].removeprefix(b"\xef\xbb\xbf")
     start = plain.lstrip().lower()
     if start.startswith(b"<") and b"<svg" in start:
@@ -74,24 +77,25 @@ def _text(data: bytes) -> str | None:
 
 
 def has_many_scans(data: bytes, limit: int) -> bool:
-    """Say whether a JPEG has more scans than `limit`.
+    """Return whether a JPEG has more scans than `limit`.
 
     Each scan is a pass over all pixels, and an empty one takes a few bytes: without a limit, a file
     of 1 MB keeps a decoder busy for minutes.
     """
-    scans, at, components, progressive = 0, 2, -1, False
-    while scans <= limit and (match := MARKER.search(data, at)):
-        marker, at = match[1][0], match.end()
-        if marker == END or at + 8 > len(data):
+    scans, position, components, progressive = 0, 2, -1, False
+    while scans <= limit and (match := MARKER.search(data, position)):
+        marker, position = match[1][0], match.end()
+        if marker == END_OF_IMAGE or position + 8 > len(data):
             break
-        if marker in FRAMES:
-            progressive, components = marker in PROGRESSIVE, data[at + 7]
-        if marker == SCAN:
+        if marker in START_OF_FRAME:
+            progressive, components = marker in PROGRESSIVE, data[position + 7]
+        if marker == START_OF_SCAN:
             scans += 1
-            # All components in the first scan of a plain JPEG: there is no second. And where the
-            # marker is rare there can't be many: no need to walk over the compressed data.
-            whole = not progressive and data[at + 2] == components
-            if whole or (scans == 1 and data.count(b"\xff\xda", at) < limit):
+            # A sequential JPEG whose first scan has all components has no second one. And where
+            # the marker occurs less than `limit` times, walking over the compressed data, which is
+            # slow, can't find more scans than that.
+            complete = not progressive and data[position + 2] == components
+            if complete or (scans == 1 and data.count(b"\xff\xda", position) < limit):
                 break
-        at += int.from_bytes(data[at : at + 2], "big")
+        position += int.from_bytes(data[position : position + 2], "big")
     return scans > limit

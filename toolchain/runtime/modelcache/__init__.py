@@ -1,1 +1,1 @@
-"""Models as onnxruntime has optimised them, kept for the next process."""
+"""The engine cache: models as onnxruntime has optimised them, kept for the next process."""

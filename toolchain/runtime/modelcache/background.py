@@ -1,4 +1,4 @@
-"""Something that is found out while something else is done."""
+"""A function that runs in a thread while the caller does something else."""
 
 from __future__ import annotations
 
@@ -10,27 +10,30 @@ Answer = TypeVar("Answer")
 
 
 class BackgroundTask(Generic[Answer]):
-    """Begins to work something out in a thread, where there may be one more.
+    """Starts `work` in a thread, where another thread can be started.
 
-    It pays where the work or what is done beside it lets go of Python's lock.
+    It saves time where `work`, or what the caller does meanwhile, releases the GIL.
     """
 
     def __init__(self, work: Callable[[], Answer]) -> None:
         self._work = work
-        self._found: list[Answer] = []
-        self._thread: Thread | None = Thread(target=self._find)
+        self._answers: list[Answer] = []
+        self._thread: Thread | None = Thread(target=self._run)
         try:
             self._thread.start()
-        except RuntimeError:  # no more threads here, or the interpreter is ending
+        except RuntimeError:  # no more threads can be started, or the interpreter is shutting down
             self._thread = None
 
     def result(self) -> Answer:
-        """Return what was found; where the thread failed, it is tried here, and raises here."""
+        """Wait for the thread and return the result of `work`.
+
+        Without a thread, or where `work` failed in it, `work` is called here and raises here.
+        """
         if self._thread is not None:
             self._thread.join()
-        if not self._found:
-            self._find()
-        return self._found[0]
+        if not self._answers:
+            self._run()
+        return self._answers[0]
 
-    def _find(self) -> None:
-        self._found.append(self._work())
+    def _run(self) -> None:
+        self._answers.append(self._work())

@@ -1,9 +1,9 @@
-"""The digest of a file, computed once: notes say of which state of the file it is.
+"""The sha256 of a file, computed once and noted together with the state of the file.
 
-A note is a small file named after the place of what it speaks of. It holds for as long as size,
-times, inode and device stay the same. The time of the last change of the inode is one of them,
-which unlike the others can't be set: a file that was changed and got its old time back is read
-again.
+A note is a small file whose name follows from the path of the file it describes. It is valid as
+long as size, times, inode and device of that file stay the same. One of the times is the inode's
+change time (ctime), which a program can't set: a file that was changed and got its old
+modification time back is read again.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from pathlib import Path
 
 import msgspec
 
+from toolchain.files import file_sha256, write_bytes
+
 SETTLED_NS = 2_000_000_000
-"""A file that changed so lately may change again within the grain of a file system's clock."""
+"""A file that changed more recently may change again without a new time: clocks of file systems
+are coarse."""
 
 
 class State(msgspec.Struct, frozen=True):
-    """What can't stay the same when a file's content changes."""
+    """Size, times and place of a file: at least one differs after its content has changed."""
 
     bytes: int
     modified_ns: int
@@ -31,12 +34,12 @@ class State(msgspec.Struct, frozen=True):
 
     @property
     def settled(self) -> bool:
-        """Whether the next change will be seen in the times."""
+        """Whether the next change of the file will change its times."""
         return time.time_ns() - max(self.modified_ns, self.changed_ns) > SETTLED_NS
 
 
 class Note(msgspec.Struct, frozen=True):
-    """The digest of a file in a state."""
+    """The sha256 of a file, and the state of the file in which it was computed."""
 
     file: str
     state: State
@@ -44,41 +47,27 @@ class Note(msgspec.Struct, frozen=True):
 
 
 def state_of(file: Path) -> State:
-    """Return the state of a file; OSError where there is none."""
+    """Return the state of a file. Raises OSError where there is none."""
     found = file.stat()
     return State(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
 
 
 def noted_sha256(file: Path, notes: Path) -> tuple[str, State]:
-    """Return the sha256 of a file, from its note in a folder of notes if it holds, and the state."""
-    place = file.resolve()
-    state = state_of(place)
-    # Two places with one checksum take turns; a note says which it is of.
-    path = notes / f"{zlib.crc32(os.fsencode(place)):08x}.json"
+    """Return (sha256, state) of a file; the digest comes from its note where that is valid.
+
+    `notes` is the folder of the notes. A new note is written where it can be.
+    """
+    path = file.resolve()
+    state = state_of(path)
+    # Two paths may share a checksum; then they take turns, because a note names its file.
+    note_file = notes / f"{zlib.crc32(os.fsencode(path)):08x}.json"
     with contextlib.suppress(OSError, msgspec.DecodeError):
-        note = msgspec.json.decode(path.read_bytes(), type=Note)
-        if (note.file, note.state) == (ascii(str(place)), state):
+        note = msgspec.json.decode(note_file.read_bytes(), type=Note)
+        if (note.file, note.state) == (ascii(str(path)), state):
             return note.sha256, state
-    import hashlib  # here, because OpenSSL takes its time
-
-    with place.open("rb") as opened:
-        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    if state.settled and state_of(place) == state:
+    sha256 = file_sha256(path)
+    if state.settled and state_of(path) == state:
+        note = Note(ascii(str(path)), state, sha256)
         with contextlib.suppress(OSError):
-            _write(path, msgspec.json.encode(Note(ascii(str(place)), state, sha256)))
+            write_bytes(note_file, msgspec.json.encode(note), private=True)
     return sha256, state
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    import tempfile
-
-    path.parent.mkdir(exist_ok=True, mode=0o700)
-    handle, name = tempfile.mkstemp(prefix=".", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -1,11 +1,11 @@
-"""The folder of the engine cache: its entries, how they come and go, and whether they are whole.
+"""The folder of the engine cache: how entries are written, checked for damage and removed.
 
     <cache>/engines/<key>/model.onnx     the optimised graph
-                         /weights.bin    its weights, as the kernels want them
-                         /entry.json     what they follow from, and their sums
-                   /digests/<name>.json  the digests of model files (`digestnotes.py`)
+                         /weights.bin    its weights, in the layout that the kernels use
+                         /entry.json     the key, and the checksums of both files
+                   /digests/<name>.json  the sha256 of model files (`digests.py`)
 
-An entry comes and goes by being renamed, so that it is there as a whole or not at all.
+An entry is made in a temporary folder and renamed, so it is never visible in part.
 """
 
 from __future__ import annotations
@@ -19,59 +19,76 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from toolchain.runtime.cachefolder import cache_folder
+from toolchain.runtime.cachefolder import (
+    CacheEntry,
+    by_last_use,
+    cache_folder,
+    entry_bytes,
+    last_used,
+    remove_all,
+    remove_longest_unused,
+)
 
+SCHEMA = 2
+"""Part of each key, so that entries of another number are not used. Raise it when what an entry
+holds changes, or how it is made from the model file (session options, graph rewrites)."""
 MOST_BYTES = 2 * 1024**3
 """What all entries together may take."""
 MOST_NOTES = 1000
-LEFT_BEHIND_S = 3600.0
-"""What was begun so long ago and is not done was left by a process that was killed."""
+LEFTOVER_AGE_S = 3600.0
+"""Temporary folders older than this were left by a process that was killed."""
 GRAPH, WEIGHTS, RECORD, NOTES = "model.onnx", "weights.bin", "entry.json", "digests"
 MAKING, GOING = ".making-", ".going-"
+"""Prefixes of temporary folders: an entry that is being made, and one that is being removed."""
 
 
-class Source(msgspec.Struct, frozen=True):
-    """What an entry follows from."""
+class EngineKey(msgspec.Struct, frozen=True):
+    """Everything that the content of an entry depends on."""
 
     model_sha256: str
     onnxruntime: str
+    """Its version."""
     processor: str
-    rtl: str
+    schema: int
+    """The SCHEMA of the rtl that made the entry."""
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What is written down of an entry."""
+    """The content of `entry.json`."""
 
-    source: Source
+    key: EngineKey
     model: str
-    """The model file that it was made from, for a person who looks."""
+    """The path of the model file that the entry was made from; shown by `rtl cache`."""
     sums: dict[str, tuple[int, int]]
     """File → (bytes, sum of its 8-byte words modulo 2^64)."""
 
 
-class EntrySize(msgspec.Struct, frozen=True):
-    """What an entry takes on the disk."""
+class _ModelPath(msgspec.Struct):
+    """The part of a record that is shown, which records of every schema have."""
 
-    folder: Path
     model: str
-    """Empty for what is no whole entry."""
-    bytes: int
-    used: float
-    """When a process last opened it, in seconds since 1970."""
 
 
-# Modules that only a new entry needs are imported by those who make one: opening has to be quick.
+class KeptModel(CacheEntry, frozen=True, kw_only=True):
+    """An entry and the space that it takes."""
+
+    model: str
+    """The path of its model file; empty where the record can't be read."""
+
+
+# shutil and tempfile are imported inside the functions that need them: opening has to be quick.
 
 
 def engines_folder() -> Path:
-    """Return the folder of the entries, which may not be there yet."""
+    """Return the folder of the entries, which may not exist yet."""
     return cache_folder() / "engines"
 
 
 def private_folder(cache: Path | None = None) -> Path:
-    """Make the folder of the entries if need be; OSError where others could write to it.
+    """Return the folder of the entries, and create it where it does not exist.
 
-    `cache` is the folder of all caches in place of the user's.
+    `cache` replaces the user's folder of all caches. Raises OSError where the folder can't be
+    created, or others could write to it.
     """
     folder = cache / "engines" if cache else engines_folder()
     if folder.parts[:1] == ("~",):
@@ -88,7 +105,7 @@ def private_folder(cache: Path | None = None) -> Path:
 def word_sum(path: Path) -> tuple[int, int]:
     """Return (bytes, sum of the 8-byte words modulo 2^64) of a file, at the speed of memory.
 
-    It finds damage, not malice: whoever can write to a user's cache can do worse.
+    It detects damage, not manipulation: whoever can write to a user's cache can do worse.
     """
     size = path.stat().st_size
     if not size:
@@ -99,25 +116,26 @@ def word_sum(path: Path) -> tuple[int, int]:
     return size, (total + int.from_bytes(data[whole:].tobytes(), "little")) % 2**64
 
 
-def is_whole(entry: Path, source: Source) -> bool:
-    """Say whether an entry is there, follows from `source` and is as it was written."""
-    record = openable_record(entry, source)
-    return record is not None and weights_hold(entry, record)
+def is_intact(entry: Path, key: EngineKey) -> bool:
+    """Return whether an entry exists, has this key and matches its checksums."""
+    record = openable_record(entry, key)
+    return record is not None and weights_match(entry, record)
 
 
-def openable_record(entry: Path, source: Source) -> Record | None:
-    """Return the record of an entry that follows from `source` and may be opened; else None.
+def openable_record(entry: Path, key: EngineKey) -> Record | None:
+    """Return the record of an entry that has this key and may be opened; else None.
 
-    Its graph is as it was written and its weights have their length; see `weights_hold`.
+    Its graph matches its checksum and its weights have their size. The checksum of the weights is
+    left to `weights_match`, which can run while they are opened.
     """
     try:
         record = msgspec.json.decode((entry / RECORD).read_bytes(), type=Record)
         openable = (
-            record.source == source
+            record.key == key
             and GRAPH in record.sums
             and record.sums.keys() <= {GRAPH, WEIGHTS}
             and all(
-                (entry / name).stat().st_size == found[0] for name, found in record.sums.items()
+                (entry / name).stat().st_size == size for name, (size, _) in record.sums.items()
             )
             and word_sum(entry / GRAPH) == record.sums[GRAPH]
         )
@@ -126,31 +144,35 @@ def openable_record(entry: Path, source: Source) -> Record | None:
     return record if openable else None
 
 
-def weights_hold(entry: Path, record: Record) -> bool:
-    """Say whether the weights of an entry are as they were written."""
+def weights_match(entry: Path, record: Record) -> bool:
+    """Return whether the weights of an entry match their checksum."""
     try:
         return WEIGHTS not in record.sums or word_sum(entry / WEIGHTS) == record.sums[WEIGHTS]
     except (OSError, ValueError):
         return False
 
 
-def begin(folder: Path) -> Path:
-    """Return a new folder in which an entry can be made."""
+def new_entry_folder(folder: Path) -> Path:
+    """Create and return a temporary folder in which an entry can be made."""
     import tempfile
 
     return Path(tempfile.mkdtemp(prefix=MAKING, dir=folder))
 
 
-def put(made: Path, entry: Path, source: Source, model: Path) -> None:
-    """Let what was made become an entry, if there is no whole one yet; OSError where it can't."""
+def publish(made: Path, entry: Path, key: EngineKey, model: Path) -> None:
+    """Write the record into a temporary folder and rename the folder to `entry`.
+
+    An intact entry that another process has made meanwhile stays. Raises OSError where the entry
+    can't be written.
+    """
     import shutil
     import tempfile
 
     sums = {name: word_sum(made / name) for name in (GRAPH, WEIGHTS) if (made / name).exists()}
-    record = Record(source, str(model), sums)
+    record = Record(key, str(model), sums)
     (made / RECORD).write_bytes(msgspec.json.encode(record))
-    if is_whole(entry, source):
-        return  # another process was faster
+    if is_intact(entry, key):
+        return
     if os.path.lexists(entry):
         going = Path(tempfile.mkdtemp(prefix=GOING, dir=entry.parent))
         with contextlib.suppress(OSError):
@@ -159,59 +181,41 @@ def put(made: Path, entry: Path, source: Source, model: Path) -> None:
     made.rename(entry)  # fails where another process has just done the same
 
 
-def make_room(folder: Path) -> None:
-    """Remove leftovers, and entries, the longest unused first, until the rest is within bounds."""
+def enforce_bounds(folder: Path) -> None:
+    """Remove leftovers of killed processes, and the longest unused notes and entries."""
     import shutil
 
     for prefix in (MAKING, GOING):
         for leftover in folder.glob(f"{prefix}*"):
             with contextlib.suppress(OSError):
-                if time.time() - leftover.lstat().st_mtime > LEFT_BEHIND_S:
+                if time.time() - leftover.lstat().st_mtime > LEFTOVER_AGE_S:
                     shutil.rmtree(leftover, ignore_errors=True)
-    notes = [(_time(note), note) for note in (folder / NOTES).glob("*")]
-    for _, note in sorted(notes)[:-MOST_NOTES]:
+    notes = sorted((folder / NOTES).glob("*"), key=last_used)
+    for note in notes[:-MOST_NOTES]:
         with contextlib.suppress(OSError):
             note.unlink()
     present = entries(folder)
-    total = sum(entry.bytes for entry in present)
-    for entry in present:
-        if total <= MOST_BYTES:
-            break
-        shutil.rmtree(entry.folder, ignore_errors=True)
-        total -= entry.bytes
+    remove_longest_unused(present, sum(entry.bytes for entry in present) - MOST_BYTES)
 
 
-def entries(folder: Path | None = None) -> list[EntrySize]:
-    """Return the entries, the longest unused first; what is no whole entry comes before them."""
-    found = []
-    for path in (folder or engines_folder()).glob("[!.]*"):
-        if path.name != NOTES and path.is_dir():
-            found.append(_entry_size(path))
-    return sorted(found, key=lambda entry: entry.used)
+def entries(folder: Path | None = None) -> list[KeptModel]:
+    """Return the entries, the longest unused first; those without a readable record are before."""
+    return by_last_use(
+        _kept_model(path)
+        for path in (folder or engines_folder()).glob("[!.]*")
+        if path.name != NOTES and path.is_dir()
+    )
 
 
 def clear() -> int:
-    """Remove all entries and notes and give how many bytes the entries were."""
-    import shutil
-
-    freed = sum(entry.bytes for entry in entries())
-    shutil.rmtree(engines_folder(), ignore_errors=True)
-    return freed
+    """Remove all entries and notes, and return how many bytes the entries took."""
+    return remove_all(engines_folder(), entries())
 
 
-def _entry_size(path: Path) -> EntrySize:
-    size = 0
-    with contextlib.suppress(OSError):
-        size = sum(file.stat().st_size for file in path.iterdir())
+def _kept_model(folder: Path) -> KeptModel:
     try:
-        record = msgspec.json.decode((path / RECORD).read_bytes(), type=Record)
+        model = msgspec.json.decode((folder / RECORD).read_bytes(), type=_ModelPath).model
+        used = last_used(folder / RECORD)
     except (OSError, ValueError):
-        return EntrySize(path, "", size, 0.0)
-    return EntrySize(path, record.model, size, _time(path / RECORD))
-
-
-def _time(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
+        model, used = "", 0.0
+    return KeptModel(folder=folder, bytes=entry_bytes(folder), used=used, model=model)

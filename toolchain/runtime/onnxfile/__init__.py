@@ -1,1 +1,1 @@
-"""An ONNX file that is not trusted: what is looked at before onnxruntime opens it."""
+"""Checks of an untrusted ONNX file before onnxruntime opens it."""

@@ -1,56 +1,60 @@
-"""Whether a card and the graph it travels with belong together."""
+"""Checks that the card of a model file describes the graph in the same file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from toolchain.errors import ModelFileError
-from toolchain.runtime.card import Card
+from toolchain.runtime.card import OUTPUT_NAMES, Card
 from toolchain.runtime.onnxfile.scan import ModelScan, Value
 
-OUTPUTS = ("probabilities", "logits")
-LARGEST_INPUT = 1 << 30
-"""Bytes that an input may need. A card is a text: what it says costs its writer nothing."""
+MAX_INPUT_BYTES = 1 << 30
+"""Largest input that a card may ask for: a hostile card could name any size."""
 TYPES = {"pixels": "tensor(uint8)", "tensor": "tensor(float)", "image": "tensor(uint8)"}
 HINT = "the card does not belong to this model; export it again"
 
 
 def require_belonging(card: Card, scan: ModelScan, source: str) -> None:
-    """Raise ModelFileError where the card says something else than the graph does.
+    """Raise ModelFileError where the card and the graph contradict each other.
 
-    Looked at are the format, the input's name, type and axes by the card's door and batch, and that
-    both outputs have a column for each class; `source` names the file.
+    Compared are the format, opset and IR version; name, type and axes of the input, which follow
+    from the card's `input` and `batch`; and that both outputs have a column for each class.
+    `source` names the file in errors.
     """
     _require_size(card, source)
-    for what, says, has in (
+    for what, in_card, in_file in (
         ("the format", card.format, "onnx"),
         ("opset", card.opset, scan.opset),
         ("IR version", card.ir_version, scan.ir_version),
     ):
-        if says not in (None, has):
-            raise ModelFileError(f"the card of {source} says {what} {says}, it is {has}", hint=HINT)
-    takes = expected_input(card)
-    if len(scan.inputs) != 1 or not _fits(scan.inputs[0], takes):
+        if in_card not in (None, in_file):
+            message = f"the card of {source} says {what} {in_card}, it is {in_file}"
+            raise ModelFileError(message, hint=HINT)
+    expected = expected_input(card)
+    if len(scan.inputs) != 1 or not _matches(scan.inputs[0], expected):
         found = " and ".join(map(described, scan.inputs)) or "nothing"
         raise ModelFileError(
-            f"the card of {source} says that its graph takes {described(takes)}; it takes {found}",
+            f"the card of {source} says that its graph takes {described(expected)}; "
+            f"it takes {found}",
             hint=HINT,
         )
+    _require_outputs(card, scan, source)
+
+
+def _require_outputs(card: Card, scan: ModelScan, source: str) -> None:
     outputs = {value.name: value for value in scan.outputs}
-    for name in OUTPUTS:
-        gives = Value(name, "tensor(float)", ("batch", len(card.classes)))
-        given = outputs.get(name)
-        if given is None or given.type != gives.type or not _ends(given.shape, gives.shape):
-            found = "nothing of that name" if given is None else described(given)
+    for name in OUTPUT_NAMES:
+        expected = Value(name, "tensor(float)", ("batch", len(card.classes)))
+        output = outputs.get(name)
+        if output is None or output.type != expected.type or not _same_columns(output, expected):
+            found = "nothing of that name" if output is None else described(output)
             raise ModelFileError(
                 f"the card of {source} names {len(card.classes)} classes, so that its graph gives "
-                f"{described(gives)}; it gives {found}",
+                f"{described(expected)}; it gives {found}",
                 hint=HINT,
             )
 
 
 def expected_input(card: Card) -> Value:
-    """Return what a graph takes by its card; an axis with a name may be any number."""
+    """Return the input that a graph has by its card; an axis with a name may have any length."""
     side, batch = card.preprocessing.size, card.batch or "batch"
     shapes: dict[str, tuple[int | str, ...]] = {
         "pixels": (batch, side, side, 3),
@@ -61,7 +65,7 @@ def expected_input(card: Card) -> Value:
 
 
 def described(value: Value) -> str:
-    """Write an input or output for a person.
+    """Return an input or output as text for messages.
 
     >>> described(Value("pixels", "tensor(uint8)", ("batch", 224, 224, 3)))
     "'pixels', uint8 [batch, 224, 224, 3]"
@@ -71,8 +75,8 @@ def described(value: Value) -> str:
     return f"{value.name[:80]!r}, {kind} [{axes}]"
 
 
-def _fits(found: Value, expected: Value) -> bool:
-    """Say whether name, type and the numbers among the axes are the same, and the others free."""
+def _matches(found: Value, expected: Value) -> bool:
+    """Return whether name, type and fixed axes are the same, and the other axes are free."""
     return (found.name, found.type, len(found.shape)) == (
         expected.name,
         expected.type,
@@ -83,17 +87,17 @@ def _fits(found: Value, expected: Value) -> bool:
     )
 
 
-def _ends(shape: Sequence[object], expected: Sequence[object]) -> bool:
-    """Say whether the last axis is the same, and as many are before it."""
-    return len(shape) == len(expected) and shape[-1] == expected[-1]
+def _same_columns(found: Value, expected: Value) -> bool:
+    """Return whether two values have as many axes, and the last of the same length."""
+    return len(found.shape) == len(expected.shape) and found.shape[-1] == expected.shape[-1]
 
 
 def _require_size(card: Card, source: str) -> None:
-    """Raise ModelFileError for a card whose inputs would take gigabytes."""
+    """Raise ModelFileError for a card whose input would need more than MAX_INPUT_BYTES."""
     preprocessing = card.preprocessing
     side = max(preprocessing.size, preprocessing.resize_size)
     needed = side * side * 3 * (card.batch or 1) * (4 if card.input == "tensor" else 1)
-    if needed > LARGEST_INPUT:
+    if needed > MAX_INPUT_BYTES:
         raise ModelFileError(
             f"the card of {source} asks for inputs of {needed / 1e9:,.1f} GB "
             f"({card.batch or 1} × {side} × {side} pixels)",

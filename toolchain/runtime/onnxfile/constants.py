@@ -1,18 +1,18 @@
-"""Follows what a graph computes from its weights alone, and bounds it.
+"""Bounds the size of what a graph computes from its weights alone (constant folding).
 
-onnxruntime computes such values once, when it opens a file, and keeps them. A node that repeats,
-fills or spreads can make gigabytes of a few bytes.
+onnxruntime computes such values when it opens a file, and keeps them. A node that repeats, fills or
+broadcasts can make gigabytes of a few bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-MOST_GROWTH = 4
-SMALL = 1 << 20
-"""All constants together may be so many times the weights, and so many values more."""
+MAX_GROWTH = 4
+ALLOWANCE = 1 << 20
+"""All constants together may have MAX_GROWTH times the values of the weights, plus ALLOWANCE."""
 
-KEEPING = frozenset(
+SAME_COUNT = frozenset(
     {
         "Cast",
         "DequantizeLinear",
@@ -25,37 +25,42 @@ KEEPING = frozenset(
         "Unsqueeze",
     }
 )
-"""They give as many values as their first input has."""
+"""Operators whose output has as many values as their first input."""
 COMBINING = frozenset({"Add", "Concat", "Div", "Max", "Min", "Mul", "Sub"})
-"""They give at most the product, or the sum, of their inputs' counts."""
+"""Operators whose output has at most the product or the sum of their inputs' values."""
 
 Axes = Sequence[int | str | None]
-"""Of a tensor: a number is a fixed length, all else is free."""
+"""The axes of a tensor: a number is a fixed length, a name or None a free one."""
 
 
 class ConstantError(ValueError):
-    """The graph makes more of its weights than a model of rtl does, or is in no order."""
+    """The constants of the graph are too large, or its nodes are not in topological order."""
 
 
 class Constants:
-    """The values of a graph so far, and how many elements each constant one has at most."""
+    """The values known so far, node by node, and the largest possible size of each constant."""
 
     def __init__(self, weights: Mapping[str, int], inputs: Mapping[str, Axes]) -> None:
         self.known = {"", *inputs, *weights}
         self.inputs = inputs
         self.counts = dict(weights)
-        self.most = MOST_GROWTH * sum(weights.values()) + SMALL
-        self.made = 0
+        self.max_values = MAX_GROWTH * sum(weights.values()) + ALLOWANCE
+        self.total = 0
 
-    def follow(
+    def add_node(
         self,
         operator: str,
         inputs: Sequence[str],
         outputs: Sequence[str],
         attributes: Mapping[str, int],
-        held: int,
+        attribute_values: int,
     ) -> None:
-        """Take the next node: its whole-number attributes, and how many values its others hold."""
+        """Add the outputs of the next node.
+
+        `attributes` are its integer attributes, `attribute_values` is how many values its other
+        attributes hold. Raises ConstantError for an unknown input, a name used twice, or constants
+        that are too large.
+        """
         for name in inputs:
             if name not in self.known:
                 raise ConstantError(f"a node takes {name[:80]!r}, which nothing before it gives")
@@ -64,43 +69,43 @@ class Constants:
             constant = False
         else:
             constant = all(name in self.counts for name in inputs if name)
-        given = [name for name in outputs if name]
-        for name in given:
+        named = [name for name in outputs if name]
+        for name in named:
             if name in self.known:
                 raise ConstantError(f"two nodes give {name[:80]!r}")
             self.known.add(name)
         if constant:
-            count = self._count(operator, inputs, held)
-            self._spend(count * len(given))
-            self.counts.update(dict.fromkeys(given, count))
+            count = self._max_count(operator, inputs, attribute_values)
+            self._add_to_total(count * len(named))
+            self.counts.update(dict.fromkeys(named, count))
 
-    def _spend(self, count: int) -> None:
-        """Raise ConstantError where all constants together outgrow the weights."""
-        self.made += count
-        if self.made > self.most:
+    def _add_to_total(self, count: int) -> None:
+        """Raise ConstantError where all constants together have too many values."""
+        self.total += count
+        if self.total > self.max_values:
             raise ConstantError(
-                f"it computes more than {self.most:,} values from its weights alone"
+                f"it computes more than {self.max_values:,} values from its weights alone"
             )
 
     def _require_free_axes(
         self, operator: str, inputs: Sequence[str], attributes: Mapping[str, int]
     ) -> None:
-        """Raise ConstantError for a length that is known before there is an image."""
+        """Raise ConstantError for a Shape or Size that does not depend on the image: a constant."""
         axes = self.inputs.get(inputs[0], ()) if inputs else ()
         asked = axes[attributes.get("start", 0) : attributes.get("end", len(axes))]
         if operator == "Size" or not asked or any(isinstance(axis, int) for axis in asked):
             raise ConstantError(f"it computes {operator!r} of what has a fixed shape")
 
-    def _count(self, operator: str, inputs: Sequence[str], held: int) -> int:
-        """Bound how many values a node gives whose inputs are all constant."""
+    def _max_count(self, operator: str, inputs: Sequence[str], attribute_values: int) -> int:
+        """Return the largest possible number of values in each output of a constant node."""
         if operator == "Constant":
-            return held
+            return attribute_values
         counts = [self.counts[name] for name in inputs if name]
-        if operator in KEEPING and counts:
+        if operator in SAME_COUNT and counts:
             return counts[0]
         if operator in COMBINING and counts:
             product = 1
             for count in counts:
-                product = min(product * count, self.most + 1)
+                product = min(product * count, self.max_values + 1)
             return max(product, sum(counts))
         raise ConstantError(f"it computes {operator[:80]!r} from its weights alone")

@@ -1,10 +1,10 @@
-"""Protobuf's wire format: where the fields of a message lie in a file that is not to be trusted.
+"""A strict reader of protobuf's wire format, for files that are not trusted.
 
-A message is a row of fields. Each begins with a varint that holds the field's number and the kind
-of its value; a value is a varint, 4 or 8 bytes, or a length and so many bytes. Nothing is copied
-but numbers and short texts: a field is a place in the file. It is stricter than the format asks:
-what may stand once stands once, and a value of another kind than asked for is an error, not an
-unknown field. So nobody who reads the file after us can find something else in it.
+A message is a sequence of fields. Each begins with a varint that holds the field's number and the
+kind of its value; a value is a varint, 4 or 8 bytes, or a length and that many bytes. Only numbers
+and short texts are copied: other values are positions in the file. The reader is stricter than the
+format: a field that may occur once must not occur twice, and a value of an unexpected kind is an
+error and not an unknown field. So onnxruntime can't read anything else in a file than was checked.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import NamedTuple
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5
 LARGEST_TAG = (1 << 32) - 1
 LARGEST_VARINT = (1 << 64) - 1
-MOST_TEXT = 1 << 16
-"""Longest text that is read, in bytes, unless the reader asks for more."""
+MAX_TEXT_BYTES = 1 << 16
+"""Longest text that is read, unless the caller allows more."""
 
 
 class WireError(ValueError):
-    """The bytes are no message, or one that is not read."""
+    """The bytes are not a valid message, or one that this reader does not accept."""
 
 
 class Field(NamedTuple):
-    """One value: the number of a varint, or the bytes from `value` to `end` in the file."""
+    """The value of a field: the number of a varint, else the bytes from `value` to `end`."""
 
     kind: int
     value: int
@@ -32,20 +32,20 @@ class Field(NamedTuple):
 
     @property
     def length(self) -> int:
-        """How many bytes the value has; 1 for a varint, which has at least so many."""
+        """The size of the value in bytes; 1 for a varint, which takes at least one."""
         return 1 if self.kind == VARINT else self.end - self.value
 
 
 class Wire:
-    """The bytes of a file. `most_fields` bounds how many fields are read in all of it."""
+    """The bytes of a file; at most `max_fields` fields are read in all of it."""
 
-    def __init__(self, data: bytes | mmap.mmap, *, most_fields: int) -> None:
+    def __init__(self, data: bytes | mmap.mmap, *, max_fields: int) -> None:
         self.data = data
-        self.most_fields = most_fields
-        self.fields_left = most_fields
+        self.max_fields = max_fields
+        self.fields_left = max_fields
 
     def message(self, start: int, end: int) -> Message:
-        """Find the fields of the message from `start` to `end`."""
+        """Return the message from byte `start` to `end`. Raises WireError where there is none."""
         fields: dict[int, list[Field]] = {}
         varint, count = self.varint, 0
         while start < end:
@@ -65,33 +65,36 @@ class Wire:
                 fields[tag >> 3].append(found)
             else:
                 fields[tag >> 3] = [found]
-        self.spend(count)
+        self.count_fields(count)
         return Message(self, fields)
 
     def varint(self, start: int, end: int) -> tuple[int, int]:
-        """Return the number that begins at `start`, and where it ends."""
+        """Return (number, position behind it) of the varint at `start`."""
         data = self.data
-        if start < end and data[start] < 128:  # nearly all of them
+        if start < end and data[start] < 128:  # one byte: by far the most frequent case
             return data[start], start + 1
         number = shift = 0
-        for place in range(start, min(end, start + 10)):
-            byte = data[place]
+        for position in range(start, min(end, start + 10)):
+            byte = data[position]
             number |= (byte & 127) << shift
             if byte < 128:
                 if number > LARGEST_VARINT:
                     break
-                return number, place + 1
+                return number, position + 1
             shift += 7
         raise WireError(f"no number ends at byte {min(end, start + 10)}")
 
-    def spend(self, count: int) -> None:
-        """Count fields; a file of nothing but fields would take minutes and gigabytes."""
+    def count_fields(self, count: int) -> None:
+        """Add to the fields read so far. Raises WireError above `max_fields`.
+
+        Without a limit, a file of tiny fields would take minutes and gigabytes.
+        """
         self.fields_left -= count
         if self.fields_left < 0:
-            raise WireError(f"it has more than {self.most_fields:,} fields")
+            raise WireError(f"it has more than {self.max_fields:,} fields")
 
     def _span(self, kind: int, start: int, end: int) -> tuple[int, int]:
-        """Return where a value of a known length begins and ends."""
+        """Return (start, end) of the bytes of a value that is not a varint."""
         if kind == BYTES:
             length, start = self.varint(start, end)
         elif kind in (FOUR_BYTES, EIGHT_BYTES):
@@ -112,7 +115,7 @@ class Message:
         self.fields = fields
 
     def many(self, number: int) -> list[Field]:
-        """Return the values of a field that has bytes and may be repeated."""
+        """Return the values of a length-delimited field, which may be repeated."""
         found = self.fields.get(number, [])
         for field in found:
             if field.kind != BYTES:
@@ -120,14 +123,14 @@ class Message:
         return found
 
     def one(self, number: int) -> Field | None:
-        """Return the value of a field that has bytes and stands once; None where it is absent."""
+        """Return the value of a length-delimited field; None where it is absent."""
         found = self.many(number)
         if len(found) > 1:
             raise WireError(f"field {number} stands twice where it may stand once")
         return found[0] if found else None
 
     def messages(self, number: int) -> list[Message]:
-        """Return the messages in a field that may be repeated."""
+        """Return the messages in a field, which may be repeated."""
         return [self.wire.message(field.value, field.end) for field in self.many(number)]
 
     def message(self, number: int) -> Message | None:
@@ -153,23 +156,25 @@ class Message:
                 raise WireError(f"field {number} is no row of numbers")
             start = field.value
             while start < field.end:
-                self.wire.spend(1)
+                self.wire.count_fields(1)
                 value, start = self.wire.varint(start, field.end)
                 found.append(_signed(value))
         return found
 
-    def texts(self, number: int, *, most: int = MOST_TEXT) -> list[str]:
-        """Return the texts in a field that may be repeated."""
-        return [self._text(field, most) for field in self.many(number)]
+    def texts(self, number: int, *, max_bytes: int = MAX_TEXT_BYTES) -> list[str]:
+        """Return the texts in a field, which may be repeated; each has at most `max_bytes`."""
+        return [self._text(field, max_bytes) for field in self.many(number)]
 
-    def text(self, number: int, *, most: int = MOST_TEXT) -> str:
-        """Return the text in a field; empty where it is absent."""
+    def text(self, number: int, *, max_bytes: int = MAX_TEXT_BYTES) -> str:
+        """Return the text in a field of at most `max_bytes`; empty where it is absent."""
         field = self.one(number)
-        return "" if field is None else self._text(field, most)
+        return "" if field is None else self._text(field, max_bytes)
 
-    def _text(self, field: Field, most: int) -> str:
-        if field.length > most:
-            raise WireError(f"it has a text of {field.length:,} bytes where {most:,} are allowed")
+    def _text(self, field: Field, max_bytes: int) -> str:
+        if field.length > max_bytes:
+            raise WireError(
+                f"it has a text of {field.length:,} bytes where {max_bytes:,} are allowed"
+            )
         try:
             return self.wire.data[field.value : field.end].decode()
         except UnicodeDecodeError as error:
@@ -177,5 +182,5 @@ class Message:
 
 
 def _signed(value: int) -> int:
-    """Read a varint as protobuf's int64."""
+    """Return a varint as protobuf's int64."""
     return value - (1 << 64) if value >> 63 else value

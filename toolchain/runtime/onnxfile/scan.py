@@ -1,10 +1,10 @@
-"""Looks an ONNX file over before onnxruntime opens it, and reads what it says about itself.
+"""Checks an untrusted ONNX file before onnxruntime opens it, and reads its description.
 
-A model file may come from anywhere. Older onnxruntimes read the file that a path in it names, crash
-on an address, wait for a pipe, or fill gigabytes from a few bytes. So only what rtl writes goes
-through: weights that are in the file, as many bytes as their shape needs; one graph, in order,
-without graphs inside nodes; and nothing computed from the weights alone that outgrows them
-(`constants.py`). The file is not read whole: the weights' bytes are not touched.
+A model file may come from anywhere. Older onnxruntimes read other files that a path in it names,
+crash on an address, wait for a pipe, or allocate gigabytes for a few bytes. So only what rtl writes
+is accepted: weights inside the file, of as many bytes as their shape needs; one graph, in
+topological order, without graphs inside nodes; and no large constants computed from the weights
+(`constants.py`). The bytes of the weights are not read.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from toolchain.runtime.card import CARD_KEY
 from toolchain.runtime.onnxfile.constants import ConstantError, Constants
 from toolchain.runtime.onnxfile.protobuf import Message, Wire, WireError
 
-MOST_FIELDS = 200_000
-"""An int8 ResNet-18 has about 3,000, a ResNet-152 seven times that."""
-OPERATORS_OF_FILES = frozenset({"EPContext"})
-"""They name a file beside the model that the provider reads."""
-MOST_CARD = 1 << 24
-"""Bytes of a card; 20,000 classes and their proof need a tenth of it."""
-MOST_VALUES = 1 << 40
-"""Values of a tensor; beyond it the product of its sides is not even computed."""
-MOST_OPSET = 1000
-"""onnxruntime cuts larger numbers to 32 bits. ONNX adds one or two a year."""
-MOST_DESCRIPTION = 1 << 16
-"""Bytes that describe the type and shape of one tensor."""
+MAX_FIELDS = 200_000
+"""An int8 ResNet-18 has about 3,000 fields, a ResNet-152 seven times as many."""
+FILE_OPERATORS = frozenset({"EPContext"})
+"""Operators that name another file, which the provider reads."""
+MAX_CARD_BYTES = 1 << 24
+"""Ten times what a card of 20,000 classes and its proof needs."""
+MAX_VALUES = 1 << 40
+"""Values of a tensor: keeps the product of its dimensions from growing without limit."""
+MAX_OPSET = 1000
+"""onnxruntime truncates larger numbers to 32 bits. ONNX adds one or two opsets a year."""
+MAX_DESCRIPTION_BYTES = 1 << 16
+"""For the type and shape of one tensor."""
 
-# The numbers of fields in onnx.proto. Those that rtl does not write are refused, as what is not
-# looked at here would still be read by onnxruntime.
+# Field numbers of onnx.proto that rtl writes. All others are refused: onnxruntime would read them,
+# although they are not checked here.
 MODEL_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14})
 GRAPH_FIELDS = frozenset({1, 2, 5, 10, 11, 12, 13, 16})
 NODE_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9})
 ATTRIBUTE_FIELDS = frozenset({1, 2, 3, 4, 5, 7, 8, 9, 13, 20, 21})
 TENSOR_FIELDS = frozenset({1, 2, 4, 5, 7, 8, 9, 10, 11, 12, 14, 16})
-FOREIGN = {
+UNSUPPORTED = {
     ("model", 20): "it holds steps of training",
     ("model", 25): "it holds functions",
     ("graph", 15): "it holds sparse weights",
@@ -51,10 +51,11 @@ FOREIGN = {
     ("attribute", 23): "a node holds sparse weights",
     ("tensor", 6): "a weight is text",
 }
+"""(message, field number) → what the field means, for the error."""
 NAMES = (3, 7)
-"""A node's name and domain. What onnxruntime may say has to be text, or Python can't be told."""
+"""A node's name and domain. onnxruntime may quote them in errors, so they have to be UTF-8."""
 TYPED_DATA = (4, 5, 7, 10, 11)
-"""Fields of a tensor that hold its values as numbers, where field 9 does not hold their bytes."""
+"""Fields of a tensor that may hold its values as numbers, instead of the raw bytes of field 9."""
 BITS = {
     **dict.fromkeys((21, 22, 23), 4),
     **dict.fromkeys((2, 3, 9, 17, 18, 19, 20, 24), 8),
@@ -63,7 +64,7 @@ BITS = {
     **dict.fromkeys((7, 11, 13, 14), 64),
     15: 128,
 }
-"""Bits of a value, by ONNX's number of its type; text (8) is left out."""
+"""ONNX's number of a data type → bits of a value; string (8) is left out."""
 TYPE_NAMES = {1: "float", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 10: "float16"}
 
 DAMAGED = "it is truncated, damaged or no ONNX file; copy or export it again"
@@ -77,28 +78,28 @@ class Value(msgspec.Struct, frozen=True):
     type: str
     """As onnxruntime writes it: `tensor(uint8)`."""
     shape: tuple[int | str | None, ...]
-    """An axis is a number, or the name of what may be any number."""
+    """A fixed axis is a number, a free one its name or None."""
 
 
 @dataclass(frozen=True)
 class ModelScan:
-    """What an ONNX file says about itself."""
+    """The description of an ONNX file, read without running it."""
 
     card: str | None
     ir_version: int
     opset: int
-    """Of ONNX's own operators."""
+    """The opset of ONNX's own operators."""
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     nodes: int
 
 
 class ForeignError(ValueError):
-    """The file is well formed and holds what no file of rtl does."""
+    """The file is valid, but holds something that rtl does not write."""
 
 
 def scan_model(path: Path) -> ModelScan:
-    """Look a regular file over; ModelFileError where it is damaged or not to be opened."""
+    """Return the scan of a regular file. Raises ModelFileError where it must not be opened."""
     try:
         with path.open("rb") as file:
             if not os.fstat(file.fileno()).st_size:
@@ -115,24 +116,28 @@ def scan_model(path: Path) -> ModelScan:
 
 
 def scan(data: bytes | mmap.mmap) -> ModelScan:
-    """Look the bytes of an ONNX file over; WireError, ForeignError or ConstantError."""
+    """Return the scan of the bytes of an ONNX file.
+
+    Raises WireError for damaged bytes, and ForeignError or ConstantError for a graph that rtl would
+    not write.
+    """
     if data[:4] == b"PK\x03\x04":
         raise WireError("it is a zip archive or its beginning, not an ONNX file")
-    model = Wire(data, most_fields=MOST_FIELDS).message(0, len(data))
+    model = Wire(data, max_fields=MAX_FIELDS).message(0, len(data))
     _require_known(model, "model", MODEL_FIELDS)
     graph = model.message(7)
     if graph is None:
         raise WireError("no graph is in it")
     _require_known(graph, "graph", GRAPH_FIELDS)
-    for described in (11, 12, 13):
-        _require_short(graph, described)
+    for number in (11, 12, 13):
+        _require_short(graph, number)
     weights = dict(map(_weight, graph.messages(5)))
     if len(weights) < len(graph.many(5)):
         raise ForeignError("two weights have one name")
     inputs = tuple(v for v in map(_value, graph.messages(11)) if v.name not in weights)
     constants = Constants(weights, {value.name: value.shape for value in inputs})
     for node in graph.messages(1):
-        _follow(node, constants)
+        _add_node(node, constants)
     metadata, opset = _metadata(model), _opset(model)
     return ModelScan(
         card=metadata.get(CARD_KEY),
@@ -145,8 +150,11 @@ def scan(data: bytes | mmap.mmap) -> ModelScan:
 
 
 def _metadata(model: Message) -> dict[str, str]:
-    """Return the metadata; all of it has to be text, or onnxruntime gives none of it to Python."""
-    entries = [(e.text(1), e.text(2, most=MOST_CARD)) for e in model.messages(14)]
+    """Return the metadata.
+
+    All of it has to be UTF-8: otherwise onnxruntime can't return any of it to Python.
+    """
+    entries = [(e.text(1), e.text(2, max_bytes=MAX_CARD_BYTES)) for e in model.messages(14)]
     if len(dict(entries)) < len(entries):
         raise ForeignError("two entries of its metadata have one name")
     return dict(entries)
@@ -155,38 +163,39 @@ def _metadata(model: Message) -> dict[str, str]:
 def _opset(model: Message) -> int:
     opsets = {entry.text(1): entry.integer(2) for entry in model.messages(8)}
     opset = opsets.get("", opsets.get("ai.onnx", 0))
-    if not 0 < opset <= MOST_OPSET:
+    if not 0 < opset <= MAX_OPSET:
         raise ForeignError(f"its operators are of opset {opset}, which there is none of")
     return opset
 
 
-def _follow(node: Message, constants: Constants) -> None:
-    """Look at a node, and hand it to the one who knows what comes from the weights alone."""
+def _add_node(node: Message, constants: Constants) -> None:
+    """Check the fields of a node and add its outputs to the values of the graph."""
     _require_known(node, "node", NODE_FIELDS)
-    if node.text(4) in OPERATORS_OF_FILES:
+    if node.text(4) in FILE_OPERATORS:
         raise ForeignError("a node reads another file")
     for number in NAMES:
         node.text(number)
-    held = 0
-    numbers: dict[str, int] = {}
+    values = 0
+    integers: dict[str, int] = {}
     for attribute in node.messages(5):
         _require_known(attribute, "attribute", ATTRIBUTE_FIELDS)
-        numbers[attribute.text(1)] = attribute.integer(3)
+        integers[attribute.text(1)] = attribute.integer(3)
         tensor = attribute.message(5)
-        held += 1 if tensor is None else _elements(tensor, "a constant")
-        held += sum(field.length for n in (7, 8) for field in attribute.fields.get(n, ()))
-    if len(numbers) < len(node.many(5)):
+        values += 1 if tensor is None else _elements(tensor, "a constant")
+        values += sum(field.length for n in (7, 8) for field in attribute.fields.get(n, ()))
+    if len(integers) < len(node.many(5)):
         raise ForeignError("two attributes of a node have one name")
-    constants.follow(node.text(4), node.texts(1), node.texts(2), numbers, held)
+    constants.add_node(node.text(4), node.texts(1), node.texts(2), integers, values)
 
 
 def _weight(tensor: Message) -> tuple[str, int]:
+    """Return (name, number of values) of a weight."""
     name = tensor.text(8)
     return name, _elements(tensor, f"the weight {name[:80]!r}")
 
 
 def _elements(tensor: Message, what: str) -> int:
-    """Count a tensor's values, which have to be there."""
+    """Return how many values a tensor has. Raises where it does not hold them all itself."""
     if 13 in tensor.fields or tensor.integer(14):
         raise ForeignError(f"{what} lies in another file")
     _require_known(tensor, "tensor", TENSOR_FIELDS)
@@ -198,22 +207,22 @@ def _elements(tensor: Message, what: str) -> int:
         if side < 0:
             raise WireError(f"{what} has a side of {side}")
         count *= side
-        if count > MOST_VALUES:
-            raise WireError(f"{what} declares more than {MOST_VALUES:,} values")
+        if count > MAX_VALUES:
+            raise WireError(f"{what} declares more than {MAX_VALUES:,} values")
     raw = tensor.one(9)
     if raw is not None:
         fits = raw.length == (count * bits + 7) // 8
     else:
-        # A number takes a byte at least, which may be two values of 4 bits.
-        there = sum(field.length for n in TYPED_DATA for field in tensor.fields.get(n, ()))
-        fits = count * min(bits, 8) <= there * 8
+        # A number takes at least one byte, which may hold two values of 4 bits.
+        present = sum(field.length for n in TYPED_DATA for field in tensor.fields.get(n, ()))
+        fits = count * min(bits, 8) <= present * 8
     if not fits:
         raise WireError(f"{what} declares {count:,} values and does not hold them")
     return count
 
 
 def _value(described: Message) -> Value:
-    """Read the description of an input or output."""
+    """Return the name, type and shape of an input or output."""
     kind = described.message(2)
     tensor = None if kind is None else kind.message(1)
     if tensor is None:
@@ -231,11 +240,11 @@ def _axis(side: Message) -> int | str | None:
 
 
 def _require_short(graph: Message, number: int) -> None:
-    if any(field.length > MOST_DESCRIPTION for field in graph.many(number)):
-        raise ForeignError(f"it describes a tensor in more than {MOST_DESCRIPTION:,} bytes")
+    if any(field.length > MAX_DESCRIPTION_BYTES for field in graph.many(number)):
+        raise ForeignError(f"it describes a tensor in more than {MAX_DESCRIPTION_BYTES:,} bytes")
 
 
 def _require_known(message: Message, what: str, known: frozenset[int]) -> None:
     for number in message.fields.keys() - known:
         unknown = f"its {what} has a field {number}, which rtl does not write"
-        raise ForeignError(FOREIGN.get((what, number), unknown))
+        raise ForeignError(UNSUPPORTED.get((what, number), unknown))

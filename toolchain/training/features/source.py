@@ -26,6 +26,7 @@ from toolchain.training.features.compute import (
     compute_missing,
 )
 from toolchain.training.features.store import (
+    SCHEMA,
     CacheKey,
     Entry,
     Features,
@@ -34,7 +35,6 @@ from toolchain.training.features.store import (
 )
 from toolchain.training.inputs.order import Order
 from toolchain.training.inputs.samples import Batch, targets_of
-from toolchain.version import __version__
 
 
 class FeatureSource:
@@ -120,9 +120,9 @@ def _required_rows(spec: FeatureSpec, backbone: FrozenBackbone) -> list[Required
         boundary=spec.boundary,
         weights_sha256=state_sha256(backbone.state_dict()),
         preprocessing=msgspec.to_builtins(spec.preprocessing),
-        rtl=__version__,
         view="clean",
         shape=shape,
+        schema=SCHEMA,
     )
     clean = list(spec.dataset.val)
     required = []

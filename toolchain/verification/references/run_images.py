@@ -19,7 +19,7 @@ from toolchain.errors import ImageError, ParityError
 from toolchain.progress import ProgressReporter
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image.decode import read_image
-from toolchain.runtime.image.preprocess import preprocess, require_room
+from toolchain.runtime.image.preprocess import preprocess, require_resizable
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.predictor import Predictor
 from toolchain.verification.levels.image_input import open_graph_resize
@@ -157,7 +157,7 @@ def _file_image(data: bytes, preprocessing: Preprocessing) -> Image.Image | None
 
 def _fits(image: Image.Image, preprocessing: Preprocessing) -> bool:
     try:
-        require_room(image.size, preprocessing)
+        require_resizable(image.size, preprocessing)
     except ImageError:
         return False
     return True

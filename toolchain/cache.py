@@ -1,0 +1,89 @@
+"""`rtl cache`: what rtl keeps on the disk between runs and between predictors, and its removal."""
+
+from __future__ import annotations
+
+import msgspec
+
+from toolchain.runtime.modelcache import store as models
+from toolchain.training.features import store as features
+
+
+class FeaturesEntry(msgspec.Struct, frozen=True):
+    """Features of one data set before one layer of one network."""
+
+    data: str
+    arch: str
+    boundary: str
+    """The first part of the network that is trained from the features."""
+    view: str
+    """`clean`, or the augmentation preset and its seed."""
+    rows: int
+    bytes: int
+
+
+class EngineEntry(msgspec.Struct, frozen=True):
+    """A model as onnxruntime has optimised it."""
+
+    model: str
+    """The path of the model file; empty for a damaged entry."""
+    bytes: int
+
+
+class EngineCache(msgspec.Struct, frozen=True):
+    """The folder of the kept models."""
+
+    folder: str
+    entries: list[EngineEntry]
+    """The longest unused first."""
+
+
+class Caches(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is kept; as JSON it is the output of `rtl cache --json`."""
+
+    version: int = 1
+    folder: str
+    """The folder of the kept features."""
+    entries: list[FeaturesEntry]
+    """The longest unused first."""
+    engines: EngineCache
+
+
+class ClearedCache(msgspec.Struct, frozen=True):
+    """A folder that was removed."""
+
+    folder: str
+    bytes: int
+    """What its entries took."""
+
+
+def list_caches() -> Caches:
+    """Return what is kept: features of frozen layers, and models as onnxruntime has optimised them.
+
+    They lie in the user's cache folder, or in RTL_CACHE_DIR.
+    """
+    return Caches(
+        folder=str(features.features_folder()),
+        entries=[
+            FeaturesEntry(
+                data=entry.key.data,
+                arch=entry.key.arch,
+                boundary=entry.key.boundary,
+                view=entry.key.view,
+                rows=entry.rows,
+                bytes=entry.bytes,
+            )
+            for entry in features.entries()
+        ],
+        engines=EngineCache(
+            folder=str(models.engines_folder()),
+            entries=[EngineEntry(entry.model, entry.bytes) for entry in models.entries()],
+        ),
+    )
+
+
+def clear_caches() -> list[ClearedCache]:
+    """Remove all that is kept; the next run and the next predictor make it again."""
+    return [
+        ClearedCache(str(features.features_folder()), features.clear()),
+        ClearedCache(str(models.engines_folder()), models.clear()),
+    ]
