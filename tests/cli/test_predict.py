@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.predicting import LABELS, Predict, picture, read_rows, tiny
 from tests.conftest import Rtl
-from toolchain.cli.prediction_progress import PredictionProgress
+from toolchain.cli.prediction_progress import TerminalProgress
 
 
 @pytest.fixture
@@ -185,8 +185,8 @@ def test_terminal_gets_a_table_and_the_pipe_beside_it_rows(three: Path, tmp_path
 
 
 def test_log_says_how_far_it_is_and_what_is_left() -> None:
-    progress = PredictionProgress(90_000, bar=False, lines=True)
-    progress.done = 30_000
+    progress = TerminalProgress(bar=False, lines=True)
+    progress.total, progress.done = 90_000, 30_000
     assert progress.line(seconds=300) == "30,000 of 90,000 images, 100.0/s, 10:00 left"
     progress.total = None
     assert progress.line(seconds=300) == "30,000 images, 100.0/s"

@@ -12,9 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.cli.predicting import Predict, picture
-from toolchain.data.layouts import images_under
+from toolchain.data.walk import images_under
 from toolchain.errors import DataError
-from toolchain.prediction import inputs
 from toolchain.prediction.inputs import Inputs
 
 
@@ -45,7 +44,7 @@ def given(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
 
 def test_folder_gives_its_images_in_the_order_that_training_sees(photos: Path) -> None:
     assert names(photos) == [f"photos/{name}" for name in ALL]
-    assert [Path(name) for name in names(photos)] == images_under(photos)
+    assert [Path(name) for name in names(photos)] == list(images_under(photos))
 
 
 def test_inputs_are_found_as_they_are_asked_for(photos: Path) -> None:
@@ -97,7 +96,7 @@ def test_file_with_the_name_of_a_pattern_is_that_file(photos: Path) -> None:
 def test_what_stands_for_nothing_is_said(photos: Path) -> None:
     inputs = Inputs(["photos/*.gif", "photos/none", "photos/a.jpg"])
     assert [found.name for found in inputs] == ["photos/a.jpg"]
-    assert [str(complaint) for complaint in inputs.complaints] == [
+    assert [str(error) for error in inputs.not_found] == [
         "photos/*.gif: no image matches",
         "photos/none: no images in this folder",
     ]
@@ -113,12 +112,12 @@ def test_folder_that_may_not_be_read_is_said_and_the_rest_goes_on(
             raise PermissionError(13, "Permission denied")
         return scan(folder)
 
-    monkeypatch.setattr(inputs.os, "scandir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     given = Inputs(["photos"])
     assert [found.name for found in given] == [
         f"photos/{name}" for name in ALL if not name.startswith("b/")
     ]
-    assert [str(complaint) for complaint in given.complaints] == ["photos/b: permission denied"]
+    assert [str(error) for error in given.not_found] == ["photos/b: permission denied"]
 
 
 @pytest.mark.parametrize(

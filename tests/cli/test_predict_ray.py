@@ -138,6 +138,6 @@ def test_parquet_that_could_not_be_written_whole_does_not_appear(
     monkeypatch.setattr(ParquetFile, "_write_group", fail)
     with Predictor(tiny(tmp_path)) as predictor:
         path = tmp_path / "rows.parquet"
-        with pytest.raises(OSError, match="no space"), ParquetFile(path, predictor.card, 1):
+        with pytest.raises(OSError, match="no space"), ParquetFile(path).open(predictor):
             pass
     assert [file.name for file in tmp_path.iterdir()] == ["tiny.onnx"]

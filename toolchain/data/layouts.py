@@ -18,29 +18,10 @@ from pathlib import Path
 
 from toolchain.data.label_table import TABLES, find_tables, read_tables
 from toolchain.data.splits import BY_HASH, Named, carve, class_names, named_for_splits, split_class
+from toolchain.data.walk import images_under
 from toolchain.errors import DataError
 from toolchain.runtime.card import Task
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".webp",
-        ".bmp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".jp2",
-        ".avif",
-        ".mpo",
-    ]
-)
 LAYOUTS = "train/ and val/ with a folder for each class; or a folder for each class; or train.txt"
 
 Label = int | tuple[int, ...]
@@ -164,19 +145,6 @@ def _class_folders(root: Path) -> Named:
     """Return (path, class) of the images in each class folder, deeper folders included."""
     classes = sorted(d for d in root.iterdir() if d.is_dir() and not d.name.startswith("."))
     return [(path, (folder.name,)) for folder in classes for path in images_under(folder)]
-
-
-def images_under(folder: Path) -> list[Path]:
-    """Return the image files under a folder, sorted; hidden files and folders are passed over."""
-    found: list[Path] = []
-    for parent, folders, files in os.walk(folder, followlinks=False):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
-        ]
-    return sorted(found)
 
 
 def _from_lists(lists: dict[str, Path], root: Path) -> Dataset:
