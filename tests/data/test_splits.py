@@ -9,11 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolchain.data.splits import Named, carve, position, split_class, split_classes, split_of
+from toolchain.data.splits import (
+    LabelledPaths,
+    carve,
+    position,
+    split_class,
+    split_classes,
+    split_of,
+)
 from toolchain.errors import DataError
 
 
-def named(root: Path, label: str, count: int) -> Named:
+def named(root: Path, label: str, count: int) -> LabelledPaths:
     return [(root / "train" / label / f"{number}.jpg", (label,)) for number in range(count)]
 
 

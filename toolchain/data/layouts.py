@@ -1,4 +1,4 @@
-"""From a path to labelled samples: the layouts of folders and lists that rtl understands.
+"""From a path to labelled samples: the layouts of folders, lists and tables that rtl reads.
 
 1. `DATA/train/CLASS/*.jpg`, `DATA/val/CLASS/*.jpg`, optionally `DATA/test/CLASS/*.jpg`
 2. `DATA/CLASS/*.jpg`, split 7:1:2 by a stable hash
@@ -6,7 +6,7 @@
 4. multi-label: `DATA/labels.csv`, or `DATA/train.csv` beside `val.csv` and `test.csv`; see
    `label_table`
 
-Classes are matched by name, never by position: a class missing from `val/` shifts nothing.
+Classes are matched by name, never by position: one that `val/` lacks does not shift the others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolchain.data.label_table import TABLES, find_tables, read_tables
-from toolchain.data.splits import BY_HASH, Named, carve, class_names, named_for_splits, split_class
+from toolchain.data.splits import (
+    BY_HASH,
+    LabelledPaths,
+    carve,
+    class_names,
+    named_for_splits,
+    split_class,
+)
 from toolchain.data.walk import images_under
 from toolchain.errors import DataError
 from toolchain.runtime.card import Task
@@ -25,7 +32,7 @@ from toolchain.runtime.card import Task
 LAYOUTS = "train/ and val/ with a folder for each class; or a folder for each class; or train.txt"
 
 Label = int | tuple[int, ...]
-"""An index into the data set's classes; for multi-label the sorted indices, which may be none."""
+"""An index into the data set's classes; for multi-label a sorted tuple of them, possibly empty."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class Dataset:
     val: tuple[Sample, ...]
     test: tuple[Sample, ...]
     split_by: str
-    """One sentence about where the splits come from."""
+    """Where the splits come from, as the end of a sentence: "the folders train/, val/"."""
     task: Task = "single-label"
 
     def split(self, name: str) -> tuple[Sample, ...]:
@@ -61,7 +68,7 @@ class Dataset:
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
     def name_of(self, path: Path) -> str:
-        """Return a path as the data set's own name for it, with forward slashes."""
+        """Return a path relative to `root`, or whole where it lies elsewhere, with forward slashes."""
         try:
             return path.relative_to(self.root).as_posix()
         except ValueError:
@@ -130,7 +137,7 @@ def _from_split_folders(folders: dict[str, Path], root: Path) -> Dataset:
 
 
 def _from_one_folder(root: Path) -> Dataset:
-    named: dict[str, Named] = {"train": [], "val": [], "test": []}
+    named: dict[str, LabelledPaths] = {"train": [], "val": [], "test": []}
     by_class: dict[str, list[Path]] = defaultdict(list)
     for path, (name,) in _class_folders(root):
         by_class[name].append(path)
@@ -141,7 +148,7 @@ def _from_one_folder(root: Path) -> Dataset:
     return _assemble(root, named, BY_HASH)
 
 
-def _class_folders(root: Path) -> Named:
+def _class_folders(root: Path) -> LabelledPaths:
     """Return (path, class) of the images in each class folder, deeper folders included."""
     classes = sorted(d for d in root.iterdir() if d.is_dir() and not d.name.startswith("."))
     return [(path, (folder.name,)) for folder in classes for path in images_under(folder)]
@@ -154,9 +161,9 @@ def _from_lists(lists: dict[str, Path], root: Path) -> Dataset:
     )
 
 
-def _read_list(file: Path) -> Named:
+def _read_list(file: Path) -> LabelledPaths:
     """Read lines `path label`; a path may hold spaces and is relative to the list's folder."""
-    samples: Named = []
+    samples: LabelledPaths = []
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -179,7 +186,7 @@ def _read_list(file: Path) -> Named:
     return samples
 
 
-def _with_class_names(named: dict[str, Named]) -> dict[str, Named]:
+def _with_class_names(named: dict[str, LabelledPaths]) -> dict[str, LabelledPaths]:
     """Turn integer labels into folder names where each number has just one folder, and vice versa.
 
     `./food/apple/1.jpg 0` then means class "apple". Otherwise the labels stay as they are written,
@@ -202,7 +209,7 @@ def _with_class_names(named: dict[str, Named]) -> dict[str, Named]:
 
 
 def _assemble(
-    root: Path, named: dict[str, Named], split_by: str, *, task: Task = "single-label"
+    root: Path, named: dict[str, LabelledPaths], split_by: str, *, task: Task = "single-label"
 ) -> Dataset:
     train, val = named.get("train", []), named.get("val", [])
     test = named.get("test", [])
@@ -217,7 +224,7 @@ def _assemble(
     _require_known(root, classes, {"val": val, "test": test})
     indices = {name: index for index, name in enumerate(classes)}
 
-    def samples(items: Named) -> tuple[Sample, ...]:
+    def samples(items: LabelledPaths) -> tuple[Sample, ...]:
         labels = [tuple(sorted(indices[name] for name in names)) for _, names in items]
         if task == "multi-label":
             return tuple(Sample(path, own) for (path, _), own in zip(items, labels, strict=True))
@@ -227,13 +234,13 @@ def _assemble(
 
 
 def _unfit(root: Path, found: str) -> DataError:
-    """Return the error for a folder without classes; a CSV in it may be what was meant."""
+    """Return the error for a folder without classes; a CSV in it suggests multi-label."""
     if tables := ", ".join(table.name for table in find_tables(root)):
         return DataError(f"{root}: {found}, beside {tables}", hint="--task multi-label")
     return DataError(f"{root}: {found}", hint=f"expected {LAYOUTS}")
 
 
-def _require_known(root: Path, classes: tuple[str, ...], others: dict[str, Named]) -> None:
+def _require_known(root: Path, classes: tuple[str, ...], others: dict[str, LabelledPaths]) -> None:
     for split, items in others.items():
         if unknown := sorted(class_names(items) - set(classes)):
             raise DataError(

@@ -71,9 +71,9 @@ def walk_files(
 
     The order is that of `sorted` on the paths, although the walk is lazy: it holds the names of
     the open folders only. Hidden folders are left out, and so are linked ones, which may lead back
-    to a parent. `depth` is how many names a path may have below `root`. Links that lead nowhere
-    are yielded, so that reading them reports the error; `special_files` says whether pipes, sockets
-    and devices are.
+    to a parent; hidden files are where `is_wanted` rejects them. `depth` is how many names a path
+    may have below `root`. Links that lead nowhere are yielded, so that reading them reports the
+    error; `special_files` is whether pipes, sockets and devices are.
     """
 
     def listed(folder: Path) -> tuple[Path, Iterator[str], set[str]]:
