@@ -13,7 +13,6 @@ import pytest
 from tests.cli.predicting import Predict, read_rows
 from tests.conftest import Rtl
 from tests.prediction.pictures import LABELS, picture, tiny_model_file
-from toolchain import Predictor
 
 pytestmark = [  # deprecations inside Ray
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -125,20 +124,3 @@ def test_options_that_ray_and_parquet_exclude_are_refused(
     predict: Predict, options: tuple[str, ...]
 ) -> None:
     assert predict(*options).status == 2
-
-
-def test_parquet_file_that_could_not_be_completed_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("pyarrow", reason="pyarrow is not installed (the extra `ray`)")
-    from toolchain.prediction.parquet import ParquetFile
-
-    def fail(file: ParquetFile) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(ParquetFile, "_write_group", fail)
-    with Predictor(tiny_model_file(tmp_path)) as predictor:
-        path = tmp_path / "rows.parquet"
-        with pytest.raises(OSError, match="no space"), ParquetFile(path).open(predictor):
-            pass
-    assert [file.name for file in tmp_path.iterdir()] == ["tiny.onnx"]

@@ -66,7 +66,7 @@ class _FileCheck(msgspec.Struct, frozen=True):
     """sha256 of its bytes, in hex; empty where they can't be read."""
     error: str | None
     rotated: bool
-    """Whether its EXIF orientation is other than upright."""
+    """Whether it has an EXIF orientation that rotates or mirrors it."""
     short_side: int
     """In pixels, as stored; 0 where there is an error."""
 

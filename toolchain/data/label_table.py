@@ -82,7 +82,7 @@ def read_tables(tables: dict[Path, str | None], root: Path) -> tuple[dict[str, L
     `tables` is the result of `find_tables`. Raises DataError naming the file and the line that is
     wrong, or the class that no training image has.
     """
-    named: dict[str, LabelledPaths] = {"train": [], "val": [], "test": []}
+    images: dict[str, LabelledPaths] = {"train": [], "val": [], "test": []}
     declared: set[str] = set()
     split_by = "the tables " + ", ".join(table.name for table in tables)
     for table, split in tables.items():
@@ -101,9 +101,9 @@ def read_tables(tables: dict[Path, str | None], root: Path) -> tuple[dict[str, L
         else:
             splits, split_by = _by_hash(rows, root)
         for row, row_split in zip(rows, splits, strict=True):
-            named[row_split].append((row.path, row.classes))
-    _require_classes(named, declared, tables)
-    return named, split_by
+            images[row_split].append((row.path, row.classes))
+    _require_classes(images, declared, tables)
+    return images, split_by
 
 
 def _by_hash(rows: list[_Row], root: Path) -> tuple[list[str], str]:
@@ -118,14 +118,14 @@ def _by_hash(rows: list[_Row], root: Path) -> tuple[list[str], str]:
 
 
 def _require_classes(
-    named: dict[str, LabelledPaths], declared: set[str], tables: dict[Path, str | None]
+    images: dict[str, LabelledPaths], declared: set[str], tables: dict[Path, str | None]
 ) -> None:
     where = ", ".join(str(table) for table in tables)
-    if not named["train"]:
+    if not images["train"]:
         raise DataError(f"{where}: no training images", hint=f"expected {TABLES}")
-    known = class_names(named["train"])
-    everywhere = declared.union(*(class_names(items) for items in named.values()))
-    if lacking := sorted(everywhere - known):
+    known = class_names(images["train"])
+    every_class = declared.union(*(class_names(items) for items in images.values()))
+    if lacking := sorted(every_class - known):
         raise DataError(
             f"{where}: no training image has the class {', '.join(lacking)}",
             hint="give it training images, or take it out of the table",
@@ -183,8 +183,8 @@ def _columns(table: Path, header: list[str]) -> _Columns:
         raise DataError(f"{table} is empty", hint=f"expected {TABLES}")
     lower = [name.lower() for name in header]
     # pandas writes its index as a first column without a name.
-    named = [i for i, name in enumerate(header) if name]
-    file = next((i for i in named if lower[i] in FILE_COLUMNS), named[0])
+    with_name = [i for i, name in enumerate(header) if name]
+    file = next((i for i in with_name if lower[i] in FILE_COLUMNS), with_name[0])
     if _is_file(table.parent / header[file]):
         raise DataError(
             f"{table}, line 1: {header[file]} is an image; the first line names the columns",
@@ -192,10 +192,10 @@ def _columns(table: Path, header: list[str]) -> _Columns:
         )
     split = lower.index("split") if "split" in lower else None
     labels = lower.index("labels") if "labels" in lower else None
-    others = [i for i in named if i not in (file, split, labels)]
-    if twice := {header[i] for i in others if header.count(header[i]) > 1}:
+    others = [i for i in with_name if i not in (file, split, labels)]
+    if repeated := {header[i] for i in others if header.count(header[i]) > 1}:
         raise DataError(
-            f"{table}, line 1: several columns are called '{min(twice)}'",
+            f"{table}, line 1: several columns are called '{min(repeated)}'",
             hint="give each class one column",
         )
     if labels is not None and others:

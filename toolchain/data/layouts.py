@@ -68,7 +68,7 @@ class Dataset:
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
     def name_of(self, path: Path) -> str:
-        """Return a path relative to `root`, or whole where it lies elsewhere, with forward slashes."""
+        """Return a path relative to `root`, or else unchanged, with forward slashes."""
         try:
             return path.relative_to(self.root).as_posix()
         except ValueError:
@@ -98,8 +98,8 @@ def _from_tables(path: Path) -> Dataset:
             f"{path} {found}; multi-label reads its labels from one", hint=f"expected {TABLES}"
         )
     root = path.parent if path.is_file() else path
-    named, split_by = read_tables(tables, root)
-    return _assemble(root, named, split_by, task="multi-label")
+    images, split_by = read_tables(tables, root)
+    return _assemble(root, images, split_by, task="multi-label")
 
 
 def _from_file(file: Path) -> Dataset:
@@ -130,22 +130,22 @@ def _lists_in(folder: Path) -> dict[str, Path]:
 
 
 def _from_split_folders(folders: dict[str, Path], root: Path) -> Dataset:
-    named = {split: _class_folders(folder) for split, folder in folders.items()}
+    images = {split: _class_folders(folder) for split, folder in folders.items()}
     return _assemble(
-        root, named, "the folders " + ", ".join(f"{f.name}/" for f in folders.values())
+        root, images, "the folders " + ", ".join(f"{f.name}/" for f in folders.values())
     )
 
 
 def _from_one_folder(root: Path) -> Dataset:
-    named: dict[str, LabelledPaths] = {"train": [], "val": [], "test": []}
+    images: dict[str, LabelledPaths] = {"train": [], "val": [], "test": []}
     by_class: dict[str, list[Path]] = defaultdict(list)
     for path, (name,) in _class_folders(root):
         by_class[name].append(path)
     for name, paths in by_class.items():
         splits = split_class([path.relative_to(root).as_posix() for path in paths])
         for path, split in zip(paths, splits, strict=True):
-            named[split].append((path, (name,)))
-    return _assemble(root, named, BY_HASH)
+            images[split].append((path, (name,)))
+    return _assemble(root, images, BY_HASH)
 
 
 def _class_folders(root: Path) -> LabelledPaths:
@@ -155,9 +155,9 @@ def _class_folders(root: Path) -> LabelledPaths:
 
 
 def _from_lists(lists: dict[str, Path], root: Path) -> Dataset:
-    named = {split: _read_list(file) for split, file in lists.items()}
+    images = {split: _read_list(file) for split, file in lists.items()}
     return _assemble(
-        root, _with_class_names(named), "the lists " + ", ".join(f.name for f in lists.values())
+        root, _with_class_names(images), "the lists " + ", ".join(f.name for f in lists.values())
     )
 
 
@@ -186,16 +186,16 @@ def _read_list(file: Path) -> LabelledPaths:
     return samples
 
 
-def _with_class_names(named: dict[str, LabelledPaths]) -> dict[str, LabelledPaths]:
-    """Turn integer labels into folder names where each number has just one folder, and vice versa.
+def _with_class_names(images: dict[str, LabelledPaths]) -> dict[str, LabelledPaths]:
+    """Replace integer labels by folder names where numbers and folders match one to one.
 
     `./food/apple/1.jpg 0` then means class "apple". Otherwise the labels stay as they are written,
-    numbers padded so that they sort as numbers.
+    numbers padded with zeros so that they sort as numbers.
     """
-    everything = [item for samples in named.values() for item in samples]
+    everything = [item for samples in images.values() for item in samples]
     labels = class_names(everything)
     if not all(label.isdecimal() for label in labels):
-        return named
+        return images
     pairs = {(label, path.parent.name) for path, (label,) in everything}
     if len(pairs) == len(labels) == len({folder for _, folder in pairs}):
         names = dict(pairs)
@@ -204,15 +204,15 @@ def _with_class_names(named: dict[str, LabelledPaths]) -> dict[str, LabelledPath
         names = {label: label.zfill(width) for label in labels}
     return {
         split: [(path, (names[label],)) for path, (label,) in items]
-        for split, items in named.items()
+        for split, items in images.items()
     }
 
 
 def _assemble(
-    root: Path, named: dict[str, LabelledPaths], split_by: str, *, task: Task = "single-label"
+    root: Path, images: dict[str, LabelledPaths], split_by: str, *, task: Task = "single-label"
 ) -> Dataset:
-    train, val = named.get("train", []), named.get("val", [])
-    test = named.get("test", [])
+    train, val = images.get("train", []), images.get("val", [])
+    test = images.get("test", [])
     classes = tuple(sorted(class_names(train)))
     if not train:
         raise _unfit(root, "no images found")
@@ -227,8 +227,10 @@ def _assemble(
     def samples(items: LabelledPaths) -> tuple[Sample, ...]:
         labels = [tuple(sorted(indices[name] for name in names)) for _, names in items]
         if task == "multi-label":
-            return tuple(Sample(path, own) for (path, _), own in zip(items, labels, strict=True))
-        return tuple(Sample(path, own) for (path, _), (own,) in zip(items, labels, strict=True))
+            return tuple(
+                Sample(path, label) for (path, _), label in zip(items, labels, strict=True)
+            )
+        return tuple(Sample(path, label) for (path, _), (label,) in zip(items, labels, strict=True))
 
     return Dataset(root, classes, samples(train), samples(val), samples(test), split_by, task)
 

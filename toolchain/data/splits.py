@@ -75,8 +75,8 @@ def split_classes(names: Sequence[str], classes: Sequence[Iterable[str]]) -> tup
     by_hash = [split_of(name) for name in names]
     splits, positions = list(by_hash), [position(name) for name in names]
     images_of: dict[str, list[int]] = {}
-    for index, own in enumerate(classes):
-        for name in own:
+    for index, labels in enumerate(classes):
+        for name in labels:
             images_of.setdefault(name, []).append(index)
     # Sorted by class name, so that the result does not depend on the order of the rows.
     for _, images in sorted(images_of.items()):
@@ -126,6 +126,6 @@ def carve(train: LabelledPaths, root: Path) -> tuple[LabelledPaths, LabelledPath
     return rest, val
 
 
-def class_names(named: LabelledPaths) -> set[str]:
+def class_names(images: LabelledPaths) -> set[str]:
     """Return the names of all classes that some image has."""
-    return {name for _, names in named for name in names}
+    return {name for _, names in images for name in names}

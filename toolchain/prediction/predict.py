@@ -7,10 +7,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
+
+import msgspec
 
 from toolchain.errors import ImageError
 from toolchain.prediction.inputs import InputImage, Inputs
@@ -50,22 +51,23 @@ class NoProgress:
         """Do nothing."""
 
 
-@dataclass
-class PredictionSummary:
+class PredictionSummary(msgspec.Struct):
     """What `predict` did. Rows that were in a file before count in `images` and `failed`."""
 
     images: int = 0
     """Images with a row."""
     failed: int = 0
     """Those among them that can't be read."""
-    failures: list[ImageError] = field(default_factory=list)
+    failures: list[ImageError] = msgspec.field(default_factory=list)
     """The first ten of them; without those of earlier rows, of which only the text is known."""
-    not_found: list[ImageError] = field(default_factory=list)
+    not_found: list[ImageError] = msgspec.field(default_factory=list)
     """Folders that can't be listed, and inputs without any image. They have no row."""
     already_there: int = 0
     """Rows that the sink had before."""
     added: int = 0
+    """Rows that were written now."""
     seconds: float = 0.0
+    """The whole time, with opening the model where `predict` opened it."""
 
 
 def predict(
