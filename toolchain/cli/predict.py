@@ -117,10 +117,7 @@ def command(
     """
     row_format = _row_format("jsonl" if as_json else output_format, output)
     parquet_inputs = tuple(word for word in inputs if use_ray and word.endswith(PARQUET_SUFFIX))
-    if not inputs and not lists:
-        raise click.UsageError("missing INPUTS: files, folders, patterns, or --files-from")
-    if parquet_inputs and (parquet_inputs != inputs or lists):
-        raise click.UsageError("Parquet files of images can't be mixed with other inputs")
+    _require_inputs(inputs, lists, parquet_inputs)
     if resume and (output is None or STDIN in inputs or parquet_inputs):
         raise click.UsageError("--resume goes on with an --output, of files that have names")
     if row_format == "parquet" and (resume or not use_ray):
@@ -151,6 +148,15 @@ def command(
         reporter.message(written_line(output, summary))
     raise_for_failures(summary, output, reporter)
     terminal.print_next("rtl", "inspect", model, quiet=quiet)
+
+
+def _require_inputs(
+    inputs: tuple[str, ...], lists: tuple[str, ...], parquet_inputs: tuple[str, ...]
+) -> None:
+    if not inputs and not lists:
+        raise click.UsageError("missing INPUTS: files, folders, patterns, or --files-from")
+    if parquet_inputs and (parquet_inputs != inputs or lists):
+        raise click.UsageError("Parquet files of images can't be mixed with other inputs")
 
 
 def _row_format(asked: str, output: Path | None) -> str:
