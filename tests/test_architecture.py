@@ -54,6 +54,7 @@ STORIES = {
     "toolchain.verification.verify",
     "toolchain.exporters.export",
     "toolchain.benchmarking.bench",
+    "toolchain.prediction.predict",
 }
 """The files that read from top to bottom what a command does."""
 CALL_STORIES = ("demo", "cli")

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from toolchain import ImageError, Predictor
 
-SECONDS = 1.0
+POLL_S = 1.0
+"""Seconds between two listings of the folder."""
 
 
 def done_before(results: Path) -> set[tuple[str, int]]:
-    """Return what has a line already; a last line that the power cut short is removed."""
+    """Return (name, modified) of the lines in the results; an incomplete last line is removed."""
     data = results.read_bytes() if results.exists() else b""
     whole = data[: data.rfind(b"\n") + 1]
     if whole != data:
@@ -23,8 +24,8 @@ def done_before(results: Path) -> set[tuple[str, int]]:
     return {(row["file"], row["modified"]) for row in rows}
 
 
-def settled(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Yield files, again and again, that did not change from one look to the next."""
+def unchanged_files(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Yield (file, modified), at every poll, for each file unchanged since the poll before."""
     before: dict[Path, tuple[int, int]] = {}
     while True:
         now = {}
@@ -33,19 +34,19 @@ def settled(folder: Path) -> Iterator[tuple[Path, int]]:
                 now[file] = (file.stat().st_mtime_ns, file.stat().st_size)
         yield from ((file, now[file][0]) for file in now if before.get(file) == now[file])
         before = now
-        time.sleep(SECONDS)
+        time.sleep(POLL_S)
 
 
 def watch(model: str, folder: Path, results: Path) -> None:
-    """Predict each image once, until Ctrl-C; one that can't be read has its error in its line."""
+    """Predict each image once, until Ctrl-C; the line of one that can't be read has its error."""
     done = done_before(results)
     with Predictor(model) as predictor, results.open("a", encoding="utf-8", buffering=1) as lines:
-        for file, modified in settled(folder):
+        for file, modified in unchanged_files(folder):
             if (file.name, modified) in done or file.name.startswith(".") or file.is_dir():
                 continue
             try:
-                found = predictor(file)
-                row = {"label": found.label, "probability": round(found.probability, 6)}
+                prediction = predictor(file)
+                row = {"label": prediction.label, "probability": round(prediction.probability, 6)}
             except ImageError as error:
                 row = {"error": str(error)}
             lines.write(json.dumps({"file": file.name, "modified": modified} | row) + "\n")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.predicting import Predict, Said, tiny
+from tests.cli.predicting import CommandResult, Predict
+from tests.prediction.pictures import tiny_model_file
 from toolchain.cli.main import run_command
 
 
@@ -17,12 +18,12 @@ def predict(
 ) -> Predict:
     """Run `rtl predict tiny.onnx …` in an empty folder, in this process; or another `model`."""
     monkeypatch.chdir(tmp_path)
-    own = tiny(tmp_path)
+    own = tiny_model_file(tmp_path)
 
-    def run(*words: object, model: Path = own) -> Said:
+    def run(*words: object, model: Path = own) -> CommandResult:
         capfdbinary.readouterr()
         status = run_command(["predict", os.fspath(model), *(str(word) for word in words)])
         out, err = capfdbinary.readouterr()
-        return Said(status, out, err.decode(errors="replace"))
+        return CommandResult(status, out, err.decode(errors="replace"))
 
     return run

@@ -1,24 +1,14 @@
-"""A model of two kilobytes, pictures of one colour, and what `rtl predict` said of them."""
+"""`rtl predict` run in this process, and the rows it printed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
 
-from tests.runtime.tiny import SIDE, tiny_card, tiny_model, write
-from toolchain.runtime.card import encode_card
-
-LABELS = ("across", "aslant", "down")
-"""What the model says of a red, a green and a blue picture."""
-COLOURS = ((200, 0, 0), (0, 200, 0), (0, 0, 200))
-
-
-class Said(NamedTuple):
-    """What a command left."""
+class CommandResult(NamedTuple):
+    """The exit status and the two streams of a command."""
 
     status: int
     out: bytes
@@ -26,24 +16,13 @@ class Said(NamedTuple):
 
     @property
     def rows(self) -> list[dict[str, Any]]:
+        """Standard output as JSON lines."""
         return read_rows(self.out)
 
 
-Predict = Callable[..., Said]
+Predict = Callable[..., CommandResult]
 
 
 def read_rows(data: bytes) -> list[dict[str, Any]]:
+    """Return the objects of JSON lines."""
     return [json.loads(line) for line in data.split(b"\n") if line]
-
-
-def picture(path: Path, number: int = 0) -> Path:
-    """Write a picture whose label is LABELS[number]."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (SIDE, SIDE + 3), COLOURS[number % 3]).save(path, "PNG")
-    return path
-
-
-def tiny(folder: Path, **card: Any) -> Path:
-    """Write the model, with fields of its card replaced."""
-    text = encode_card(tiny_card(**card)) if card else None
-    return write(tiny_model(card=text), folder / "tiny.onnx")

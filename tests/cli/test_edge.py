@@ -1,4 +1,4 @@
-"""The device: the wheel with the extra `cpu`, a model file, its two companions and images."""
+"""An edge device: the wheel with the extra `cpu`, a model file, its two companions and images."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ INSTALL = 'hint: pip install "rtl-toolchain[train]"'
 
 
 @pytest.fixture(scope="module")
-def pocket(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def device_folder(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what is copied to the device: model.onnx, what lies beside it, TorchScript."""
-    folder = tmp_path_factory.mktemp("pocket")
+    folder = tmp_path_factory.mktemp("device_folder")
     names = ("", ".references.npz", ".parity.json")
     for file in (*(model.with_name(model.name + name) for name in names), torchscript(model)):
         shutil.copy(file, folder)
@@ -40,7 +40,7 @@ def torchscript(model: Path) -> Path:
 
 def test_the_wheel_is_small_and_typed_and_holds_no_tests(device: Environment) -> None:
     names = zipfile.ZipFile(device.wheel).namelist()
-    # All of rtl, training included, in a download that nobody notices.
+    # All of rtl, training included, in a small download.
     assert device.wheel.stat().st_size < 310_000
     assert "toolchain/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -62,9 +62,9 @@ def test_bench_and_verify_are_imported_without_torch(device: Environment, tmp_pa
 
 
 def test_predict_gives_the_labels_of_the_evaluation(
-    device: Environment, pocket: Path, run_folder: Path, stripes: Path
+    device: Environment, device_folder: Path, run_folder: Path, stripes: Path
 ) -> None:
-    done = device.run("rtl", "predict", "model.onnx", stripes / "val", cwd=pocket)
+    done = device.run("rtl", "predict", "model.onnx", stripes / "val", cwd=device_folder)
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
     labels = {Path(row["file"]).relative_to(stripes).as_posix(): row["label"] for row in found}
@@ -72,10 +72,10 @@ def test_predict_gives_the_labels_of_the_evaluation(
     assert labels == {row["file"]: row["predicted"] for row in results}
 
 
-def test_verify_repeats_the_proof_from_card_and_references(
-    device: Environment, pocket: Path
+def test_verify_compares_with_the_card_and_the_references(
+    device: Environment, device_folder: Path
 ) -> None:
-    done = device.run("rtl", "verify", "model.onnx", "--json", cwd=pocket)
+    done = device.run("rtl", "verify", "model.onnx", "--json", cwd=device_folder)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["passed"]
@@ -88,8 +88,8 @@ def test_verify_repeats_the_proof_from_card_and_references(
     ]
 
 
-def test_bench_measures_the_file_alone(device: Environment, pocket: Path) -> None:
-    done = device.run("rtl", "bench", "model.onnx", "--seconds", "0.3", "--json", cwd=pocket)
+def test_bench_measures_the_file_alone(device: Environment, device_folder: Path) -> None:
+    done = device.run("rtl", "bench", "model.onnx", "--seconds", "0.3", "--json", cwd=device_folder)
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)["results"]
     assert [(row["contender"], row["batch_size"]) for row in results] == [
@@ -100,35 +100,37 @@ def test_bench_measures_the_file_alone(device: Environment, pocket: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.torchscript.pt"])
-def test_inspect_reads_both_formats(device: Environment, pocket: Path, name: str) -> None:
-    done = device.run("rtl", "inspect", name, "--json", cwd=pocket)
+def test_inspect_reads_both_formats(device: Environment, device_folder: Path, name: str) -> None:
+    done = device.run("rtl", "inspect", name, "--json", cwd=device_folder)
     assert done.returncode == 0, done.stderr
     card = json.loads(done.stdout)["card"]
     assert card["classes"] == ["across", "aslant", "down"]
 
 
-def test_inspect_says_that_the_report_belongs_to_the_file(
-    device: Environment, pocket: Path
+def test_inspect_reports_that_the_parity_report_belongs_to_the_file(
+    device: Environment, device_folder: Path
 ) -> None:
-    result = json.loads(device.run("rtl", "inspect", "model.onnx", "--json", cwd=pocket).stdout)
+    result = json.loads(
+        device.run("rtl", "inspect", "model.onnx", "--json", cwd=device_folder).stdout
+    )
     assert result["references"]["belongs"]
     assert result["parity"]["belongs"]
     assert result["parity"]["passed"]
 
 
 @pytest.mark.parametrize("command", [("verify", "model.torchscript.pt"), ("finetune", "photos")])
-def test_what_needs_torch_says_how_to_install_it(
-    device: Environment, pocket: Path, command: tuple[str, str]
+def test_commands_that_need_torch_print_how_to_install_it(
+    device: Environment, device_folder: Path, command: tuple[str, str]
 ) -> None:
-    done = device.run("rtl", *command, cwd=pocket)
+    done = device.run("rtl", *command, cwd=device_folder)
     assert done.returncode == 9, done.stderr
     error, hint = done.stderr.splitlines()
     assert error.startswith("error: torch")
     assert hint == INSTALL
 
 
-def test_doctor_finds_no_problem(device: Environment, pocket: Path) -> None:
-    done = device.run("rtl", "doctor", "--json", cwd=pocket)
+def test_doctor_finds_no_problem(device: Environment, device_folder: Path) -> None:
+    done = device.run("rtl", "doctor", "--json", cwd=device_folder)
     assert done.returncode == 0, done.stderr
     states = {check["what"]: check["state"] for check in json.loads(done.stdout)["checks"]}
     assert states["onnxruntime"] == "ok"
@@ -156,20 +158,20 @@ def watching(device: Environment, *words: Path) -> Iterator[None]:
 
 
 def rows(results: Path) -> list[dict[str, Any]]:
-    """Return the lines of the example app that are whole."""
+    """Return the rows that the example app has written whole."""
     text = results.read_text() if results.exists() else ""
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def wait_until(true: Callable[[], bool]) -> None:
+def wait_until(is_done: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
-    while not true():
+    while not is_done():
         assert time.monotonic() < end, "the app did not do it"
         time.sleep(0.1)
 
 
 def test_example_app_writes_a_line_for_each_image_and_none_twice(
-    device: Environment, pocket: Path, stripes: Path, tmp_path: Path
+    device: Environment, device_folder: Path, stripes: Path, tmp_path: Path
 ) -> None:
     incoming, results = tmp_path / "incoming", tmp_path / "results.jsonl"
     incoming.mkdir()
@@ -177,7 +179,7 @@ def test_example_app_writes_a_line_for_each_image_and_none_twice(
     data = images[0].read_bytes()
     shutil.copy(images[1], incoming / "first.jpg")
     (incoming / "page.jpg").write_text("<html>")
-    with watching(device, pocket / "model.onnx", incoming, results):
+    with watching(device, device_folder / "model.onnx", incoming, results):
         wait_until(lambda: len(rows(results)) == 2)
         with (incoming / "slow.jpg").open("wb") as file:
             for start in range(0, len(data), len(data) // 20):
@@ -188,9 +190,9 @@ def test_example_app_writes_a_line_for_each_image_and_none_twice(
     with results.open("a") as file:
         file.write('{"file": "cut')
     shutil.copy(images[2], incoming / "last.jpg")
-    with watching(device, pocket / "model.onnx", incoming, results):
+    with watching(device, device_folder / "model.onnx", incoming, results):
         wait_until(lambda: len(rows(results)) == 4)
-        time.sleep(2.5)  # two more looks
+        time.sleep(2.5)  # two more polls
     found = {row["file"]: row for row in rows(results)}
     assert [row["file"] for row in rows(results)] == list(found)
     assert set(found) == {"first.jpg", "page.jpg", "slow.jpg", "last.jpg"}

@@ -1,4 +1,4 @@
-"""`rtl predict --output`: whole rows whatever happens, and going on without a loss or a repeat."""
+"""`rtl predict --output`: only whole rows, whatever happens, and `--resume` adds the missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli.predicting import LABELS, Predict, picture, read_rows, tiny
+from tests.cli.predicting import Predict, read_rows
+from tests.prediction.pictures import LABELS, picture, tiny_model_file
 from tests.runtime.tiny import tiny_model, weight, write
 from toolchain.prediction import rowfile
 
@@ -24,7 +25,7 @@ MANY = 4000
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Nine pictures, and a file that is none."""
+    """Nine pictures, and a file that is not an image."""
     for number in range(9):
         picture(tmp_path / "photos" / f"{number}.png", number)
     (tmp_path / "photos" / "bad.png").write_text("no image")
@@ -32,21 +33,21 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def crowd(tmp_path: Path) -> Path:
+def many_files(tmp_path: Path) -> Path:
     """A folder of very many files."""
     one = picture(tmp_path / "one.png")
-    (tmp_path / "crowd").mkdir()
+    (tmp_path / "many_files").mkdir()
     for number in range(MANY):
-        (tmp_path / "crowd" / f"{number:05}.png").hardlink_to(one)
-    return tmp_path / "crowd"
+        (tmp_path / "many_files" / f"{number:05}.png").hardlink_to(one)
+    return tmp_path / "many_files"
 
 
 @pytest.mark.parametrize(("name", "row_bytes"), [("rows.jsonl", 120), ("rows.csv", 34)])
-def test_killed_at_any_moment_it_leaves_whole_rows_and_goes_on(
-    tmp_path: Path, crowd: Path, name: str, row_bytes: int
+def test_kill_at_any_moment_leaves_whole_rows_to_resume_from(
+    tmp_path: Path, many_files: Path, name: str, row_bytes: int
 ) -> None:
-    model, output = tiny(tmp_path), tmp_path / name
-    command = [sys.executable, "-m", "toolchain", "predict", str(model), "crowd", "-o", name]
+    model, output = tiny_model_file(tmp_path), tmp_path / name
+    command = [sys.executable, "-m", "toolchain", "predict", str(model), "many_files", "-o", name]
     moments = random.Random(name)
     for _ in range(3):
         before = output.stat().st_size if output.exists() else 0
@@ -65,11 +66,11 @@ def test_killed_at_any_moment_it_leaves_whole_rows_and_goes_on(
     else:
         assert lines.count("file,label_1,probability_1,error") == 1
         files = [line.split(",")[0] for line in lines[1:]]
-    assert files == [f"crowd/{number:05}.png" for number in range(MANY)]
+    assert files == [f"many_files/{number:05}.png" for number in range(MANY)]
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv"])
-def test_cut_anywhere_it_ends_with_the_same_rows(
+def test_file_cut_anywhere_is_resumed_to_the_same_rows(
     predict: Predict, tmp_path: Path, photos: Path, name: str
 ) -> None:
     picture(tmp_path / "photos" / '4 "four",\nor so.png', 1)
@@ -81,28 +82,28 @@ def test_cut_anywhere_it_ends_with_the_same_rows(
         assert (tmp_path / name).read_bytes() == whole
 
 
-def test_row_stands_in_the_file_before_the_next_image_is_asked_for(
+def test_row_is_in_the_file_before_the_next_one_is_written(
     predict: Predict, tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[int] = []
+    row_counts: list[int] = []
     write = rowfile.PredictionFile.write
 
-    def look(self: rowfile.PredictionFile, *row: object) -> None:
+    def write_and_count(self: rowfile.PredictionFile, *row: object) -> None:
         write(self, *row)  # type: ignore[arg-type]
-        seen.append((tmp_path / "rows.jsonl").read_bytes().count(b"\n"))
+        row_counts.append((tmp_path / "rows.jsonl").read_bytes().count(b"\n"))
 
-    monkeypatch.setattr(rowfile.PredictionFile, "write", look)
+    monkeypatch.setattr(rowfile.PredictionFile, "write", write_and_count)
     predict(photos, "-o", "rows.jsonl")
-    assert seen == list(range(1, 11))
+    assert row_counts == list(range(1, 11))
 
 
 def test_finished_file_is_not_written_over(predict: Predict, tmp_path: Path, photos: Path) -> None:
     predict(photos, "-o", "rows.jsonl")
     before = (tmp_path / "rows.jsonl").read_bytes()
-    said = predict(photos, "-o", "rows.jsonl")
-    assert said.status == 3
-    assert "rows.jsonl exists" in said.err
-    assert "--resume" in said.err
+    done = predict(photos, "-o", "rows.jsonl")
+    assert done.status == 3
+    assert "rows.jsonl exists" in done.err
+    assert "--resume" in done.err
     assert (tmp_path / "rows.jsonl").read_bytes() == before
 
 
@@ -111,10 +112,10 @@ def test_finished_file_is_left_as_it_is_and_its_errors_still_count(
 ) -> None:
     predict(photos, "-o", "rows.jsonl")
     before = (tmp_path / "rows.jsonl").read_bytes()
-    said = predict(photos, "-o", "rows.jsonl", "--resume")
+    done = predict(photos, "-o", "rows.jsonl", "--resume")
     assert (tmp_path / "rows.jsonl").read_bytes() == before
-    assert said.status == 7
-    assert "1 of 10 images can't be read" in said.err
+    assert done.status == 7
+    assert "1 of 10 images can't be read" in done.err
 
 
 def test_new_files_are_added_and_a_file_that_is_given_twice_is_kept_twice(
@@ -127,7 +128,9 @@ def test_new_files_are_added_and_a_file_that_is_given_twice_is_kept_twice(
     assert (files["photos/0.png"], files["photos/1.png"], files["photos/2.png"]) == (3, 2, 1)
 
 
-def test_undecodable_names_are_known_again(predict: Predict, tmp_path: Path, photos: Path) -> None:
+def test_names_that_are_not_utf_8_are_recognised_on_resume(
+    predict: Predict, tmp_path: Path, photos: Path
+) -> None:
     picture(Path(os.fsdecode(os.fsencode(tmp_path) + b"/photos/\xff.png")), 1)
     for name in ("rows.jsonl", "rows.csv"):
         predict(photos, "-o", name)
@@ -146,7 +149,7 @@ def test_undecodable_names_are_known_again(predict: Predict, tmp_path: Path, pho
         ({}, ("--format", "csv"), "row 1: another model or other options"),
     ],
 )
-def test_file_of_another_model_or_other_options_is_refused_and_stays_as_it_was(
+def test_file_of_another_model_or_other_options_is_refused_and_unchanged(
     predict: Predict,
     tmp_path: Path,
     photos: Path,
@@ -157,10 +160,10 @@ def test_file_of_another_model_or_other_options_is_refused_and_stays_as_it_was(
     predict(photos, "-o", "rows.jsonl")
     before = (tmp_path / "rows.jsonl").read_bytes()
     (tmp_path / "other").mkdir()
-    other = tiny(tmp_path / "other", **card)
-    said = predict(photos, "-o", "rows.jsonl", "--resume", *options, model=other)
-    assert said.status == 3
-    assert words in said.err
+    other = tiny_model_file(tmp_path / "other", **card)
+    done = predict(photos, "-o", "rows.jsonl", "--resume", *options, model=other)
+    assert done.status == 3
+    assert words in done.err
     assert (tmp_path / "rows.jsonl").read_bytes() == before
 
 
@@ -173,13 +176,13 @@ def test_file_of_another_model_with_the_same_classes_is_refused(
         if tensor.name == "weight":
             tensor.CopyFrom(weight("weight", -np.eye(3, dtype=np.float32) / 64))
     path = write(other, tmp_path / "other.onnx")
-    said = predict(photos, "-o", "rows.jsonl", "--resume", model=path)
-    assert said.status == 3
-    assert "not made by this model: photos/0.png is across with 0.9192 there" in said.err
+    done = predict(photos, "-o", "rows.jsonl", "--resume", model=path)
+    assert done.status == 3
+    assert "not made by this model: photos/0.png is across with 0.9192 there" in done.err
 
 
 @pytest.mark.parametrize("content", [b"dear diary", b"a,b\n1,2\n", b"{}\n", bytes(99), b"\xff\n"])
-def test_file_of_someone_else_is_not_cut(
+def test_file_of_another_program_is_refused_and_unchanged(
     predict: Predict, tmp_path: Path, photos: Path, content: bytes
 ) -> None:
     for name in ("notes.jsonl", "notes.csv"):
@@ -194,12 +197,12 @@ def test_two_processes_do_not_write_to_one_file(
     fcntl = pytest.importorskip("fcntl", reason="no file locks on this system")
     with (tmp_path / "rows.jsonl").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        said = predict(photos, "-o", "rows.jsonl", "--resume")
-    assert said.status == 3
-    assert "another process is writing" in said.err
+        done = predict(photos, "-o", "rows.jsonl", "--resume")
+    assert done.status == 3
+    assert "another process is writing" in done.err
 
 
-def test_full_disk_leaves_whole_rows_to_go_on_from(
+def test_full_disk_leaves_whole_rows_to_resume_from(
     predict: Predict, tmp_path: Path, photos: Path
 ) -> None:
     """A limit on the size of files stands in for a disk that fills in the middle of a row."""
@@ -208,23 +211,21 @@ def test_full_disk_leaves_whole_rows_to_go_on_from(
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
     try:
-        said = predict(photos, "-o", "rows.jsonl", "--no-cache", "--quiet")
+        done = predict(photos, "-o", "rows.jsonl", "--no-cache", "--quiet")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert said.status == 1
-    assert "error: rows.jsonl: file too large" in said.err
-    assert "2 rows written before are whole" in said.err
+    assert done.status == 1
+    assert "error: rows.jsonl: file too large" in done.err
+    assert "2 rows written before are whole" in done.err
     assert len(read_rows((tmp_path / "rows.jsonl").read_bytes())) == 2
     predict(photos, "-o", "rows.jsonl", "--resume")
     rows = read_rows((tmp_path / "rows.jsonl").read_bytes())
     assert [row.get("label") for row in rows] == [*LABELS * 3, None]
 
 
-def test_stopped_by_the_user_it_prints_the_command_that_goes_on(
-    tmp_path: Path, crowd: Path
-) -> None:
-    command = ["predict", str(tiny(tmp_path)), "crowd", "-o", "rows.jsonl"]
+def test_ctrl_c_prints_the_command_that_resumes(tmp_path: Path, many_files: Path) -> None:
+    command = ["predict", str(tiny_model_file(tmp_path)), "many_files", "-o", "rows.jsonl"]
     process = subprocess.Popen(
         [sys.executable, "-m", "toolchain", *command],
         stderr=subprocess.PIPE,

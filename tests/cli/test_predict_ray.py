@@ -1,4 +1,4 @@
-"""`rtl predict --ray` on a cluster of two workers: the same answers as without it."""
+"""`rtl predict --ray` on a cluster of two workers: the same results as without it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from tests.cli.predicting import LABELS, Predict, picture, read_rows, tiny
+from tests.cli.predicting import Predict, read_rows
 from tests.conftest import Rtl
-from toolchain import Predictor
+from tests.prediction.pictures import LABELS, picture, tiny_model_file
 
-pytestmark = [  # Ray's own deprecations are not ours
+pytestmark = [  # deprecations inside Ray
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
-ANSWERS = 150
+PICTURES = 150
 
 
 def require_ray() -> Any:
@@ -38,8 +38,8 @@ def cluster() -> Iterator[None]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Pictures of each label in a folder, and a file that is none."""
-    for number in range(ANSWERS):
+    """Pictures of each label in a folder, and a file that is not an image."""
+    for number in range(PICTURES):
         picture(tmp_path / "photos" / f"{number:03}.png", number)
     (tmp_path / "photos" / "001 bad.png").write_text("no image")
     return Path("photos")
@@ -53,7 +53,7 @@ def test_folder_gives_the_same_rows_as_without_ray(
     spread = predict(photos, "gone.png", "--top", "3", "--ray")
     assert spread.status == 7
     assert spread.out == plain.out
-    # A file that was begun without Ray is gone on with.
+    # A file that was begun without Ray is resumed with it.
     (tmp_path / "rows.csv").write_bytes(predict(photos, "--format", "csv").out)
     whole = (tmp_path / "rows.csv").read_bytes()
     (tmp_path / "rows.csv").write_bytes(whole[: len(whole) // 2])
@@ -61,7 +61,7 @@ def test_folder_gives_the_same_rows_as_without_ray(
     assert (tmp_path / "rows.csv").read_bytes() == whole
 
 
-def test_parquet_of_bytes_becomes_parquet_of_the_same_answers(
+def test_parquet_of_bytes_becomes_parquet_of_the_same_results(
     cluster: None, predict: Predict, tmp_path: Path, photos: Path
 ) -> None:
     import pyarrow as pa
@@ -83,16 +83,16 @@ def test_parquet_of_bytes_becomes_parquet_of_the_same_answers(
     assert [{k: v for k, v in row.items() if v is not None} for row in rows] == plain
     assert predict("images.parquet", "--ray", "-o", "rows.parquet").status == 3
     pq.write_table(pa.table({"image": images}), tmp_path / "wrong.parquet")
-    said = predict("wrong.parquet", "--ray")
-    assert said.status == 3
-    assert "wrong.parquet has the columns image" in said.err
+    done = predict("wrong.parquet", "--ray")
+    assert done.status == 3
+    assert "wrong.parquet has the columns image" in done.err
 
 
-def test_it_starts_a_cluster_and_stops_it(rtl: Rtl, tmp_path: Path) -> None:
+def test_cluster_is_started_and_stopped(rtl: Rtl, tmp_path: Path) -> None:
     require_ray()
     for number in range(3):
         picture(tmp_path / f"{number}.png", number)
-    model = tiny(tmp_path)
+    model = tiny_model_file(tmp_path)
     done = rtl("predict", model, "*.png", "--ray", "--workers", "2", env={"HOME": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     assert [row["label"] for row in read_rows(done.stdout.encode())] == list(LABELS)
@@ -103,10 +103,10 @@ def test_it_starts_a_cluster_and_stops_it(rtl: Rtl, tmp_path: Path) -> None:
     assert f"{tmp_path}" not in left
 
 
-def test_without_ray_it_says_how_to_install_it(rtl: Rtl, tmp_path: Path) -> None:
+def test_missing_ray_is_answered_with_the_install_command(rtl: Rtl, tmp_path: Path) -> None:
     (tmp_path / "ray.py").write_text("raise ModuleNotFoundError(name='ray')\n")
     path = f"{tmp_path}:{':'.join(sys.path)}"
-    done = rtl("predict", tiny(tmp_path), "x.png", "--ray", env={"PYTHONPATH": path})
+    done = rtl("predict", tiny_model_file(tmp_path), "x.png", "--ray", env={"PYTHONPATH": path})
     assert done.returncode == 9
     assert 'pip install "rtl-toolchain[ray]"' in done.stderr
 
@@ -120,24 +120,7 @@ def test_without_ray_it_says_how_to_install_it(rtl: Rtl, tmp_path: Path) -> None
         ("a.parquet", "--ray", "-o", "rows.jsonl", "--resume"),
     ],
 )
-def test_what_ray_and_parquet_can_not_do_is_refused(
+def test_options_that_ray_and_parquet_exclude_are_refused(
     predict: Predict, options: tuple[str, ...]
 ) -> None:
     assert predict(*options).status == 2
-
-
-def test_parquet_that_could_not_be_written_whole_does_not_appear(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("pyarrow", reason="pyarrow is not installed (the extra `ray`)")
-    from toolchain.prediction.parquet import ParquetFile
-
-    def fail(file: ParquetFile) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(ParquetFile, "_write_group", fail)
-    with Predictor(tiny(tmp_path)) as predictor:
-        path = tmp_path / "rows.parquet"
-        with pytest.raises(OSError, match="no space"), ParquetFile(path, predictor.card, 1):
-            pass
-    assert [file.name for file in tmp_path.iterdir()] == ["tiny.onnx"]

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, found before anybody trains on it and without touching it."""
+"""The audit of a data set: each problem is found, and no file is changed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw(path: Path, seed: int, side: int = 80, orientation: int | None = None) 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A sound data set: two classes, three training and two validation images each."""
+    """A data set without problems: two classes, three training and two validation images each."""
     root = tmp_path / "data"
     for number, label in enumerate(("apple", "pear")):
         for split, count, offset in (("train", 3, 0), ("val", 2, 100)):
@@ -48,7 +48,7 @@ def audit(root: Path) -> Audit:
     return audit_dataset(read_dataset(root))[1]
 
 
-def test_sound_data_set_has_no_findings(data: Path) -> None:
+def test_data_set_without_problems_has_no_findings(data: Path) -> None:
     found = audit(data)
     assert found.images == 10
     assert found.per_class["pear"] == {"train": 3, "val": 2, "test": 0}
@@ -74,7 +74,9 @@ def test_broken_link_is_unreadable_not_a_crash(data: Path) -> None:
     assert [item.file for item in audit(data).unreadable] == ["train/apple/link.jpg"]
 
 
-def test_every_odd_image_is_judged_as_the_predictor_judges_it(shared: Path, data: Path) -> None:
+def test_every_odd_image_is_refused_exactly_where_the_predictor_refuses_it(
+    shared: Path, data: Path
+) -> None:
     for path in sorted((shared / "data/odd_images").iterdir()):
         # The first is half a gigabyte when decoded; test_image.py reads it.
         if path.is_file() and path.name not in ("bomb_12000x12000.png", "MANIFEST.tsv"):
@@ -101,9 +103,9 @@ def test_same_bytes_in_one_class_are_duplicates(data: Path) -> None:
 
 
 def test_same_bytes_in_two_splits_are_a_leak(data: Path) -> None:
-    shutil.copy(data / "train/apple/0.png", data / "val/apple/seen.png")
+    shutil.copy(data / "train/apple/0.png", data / "val/apple/leaked.png")
     found = audit(data)
-    assert found.leaks == (("train/apple/0.png", "val/apple/seen.png"),)
+    assert found.leaks == (("train/apple/0.png", "val/apple/leaked.png"),)
     assert found.duplicates == found.leaks
     assert found.label_conflicts == ()
 
@@ -115,7 +117,7 @@ def test_same_bytes_in_two_classes_are_a_label_conflict(data: Path) -> None:
     assert found.leaks == ()
 
 
-def test_damaged_twins_are_no_duplicates(data: Path) -> None:
+def test_damaged_files_with_the_same_bytes_are_no_duplicates(data: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
         (data / "train/apple" / name).write_bytes(b"")
     assert audit(data).duplicates == ()
@@ -130,14 +132,14 @@ def test_class_with_a_tenth_of_the_largest_is_rare(
     assert audit(data).rare_classes == rare
 
 
-def test_images_turned_by_exif_are_counted(data: Path) -> None:
+def test_images_rotated_by_exif_are_counted(data: Path) -> None:
     for orientation in (1, 3, 6, 8):
-        draw(data / "train/apple" / f"turned{orientation}.png", 0, orientation=orientation)
+        draw(data / "train/apple" / f"rotated{orientation}.png", 0, orientation=orientation)
     assert audit(data).rotated_by_exif == 3
 
 
 @pytest.mark.parametrize("orientation", [0, 9])
-def test_orientation_that_does_not_exist_turns_nothing(orientation: int, data: Path) -> None:
+def test_undefined_exif_orientation_is_not_counted_as_rotated(orientation: int, data: Path) -> None:
     draw(data / "train/apple/odd.png", 50, orientation=orientation)
     assert audit(data).rotated_by_exif == 0
 
@@ -182,13 +184,13 @@ def test_fingerprint_is_that_of_split_label_and_content_lines(data: Path) -> Non
     assert audit(data).fingerprint == hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def test_samples_come_back_with_the_digests_of_their_files(data: Path) -> None:
+def test_samples_are_returned_with_the_digests_of_their_files(data: Path) -> None:
     (data / "train/apple/bad.jpg").write_bytes(b"damaged")
     dataset = read_dataset(data)
     readable, _ = audit_dataset(dataset)
     for sample in (*readable.train, *readable.val):
         assert sample.digest == hashlib.sha256(sample.path.read_bytes()).hexdigest()
-    # A digest is no part of what a sample is.
+    # Digests do not count when samples are compared.
     assert readable.val == dataset.val
     assert {sample.digest for sample in dataset.val} == {""}
 
@@ -215,7 +217,7 @@ def test_data_set_without_a_readable_validation_image_is_refused(data: Path) -> 
         audit(data)
 
 
-def test_large_but_accepted_image_makes_no_noise(data: Path) -> None:
+def test_large_but_accepted_image_causes_no_warning(data: Path) -> None:
     # Pillow warns at half of the limit that rtl shares with it.
     code = (
         "import sys; from PIL import Image; Image.MAX_IMAGE_PIXELS = 5000\n"
@@ -235,22 +237,22 @@ def test_audit_is_json_with_the_fields_as_keys(data: Path) -> None:
     assert content["unreadable"] == [{"file": "train/apple/bad.jpg", "reason": "empty file"}]
 
 
-def test_progress_is_told_for_every_file(data: Path) -> None:
-    class Listener:
-        seen = 0
+def test_progress_counts_every_file(data: Path) -> None:
+    class CountingReporter:
+        count = 0
 
         def message(self, text: str) -> None:
-            """Nothing is said here."""
+            """The audit reports no message."""
 
         def track(self, items: Iterable, label: str, total: int) -> Iterator:  # type: ignore[type-arg]
             assert total == 10
             for item in items:
-                self.seen += 1
+                self.count += 1
                 yield item
 
-    listener = Listener()
-    audit_dataset(read_dataset(data), listener)
-    assert listener.seen == 10
+    reporter = CountingReporter()
+    audit_dataset(read_dataset(data), reporter)
+    assert reporter.count == 10
 
 
 def test_path_in_a_data_set_is_recognised_through_links_and_dots(tmp_path: Path) -> None:
@@ -264,7 +266,7 @@ def test_path_in_a_data_set_is_recognised_through_links_and_dots(tmp_path: Path)
 
 
 def table(root: Path, *lines: str) -> Path:
-    """Write labels.csv beside images that it may name."""
+    """Write labels.csv into a folder of images."""
     (root / "labels.csv").write_text("\n".join(["file,labels,split", *lines]))
     return root
 
@@ -312,7 +314,7 @@ def test_fingerprint_changes_with_the_set_of_classes(row: str, many: Path) -> No
     assert audit_many(table(many, row, *others)).fingerprint != before
 
 
-def test_fingerprint_tells_sets_apart_whose_names_join_to_the_same(many: Path) -> None:
+def test_fingerprint_differs_for_class_sets_whose_names_join_to_the_same_text(many: Path) -> None:
     prints = set()
     for header in ("a,b|c", "a|b,c"):
         lines = ("0.png,1,1,train", "3.png,1,1,val")

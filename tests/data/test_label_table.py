@@ -12,7 +12,7 @@ from toolchain.errors import DataError
 
 
 def put(root: Path, *names: str) -> None:
-    """Put files under a folder. Layouts go by names alone, so the files hold no image."""
+    """Create files under a folder. Layouts depend on names only, so the files are no images."""
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"not decoded")
@@ -64,7 +64,7 @@ def test_names_in_one_column_give_each_image_its_classes(tmp_path: Path) -> None
     assert dataset.split_by == "the column 'split' of labels.csv"
 
 
-def test_a_column_for_each_class_says_the_same(tmp_path: Path) -> None:
+def test_a_column_for_each_class_means_the_same(tmp_path: Path) -> None:
     write(tmp_path / "a", "file,labels,split", *TRAIN, *VAL)
     write(
         tmp_path / "b",
@@ -138,7 +138,7 @@ def test_added_lines_and_their_order_move_no_old_image(tmp_path: Path) -> None:
         assert classes_of(few, split).items() <= classes_of(all_of_them, split).items()
 
 
-def test_a_rare_class_is_moved_to_training_and_that_is_said(tmp_path: Path) -> None:
+def test_a_rare_class_is_moved_to_training_and_split_by_reports_it(tmp_path: Path) -> None:
     name = next(f"{n}.jpg" for n in range(1000, 2000) if split_of(f"{n}.jpg") == "test")
     write(tmp_path, "file,labels", *many(100), f"{name},owl")
     dataset = read_dataset(tmp_path, "multi-label")
@@ -177,7 +177,7 @@ def test_folders_beside_the_table_change_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         (["1.jpg,cat", "2.jpg,dog"], "line 1: 1.jpg is an image; the first line names"),
         (["file,split", "1.jpg,train"], "line 1: 'file, split' names no classes"),
@@ -197,12 +197,12 @@ def test_folders_beside_the_table_change_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_table_is_refused_by_file_and_line(
-    lines: list[str], said: str, tmp_path: Path
+    lines: list[str], message: str, tmp_path: Path
 ) -> None:
     put(tmp_path, "1.jpg", "2.jpg")
     (tmp_path / "labels.csv").write_text("\n".join(lines))
     error = refusal(tmp_path / "labels.csv")
-    assert said in str(error)
+    assert message in str(error)
 
 
 @pytest.mark.parametrize("name", ["gone.jpg", "x" * 300])
@@ -223,10 +223,10 @@ def test_a_class_without_a_training_image_is_refused_and_named(tmp_path: Path) -
         assert "no training image has the class owl" in str(refusal(tmp_path))
 
 
-@pytest.mark.parametrize(("cell", "said"), [("cat", "only one class, 'cat'"), ("", "no class")])
-def test_fewer_than_two_classes_are_refused(cell: str, said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("cell", "message"), [("cat", "only one class, 'cat'"), ("", "no class")])
+def test_fewer_than_two_classes_are_refused(cell: str, message: str, tmp_path: Path) -> None:
     write(tmp_path, "file,labels", f"1.jpg,{cell}", f"2.jpg,{cell}")
-    assert said in str(refusal(tmp_path))
+    assert message in str(refusal(tmp_path))
 
 
 def test_a_table_for_a_split_with_a_column_for_it_is_refused(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_a_list_is_no_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["gone", "gone.csv"])
-def test_what_is_missing_is_refused_with_the_layout(path: str, tmp_path: Path) -> None:
+def test_a_missing_path_is_refused_with_the_layout(path: str, tmp_path: Path) -> None:
     assert "labels.csv" in str(refusal(tmp_path / path).hint)
 
 
@@ -277,7 +277,7 @@ def test_a_table_without_the_task_is_refused_with_the_option(tmp_path: Path) -> 
         assert caught.value.hint == "--task multi-label"
 
 
-def test_class_folders_with_a_table_beside_them_are_class_folders_as_ever(tmp_path: Path) -> None:
+def test_class_folders_with_a_table_beside_them_are_still_class_folders(tmp_path: Path) -> None:
     put(tmp_path, *(f"{label}/{n}.jpg" for label in ("cat", "dog") for n in range(20)))
     (tmp_path / "labels.csv").write_text("file,labels\n")
     dataset = read_dataset(tmp_path)

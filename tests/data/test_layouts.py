@@ -1,4 +1,4 @@
-"""From a path to labelled samples: every layout a user may have, and what is said of the others."""
+"""From a path to labelled samples: every supported layout, and the errors for others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from toolchain.errors import DataError
 
 
 def put(root: Path, *names: str) -> Path:
-    """Put files under a folder. Layouts go by names alone, so the files hold no image."""
+    """Create files under a folder. Layouts depend on names only, so the files are no images."""
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"not decoded")
@@ -49,7 +49,7 @@ def split_folders(tmp_path: Path) -> Path:
     return root
 
 
-def test_split_folders_are_taken_as_they_stand(split_folders: Path) -> None:
+def test_split_folders_are_used_as_they_are(split_folders: Path) -> None:
     dataset = read_dataset(split_folders)
     assert dataset.classes == ("apple", "pear")
     for split in ("train", "val", "test"):
@@ -137,7 +137,7 @@ def test_added_images_and_classes_move_no_old_image(one_folder: Path) -> None:
     assert {name: after[name] for name in before} == before
 
 
-def test_split_depends_on_no_location(one_folder: Path, tmp_path: Path) -> None:
+def test_split_does_not_depend_on_the_location(one_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(one_folder, tmp_path / "elsewhere" / "copy")
     copied = read_dataset(tmp_path / "elsewhere" / "copy")
     assert splits_of(copied) == splits_of(read_dataset(one_folder))
@@ -187,7 +187,7 @@ def test_split_folders_in_capitals_are_no_classes(tmp_path: Path) -> None:
     assert dataset.classes == ("apple", "pear")
 
 
-def test_class_too_small_to_be_spread_is_in_train_first_and_then_in_val(tmp_path: Path) -> None:
+def test_class_of_one_image_is_in_train_and_a_second_image_in_val(tmp_path: Path) -> None:
     put_class(tmp_path, "apple", 50)
     put(tmp_path, "pear/7.jpg")  # its name falls into the test split
     put(tmp_path, "plum/1.jpg", "plum/2.jpg")
@@ -198,7 +198,7 @@ def test_class_too_small_to_be_spread_is_in_train_first_and_then_in_val(tmp_path
     assert 2 in {sample.label for sample in dataset.val}
 
 
-def test_hidden_files_and_folders_are_passed_over(split_folders: Path) -> None:
+def test_hidden_files_and_folders_are_left_out(split_folders: Path) -> None:
     before = read_dataset(split_folders)
     put(
         split_folders,
@@ -272,7 +272,7 @@ def test_numbers_become_folder_names_where_each_has_its_own(tmp_path: Path) -> N
     assert labels(dataset, "val") == {"food/apple/2.jpg": "apple"}
 
 
-def test_numbers_stay_and_sort_as_numbers_where_folders_say_nothing(tmp_path: Path) -> None:
+def test_numbers_stay_and_sort_as_numbers_where_folders_do_not_match_them(tmp_path: Path) -> None:
     put(tmp_path, *(f"all/{number}.jpg" for number in range(12)))
     write_list(tmp_path, "train.txt", *(f"all/{number}.jpg {number}" for number in range(12)))
     write_list(tmp_path, "val.txt", "all/3.jpg 3")
@@ -303,14 +303,15 @@ def test_one_list_file_can_be_the_data_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"), [("apple.jpg", "is not `path label`"), ("gone.jpg apple", "does not exist")]
+    ("line", "message"),
+    [("apple.jpg", "is not `path label`"), ("gone.jpg apple", "does not exist")],
 )
-def test_bad_line_of_a_list_is_named_by_its_number(line: str, said: str, tmp_path: Path) -> None:
+def test_bad_line_of_a_list_is_named_by_its_number(line: str, message: str, tmp_path: Path) -> None:
     put(tmp_path, "a.jpg")
     file = write_list(tmp_path, "train.txt", "a.jpg apple", "", line)
     error = refusal(tmp_path)
     assert f"{file}, line 3" in str(error)
-    assert said in str(error)
+    assert message in str(error)
 
 
 def test_list_label_that_train_lacks_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Splits that follow from each file's name and nothing else."""
+"""Splits that depend on each file's name and nothing else."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolchain.data.splits import Named, carve, position, split_class, split_classes, split_of
+from toolchain.data.splits import (
+    LabelledPaths,
+    carve,
+    position,
+    split_class,
+    split_classes,
+    split_of,
+)
 from toolchain.errors import DataError
 
 
-def named(root: Path, label: str, count: int) -> Named:
+def named(root: Path, label: str, count: int) -> LabelledPaths:
     return [(root / "train" / label / f"{number}.jpg", (label,)) for number in range(count)]
 
 
@@ -24,25 +31,25 @@ def test_shares_are_7_1_2() -> None:
 
 
 @pytest.mark.parametrize("label", ["apple", "ünïcödé 写真", "x" * 200])
-def test_every_class_is_split_alike(label: str) -> None:
+def test_every_class_is_split_in_the_same_shares(label: str) -> None:
     counts = Counter(split_of(f"{label}/{number:05}.jpg") for number in range(3000))
     assert counts["val"] / 3000 == pytest.approx(0.1, abs=0.02)
     assert counts["test"] / 3000 == pytest.approx(0.2, abs=0.02)
 
 
-def test_splits_stay_what_they_were_for_ever() -> None:
-    # Images of somebody's test split must not slip into training after an upgrade.
+def test_splits_of_given_names_never_change() -> None:
+    # After an upgrade, images of a user's test split must not be trained on.
     letters = {"train": ".", "val": "v", "test": "t"}
     splits = "".join(letters[split_of(f"apple/{number}.jpg")] for number in range(40))
     assert splits == "tt..tt........t.t.v...............t....."
 
 
 @given(st.text())
-def test_any_name_has_a_place_between_0_and_1(name: str) -> None:
+def test_any_name_has_a_position_between_0_and_1(name: str) -> None:
     assert 0 <= position(name) < 1
 
 
-def test_name_that_is_no_unicode_has_a_split() -> None:
+def test_name_that_is_not_unicode_has_a_split() -> None:
     assert split_of(b"apple/\xff\xfe.jpg".decode("utf-8", "surrogateescape"))
 
 
@@ -76,7 +83,7 @@ def test_too_few_images_to_carve_from_are_refused(count: int, tmp_path: Path) ->
 
 
 @given(st.lists(st.sampled_from(["a", "b", "ab", "abc", ""]), max_size=60), st.integers(0, 1000))
-def test_every_class_keeps_a_training_image_and_validates_where_it_can(
+def test_every_class_has_a_training_image_and_where_possible_a_validation_image(
     owned: list[str], start: int
 ) -> None:
     names = [f"{start + number}.jpg" for number in range(len(owned))]

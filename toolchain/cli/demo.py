@@ -156,7 +156,7 @@ class _Demo:
         self.rows.append((name, "", time.monotonic() - started))
 
     def _draw(self, seed: int) -> str:
-        from toolchain.data.layouts import images_under
+        from toolchain.data.walk import images_under
         from toolchain.demo.parts import draw_parts
 
         if self.data.is_dir():
@@ -164,7 +164,7 @@ class _Demo:
         else:
             self.progress.message(f"drawing machined parts into {self.data}")
             draw_parts(self.data, seed=seed, progress=self.progress)
-        return f"{len(images_under(self.data))} images"
+        return f"{len(list(images_under(self.data)))} images"
 
     def _start(self, weights: str | None) -> dict[str, Any]:
         """Take the weights given, else torchvision's, else none, and say which."""

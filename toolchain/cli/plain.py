@@ -1,10 +1,10 @@
-"""Texts of files that are not ours, made safe to print."""
+"""Text from files of unknown origin, made safe to print."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """Return a text without what would move a terminal's cursor or begin another line.
+    """Return a text with a space for each character that could move the cursor or end the line.
 
     >>> printable("one\\x1b[2J\\nline")
     'one [2J line'

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import click
 
@@ -20,14 +20,24 @@ from toolchain.cli.options import (
     threads_option,
     traceback_option,
 )
-from toolchain.cli.prediction_job import Label, PredictionJob, label_here
+from toolchain.cli.prediction_outcome import (
+    raise_for_failures,
+    raise_interrupted,
+    written_line,
+)
+from toolchain.cli.prediction_progress import TerminalProgress
+from toolchain.cli.prediction_screen import TableScreen
 from toolchain.errors import DataError
-from toolchain.prediction.inputs import STDIN, Inputs
+from toolchain.prediction.inputs import STDIN
+from toolchain.prediction.predict import Compute, predict
+from toolchain.prediction.rowfile import PredictionFile
+from toolchain.prediction.rows import TextFormat
+from toolchain.prediction.sinks import Sink, TextStream
 from toolchain.runtime.predictor import Predictor
 
-FORMATS = {".csv": "csv", ".parquet": "parquet"}
-"""Of an --output, by its suffix; JSON lines otherwise."""
-PARQUET = ".parquet"
+PARQUET_SUFFIX = ".parquet"
+FORMAT_OF_SUFFIX = {".csv": "csv", PARQUET_SUFFIX: "parquet"}
+"""The format of an --output; any other suffix means JSON lines."""
 
 
 @click.command()
@@ -84,7 +94,7 @@ def command(
     output: Path | None,
     resume: bool,
     top: int,
-    on_error: str,
+    on_error: Literal["continue", "fail"],
     workers: int | None,
     use_ray: bool,
     no_cache: bool,
@@ -105,62 +115,107 @@ def command(
     rtl predict model.onnx photos/ --output labels.jsonl --resume
     find photos -newer labels.jsonl -print0 | rtl predict model.onnx --files-from -
     """
-    form = _form("jsonl" if as_json else output_format, output)
-    tables = tuple(word for word in inputs if use_ray and word.endswith(PARQUET))
-    if not inputs and not lists:
-        raise click.UsageError("missing INPUTS: files, folders, patterns, or --files-from")
-    if tables and (tables != inputs or lists):
-        raise click.UsageError("Parquet files of images can't be mixed with other inputs")
-    if resume and (output is None or STDIN in inputs or tables):
+    row_format = _row_format("jsonl" if as_json else output_format, output)
+    parquet_inputs = tuple(word for word in inputs if use_ray and word.endswith(PARQUET_SUFFIX))
+    _require_inputs(inputs, lists, parquet_inputs)
+    if resume and (output is None or STDIN in inputs or parquet_inputs):
         raise click.UsageError("--resume goes on with an --output, of files that have names")
-    if form == "parquet" and (resume or not use_ray):
+    if row_format == "parquet" and (resume or not use_ray):
         raise click.UsageError("Parquet is written with --ray and in one go; or use .jsonl")
     options: dict[str, Any] = {"provider": provider, "threads": threads, "cache": not no_cache}
+    progress = _progress(row_format, output, quiet)
     with (
         Predictor(model, **options) as predictor,
-        _labelling(predictor, use_ray, tables, options, batch_size, workers) as label,
+        _computing(predictor, use_ray, parquet_inputs, options, batch_size, workers) as compute,
     ):
-        found = Inputs(() if tables else inputs, lists)
-        job = PredictionJob(predictor, found, label, on_error=on_error, quiet=quiet)
-        if output is None:
-            job.show(form, top)
-        elif form == "parquet":
-            job.save_parquet(output, top)
-        else:
-            job.save(output, form, top, resume=resume)
-    job.conclude(output)
+        sink = _sink(row_format, output, top, resume, progress)
+        try:
+            summary = predict(
+                predictor,
+                () if parquet_inputs else inputs,
+                files_from=lists,
+                sink=sink,
+                batch_size=batch_size,
+                workers=workers,
+                on_error=on_error,
+                progress=progress,
+                compute=compute,
+            )
+        except KeyboardInterrupt as error:
+            raise_interrupted(sink, error, resume=resume)
+    reporter = terminal.progress_reporter(quiet)
+    if output is not None:
+        reporter.message(written_line(output, summary))
+    raise_for_failures(summary, output, reporter)
     terminal.print_next("rtl", "inspect", model, quiet=quiet)
 
 
-def _form(asked: str, output: Path | None) -> str:
-    """Decide how the rows look: table, jsonl, csv or parquet."""
+def _require_inputs(
+    inputs: tuple[str, ...], lists: tuple[str, ...], parquet_inputs: tuple[str, ...]
+) -> None:
+    if not inputs and not lists:
+        raise click.UsageError("missing INPUTS: files, folders, patterns, or --files-from")
+    if parquet_inputs and (parquet_inputs != inputs or lists):
+        raise click.UsageError("Parquet files of images can't be mixed with other inputs")
+
+
+def _row_format(asked: str, output: Path | None) -> str:
+    """Return the format of the rows: table, jsonl, csv or parquet."""
     if asked == "table" and output is not None:
         raise click.UsageError("a table is for the screen; --output takes --format jsonl or csv")
     if asked != "auto":
         return asked
     if output is not None:
-        return FORMATS.get(output.suffix.lower(), "jsonl")
+        return FORMAT_OF_SUFFIX.get(output.suffix.lower(), "jsonl")
     return "table" if sys.stdout.isatty() else "jsonl"
 
 
+def _progress(row_format: str, output: Path | None, quiet: bool) -> TerminalProgress:
+    is_terminal = terminal.console(stderr=True).is_terminal
+    # Rows that scroll over the terminal show the progress by themselves.
+    wants_bar = output is not None or row_format == "table" or not sys.stdout.isatty()
+    return TerminalProgress(
+        bar=wants_bar and is_terminal and not quiet, lines=not is_terminal and not quiet
+    )
+
+
+def _sink(
+    row_format: str, output: Path | None, top: int, resume: bool, progress: TerminalProgress
+) -> Sink:
+    """Return where the rows go: the screen, standard output or a file."""
+    if row_format == "table":
+        return TableScreen(progress, top=top)
+    text_format = cast("TextFormat", row_format)
+    if output is None:
+        return TextStream(sys.stdout.buffer, text_format, top=top)
+    if row_format == "parquet":
+        from toolchain.prediction.parquet import ParquetFile
+
+        return ParquetFile(output, top=top)
+    return PredictionFile(output, text_format, top=top, resume=resume)
+
+
 @contextmanager
-def _labelling(
+def _computing(
     predictor: Predictor,
     use_ray: bool,
-    tables: tuple[str, ...],
+    parquet_inputs: tuple[str, ...],
     options: dict[str, Any],
     batch_size: int,
     workers: int | None,
-) -> Iterator[Label]:
-    """Yield what labels images: this process, or a Ray cluster that lasts for the block."""
+) -> Iterator[Compute | None]:
+    """Yield what computes on a Ray cluster, which is open for the block; None is this process."""
     if not use_ray:
-        yield partial(label_here, predictor, batch_size, workers)
+        yield None
         return
-    if missing := [table for table in tables if "://" not in table and not Path(table).exists()]:
-        raise DataError(f"{missing[0]}: no such file or folder")
+    for path in parquet_inputs:
+        if "://" not in path and not Path(path).exists():
+            raise DataError(f"{path}: no such file or folder")
     from toolchain.prediction.cluster import Cluster
 
     with Cluster(
         predictor.model, predictor.card, options=options, batch_size=batch_size, workers=workers
     ) as cluster:
-        yield partial(cluster.label_parquet, tables) if tables else cluster.label
+        yield (
+            partial(cluster.predict_parquet, parquet_inputs) if parquet_inputs else cluster.predict
+        )

@@ -1,10 +1,10 @@
-"""How far the predictions are: a bar on a terminal, now and then a line elsewhere."""
+"""Progress of `rtl predict`: a bar on a terminal, elsewhere a line a minute."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import (
@@ -13,6 +13,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -21,50 +22,53 @@ from rich.text import Text
 from toolchain.cli.terminal import console
 
 LINE_S = 60.0
-"""Between two lines where nobody watches a bar."""
+"""Seconds between two lines where there is no bar."""
 
 
-class PredictionProgress:
+class TerminalProgress:
     """Counts images on standard error, with their rate and the time that is left."""
 
-    def __init__(self, total: int | None, *, bar: bool, lines: bool) -> None:
-        """Take how many images there are, if known; neither `bar` nor `lines` is silence."""
-        self.total, self.done = total, 0
+    def __init__(self, *, bar: bool, lines: bool) -> None:
+        """Show a bar, or lines, or with neither nothing."""
+        self.total: int | None = None
+        self.done = 0
         self._console = console(stderr=True)
         self._bar = _bar(self._console) if bar else None
-        self._task = self._bar.add_task("predicting", total=total) if self._bar else None
+        self._task: TaskID | None = None
         self._lines = lines
-        self._started = self._said = time.monotonic()
+        self._started_s = self._last_line_s = time.monotonic()
 
-    def __enter__(self) -> PredictionProgress:
+    @contextlib.contextmanager
+    def counting(self, count_images: Callable[[], int | None]) -> Iterator[None]:
+        """Show the bar during a `with` block; only a bar needs the number of images."""
         if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
+            self.total = count_images()
+            self._task = self._bar.add_task("predicting", total=self.total)
+        self._started_s = self._last_line_s = time.monotonic()
+        with self._bar or contextlib.nullcontext():
+            yield
 
     def advance(self) -> None:
         """Count an image."""
         self.done += 1
         if self._bar and self._task is not None:
             self._bar.advance(self._task)
-        elif self._lines and time.monotonic() - self._said > LINE_S:
-            self._said = time.monotonic()
-            self._console.print(Text(self.line(self._said - self._started)))
+        elif self._lines and time.monotonic() - self._last_line_s > LINE_S:
+            self._last_line_s = time.monotonic()
+            self._console.print(Text(self.line(self._last_line_s - self._started_s)))
 
     @contextlib.contextmanager
     def hidden(self) -> Iterator[None]:
-        """Take the bar away while something else is printed."""
-        if self._bar:
-            self._bar.stop()
+        """Take the bar away, if it is shown, while something else is printed."""
+        if self._bar is None or not self._bar.live.is_started:
+            yield
+            return
+        self._bar.stop()
         yield
-        if self._bar:
-            self._bar.start()
+        self._bar.start()
 
     def line(self, seconds: float) -> str:
-        """Say how far one is after so many seconds."""
+        """Return the number of images done after so many seconds, their rate and the time left."""
         rate = self.done / seconds if seconds else 0.0
         if self.total is None:
             return f"{self.done:,} images, {rate:.1f}/s"
@@ -77,12 +81,12 @@ class RateColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Return the rate, once there is one."""
-        # Over all the time: results come in bursts, a batch of each worker at once.
+        # Averaged since the start: results come in bursts, a batch of each worker at once.
         return Text(f"{task.completed / task.elapsed:.1f}/s" if task.elapsed else "", "cyan")
 
 
 def duration(seconds: float) -> str:
-    """Write a time as hours, minutes and seconds.
+    """Return a time as hours, minutes and seconds.
 
     >>> duration(9274), duration(75)
     ('2:34:34', '1:15')
@@ -101,5 +105,5 @@ def _bar(on: Console) -> Progress:
         TimeRemainingColumn(),
         TextColumn("left"),
     )
-    # Standard output is not the bar's: rows go there, and they may go into a pipe.
+    # Rows go to standard output, which may be a pipe: the bar must not take it over.
     return Progress(*columns, console=on, transient=True, redirect_stdout=False)

@@ -1,61 +1,49 @@
-"""Predictions on standard output: rows as they come, or tables of some at a time."""
+"""Predictions as tables on the terminal, some rows at a time."""
 
 from __future__ import annotations
 
-import sys
+from types import TracebackType
+from typing import Self
 
 from toolchain.cli import tables
-from toolchain.cli.prediction_progress import PredictionProgress
-from toolchain.prediction.rows import Result, RowFormat
-from toolchain.runtime.card import Task
+from toolchain.cli.prediction_progress import TerminalProgress
+from toolchain.prediction.rows import PredictionOrError
+from toolchain.prediction.sinks import Sink
+from toolchain.runtime.predictor import Predictor
 
-PAGE = 500
-"""Rows of one table: its columns are as wide as what is in it."""
+TABLE_ROWS = 500
+"""Rows of one table. Columns are as wide as their widest cell, so a table is held until printed."""
 
 
-class Stream:
-    """Rows on standard output, each of them written at once."""
+class TableScreen(Sink):
+    """Tables on standard output; the progress bar is hidden while one is printed."""
 
-    def __init__(self, form: RowFormat) -> None:
-        self.form = form
+    def __init__(self, progress: TerminalProgress, *, top: int = 1) -> None:
+        self.progress, self.top = progress, top
+        self._rows: list[tuple[str, PredictionOrError]] = []
 
-    def __enter__(self) -> Stream:
-        self._write(self.form.header)
+    def open(self, predictor: Predictor) -> Self:
+        """Remember the task, which decides the columns."""
+        self._task = predictor.card.task
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Nothing is held back."""
+    def write(self, name: str, result: PredictionOrError) -> None:
+        """Hold a row, and print a table when it is full."""
+        self._rows.append((name, result))
+        if len(self._rows) == TABLE_ROWS:
+            self._print_table()
 
-    def write(self, name: str, result: Result) -> None:
-        """Write a row; BrokenPipeError where nobody reads any more."""
-        self._write(self.form.row(name, result))
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Print the rest, after an error too."""
+        if self._rows:
+            self._print_table()
 
-    def _write(self, text: str) -> None:
-        sys.stdout.buffer.write(text.encode())
-        sys.stdout.buffer.flush()
-
-
-class Screen:
-    """Tables, with the progress out of the way while one is printed."""
-
-    def __init__(self, top: int, task: Task, progress: PredictionProgress) -> None:
-        self.top, self.task, self.progress = top, task, progress
-        self._page: list[tuple[str, Result]] = []
-
-    def __enter__(self) -> Screen:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._page:
-            self._show()
-
-    def write(self, name: str, result: Result) -> None:
-        """Take a row, and print a table where there are enough."""
-        self._page.append((name, result))
-        if len(self._page) == PAGE:
-            self._show()
-
-    def _show(self) -> None:
+    def _print_table(self) -> None:
         with self.progress.hidden():
-            tables.show(tables.predictions_table(self._page, self.top, self.task))
-        self._page = []
+            tables.show(tables.predictions_table(self._rows, self.top, self._task))
+        self._rows = []

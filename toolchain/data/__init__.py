@@ -1,1 +1,1 @@
-"""Folders of images: what layouts are understood, how they are split, what is wrong with them."""
+"""Labelled images on disk: the layouts that are read, how they are split, and their audit."""

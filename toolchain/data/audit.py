@@ -1,4 +1,4 @@
-"""What is wrong with a data set, before anybody trains on it. Reads every file, writes nothing."""
+"""`rtl data check`: problems of a data set, found before training. Reads all files, writes none."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from toolchain.runtime.image.read import read_bytes
 
 SPLITS = ("train", "val", "test")
 IMBALANCE = 10
-"""A class with this many times fewer training images than the largest is pointed out."""
+"""A class with at most 1/IMBALANCE of the largest class's training images counts as rare."""
 SMALL_SIDE = 64
-"""A short side below this, in pixels, leaves little to see."""
+"""Images with a short side below this, in pixels, are counted as small."""
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class Unreadable(msgspec.Struct, frozen=True):
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found. Files are named relative to the data set's folder."""
+    """The result of `audit_dataset`. Files are named relative to the data set's folder."""
 
     version: int = 1
     data: str
@@ -49,7 +49,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     duplicates: tuple[tuple[str, ...], ...]
     """Groups of files with the same bytes."""
     leaks: tuple[tuple[str, ...], ...]
-    """Those groups that stand in more than one split: validation would see training images."""
+    """Those groups with files in more than one split: validation would contain training images."""
     label_conflicts: tuple[tuple[str, ...], ...]
     """Those groups whose files have different classes."""
     rotated_by_exif: int
@@ -59,31 +59,36 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """sha256 over split, label and content of every readable file."""
 
 
-class _Found(msgspec.Struct, frozen=True):
+class _FileCheck(msgspec.Struct, frozen=True):
+    """What decoding one file showed."""
+
     digest: str
+    """sha256 of its bytes, in hex; empty where they can't be read."""
     error: str | None
     rotated: bool
+    """Whether it has an EXIF orientation that rotates or mirrors it."""
     short_side: int
+    """In pixels, as stored; 0 where there is an error."""
 
 
 def audit_dataset(
     dataset: Dataset, progress: ProgressReporter | None = None
 ) -> tuple[Dataset, Audit]:
-    """Decode every file once and give (the data set without its unreadable files, what was found).
+    """Decode every file once; return (the data set without its unreadable files, the audit).
 
-    The samples that are given know their digests. Raises DataError when a class has no readable
+    The samples that are returned have their digests. Raises DataError when a class has no readable
     training image, or no validation image is left.
     """
     progress = progress or SilentReporter()
     samples = [(split, sample) for split in SPLITS for sample in dataset.split(split)]
     with ThreadPoolExecutor(usable_cores()) as pool:
-        results = pool.map(lambda item: _look(item[1].path), samples)
-        found = list(progress.track(results, "reading the images", len(samples)))
+        results = pool.map(lambda item: _check_file(item[1].path), samples)
+        checks = list(progress.track(results, "reading the images", len(samples)))
     rows = [
-        (split, _label_text(dataset, sample), dataset.name_of(sample.path), result)
-        for (split, sample), result in zip(samples, found, strict=True)
+        (split, _label_text(dataset, sample), dataset.name_of(sample.path), check)
+        for (split, sample), check in zip(samples, checks, strict=True)
     ]
-    digests = {s.path: f.digest for (_, s), f in zip(samples, found, strict=True) if not f.error}
+    digests = {s.path: c.digest for (_, s), c in zip(samples, checks, strict=True) if not c.error}
     readable = _readable(dataset, digests)
     groups = _same_content(rows)
     per_class = _per_class(readable)
@@ -92,52 +97,52 @@ def audit_dataset(
         split_by=dataset.split_by,
         images=len(rows),
         per_class=per_class,
-        unreadable=tuple(Unreadable(name, f.error) for *_, name, f in rows if f.error),
+        unreadable=tuple(Unreadable(name, check.error) for *_, name, check in rows if check.error),
         duplicates=_names(groups),
         leaks=_names(group for group in groups if len({split for split, *_ in group}) > 1),
         label_conflicts=_names(group for group in groups if len({c for _, c, _ in group}) > 1),
-        rotated_by_exif=sum(f.rotated for *_, f in rows),
-        small=sum(f.error is None and f.short_side < SMALL_SIDE for *_, f in rows),
+        rotated_by_exif=sum(check.rotated for *_, check in rows),
+        small=sum(c.error is None and c.short_side < SMALL_SIDE for *_, c in rows),
         rare_classes=_rare(per_class),
         fingerprint=_fingerprint(rows),
     )
 
 
-def _look(path: Path) -> _Found:
+def _check_file(path: Path) -> _FileCheck:
     try:
         data = read_bytes(path, "image")
     except ImageError as error:
-        return _Found("", str(error).removeprefix("image: "), False, 0)
+        return _FileCheck("", str(error).removeprefix("image: "), False, 0)
     digest = hashlib.sha256(data).hexdigest()
     try:
-        # The same decoder as training; JPEGs are decoded small, which finds damage just as well.
+        # The decoder of training; JPEGs at a smaller scale, which finds the same damage.
         read_image(data, Preprocessing(size=1, resize_size=1, decode_scale=1))
     except ImageError as error:
-        return _Found(digest, str(error).removeprefix("image: "), False, 0)
-    return _Found(digest, None, *_as_stored(data))
+        return _FileCheck(digest, str(error).removeprefix("image: "), False, 0)
+    return _FileCheck(digest, None, *_as_stored(data))
 
 
 def _as_stored(data: bytes) -> tuple[bool, int]:
-    """Return (is it rotated by EXIF, its short side in pixels) from the header."""
+    """Return (whether EXIF rotates it, its short side in pixels as stored) from the header."""
     with Image.open(io.BytesIO(data)) as image:
         try:
             rotated = image.getexif().get(ORIENTATION_TAG, 1) in range(2, 9)
-        except Exception:  # damaged EXIF raises anything; the image is used as it is
+        except Exception:  # damaged EXIF raises any exception; the image is then used as stored
             rotated = False
         return rotated, min(image.size)
 
 
 def _label_text(dataset: Dataset, sample: Sample) -> str:
-    """Return a text that is the same for the same classes, and for no others."""
+    """Return a text that is equal for two samples exactly where their classes are."""
     if dataset.task == "multi-label":
-        # As JSON, because any separator may stand in the name of a class.
+        # As JSON, because a class name may contain any separator.
         return msgspec.json.encode([dataset.classes[label] for label in sample.labels]).decode()
     (label,) = sample.labels
     return dataset.classes[label]
 
 
 def _readable(dataset: Dataset, digests: dict[Path, str]) -> Dataset:
-    """Return the data set with the files that have a digest, and the digests."""
+    """Return the data set with only the files that have a digest, and with these digests."""
 
     def keep(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
         return tuple(replace(s, digest=digests[s.path]) for s in samples if s.path in digests)
@@ -160,15 +165,17 @@ def _task_option(dataset: Dataset) -> str:
     return "" if dataset.task == "single-label" else f" --task {dataset.task}"
 
 
-Row = tuple[str, str, str, _Found]
+Row = tuple[str, str, str, _FileCheck]
+"""Split, label, name and check of one file."""
 Group = list[tuple[str, str, str]]
+"""Split, label and name of files with the same bytes."""
 
 
 def _same_content(rows: list[Row]) -> list[Group]:
     by_digest: dict[str, Group] = defaultdict(list)
-    for split, label, name, found in rows:
-        if found.error is None:
-            by_digest[found.digest].append((split, label, name))
+    for split, label, name, check in rows:
+        if check.error is None:
+            by_digest[check.digest].append((split, label, name))
     return [group for group in by_digest.values() if len(group) > 1]
 
 
@@ -193,10 +200,13 @@ def _rare(per_class: dict[str, dict[str, int]]) -> tuple[str, ...]:
 
 
 def _fingerprint(rows: list[Row]) -> str:
-    lines = sorted(f"{s}\t{label}\t{f.digest}\n" for s, label, _, f in rows if f.error is None)
+    lines = sorted(f"{s}\t{label}\t{c.digest}\n" for s, label, _, c in rows if c.error is None)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def is_inside(path: str | os.PathLike[str], folder: Path) -> bool:
-    """Say whether a path lies in a folder: nothing is ever written into a data set."""
+    """Return whether a path lies in a folder, links and `..` resolved.
+
+    Commands use it to refuse outputs inside a data set.
+    """
     return Path(path).resolve().is_relative_to(folder.resolve())

@@ -1,14 +1,14 @@
-"""Labels from a CSV, where an image has any number of classes.
+"""Multi-label data: a CSV in which an image has any number of classes.
 
     file,labels                  file,cat,dog,split
     img/1.jpg,cat;dog            img/1.jpg,1,1,train
     img/2.jpg,                   img/2.jpg,0,0,val
 
-The first line names the columns. The file is the column called file, path, image or filename, else
-the first one; it is relative to the CSV's folder. The classes stand in one column `labels`, with
-`;` or `|` between the names, or each has a column of 0 and 1. A column `split` is optional; without
-it `train.csv` takes the `val.csv` and `test.csv` beside it, and any other CSV is split 7:1:2 by a
-stable hash of the files' names.
+The first line names the columns. The image is in the column file, path, image or filename, else in
+the first column, as a path relative to the CSV's folder. The classes are in one column `labels`,
+with `;` or `|` between the names, or each has a column of 0 and 1. A column `split` is optional;
+without it `train.csv` takes the `val.csv` and `test.csv` beside it, and any other CSV is split
+7:1:2 by a stable hash of the files' names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from toolchain.data.splits import (
     BY_HASH,
     SPLIT_NAMES,
-    Named,
+    LabelledPaths,
     class_names,
     named_for_splits,
     split_classes,
@@ -34,21 +34,21 @@ TABLES = (
     "for each class"
 )
 FILE_COLUMNS = ("file", "path", "image", "filename")
-# What spreadsheets and pandas make of 0 and 1.
+# The spellings of 0 and 1 in files from spreadsheets and pandas.
 FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 SPLIT_OF_NAME = {name: split for split, names in SPLIT_NAMES.items() for name in names}
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """Where things stand in a line."""
+    """The index of each column in a line."""
 
     count: int
     file: int
     split: int | None
     labels: int | None
     classes: dict[str, int]
-    """Class → its column of 0 and 1; empty where there is a column `labels`."""
+    """Class → index of its column of 0 and 1; empty where there is a column `labels`."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class _Row:
     path: Path
     classes: tuple[str, ...]
     split: str
-    """Empty where the table has no such column."""
+    """train, val or test; empty where the table has no column `split`."""
 
 
 def find_tables(path: Path) -> dict[Path, str | None]:
-    """Return the CSV files that a path means, each with the split that all of it belongs to.
+    """Return the CSV files that a path stands for, each with the split that all its rows are in.
 
-    The split is None for a file that is not named for one. A folder means `train.csv` with the
-    others beside it, else `labels.csv`; where there is none, nothing is given.
+    The split is None for a file that is not named for one. A folder stands for `train.csv` and the
+    `val.csv` and `test.csv` beside it, else for `labels.csv`. Empty where there is no such file.
     """
     folder = path.parent if path.is_file() else path
     tables = sorted(f for f in folder.iterdir() if f.is_file() and f.suffix.lower() == ".csv")
@@ -76,13 +76,13 @@ def find_tables(path: Path) -> dict[Path, str | None]:
     return {table: None for table in tables if table.name.lower() == "labels.csv"}
 
 
-def read_tables(tables: dict[Path, str | None], root: Path) -> tuple[dict[str, Named], str]:
-    """Return (the images of each split and their classes, one sentence about the splits).
+def read_tables(tables: dict[Path, str | None], root: Path) -> tuple[dict[str, LabelledPaths], str]:
+    """Return (the images of each split and their classes, where the splits come from).
 
-    `tables` is what `find_tables` gave. Raises DataError naming the file and the line that is
+    `tables` is the result of `find_tables`. Raises DataError naming the file and the line that is
     wrong, or the class that no training image has.
     """
-    named: dict[str, Named] = {"train": [], "val": [], "test": []}
+    images: dict[str, LabelledPaths] = {"train": [], "val": [], "test": []}
     declared: set[str] = set()
     split_by = "the tables " + ", ".join(table.name for table in tables)
     for table, split in tables.items():
@@ -100,10 +100,10 @@ def read_tables(tables: dict[Path, str | None], root: Path) -> tuple[dict[str, N
             split_by = f"the column 'split' of {table.name}"
         else:
             splits, split_by = _by_hash(rows, root)
-        for row, own in zip(rows, splits, strict=True):
-            named[own].append((row.path, row.classes))
-    _require_classes(named, declared, tables)
-    return named, split_by
+        for row, row_split in zip(rows, splits, strict=True):
+            images[row_split].append((row.path, row.classes))
+    _require_classes(images, declared, tables)
+    return images, split_by
 
 
 def _by_hash(rows: list[_Row], root: Path) -> tuple[list[str], str]:
@@ -118,14 +118,14 @@ def _by_hash(rows: list[_Row], root: Path) -> tuple[list[str], str]:
 
 
 def _require_classes(
-    named: dict[str, Named], declared: set[str], tables: dict[Path, str | None]
+    images: dict[str, LabelledPaths], declared: set[str], tables: dict[Path, str | None]
 ) -> None:
     where = ", ".join(str(table) for table in tables)
-    if not named["train"]:
+    if not images["train"]:
         raise DataError(f"{where}: no training images", hint=f"expected {TABLES}")
-    known = class_names(named["train"])
-    everywhere = declared.union(*(class_names(items) for items in named.values()))
-    if lacking := sorted(everywhere - known):
+    known = class_names(images["train"])
+    every_class = declared.union(*(class_names(items) for items in images.values()))
+    if lacking := sorted(every_class - known):
         raise DataError(
             f"{where}: no training image has the class {', '.join(lacking)}",
             hint="give it training images, or take it out of the table",
@@ -158,14 +158,14 @@ def _read_table(table: Path) -> tuple[_Columns, list[_Row]]:
 
 
 def _lines(table: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (number, cells) of each line that holds something; quoted cells may hold line ends."""
+    """Yield (line number, cells) of each line that is not blank; quoted cells may span lines."""
     try:
         text = table.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
             f"{table} is not a CSV in UTF-8", hint="save it again as CSV UTF-8"
         ) from error
-    # Strict, because a quote that is never closed would swallow the lines after it.
+    # Strict, because an unclosed quote would otherwise take in all lines after it.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         for cells in reader:
@@ -182,9 +182,9 @@ def _columns(table: Path, header: list[str]) -> _Columns:
     if not header:
         raise DataError(f"{table} is empty", hint=f"expected {TABLES}")
     lower = [name.lower() for name in header]
-    # A table that pandas wrote begins with a column without a name, which counts its lines.
-    named = [i for i, name in enumerate(header) if name]
-    file = next((i for i in named if lower[i] in FILE_COLUMNS), named[0])
+    # pandas writes its index as a first column without a name.
+    with_name = [i for i, name in enumerate(header) if name]
+    file = next((i for i in with_name if lower[i] in FILE_COLUMNS), with_name[0])
     if _is_file(table.parent / header[file]):
         raise DataError(
             f"{table}, line 1: {header[file]} is an image; the first line names the columns",
@@ -192,10 +192,10 @@ def _columns(table: Path, header: list[str]) -> _Columns:
         )
     split = lower.index("split") if "split" in lower else None
     labels = lower.index("labels") if "labels" in lower else None
-    others = [i for i in named if i not in (file, split, labels)]
-    if twice := {header[i] for i in others if header.count(header[i]) > 1}:
+    others = [i for i in with_name if i not in (file, split, labels)]
+    if repeated := {header[i] for i in others if header.count(header[i]) > 1}:
         raise DataError(
-            f"{table}, line 1: several columns are called '{min(twice)}'",
+            f"{table}, line 1: several columns are called '{min(repeated)}'",
             hint="give each class one column",
         )
     if labels is not None and others:
@@ -261,5 +261,5 @@ def _split(where: str, cells: list[str], columns: _Columns) -> str:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a text that is too long for a name, in the wrong column
+    except OSError:  # a text in the wrong column that is too long for a file name
         return False

@@ -1,4 +1,4 @@
-"""From a path to labelled samples: the layouts of folders and lists that rtl understands.
+"""From a path to labelled samples: the layouts of folders, lists and tables that rtl reads.
 
 1. `DATA/train/CLASS/*.jpg`, `DATA/val/CLASS/*.jpg`, optionally `DATA/test/CLASS/*.jpg`
 2. `DATA/CLASS/*.jpg`, split 7:1:2 by a stable hash
@@ -6,7 +6,7 @@
 4. multi-label: `DATA/labels.csv`, or `DATA/train.csv` beside `val.csv` and `test.csv`; see
    `label_table`
 
-Classes are matched by name, never by position: a class missing from `val/` shifts nothing.
+Classes are matched by name, never by position: one that `val/` lacks does not shift the others.
 """
 
 from __future__ import annotations
@@ -17,34 +17,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolchain.data.label_table import TABLES, find_tables, read_tables
-from toolchain.data.splits import BY_HASH, Named, carve, class_names, named_for_splits, split_class
+from toolchain.data.splits import (
+    BY_HASH,
+    LabelledPaths,
+    carve,
+    class_names,
+    named_for_splits,
+    split_class,
+)
+from toolchain.data.walk import images_under
 from toolchain.errors import DataError
 from toolchain.runtime.card import Task
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".webp",
-        ".bmp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".jp2",
-        ".avif",
-        ".mpo",
-    ]
-)
 LAYOUTS = "train/ and val/ with a folder for each class; or a folder for each class; or train.txt"
 
 Label = int | tuple[int, ...]
-"""An index into the data set's classes; for multi-label the sorted indices, which may be none."""
+"""An index into the data set's classes; for multi-label a sorted tuple of them, possibly empty."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +60,7 @@ class Dataset:
     val: tuple[Sample, ...]
     test: tuple[Sample, ...]
     split_by: str
-    """One sentence about where the splits come from."""
+    """Where the splits come from, as the end of a sentence: "the folders train/, val/"."""
     task: Task = "single-label"
 
     def split(self, name: str) -> tuple[Sample, ...]:
@@ -80,7 +68,7 @@ class Dataset:
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
     def name_of(self, path: Path) -> str:
-        """Return a path as the data set's own name for it, with forward slashes."""
+        """Return a path relative to `root`, or else unchanged, with forward slashes."""
         try:
             return path.relative_to(self.root).as_posix()
         except ValueError:
@@ -110,8 +98,8 @@ def _from_tables(path: Path) -> Dataset:
             f"{path} {found}; multi-label reads its labels from one", hint=f"expected {TABLES}"
         )
     root = path.parent if path.is_file() else path
-    named, split_by = read_tables(tables, root)
-    return _assemble(root, named, split_by, task="multi-label")
+    images, split_by = read_tables(tables, root)
+    return _assemble(root, images, split_by, task="multi-label")
 
 
 def _from_file(file: Path) -> Dataset:
@@ -142,53 +130,40 @@ def _lists_in(folder: Path) -> dict[str, Path]:
 
 
 def _from_split_folders(folders: dict[str, Path], root: Path) -> Dataset:
-    named = {split: _class_folders(folder) for split, folder in folders.items()}
+    images = {split: _class_folders(folder) for split, folder in folders.items()}
     return _assemble(
-        root, named, "the folders " + ", ".join(f"{f.name}/" for f in folders.values())
+        root, images, "the folders " + ", ".join(f"{f.name}/" for f in folders.values())
     )
 
 
 def _from_one_folder(root: Path) -> Dataset:
-    named: dict[str, Named] = {"train": [], "val": [], "test": []}
+    images: dict[str, LabelledPaths] = {"train": [], "val": [], "test": []}
     by_class: dict[str, list[Path]] = defaultdict(list)
     for path, (name,) in _class_folders(root):
         by_class[name].append(path)
     for name, paths in by_class.items():
         splits = split_class([path.relative_to(root).as_posix() for path in paths])
         for path, split in zip(paths, splits, strict=True):
-            named[split].append((path, (name,)))
-    return _assemble(root, named, BY_HASH)
+            images[split].append((path, (name,)))
+    return _assemble(root, images, BY_HASH)
 
 
-def _class_folders(root: Path) -> Named:
+def _class_folders(root: Path) -> LabelledPaths:
     """Return (path, class) of the images in each class folder, deeper folders included."""
     classes = sorted(d for d in root.iterdir() if d.is_dir() and not d.name.startswith("."))
     return [(path, (folder.name,)) for folder in classes for path in images_under(folder)]
 
 
-def images_under(folder: Path) -> list[Path]:
-    """Return the image files under a folder, sorted; hidden files and folders are passed over."""
-    found: list[Path] = []
-    for parent, folders, files in os.walk(folder, followlinks=False):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
-        ]
-    return sorted(found)
-
-
 def _from_lists(lists: dict[str, Path], root: Path) -> Dataset:
-    named = {split: _read_list(file) for split, file in lists.items()}
+    images = {split: _read_list(file) for split, file in lists.items()}
     return _assemble(
-        root, _with_class_names(named), "the lists " + ", ".join(f.name for f in lists.values())
+        root, _with_class_names(images), "the lists " + ", ".join(f.name for f in lists.values())
     )
 
 
-def _read_list(file: Path) -> Named:
+def _read_list(file: Path) -> LabelledPaths:
     """Read lines `path label`; a path may hold spaces and is relative to the list's folder."""
-    samples: Named = []
+    samples: LabelledPaths = []
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -211,16 +186,16 @@ def _read_list(file: Path) -> Named:
     return samples
 
 
-def _with_class_names(named: dict[str, Named]) -> dict[str, Named]:
-    """Turn integer labels into folder names where each number has just one folder, and vice versa.
+def _with_class_names(images: dict[str, LabelledPaths]) -> dict[str, LabelledPaths]:
+    """Replace integer labels by folder names where numbers and folders match one to one.
 
     `./food/apple/1.jpg 0` then means class "apple". Otherwise the labels stay as they are written,
-    numbers padded so that they sort as numbers.
+    numbers padded with zeros so that they sort as numbers.
     """
-    everything = [item for samples in named.values() for item in samples]
+    everything = [item for samples in images.values() for item in samples]
     labels = class_names(everything)
     if not all(label.isdecimal() for label in labels):
-        return named
+        return images
     pairs = {(label, path.parent.name) for path, (label,) in everything}
     if len(pairs) == len(labels) == len({folder for _, folder in pairs}):
         names = dict(pairs)
@@ -229,15 +204,15 @@ def _with_class_names(named: dict[str, Named]) -> dict[str, Named]:
         names = {label: label.zfill(width) for label in labels}
     return {
         split: [(path, (names[label],)) for path, (label,) in items]
-        for split, items in named.items()
+        for split, items in images.items()
     }
 
 
 def _assemble(
-    root: Path, named: dict[str, Named], split_by: str, *, task: Task = "single-label"
+    root: Path, images: dict[str, LabelledPaths], split_by: str, *, task: Task = "single-label"
 ) -> Dataset:
-    train, val = named.get("train", []), named.get("val", [])
-    test = named.get("test", [])
+    train, val = images.get("train", []), images.get("val", [])
+    test = images.get("test", [])
     classes = tuple(sorted(class_names(train)))
     if not train:
         raise _unfit(root, "no images found")
@@ -249,23 +224,25 @@ def _assemble(
     _require_known(root, classes, {"val": val, "test": test})
     indices = {name: index for index, name in enumerate(classes)}
 
-    def samples(items: Named) -> tuple[Sample, ...]:
+    def samples(items: LabelledPaths) -> tuple[Sample, ...]:
         labels = [tuple(sorted(indices[name] for name in names)) for _, names in items]
         if task == "multi-label":
-            return tuple(Sample(path, own) for (path, _), own in zip(items, labels, strict=True))
-        return tuple(Sample(path, own) for (path, _), (own,) in zip(items, labels, strict=True))
+            return tuple(
+                Sample(path, label) for (path, _), label in zip(items, labels, strict=True)
+            )
+        return tuple(Sample(path, label) for (path, _), (label,) in zip(items, labels, strict=True))
 
     return Dataset(root, classes, samples(train), samples(val), samples(test), split_by, task)
 
 
 def _unfit(root: Path, found: str) -> DataError:
-    """Return the error for a folder without classes; a CSV in it may be what was meant."""
+    """Return the error for a folder without classes; a CSV in it suggests multi-label."""
     if tables := ", ".join(table.name for table in find_tables(root)):
         return DataError(f"{root}: {found}, beside {tables}", hint="--task multi-label")
     return DataError(f"{root}: {found}", hint=f"expected {LAYOUTS}")
 
 
-def _require_known(root: Path, classes: tuple[str, ...], others: dict[str, Named]) -> None:
+def _require_known(root: Path, classes: tuple[str, ...], others: dict[str, LabelledPaths]) -> None:
     for split, items in others.items():
         if unknown := sorted(class_names(items) - set(classes)):
             raise DataError(

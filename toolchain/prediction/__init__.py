@@ -1,1 +1,1 @@
-"""Images to rows: what is asked for, where the answers go, and how one goes on."""
+"""Many images to rows: where the images come from, where the rows go, and how it resumes."""

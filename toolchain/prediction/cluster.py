@@ -1,8 +1,8 @@
-"""`rtl predict --ray`: the same predictor as actors of Ray Data, for more than a machine's images.
+"""`rtl predict --ray`: the predictor as actors of Ray Data, for more images than one machine takes.
 
 An actor on each core opens the model and reads the images itself, so both must be found under the
-same path on every machine; images may also come as bytes in Parquet files. Only answers travel
-back, in order, and they are written here as ever.
+same path on every machine; images may also come as bytes in Parquet files. Only the results travel
+back, in order, and this process writes them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -24,29 +24,27 @@ import ray.data
 from ray.data import DataContext
 
 from toolchain.errors import DataError, ImageError
-from toolchain.prediction.inputs import Found
-from toolchain.prediction.rows import Result
+from toolchain.prediction.inputs import InputImage
+from toolchain.prediction.rows import PredictionOrError, PredictionRows
 from toolchain.runtime.card import Card
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.prediction import Prediction
 from toolchain.runtime.predictor import Predictor
 
-ADDRESS = "RAY_ADDRESS"
-"""Where a cluster is to be joined; without it one is started on this machine."""
-CHUNK = 1_000_000
-"""Names that are handed to Ray at once."""
-FILES, IMAGES = 256, 32
-"""What an actor takes at once: paths, or the bytes of images."""
-WHOLE, HALF = 1.0, 0.5
-"""Cores that an actor asks for. Where Ray reads Parquet files, some must be left for that."""
-BYTES, NAMES = "bytes", ("file", "path")
-"""Columns of Parquet files: an image, and what it is called."""
-
-Rows = Generator[tuple[str, Result], None, None]
+ADDRESS_VARIABLE = "RAY_ADDRESS"
+"""The environment variable with the cluster to join; without it one is started on this machine."""
+PATHS_PER_DATASET = 1_000_000
+"""Paths that are handed to Ray at once."""
+PATHS_PER_CALL, IMAGES_PER_CALL = 256, 32
+"""How many paths, or images as bytes, an actor takes in one call."""
+CORES_PER_ACTOR, CORES_BESIDE_PARQUET = 1.0, 0.5
+"""Cores that Ray reserves for an actor; where it reads Parquet files too, half is left for that."""
+BYTES_COLUMN, NAME_COLUMNS = "bytes", ("file", "path")
+"""Columns of Parquet files: the encoded image, and its name under one of two headings."""
 
 
 class PredictorActor:
-    """What an actor does: opens the model once, and answers for tables of images."""
+    """An actor of Ray: opens the model once and predicts tables of images."""
 
     def __init__(self, model: str, options: dict[str, Any], batch_size: int, name: str) -> None:
         self.predictor = Predictor(model, **options)
@@ -54,9 +52,12 @@ class PredictorActor:
         self.name = name
 
     def __call__(self, images: pa.Table) -> pa.Table:
-        """Return name, outputs and error of each image of a table with `bytes`, or else `path`."""
-        if BYTES in images.column_names:
-            sources: list[Any] = images[BYTES].to_pylist()
+        """Return a table of name, outputs and error of each image.
+
+        The images are the column `bytes` where there is one, else the files in the column `path`.
+        """
+        if BYTES_COLUMN in images.column_names:
+            sources: list[Any] = images[BYTES_COLUMN].to_pylist()
         else:
             sources = [Path(os.fsdecode(path)) for path in images["path"].to_pylist()]
         results = list(
@@ -66,23 +67,24 @@ class PredictorActor:
                 workers=1,
             )
         )
-        given = [None if isinstance(result, ImageError) else result for result in results]
+        predictions = [None if isinstance(result, ImageError) else result for result in results]
         errors = [str(result) if isinstance(result, ImageError) else None for result in results]
         floats = pa.list_(pa.float32())
         return pa.table(
             {
                 "name": images[self.name],
-                "probabilities": pa.array([r and r.probabilities for r in given], floats),
-                "logits": pa.array([r and r.logits for r in given], floats),
+                "probabilities": pa.array([r and r.probabilities for r in predictions], floats),
+                "logits": pa.array([r and r.logits for r in predictions], floats),
                 "error": pa.array(errors, pa.string()),
             }
         )
 
 
 class Cluster:
-    """Ray, joined or started, with `workers` actors, by default one on each core or GPU.
+    """A Ray cluster with `workers` actors, by default one on each core or GPU.
 
-    It is stopped at the end where it was started here.
+    A cluster that runs already, or that RAY_ADDRESS names, is joined; otherwise one is started on
+    this machine and stopped at the end.
     """
 
     def __init__(
@@ -110,67 +112,77 @@ class Cluster:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._ours:
+        if self._started_here:
             ray.shutdown()
 
-    def label(self, found: Iterable[Found]) -> Rows:
-        """Yield name and prediction or error of each file, in order."""
-        remaining = iter(found)
-        while chunk := list(islice(remaining, CHUNK)):
-            images = {
-                "name": [os.fsencode(item.name) for item in chunk],
-                "path": [os.fsencode(_place(item)) for item in chunk],
-            }
-            blocks = min(len(chunk), max(2 * self._actors, len(chunk) // FILES))
-            table = ray.data.from_arrow(pa.table(images), override_num_blocks=blocks)
-            yield from self._answers(table, "name", FILES, WHOLE)
+    def predict(self, images: Iterable[InputImage]) -> PredictionRows:
+        """Yield the name and the prediction or error of each file, in order.
 
-    def label_parquet(self, files: Sequence[str], found: Iterable[Found] = ()) -> Rows:
-        """Yield the same of images that lie in Parquet files as bytes, with their names beside."""
-        # Ray's workers are in another folder.
+        Raises DataError for an image on standard input.
+        """
+        remaining = iter(images)
+        while some := list(islice(remaining, PATHS_PER_DATASET)):
+            columns = {
+                "name": [os.fsencode(image.name) for image in some],
+                "path": [os.fsencode(_absolute_path(image)) for image in some],
+            }
+            blocks = min(len(some), max(2 * self._actors, len(some) // PATHS_PER_CALL))
+            table = ray.data.from_arrow(pa.table(columns), override_num_blocks=blocks)
+            yield from self._rows(table, "name", PATHS_PER_CALL, CORES_PER_ACTOR)
+
+    def predict_parquet(
+        self, files: Sequence[str], images: Iterable[InputImage] = ()
+    ) -> PredictionRows:
+        """Yield the same for images in Parquet files: their bytes and, beside them, their names.
+
+        `images` is not used: there are no other inputs beside Parquet files. Raises DataError for
+        files without the columns.
+        """
+        # Ray's workers run in another folder.
         places = [file if "://" in file else str(Path(file).absolute()) for file in files]
         try:
             columns = ray.data.read_parquet(places).schema().names
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DataError(f"{files[0]}: {str(error).splitlines()[0]}") from error
-        name = next((name for name in NAMES if name in columns), None)
-        if BYTES not in columns or name is None:
+        name = next((name for name in NAME_COLUMNS if name in columns), None)
+        if BYTES_COLUMN not in columns or name is None:
             raise DataError(
                 f"{files[0]} has the columns {', '.join(sorted(columns))}",
-                hint=f"expected `{BYTES}` with the image and `file` with its name",
+                hint=f"expected `{BYTES_COLUMN}` with the image and `file` with its name",
             )
-        images = ray.data.read_parquet(places, columns=[name, BYTES])
-        yield from self._answers(images, name, IMAGES, HALF)
+        table = ray.data.read_parquet(places, columns=[name, BYTES_COLUMN])
+        yield from self._rows(table, name, IMAGES_PER_CALL, CORES_BESIDE_PARQUET)
 
-    def _answers(self, images: Any, name: str, at_once: int, cores: float) -> Rows:
-        answers = images.map_batches(
+    def _rows(self, table: Any, name: str, images_per_call: int, cores: float) -> PredictionRows:
+        results = table.map_batches(
             PredictorActor,
             fn_constructor_kwargs=self._constructor | {"name": name},
             batch_format="pyarrow",
-            batch_size=at_once,
+            batch_size=images_per_call,
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=self._actors),
             **({"num_gpus": 1} if self._on_gpu else {"num_cpus": cores}),
         )
-        for table in answers.iter_batches(batch_size=None, batch_format="pyarrow"):
-            for row in table.to_pylist():
+        for batch in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for row in batch.to_pylist():
                 raw = row["name"]
-                named = os.fsdecode(raw) if isinstance(raw, bytes) else str(raw)
-                yield named, self._result(named, row)
+                image = os.fsdecode(raw) if isinstance(raw, bytes) else str(raw)
+                yield image, self._result(image, row)
 
-    def _result(self, name: str, row: dict[str, Any]) -> Result:
+    def _result(self, name: str, row: dict[str, Any]) -> PredictionOrError:
         if row["error"] is not None:
-            place = str(Path(name).absolute())
-            reason = row["error"].removeprefix(place).removeprefix("image")
+            path = str(Path(name).absolute())
+            reason = row["error"].removeprefix(path).removeprefix("image")
             return ImageError(f"{name}{reason}")
         card = self.card
         p, logits = (np.asarray(row[key], np.float32) for key in ("probabilities", "logits"))
         return Prediction(card.classes, p, logits, card.threshold, card.task)
 
     def _start(self) -> None:
-        self._ours = not ray.is_initialized()
-        if self._ours:
-            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters is raised
-            address = os.environ.get(ADDRESS)
+        self._started_here = not ray.is_initialized()
+        if self._started_here:
+            # Failures that matter are raised as exceptions.
+            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+            address = os.environ.get(ADDRESS_VARIABLE)
             local: dict[str, Any] = {"include_dashboard": False, "num_cpus": max(2, usable_cores())}
             with _silent_stderr():
                 ray.init(
@@ -182,25 +194,25 @@ class Cluster:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", module="ray")
         context = DataContext.get_current()
-        context.enable_progress_bars = False  # there is one already
+        context.enable_progress_bars = False  # `rtl predict` draws its own
         context.execution_options.preserve_order = True
 
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Keep what Ray's engine says of its own settings from standard error; failures are raised."""
+    """Keep the messages of Ray's C++ core about its settings off standard error."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)
 
 
-def _place(found: Found) -> str:
-    if isinstance(found.source, bytes):
+def _absolute_path(image: InputImage) -> str:
+    if isinstance(image.source, bytes):
         raise DataError("standard input is one image; --ray is for many")
-    return str(found.source.absolute())
+    return str(image.source.absolute())

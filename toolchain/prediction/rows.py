@@ -1,51 +1,61 @@
-"""Predictions as rows of text: JSON lines and CSV, and how they are read again."""
+"""Predictions as rows of text: JSON lines and CSV, written and parsed."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from typing import NamedTuple, Protocol
+from collections.abc import Generator
+from typing import Literal, NamedTuple, Protocol
 
 from toolchain.errors import ImageError
 from toolchain.runtime.card import Card
 from toolchain.runtime.prediction import Prediction
 
-Result = Prediction | ImageError
+PredictionOrError = Prediction | ImageError
+"""The result of one image: `ImageError` where it can't be read."""
+PredictionRows = Generator[tuple[str, PredictionOrError], None, None]
+"""The name and the result of each image, in the order of the inputs."""
+TextFormat = Literal["jsonl", "csv"]
 
 
-class WrittenRow(NamedTuple):
-    """What a row says that was written earlier."""
+class ParsedRow(NamedTuple):
+    """A row that was parsed from a file of predictions."""
 
     name: str
-    """As `RowFormat.written_name` gives it."""
+    """The image's name as `RowFormat.written_name` returns it."""
     top: list[tuple[str, float]]
-    """The most probable classes; none for an error."""
+    """The most probable classes and their probabilities; empty for an error."""
     error: str | None
 
 
 class RowFormat(Protocol):
-    """How rows look."""
+    """A text format of rows, for one model and one number of classes."""
 
     header: str
-    """What stands above the rows, with its line end; empty where nothing does."""
+    """The line above the rows, with its line end; empty for a format without one."""
     beginning: str
-    """How every file begins."""
+    """The text that every file of this format begins with."""
     quoted: bool
-    """Whether a line end may stand inside a row, in double quotes."""
+    """Whether a row may contain line ends, in double quotes."""
 
-    def row(self, name: str, result: Result) -> str:
+    def row(self, name: str, result: PredictionOrError) -> str:
         """Return a row with its line end."""
 
-    def read(self, row: str) -> WrittenRow:
-        """Read a row; ValueError where this format, model and number of classes did not make it."""
+    def read(self, row: str) -> ParsedRow:
+        """Parse a row; raise ValueError for another format, model or number of classes."""
 
     def written_name(self, name: str) -> str:
-        """Return what stands in a row for a file's name."""
+        """Return a file's name as it is written in a row."""
+
+
+def row_format(name: TextFormat, card: Card, top: int) -> RowFormat:
+    """Return the format of that name, with the `top` most probable classes in each row."""
+    return Csv(card, top) if name == "csv" else JsonLines(card, top)
 
 
 class JsonLines:
-    """An object a line; docs/json.md says what is in it."""
+    """One JSON object a line; docs/json.md lists its keys."""
 
     header = ""
     beginning = '{"file": '
@@ -54,27 +64,27 @@ class JsonLines:
     def __init__(self, card: Card, top: int) -> None:
         self.card, self.top = card, min(top, len(card.classes))
 
-    def row(self, name: str, result: Result) -> str:
-        """Return an object and a line end."""
-        return json_text(json_row(name, result, self.card, self.top)) + "\n"
+    def row(self, name: str, result: PredictionOrError) -> str:
+        """Return a JSON object and a line end."""
+        return utf8_json(json_row(name, result, self.card, self.top)) + "\n"
 
-    def read(self, row: str) -> WrittenRow:
-        """Read a line; ValueError where its keys are not those that `row` gives."""
-        said = json.loads(row)
-        if not isinstance(said, dict) or not isinstance(said.get("file"), str):
+    def read(self, row: str) -> ParsedRow:
+        """Parse a line; raise ValueError where its keys are not those that `row` writes."""
+        fields = json.loads(row)
+        if not isinstance(fields, dict) or not isinstance(fields.get("file"), str):
             raise ValueError("not a row")
-        if set(said) == {"file", "error", "accepted"}:
-            return WrittenRow(said["file"], [], str(said["error"]))
-        if set(said) != self._keys() or len(said["top"]) != self.top:
+        if set(fields) == {"file", "error", "accepted"}:
+            return ParsedRow(fields["file"], [], str(fields["error"]))
+        if set(fields) != self._keys() or len(fields["top"]) != self.top:
             raise ValueError("another model or other options")
         try:
-            top = [(str(best["label"]), float(best["probability"])) for best in said["top"]]
+            top = [(str(best["label"]), float(best["probability"])) for best in fields["top"]]
         except (TypeError, KeyError) as error:
             raise ValueError("not a row") from error
-        return WrittenRow(said["file"], top, None)
+        return ParsedRow(fields["file"], top, None)
 
     def written_name(self, name: str) -> str:
-        """Return the name as it is; bytes that are no text are `\\udc80` … in JSON."""
+        """Return the name itself; JSON escapes bytes that are not UTF-8 as `\\udc80` …"""
         return name
 
     def _keys(self) -> set[str]:
@@ -84,8 +94,8 @@ class JsonLines:
         return {"file", "label", "probability", "top"} | rejected
 
 
-def json_row(name: str, result: Result, card: Card, top: int) -> dict[str, object]:
-    """Return what is said of an image, in the words of docs/json.md."""
+def json_row(name: str, result: PredictionOrError, card: Card, top: int) -> dict[str, object]:
+    """Return the keys and values of docs/json.md for one image."""
     if isinstance(result, ImageError):
         return {"file": name, "error": str(result), "accepted": ImageError.accepted}
     best = [{"label": label, "probability": round(p, 6)} for label, p in result.top(top)]
@@ -102,14 +112,14 @@ def json_row(name: str, result: Result, card: Card, top: int) -> dict[str, objec
     return row | {"top": best}
 
 
-def json_text(value: object) -> str:
-    """Return JSON that can be written as UTF-8, names that are no text included."""
+def utf8_json(value: object) -> str:
+    """Return JSON that can be encoded as UTF-8; lone surrogates in names are escaped."""
     text = json.dumps(value, ensure_ascii=False)
     return text if _is_utf8(text) else json.dumps(value)
 
 
 class Csv:
-    """A table with a column for each of the most probable classes and its probability."""
+    """CSV with two columns, label and probability, for each of the most probable classes."""
 
     quoted = True
 
@@ -118,52 +128,52 @@ class Csv:
         ranked = [
             f"{name}_{rank}" for rank in range(1, top + 1) for name in ("label", "probability")
         ]
-        # `labels` as in the CSV that a multi-label model was trained on.
-        self.before = ["labels"] if card.task == "multi-label" else []
-        self.after = ["rejected"] if self._may_reject else []
-        self.columns = [*self.before, *ranked, *self.after]
+        # The name is that of the column in the CSV a multi-label model is trained on.
+        self.leading = ["labels"] if card.task == "multi-label" else []
+        self.trailing = ["rejected"] if self._may_reject else []
+        self.columns = [*self.leading, *ranked, *self.trailing]
         self.header = self.beginning = _csv_line(["file", *self.columns, "error"])
 
     @property
     def _may_reject(self) -> bool:
         return self.card.task == "single-label" and self.card.threshold is not None
 
-    def row(self, name: str, result: Result) -> str:
-        """Return a row and a line end; a name may have a line end too, in quotes."""
+    def row(self, name: str, result: PredictionOrError) -> str:
+        """Return a row and a line end; line ends in a name are in double quotes."""
         name = self.written_name(name)
         if isinstance(result, ImageError):
             return _csv_line([name, *[""] * len(self.columns), shown_text(str(result))])
         best = [cell for label, p in result.top(self.top) for cell in (label, f"{p:.6f}")]
         # A model with fewer classes than `top` leaves the last columns empty.
         best += [""] * (2 * self.top - len(best))
-        before = [";".join(result.labels)] if self.before else []
-        after = [str(result.rejected).lower()] if self.after else []
-        return _csv_line([name, *before, *best, *after, ""])
+        leading = [";".join(result.labels)] if self.leading else []
+        trailing = [str(result.rejected).lower()] if self.trailing else []
+        return _csv_line([name, *leading, *best, *trailing, ""])
 
-    def read(self, row: str) -> WrittenRow:
-        """Read a row; ValueError where it has other columns."""
+    def read(self, row: str) -> ParsedRow:
+        """Parse a row; raise ValueError for another number of columns."""
         [cells] = csv.reader(io.StringIO(row, newline=""))
         if len(cells) != len(self.columns) + 2:
             raise ValueError("not a row")
-        best = cells[1 + len(self.before) : len(cells) - 1 - len(self.after)]
+        best = cells[1 + len(self.leading) : len(cells) - 1 - len(self.trailing)]
         pairs = zip(best[::2], best[1::2], strict=True)
-        return WrittenRow(
+        return ParsedRow(
             cells[0], [(label, float(p)) for label, p in pairs if label], cells[-1] or None
         )
 
     def written_name(self, name: str) -> str:
-        """Return the name, with `\\udc80` … in place of bytes that are no text."""
+        """Return the name, with `\\udc80` … in place of bytes that are not UTF-8."""
         return shown_text(name)
 
 
 def shown_text(text: str) -> str:
-    """Return a text that can be written as UTF-8."""
+    """Return a text that can be encoded as UTF-8; lone surrogates become `\\udc80` …"""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _csv_line(cells: list[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(cells)  # so that either is quoted in a name
+    csv.writer(line, lineterminator="\r\n").writerow(cells)  # \r and \n in a name are then quoted
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What inputs stand for: files, folders, patterns, lists, standard input."""
+"""Inputs of `rtl predict`: files, folders, patterns, lists, standard input."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.cli.predicting import Predict, picture
-from toolchain.data.layouts import images_under
+from tests.prediction.pictures import picture
+from toolchain.data.walk import images_under
 from toolchain.errors import DataError
 from toolchain.prediction.inputs import Inputs
 
@@ -38,23 +38,23 @@ def names(*words: object, lists: tuple[str, ...] = ()) -> list[str]:
     return [found.name for found in Inputs([str(word) for word in words], lists)]
 
 
-def given(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+def put_on_stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
 
 
-def test_folder_gives_its_images_in_the_order_that_training_sees(photos: Path) -> None:
+def test_folder_yields_its_images_in_the_order_of_training(photos: Path) -> None:
     assert names(photos) == [f"photos/{name}" for name in ALL]
-    assert [Path(name) for name in names(photos)] == images_under(photos)
+    assert [Path(name) for name in names(photos)] == list(images_under(photos))
 
 
-def test_inputs_are_found_as_they_are_asked_for(photos: Path) -> None:
+def test_inputs_are_searched_lazily(photos: Path) -> None:
     found = iter(Inputs(["photos", "later"]))
     assert next(found).name == "photos/Z/4.tiff"
     picture(photos.parent / "later" / "new.png")
     assert [item.name for item in found][-1] == "later/new.png"
 
 
-def test_linked_folders_are_no_way_round_in_a_circle(photos: Path) -> None:
+def test_linked_folders_are_not_followed_unless_named(photos: Path) -> None:
     (photos / "b" / "up").symlink_to("..")
     (photos / "self").symlink_to(".")
     (photos / "loop").symlink_to("loop")
@@ -64,7 +64,7 @@ def test_linked_folders_are_no_way_round_in_a_circle(photos: Path) -> None:
     assert names("linked") == [f"linked/{name}" for name in ALL]
 
 
-def test_file_that_is_named_is_taken_whatever_it_is_called(photos: Path) -> None:
+def test_named_file_is_taken_whatever_its_suffix(photos: Path) -> None:
     assert names("photos/raw.cr2", "photos/.hidden/5.jpg") == [
         "photos/raw.cr2",
         "photos/.hidden/5.jpg",
@@ -84,7 +84,9 @@ def test_file_that_is_named_is_taken_whatever_it_is_called(photos: Path) -> None
         ("p?otos/b.png", ["b.png"]),
     ],
 )
-def test_pattern_gives_what_it_fits(photos: Path, pattern: str, expected: list[str]) -> None:
+def test_pattern_yields_the_files_it_matches(
+    photos: Path, pattern: str, expected: list[str]
+) -> None:
     assert names(pattern) == [f"photos/{name}" for name in expected]
 
 
@@ -93,16 +95,16 @@ def test_file_with_the_name_of_a_pattern_is_that_file(photos: Path) -> None:
     assert names("photos/[ab].jpg") == ["photos/[ab].jpg"]
 
 
-def test_what_stands_for_nothing_is_said(photos: Path) -> None:
+def test_inputs_without_an_image_are_reported(photos: Path) -> None:
     inputs = Inputs(["photos/*.gif", "photos/none", "photos/a.jpg"])
     assert [found.name for found in inputs] == ["photos/a.jpg"]
-    assert [str(complaint) for complaint in inputs.complaints] == [
+    assert [str(error) for error in inputs.not_found] == [
         "photos/*.gif: no image matches",
         "photos/none: no images in this folder",
     ]
 
 
-def test_folder_that_may_not_be_read_is_said_and_the_rest_goes_on(
+def test_folder_without_permission_is_reported_and_the_rest_is_listed(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scan = os.scandir
@@ -113,11 +115,11 @@ def test_folder_that_may_not_be_read_is_said_and_the_rest_goes_on(
         return scan(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    given = Inputs(["photos"])
-    assert [found.name for found in given] == [
+    found = Inputs(["photos"])
+    assert [image.name for image in found] == [
         f"photos/{name}" for name in ALL if not name.startswith("b/")
     ]
-    assert [str(complaint) for complaint in given.complaints] == ["photos/b: permission denied"]
+    assert [str(error) for error in found.not_found] == ["photos/b: permission denied"]
 
 
 @pytest.mark.parametrize(
@@ -130,46 +132,28 @@ def test_folder_that_may_not_be_read_is_said_and_the_rest_goes_on(
         (b"", []),
     ],
 )
-def test_list_of_paths_from_a_file_and_from_standard_input(
+def test_list_of_paths_is_read_from_a_file_and_from_standard_input(
     photos: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, expected: list[str]
 ) -> None:
     Path("list.txt").write_bytes(data)
-    given(monkeypatch, data)
+    put_on_stdin(monkeypatch, data)
     for name in ("list.txt", "-"):
         assert names(lists=(name,)) == [f"photos/{name}" for name in expected]
 
 
-def test_long_list_is_cut_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_list_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [f"{'folder/' * 10}{number}.jpg" for number in range(5000)]
     for separator in ("\n", "\0"):
-        given(monkeypatch, separator.join(paths).encode())
+        put_on_stdin(monkeypatch, separator.join(paths).encode())
         assert names(lists=("-",)) == paths
 
 
-def test_count_is_what_comes_and_none_where_it_is_not_known(photos: Path) -> None:
+def test_count_is_the_number_of_images_or_none_where_a_list_is_streamed(photos: Path) -> None:
     Path("list.txt").write_text("photos/a.jpg\n")
     assert Inputs(["photos", "photos/*.jpg", "-"], ["list.txt"]).count() == len(ALL) + 3
     assert Inputs(["photos"], ["-"]).count() is None
 
 
-def test_standard_input_is_one_image(
-    predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = picture(tmp_path / "one.png", 2).read_bytes()
-    given(monkeypatch, data)
-    assert [(row["file"], row["label"]) for row in predict("-").rows] == [("-", "down")]
-    given(monkeypatch, b"one.png\n")
-    assert predict("-").status == 4
-    given(monkeypatch, b"one.png\n")
-    assert [row["label"] for row in predict("--files-from", "-").rows] == ["down"]
-
-
-def test_standard_input_is_read_once() -> None:
+def test_standard_input_given_twice_is_refused() -> None:
     with pytest.raises(DataError, match="once only"):
         Inputs(["-"], ["-"])
-
-
-def test_list_that_is_not_there_is_said(predict: Predict) -> None:
-    said = predict("--files-from", "gone.txt")
-    assert said.status == 3
-    assert "error: gone.txt: no such file" in said.err
