@@ -1,4 +1,4 @@
-"""int8 and fp16, end to end: what is accepted says why, and what is refused leaves nothing."""
+"""int8 and fp16, end to end: the card of an accepted file, and a refused file is not kept."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def traced_once() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def printed() -> dict[str, Any]:
-    """What `rtl export --json` printed for one of the files; filled where they are made."""
+    """What `rtl export --json` printed for one of the files; the fixture `files` fills it."""
     return {}
 
 
@@ -70,7 +70,7 @@ def printed() -> dict[str, Any]:
 def files(
     run_folder: Path, tmp_path_factory: pytest.TempPathFactory, printed: dict[str, Any]
 ) -> dict[str, Path]:
-    """Each lower precision, and int8 behind each door, by the name of the file."""
+    """Each lower precision, and int8 with each input kind, by the name of the file."""
     folder = tmp_path_factory.mktemp("reduced")
     made = accepted_models(
         export(
@@ -83,7 +83,7 @@ def files(
             folder,
         )
     )
-    # More images at once than it is calibrated on, and words on standard output from the tools.
+    # A batch larger than the calibration set; the tools print nothing into the JSON.
     words = (
         "--precision int8 --input tensor --batch 16 --json --quiet "
         "--calibration-images 10 --calibration-method percentile"
@@ -105,12 +105,12 @@ def card_of(path: Path) -> Card:
         return predictor.card
 
 
-def answers(model: Path, paths: list[Path]) -> NDArray[np.float32]:
+def logits_of(model: Path, paths: list[Path]) -> NDArray[np.float32]:
     with Predictor(model) as predictor:
         return np.stack([predictor(path).logits for path in paths])
 
 
-def test_json_says_what_was_made_and_what_it_cost(
+def test_json_describes_the_file_and_its_acceptance(
     files: dict[str, Path], printed: dict[str, Any]
 ) -> None:
     [row] = printed["files"]
@@ -122,7 +122,7 @@ def test_json_says_what_was_made_and_what_it_cost(
 
 
 @pytest.mark.parametrize("name", ["model.int8.onnx", "model.fp16.onnx", "model.image.int8.onnx"])
-def test_the_card_says_what_a_recount_finds(
+def test_acceptance_on_the_card_is_that_of_a_recount(
     files: dict[str, Path], model: Path, stripes: Path, name: str
 ) -> None:
     card = card_of(files[name])
@@ -130,7 +130,7 @@ def test_the_card_says_what_a_recount_finds(
     assert found is not None
     paths = sorted((stripes / "val").rglob("*.jpg"))
     labels = np.array([card.classes.index(path.parent.name) for path in paths])
-    before, after = answers(model, paths), answers(files[name], paths)
+    before, after = logits_of(model, paths), logits_of(files[name], paths)
     was, now = before.argmax(1), after.argmax(1)
     assert found.images == len(paths) == 24
     assert found.accuracy_before == (was == labels).mean()
@@ -142,16 +142,16 @@ def test_the_card_says_what_a_recount_finds(
     assert found.kept_float == ()
 
 
-def test_an_int8_file_is_small_and_fast_and_says_how_it_was_calibrated(
+def test_an_int8_file_is_small_and_fast_and_its_card_has_the_calibration(
     files: dict[str, Path], model: Path
 ) -> None:
-    for name, about in {
+    for name, calibration in {
         "model.int8.onnx": "minmax, 48 images",  # as many as there are for training
         "model.tensor.int8.onnx": "percentile, 10 images",
     }.items():
         found = card_of(files[name]).acceptance
         assert found is not None
-        assert found.calibration == about
+        assert found.calibration == calibration
         assert (found.speed_provider, (found.speed_ratio or 0) > 1) == ("cpu", True)
         assert files[name].stat().st_size < 0.27 * model.stat().st_size
 
@@ -167,7 +167,7 @@ def test_an_fp16_file_has_half_the_size(files: dict[str, Path], model: Path) -> 
     "name",
     ["model.int8.onnx", "model.fp16.onnx", "model.image.int8.onnx", "model.tensor.int8.onnx"],
 )
-def test_the_file_is_named_after_what_its_card_says(files: dict[str, Path], name: str) -> None:
+def test_the_file_name_follows_from_the_card(files: dict[str, Path], name: str) -> None:
     card = card_of(files[name])
     assert model_name(card.format or "", card.precision, card.input) == name
     assert (card.opset, card.ir_version) == (18, onnx.load(files[name]).ir_version)
@@ -207,7 +207,7 @@ def changed(run_folder: Path, tmp_path: Path) -> Callable[[Change], Path]:
 
 
 def extreme_channel(*blocks: str) -> Change:
-    """Return the same function, with a channel in each block that leaves the others no steps."""
+    """Return a change of weights but not of outputs: a channel so large that int8 loses the rest."""
 
     def change(state: State) -> None:
         for block in blocks:
@@ -238,8 +238,8 @@ def test_a_run_that_loses_too_much_is_refused_with_three_figures(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    # 16 layers hurt and 8 are left in float at most; which ones, another test looks at.
-    monkeypatch.setattr(build_module, "MOST_KEPT", 2)
+    # 16 layers are harmed, more than are left in float; another test checks which ones.
+    monkeypatch.setattr(build_module, "MOST_FLOAT_LAYERS", 2)
     monkeypatch.setattr(build_module, "most_harmful", lambda given, *rest: list(given.layers))
     run = changed(extreme_channel(*BLOCKS))
     out = tmp_path / "out"
@@ -312,7 +312,7 @@ def test_what_is_beyond_a_limit_is_refused_with_all_figures(
     assert f"speed {found.speed_ratio:.2f} × fp32" in message
 
 
-def test_words_for_a_person_hold_all_figures() -> None:
+def test_acceptance_in_words_has_all_figures() -> None:
     words = acceptance_words(acceptance(p_value=0.0312))
     assert words == (
         "accuracy 90.0 % → 89.0 % (p = 0.031), 2 of 100 labels differ, "
@@ -336,7 +336,7 @@ def soft(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
 
 
-def test_the_judge_counts_labels_and_pairs_images(files: dict[str, Path]) -> None:
+def test_accuracy_flips_and_mcnemar_are_those_of_a_recount(files: dict[str, Path]) -> None:
     rng = np.random.default_rng(3)
     before = rng.normal(0, 2, (200, 3)).astype(np.float32)
     after = before + rng.normal(0, 1, (200, 3)).astype(np.float32)
@@ -362,9 +362,11 @@ def test_a_tie_in_float32_is_no_flip(files: dict[str, Path]) -> None:
     assert (found.accuracy_before, found.accuracy_after) == (0.0, 1.0)
 
 
-def test_numbers_that_are_none_are_not_near(files: dict[str, Path]) -> None:
+def test_outputs_that_are_nan_are_not_within_tolerance(files: dict[str, Path]) -> None:
     before = np.array([[5.0, 1.0, 0]], np.float32)
     one = check(before, [0], files)
-    for shift, near in itertools.zip_longest((0.0, 0.5, 20.0, np.nan), (True, True, False, False)):
+    for shift, passes in itertools.zip_longest(
+        (0.0, 0.5, 20.0, np.nan), (True, True, False, False)
+    ):
         after = before + np.float32(shift) * np.array([[1, 0, 0]], np.float32)
-        assert one.near((one.before[0], after)) is near
+        assert one.within_tolerance((one.before[0], after)) is passes
