@@ -207,7 +207,7 @@ def changed(run_folder: Path, tmp_path: Path) -> Callable[[Change], Path]:
 
 
 def extreme_channel(*blocks: str) -> Change:
-    """Return a change of weights but not of outputs: a channel so large that int8 loses the rest."""
+    """Return a change that keeps the outputs, with a channel so large that int8 loses the rest."""
 
     def change(state: State) -> None:
         for block in blocks:
