@@ -23,7 +23,7 @@ class Part:
     stepped: bool = True  # may have a step along its edge
 
     def holes_moved(self, shift: Point) -> Plane:
-        """Return the distance to the nearest drilled hole, negative inside, after moving them all."""
+        """Return the distance to the nearest drilled hole, negative inside, with all moved."""
         distance = np.full(self.outline.shape, 9.0, dtype=np.float32)
         for u, v, radius in self.drilled:
             du, dv = self.frame.u - (u + shift[0]), self.frame.v - (v + shift[1])
