@@ -54,10 +54,10 @@ def test_peak_memory_is_that_of_the_process_without_its_parent() -> None:
         "before = peak_memory_mb(); array_sum = np.ones(20_000_000).sum(); print(before)\n"
         "print(peak_memory_mb())"
     )
-    ours = np.ones(40_000_000)
+    memory_of_parent = np.ones(40_000_000)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     before, after = (float(line) for line in done.stdout.split())
-    assert ours.all()
+    assert memory_of_parent.all()
     assert 10 < before < 200
     assert before + 150 < after < before + 200
 

@@ -40,8 +40,8 @@ SCRATCH: dict[str, Any] = {
     "warmup_epochs": 2,
     "augment": "turns",
 }
-"""Settings of a run from random weights. The parts fill the image, so a small input is enough; it is
-quick to train."""
+"""Settings of a run from random weights. The parts fill the image, so a small input, which trains
+quickly, is enough."""
 PRETRAINED: dict[str, Any] = {
     "strategy": "head",
     "size": 128,

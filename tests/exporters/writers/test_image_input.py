@@ -53,7 +53,7 @@ def in_graph(
     return pixels.astype(np.int16)
 
 
-def ours(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+def by_preprocess(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
     return preprocess(Image.fromarray(image), preprocessing)
 
 
@@ -101,7 +101,7 @@ def test_pixels_are_near_those_of_preprocess(
     preprocessing: Preprocessing, size: tuple[int, int]
 ) -> None:
     image = noise(*size)
-    difference = np.abs(in_graph(image, preprocessing) - ours(image, preprocessing))
+    difference = np.abs(in_graph(image, preprocessing) - by_preprocess(image, preprocessing))
     assert difference.max() <= (1 if preprocessing is CROP else 24)
     assert difference.mean() < 0.5
 
@@ -110,21 +110,21 @@ def test_pixels_are_near_those_of_preprocess(
 @given(st.integers(1, 400), st.integers(1, 400))
 def test_crop_is_within_a_level_for_any_size(width: int, height: int) -> None:
     image = noise(width, height)
-    assert np.abs(in_graph(image, CROP) - ours(image, CROP)).max() <= 1
+    assert np.abs(in_graph(image, CROP) - by_preprocess(image, CROP)).max() <= 1
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(1, 400), st.integers(1, 400))
 def test_squash_is_off_only_at_the_border_for_any_size(width: int, height: int) -> None:
     image = noise(width, height)
-    difference = np.abs(in_graph(image, SQUASH) - ours(image, SQUASH))
+    difference = np.abs(in_graph(image, SQUASH) - by_preprocess(image, SQUASH))
     assert difference[1:-1, 1:-1].max() <= 2
     assert difference.max() <= allowed_levels(SQUASH)
 
 
 @pytest.mark.parametrize("preprocessing", [CROP, SQUASH, WHOLE], ids=["crop", "squash", "whole"])
 def test_a_white_frame_is_the_worst_that_a_border_can_be(preprocessing: Preprocessing) -> None:
-    difference = np.abs(in_graph(frame(), preprocessing) - ours(frame(), preprocessing))
+    difference = np.abs(in_graph(frame(), preprocessing) - by_preprocess(frame(), preprocessing))
     assert difference.max() <= allowed_levels(preprocessing)
     assert bool(difference.max() > 40) is (preprocessing is not CROP)
 
@@ -133,7 +133,7 @@ def test_a_white_frame_is_the_worst_that_a_border_can_be(preprocessing: Preproce
 def test_a_crop_of_two_pixels_hides_the_border(cut: int, most: int) -> None:
     preprocessing = Preprocessing(size=56, resize_size=56 + cut)
     assert allowed_levels(preprocessing) == most
-    difference = np.abs(in_graph(frame(), preprocessing) - ours(frame(), preprocessing))
+    difference = np.abs(in_graph(frame(), preprocessing) - by_preprocess(frame(), preprocessing))
     assert bool(difference.max() > 1) is (most > 1)
 
 
@@ -141,7 +141,7 @@ def test_a_crop_of_two_pixels_hides_the_border(cut: int, most: int) -> None:
 @given(st.integers(20, 1500), st.integers(20, 1500))
 def test_crop_is_within_a_level_at_the_size_of_photographs(width: int, height: int) -> None:
     image = noise(width, height)
-    assert np.abs(in_graph(image, PHOTOGRAPHS) - ours(image, PHOTOGRAPHS)).max() <= 1
+    assert np.abs(in_graph(image, PHOTOGRAPHS) - by_preprocess(image, PHOTOGRAPHS)).max() <= 1
 
 
 @settings(max_examples=200, deadline=None)

@@ -27,7 +27,7 @@ class Frame:
     v: Plane
     short: int  # pixels
     angle: float  # of the part, clockwise
-    centre: Point  # of the part in the picture
+    centre: Point  # of the part in the image
 
 
 def rgb(red: float, green: float, blue: float) -> Colour:
@@ -55,8 +55,8 @@ def stretched_to(grid: Plane, shape: tuple[int, ...]) -> Plane:
     # Bilinear is faster, and shows facets only where the cells are large.
     coarse = shape[0] > 5 * grid.shape[0]
     method = Image.Resampling.BICUBIC if coarse else Image.Resampling.BILINEAR
-    picture = Image.fromarray(grid).resize((shape[1], shape[0]), method)
-    return np.asarray(picture, dtype=np.float32)
+    resized = Image.fromarray(grid).resize((shape[1], shape[0]), method)
+    return np.asarray(resized, dtype=np.float32)
 
 
 def clouds(rng: Rng, shape: tuple[int, ...], cells: float, octaves: int = 3) -> Plane:

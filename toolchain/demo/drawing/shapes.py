@@ -49,7 +49,7 @@ def _box(u: Plane, v: Plane, half_u: float, half_v: float, corner: float) -> Pla
 
 
 def plate(frame: Frame, rng: Rng) -> Part:
-    """A rectangular plate with a drilled hole near each corner, or two of them."""
+    """Return a rectangular plate with a drilled hole near each corner, or two of them."""
     half_u, half_v = float(rng.uniform(0.42, 0.58)), float(rng.uniform(0.31, 0.42))
     outline = _box(frame.u, frame.v, half_u, half_v, float(rng.uniform(0.02, 0.09)))
     radius = float(rng.uniform(0.025, 0.045))
@@ -60,13 +60,13 @@ def plate(frame: Frame, rng: Rng) -> Part:
 
 
 def washer(frame: Frame, rng: Rng) -> Part:
-    """A ring with a clean bore."""
+    """Return a ring with a clean bore."""
     outline = np.hypot(frame.u, frame.v) - float(rng.uniform(0.42, 0.5))
     return Part(frame, outline, [(0.0, 0.0, float(rng.uniform(0.10, 0.16)))])
 
 
 def flange(frame: Frame, rng: Rng) -> Part:
-    """A disc with a circle of bolt holes, and a bore in most."""
+    """Return a disc with a circle of bolt holes, and a bore in most."""
     radius = float(rng.uniform(0.43, 0.5))
     count = int(rng.integers(3, 9))
     bolt = float(rng.uniform(0.022, 0.036))
@@ -79,7 +79,7 @@ def flange(frame: Frame, rng: Rng) -> Part:
 
 
 def gear(frame: Frame, rng: Rng) -> Part:
-    """A spur gear with a bore."""
+    """Return a spur gear with a bore."""
     teeth = int(rng.integers(14, 29))
     tooth = 2.2 / teeth * 0.42
     wave = np.cos(np.arctan2(frame.v, frame.u) * teeth)
@@ -89,7 +89,7 @@ def gear(frame: Frame, rng: Rng) -> Part:
 
 
 def bracket(frame: Frame, rng: Rng) -> Part:
-    """An L of two arms with a hole at each end."""
+    """Return an L of two arms with a hole at each end."""
     arm, width = float(rng.uniform(0.42, 0.48)), float(rng.uniform(0.18, 0.21))
     corner, aside = (
         arm - width,
@@ -103,14 +103,14 @@ def bracket(frame: Frame, rng: Rng) -> Part:
 
 
 def rod(frame: Frame, rng: Rng) -> Part:
-    """A turned round bar, lying across the picture."""
+    """Return a turned round bar."""
     radius = float(rng.uniform(0.24, 0.33))
     outline = _box(frame.u, frame.v, float(rng.uniform(0.5, 0.9)), radius, 0.02)
     return Part(frame, outline, [], barrel=radius)
 
 
 def nut(frame: Frame, rng: Rng) -> Part:
-    """A hexagonal block with a bore."""
+    """Return a hexagonal block with a bore."""
     sides = [
         frame.u * math.cos(k * math.pi / 3) + frame.v * math.sin(k * math.pi / 3) for k in range(3)
     ]
