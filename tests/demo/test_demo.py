@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from toolchain.cli.main import run_command
-from toolchain.demo import demo as demo_module
+from toolchain.demo import demo as module
 from toolchain.errors import TrainingError
 
 RESULTS = {
@@ -29,15 +29,11 @@ RESULTS = {
 def test_demo_prints_each_step_and_where_its_files_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    few = {**demo_module.SCRATCH, "size": 32, "epochs": 1, "warmup_epochs": 0}
-    monkeypatch.setattr(demo_module, "SCRATCH", few)
-    monkeypatch.setattr(
-        demo_module, "draw_parts", partial(demo_module.draw_parts, images_per_class=16)
-    )
-    real_bench = demo_module.bench
-    monkeypatch.setattr(
-        demo_module, "bench", lambda *a, **o: real_bench(*a, **{**o, "seconds": 0.1})
-    )
+    few = {**module.SCRATCH, "size": 32, "epochs": 1, "warmup_epochs": 0}
+    monkeypatch.setattr(module, "SCRATCH", few)
+    monkeypatch.setattr(module, "draw_parts", partial(module.draw_parts, images_per_class=16))
+    real_bench = module.bench
+    monkeypatch.setattr(module, "bench", lambda *a, **o: real_bench(*a, **{**o, "seconds": 0.1}))
     output = tmp_path / "out"
     assert run_command(["demo", "-o", str(output), "--weights", "none"]) == 0
     printed = capsys.readouterr()
@@ -78,22 +74,22 @@ def test_without_imagenet_weights_the_demo_says_so_and_trains_from_scratch(
     def missing(arch: str, progress: object) -> None:
         raise TrainingError(f"ImageNet weights of {arch} are not cached")
 
-    monkeypatch.setattr(demo_module, "imagenet_state", missing)
+    monkeypatch.setattr(module, "imagenet_state", missing)
     messages = Messages()
-    demo = demo_module.Demo(tmp_path, progress=messages)
-    assert demo._start_from(None) == demo_module.SCRATCH
+    demo = module.Demo(tmp_path, progress=messages)
+    assert demo._start_from(None) == module.SCRATCH
     [text] = messages.lines
     assert text.startswith("ImageNet weights of resnet18 are not cached.\nSo this demo trains")
     assert "rtl demo --weights FILE, or put resnet18-f37072fd.pth into " in text
 
 
 def test_given_weights_are_those_to_start_from(tmp_path: Path) -> None:
-    demo = demo_module.Demo(tmp_path)
-    assert demo._start_from("w.pth") == {"weights": "w.pth", **demo_module.PRETRAINED}
+    demo = module.Demo(tmp_path)
+    assert demo._start_from("w.pth") == {"weights": "w.pth", **module.PRETRAINED}
     assert demo._start_from("none")["weights"] == "none"
 
 
 def test_each_demo_has_a_run_folder_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    demo = demo_module.Demo(tmp_path)
+    demo = module.Demo(tmp_path)
     assert (demo.run.path, demo.data) == (tmp_path / "run-2", tmp_path / "parts")
