@@ -14,8 +14,8 @@ from toolchain.exporters.candidate import open_candidate, verify_candidate
 from toolchain.exporters.destination import destinations
 from toolchain.exporters.file_card import card_of
 from toolchain.exporters.precision.options import Reduction
+from toolchain.exporters.reference_outputs import outputs_to_store
 from toolchain.exporters.report import ExportedFile, RejectedFile
-from toolchain.exporters.stored_outputs import outputs_to_store
 from toolchain.exporters.variants import Variant
 from toolchain.exporters.writers.onnx import write_onnx
 from toolchain.exporters.writers.pt2 import write_program

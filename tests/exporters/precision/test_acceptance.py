@@ -16,6 +16,7 @@ from toolchain.errors import RefusedError
 from toolchain.exporters.precision.acceptance import AcceptanceCheck, require_accepted
 from toolchain.exporters.precision.options import Limits
 from toolchain.runtime.card import Acceptance
+from toolchain.runtime.model_inputs import ModelOutputs
 
 
 def acceptance(**changes: float | None) -> Acceptance:
@@ -76,12 +77,13 @@ def check(before: NDArray[np.float32], labels: list[int]) -> AcceptanceCheck:
     card = tiny_card(precision="int8")
     names = [str(number) for number in range(len(before))]
     pixels = np.zeros((len(before), SIDE, SIDE, 3), np.uint8)
-    return AcceptanceCheck(names, pixels, labels, (soft(before), before), card, Limits())
+    return AcceptanceCheck(names, pixels, labels, outputs_with(before), card, Limits())
 
 
-def soft(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def outputs_with(logits: NDArray[np.float32]) -> ModelOutputs:
+    """Return the outputs of a model that computes these logits, the softmax of them included."""
     powers = np.exp(logits - logits.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
+    return np.asarray(powers / powers.sum(1, keepdims=True), np.float32), logits
 
 
 def test_accuracy_flips_and_mcnemar_are_those_of_a_recount() -> None:
@@ -89,7 +91,7 @@ def test_accuracy_flips_and_mcnemar_are_those_of_a_recount() -> None:
     before = rng.normal(0, 2, (200, 3)).astype(np.float32)
     after = before + rng.normal(0, 1, (200, 3)).astype(np.float32)
     labels = [int(label) for label in rng.integers(0, 3, 200)]
-    found = check(before, labels).measure((soft(after), after))
+    found = check(before, labels).measure(outputs_with(after))
     was, now = before.argmax(1) == labels, after.argmax(1) == labels
     assert (found.accuracy_before, found.accuracy_after) == (was.mean(), now.mean())
     assert found.flips == (before.argmax(1) != after.argmax(1)).sum() > 10
@@ -105,7 +107,7 @@ def test_accuracy_flips_and_mcnemar_are_those_of_a_recount() -> None:
 def test_a_tie_in_float32_is_no_flip() -> None:
     before = np.array([[5.0, 5.0001, 0], [5.0, 5.1, 0]], np.float32)
     after = np.array([[5.2, 5.0, 0], [5.2, 5.0, 0]], np.float32)
-    found = check(before, [0, 0]).measure((soft(after), after))
+    found = check(before, [0, 0]).measure(outputs_with(after))
     assert found.flips == 1
     assert (found.accuracy_before, found.accuracy_after) == (0.0, 1.0)
 
