@@ -1,11 +1,11 @@
-"""Every kind of model file on two architectures, level by level: makes docs/formats.md.
+"""Every kind of model file of two architectures, verified level by level: makes docs/formats.md.
 
     python -m benchmarks.formats run      train and export what is not in formats.jsonl yet
     python -m benchmarks.formats write    docs/formats.md from formats.jsonl
 
-ResNet-18 starts from the stored ImageNet weights. ResNet-50 starts from random ones and only its
-head is trained: its accuracy means nothing, but its numbers are those of a deeper network.
-RTL_SHARED says where photographs and weights are.
+ResNet-18 starts from the stored ImageNet weights, ResNet-50 from random ones under a trained head:
+its accuracy means little, but rounding errors pass through many more layers. RTL_SHARED is the
+folder with photographs and weights.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ VARIANTS = [
 
 
 def run() -> None:
-    """Train each network's head, export it as every variant, and append its rows to the file."""
+    """Train the head of each network that is not stored yet, export every variant, append rows."""
     done = {row["network"] for row in _rows()}
     for network, given in NETWORKS.items():
         if network in done:
@@ -69,6 +69,7 @@ def run() -> None:
 
 
 def _row(variant: Variant, outcome: ExportedModel | RejectedModel) -> dict[str, Any]:
+    """Return what is stored of one file."""
     kind = {"format": variant.format, "precision": variant.precision, "input": variant.input}
     print(kind, getattr(outcome, "seconds", outcome), flush=True)
     if isinstance(outcome, RejectedModel):
@@ -92,7 +93,7 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def write() -> None:
-    """Write the page from what was run."""
+    """Write docs/formats.md from the stored rows."""
     rows = _rows()
     lines = [HEAD.format(machine=_machine())]
     for network in dict.fromkeys(row["network"] for row in rows):
@@ -130,6 +131,7 @@ COLUMNS = (
 
 
 def _line(row: dict[str, Any]) -> str:
+    """Return one file as a line of the table."""
     kind = " · ".join(row[key] for key in ("format", "precision", "input"))
     if "refused" in row:
         return f"| {kind} | not kept: {row['refused']} | | | | | | |\n"

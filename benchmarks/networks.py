@@ -1,4 +1,4 @@
-"""Model files of networks with random weights: time and memory do not depend on the weights."""
+"""Model files with random weights, as neither time nor memory depends on the weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from toolchain.runtime.card import Card, Preprocessing, Weights
 
 
 def card_of(arch: str) -> Card:
-    """Return the card of a network with random weights that tells machined parts apart."""
+    """Return the card of a network with random weights for the classes of machined parts."""
     return Card(
         classes=CLASSES,
         preprocessing=Preprocessing(),
@@ -36,7 +36,7 @@ def card_of(arch: str) -> Card:
 
 
 def random_model(arch: str, path: Path) -> Path:
-    """Write an ONNX file of a network with random weights."""
+    """Write an ONNX file of a network with random weights, and return its path."""
     network = build_network(arch, len(CLASSES)).eval()
     inference_model = InferenceModel(Classifier(network, IMAGENET_NORMALISATION), 1.0).eval()
     card = card_of(arch)

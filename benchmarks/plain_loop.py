@@ -1,9 +1,9 @@
-"""The plain way to fine-tune, as the tutorials write it: what `rtl finetune` is compared with.
+"""A fine-tuning loop as the PyTorch tutorials write it, with which `rtl finetune` is compared.
 
-A fair one: the same images, batches, workers, augmentation, optimiser and rates; workers stay alive
-between epochs; frozen parameters take no gradient; the best epoch is kept by validation accuracy.
-What it does not do is what the tutorials do not do: it runs the frozen layers again each epoch,
-with their BatchNorm in training mode while training.
+It has the same images, batches, workers, augmentation, optimiser and learning rates; its workers
+stay alive between epochs, frozen parameters have no gradient, and the epoch with the best
+validation accuracy is kept. Like the tutorials it runs the frozen layers again in each epoch, with
+their BatchNorm in training mode while training.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ from toolchain.runs.settings import FinetuneSettings
 
 @dataclass(frozen=True)
 class PlainResult:
-    """What the plain loop reached."""
+    """Validation accuracy of the best epoch, and the time of the whole run."""
 
     val_accuracy: float
     seconds: float
 
 
-class _Folder(Dataset[tuple[torch.Tensor, int]]):
+class _Images(Dataset[tuple[torch.Tensor, int]]):
+    """Images with their labels, transformed."""
+
     def __init__(self, samples: tuple[Sample, ...], transform: Any) -> None:
         self.samples, self.transform = samples, transform
 
@@ -48,9 +50,9 @@ class _Folder(Dataset[tuple[torch.Tensor, int]]):
 
 
 def plain_loop(settings: FinetuneSettings, *, workers: int = 2) -> PlainResult:
-    """Fine-tune as the settings say: head, partial from layer4 or full; preset s3 or none.
+    """Fine-tune as the settings say: head, partial from layer4 or full; augmentation s3 or none.
 
-    The time includes everything from opening the data to the best weights in memory.
+    The time is that from opening the data until the best weights are in memory.
     """
     started = time.perf_counter()
     torch.manual_seed(settings.seed)
@@ -60,8 +62,8 @@ def plain_loop(settings: FinetuneSettings, *, workers: int = 2) -> PlainResult:
     backbone = [p for n, p in model.named_parameters() if p.requires_grad and "fc" not in n]
     groups = [{"params": list(model.fc.parameters()), "lr": settings.lr_head}]
     groups += [{"params": backbone, "lr": settings.lr_backbone}] if backbone else []
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
-    optimizer = kind(groups, weight_decay=settings.weight_decay)
+    optimizer_class = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
+    optimizer = optimizer_class(groups, weight_decay=settings.weight_decay)
     scheduler = _scheduler(optimizer, settings)
     criterion = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
     best_accuracy, best_weights = 0.0, copy.deepcopy(model.state_dict())
@@ -106,13 +108,13 @@ def _loaders(
         t.RandomRotation(15),
         t.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
     ]
-    views = {
+    transforms = {
         "train": [resize, *(augmented if settings.augment == "s3" else []), crop, *as_tensor],
         "val": [resize, crop, *as_tensor],
     }
     return {
         phase: DataLoader(
-            _Folder(samples, t.Compose(views[phase])),
+            _Images(samples, t.Compose(transforms[phase])),
             batch_size=settings.batch_size,
             shuffle=phase == "train",
             num_workers=workers,

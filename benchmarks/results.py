@@ -1,12 +1,12 @@
-"""Accuracy and time of the strategies on real photographs, over seeds: makes docs/results.md.
+"""Accuracy and time of each strategy on real photographs, over seeds: makes docs/results.md.
 
     python -m benchmarks.results run                every run that is not in results.jsonl yet
     python -m benchmarks.results run photos-head "photos-partial, two-stage"    those of recipes
     python -m benchmarks.results run --plain        the plain loop with the same settings
     python -m benchmarks.results write              docs/results.md from results.jsonl
 
-Each run is appended to results.jsonl as it ends, so the work can be stopped and gone on with.
-RTL_SHARED says where the photographs and weights are.
+Each run is appended to results.jsonl when it ends, so the work can be stopped and resumed.
+RTL_SHARED is the folder with photographs and weights.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ SEEDS = (0, 1, 2)
 
 WEIGHTS = SHARED / "weights" / "resnet18-imagenet-partial.safetensors"
 
-# Recipe (configs/….toml) → data sets.
 RECIPES = {
     "photos-head": ("food3", "hymenoptera", "steel6"),
     "photos-partial": ("food3", "hymenoptera"),
@@ -45,23 +44,24 @@ RECIPES = {
     "photos-full": ("food3", "hymenoptera", "steel6"),
     "photos-scratch": ("food3", "food10_64px"),
 }
-FROM_NOTHING = "photos-scratch"
-COMPARED = RECIPES.keys() - {FROM_NOTHING}
-"""Recipes that the plain loop is run with too."""
+"""Recipe, which is configs/RECIPE.toml → data sets."""
+FROM_SCRATCH = "photos-scratch"
+COMPARED = RECIPES.keys() - {FROM_SCRATCH}
+"""Recipes that are run with the plain loop too."""
 STAGED = {
     "two-stage": {"strategy": "two-stage", "head_epochs": 3},
     "progressive": {"strategy": "progressive", "unfreeze_layers": 4, "unfreeze_every": 3},
 }
-"""What is run with the recipes of `partial` in place of it."""
+"""Strategies that replace `partial` in its recipes."""
 
 
 def cases() -> list[tuple[str, str, dict[str, Any]]]:
-    """Return (data set, recipe, settings beside the recipe's) of everything that is run."""
+    """Return (data set, recipe, settings that are added to the recipe's) of each case."""
     weights = {"weights": str(WEIGHTS)}
     found: list[tuple[str, str, dict[str, Any]]] = []
     for recipe, names in RECIPES.items():
         for name in names:
-            found.append((name, recipe, {} if recipe == FROM_NOTHING else weights))
+            found.append((name, recipe, {} if recipe == FROM_SCRATCH else weights))
             if recipe.endswith("-partial"):
                 found += [
                     (name, f"{recipe}, {staged}", weights | given)
@@ -71,12 +71,12 @@ def cases() -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def config_of(recipe: str) -> Path:
-    """Return the file of a recipe."""
+    """Return the path of a recipe's settings file."""
     return ROOT / "configs" / f"{recipe.split(',')[0]}.toml"
 
 
 def run(recipes: list[str], plain: bool) -> None:
-    """Run what is missing of some recipes, by default of all."""
+    """Run the cases of some recipes, by default of all, that are not in results.jsonl yet."""
     done = {(row["data"], row["recipe"], row["seed"], row["by"]) for row in _rows()}
     by = "plain loop" if plain else "rtl"
     for seed in SEEDS:
@@ -88,15 +88,16 @@ def run(recipes: list[str], plain: bool) -> None:
             given = {**given, "data": str(SHARED / "data" / name), "seed": seed}
             row = {"data": name, "recipe": recipe, "seed": seed, "by": by}
             settings = read_settings(config_of(recipe), given)
-            row |= _plain(settings) if plain else _ours(settings)
+            row |= _plain(settings) if plain else _finetune(settings)
             with STORE.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
 
 
-def _ours(settings: FinetuneSettings) -> dict[str, Any]:
+def _finetune(settings: FinetuneSettings) -> dict[str, Any]:
+    """Run `finetune` and return the figures of the run."""
     folder = Path(tempfile.mkdtemp(prefix="rtl-results-"))
-    # Each run computes its own features: the time is that of a first run.
+    # A cache of its own: the time includes computing the features, as in a first run.
     os.environ["RTL_CACHE_DIR"] = str(folder / "cache")
     started = time.perf_counter()
     result = finetune(settings, folder / "run")
@@ -114,6 +115,7 @@ def _ours(settings: FinetuneSettings) -> dict[str, Any]:
 
 
 def _plain(settings: FinetuneSettings) -> dict[str, Any]:
+    """Run the plain loop and return its figures."""
     result = plain_loop(settings)
     return {
         "accuracy": result.val_accuracy,
@@ -129,7 +131,7 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def write() -> None:
-    """Write the page from what was run."""
+    """Write docs/results.md from results.jsonl."""
     cells: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in _rows():
         cells[row["data"], row["recipe"], row["by"]].append(row)
@@ -166,6 +168,7 @@ whole of them expect more.
 
 
 def _line(data: str, recipe: str, rows: list[dict[str, Any]], plain: list[dict[str, Any]]) -> str:
+    """Return one recipe on one data set as a line of the table."""
     accuracies = [row["accuracy"] for row in rows]
     mean, images = statistics.mean(accuracies), rows[0]["images"]
     low, high = wilson_interval(round(mean * images), images)
@@ -180,7 +183,7 @@ def _line(data: str, recipe: str, rows: list[dict[str, Any]], plain: list[dict[s
 
 
 def _seconds(rows: list[dict[str, Any]]) -> str:
-    """Return the time of the first seed; the others ran beside other work."""
+    """Return the time of the first seed; the others ran while the machine did other work."""
     return next((f"{row['seconds']:.0f} s" for row in rows if row["seed"] == SEEDS[0]), "–")
 
 

@@ -1,9 +1,9 @@
-"""Many images: `predict_many` beside the plain loop over the same files, in one process, in turn.
+"""Many images: `predict_many` beside a plain loop over the same files, in turn in one process.
 
     pytest benchmarks/test_folders.py -s --benchmark-only
 
-The plain loop is `for image in images: predictor(image)`. Both have the same cores, and both have
-done all images once before, so the measurement of `predict_many` and both sessions are behind them.
+The plain loop is `for image in images: predictor(image)`. Both use the same cores. Both have done
+all images once before, so that `predict_many` has measured which session is faster.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from benchmarks.networks import random_model
 from toolchain import Predictor
 
 BAR = 1.15
+"""Throughput of `predict_many` over that of the plain loop."""
 PAIRS = 7
 SIZES = {"500×375": (500, 375, 48), "4000×3000": (4000, 3000, 12)}
-"""Width, height and how many of them."""
+"""Name → width, height and number of images."""
 
 
 def draw_photographs(folder: Path, width: int, height: int, count: int) -> list[Path]:
-    """Write JPEGs with as many bytes a pixel as photographs have."""
+    """Write JPEGs that have about as many bytes per pixel as photographs."""
     paths = []
     for number in range(count):
         rng = np.random.default_rng(number)
@@ -42,13 +43,14 @@ def draw_photographs(folder: Path, width: int, height: int, count: int) -> list[
 
 
 def seconds(work: Callable[[], list[str]]) -> float:
+    """Return how long a call takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def ratios(model: Path, images: list[Path]) -> tuple[list[float], str]:
-    """Return the throughput of `predict_many` beside the loop, pair by pair, and what it chose."""
+    """Return the ratio of each pair, and the kind of session that `predict_many` chose."""
     with Predictor(model) as plain, Predictor(model) as many:
 
         def loop() -> list[str]:
@@ -77,3 +79,4 @@ def test_folder_beside_the_plain_loop(
         f"\n{arch}, {size}: predict_many {ratio:.2f} × as fast as the plain loop "
         f"({min(found):.2f} to {max(found):.2f}; {chosen}), bar {BAR}"
     )
+    assert ratio >= BAR

@@ -1,8 +1,8 @@
-"""Large photographs from their bytes to pixels, beside Pillow's plain way.
+"""Large photographs from their bytes to pixels, beside plain Pillow calls.
 
     pytest benchmarks/test_large_photos.py -s --benchmark-only
 
-Each photograph goes through all ways in turn; a ratio is the median of those of one turn. The plain
+All ways are measured in turn, round by round; each ratio is the median over the rounds. The plain
 way is that of torchvision's loader and transforms: open, convert, resize, crop.
 """
 
@@ -25,11 +25,11 @@ from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import centre_box, preprocess, resized_size
 
 WHOLE, SCALED = 1.15, 3.5
-"""So many times as fast as the plain way, with all pixels decoded and with `decode_scale`."""
+"""Bars: so many times as fast as the plain way, with all pixels decoded, with `decode_scale` 1."""
 ROUNDS = 7
 PHOTOS = sorted((SHARED / "data" / "photos").glob("*.jpg"))
-TWELVE = ("camera_olympus_ep3_12mp", "phone_iphone7_12mp")
-"""The bars are for these."""
+TWELVE_MEGAPIXELS = ("camera_olympus_ep3_12mp", "phone_iphone7_12mp")
+"""The photographs that the bars apply to."""
 
 Pixels = NDArray[np.uint8]
 
@@ -42,12 +42,12 @@ def plain(path: Path) -> Pixels:
     return np.asarray(resized.crop(centre_box(*size, 224)))
 
 
-def ours(decode_scale: int) -> Callable[[Path], Pixels]:
+def rtl(decode_scale: int) -> Callable[[Path], Pixels]:
     preprocessing = Preprocessing(decode_scale=decode_scale)
     return lambda path: preprocess(read_image(path, preprocessing), preprocessing)
 
 
-WAYS = {"plain": plain, "whole": ours(0), "4": ours(4), "2": ours(2), "1": ours(1)}
+WAYS = {"plain": plain, "whole": rtl(0), "4": rtl(4), "2": rtl(2), "1": rtl(1)}
 
 
 def in_turn(path: Path) -> dict[str, list[float]]:
@@ -73,6 +73,6 @@ def test_a_large_photograph(benchmark: BenchmarkFixture, path: Path) -> None:
     cells += [f"{ratio[name]:.2f} (off by {off[name].mean():.2f})" for name in list(WAYS)[1:]]
     print(f"\n| {path.stem} | {' | '.join(cells)} |")
     assert off["whole"].max() == 0
-    if path.stem in TWELVE:
+    if path.stem in TWELVE_MEGAPIXELS:
         assert ratio["whole"] >= WHOLE
         assert ratio["1"] >= SCALED

@@ -1,6 +1,6 @@
-"""What rtl itself costs, as ratios of two things measured in one run.
+"""What starting rtl costs, as ratios of two processes that were run in turn. There is no bar.
 
-make bench
+pytest benchmarks/test_startup.py -s --benchmark-only
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ COMMANDS = {
 
 
 def once(command: list[str]) -> None:
+    """Run a process to its end."""
     subprocess.run(command, check=True, capture_output=True)
 
 
@@ -40,7 +41,7 @@ def test_time_of_a_whole_process(benchmark: BenchmarkFixture, name: str) -> None
 
 
 def paired_ratio(name: str, plain: str) -> float:
-    """Median of the ratios of pairs that were timed one after the other."""
+    """Return the median ratio of pairs of processes that were timed one after the other."""
 
     def seconds(command: list[str]) -> float:
         started = time.perf_counter()

@@ -1,12 +1,12 @@
-"""What a device needs: the size of an environment with the extra `cpu`, and what importing costs.
+"""What a device needs: the size of an environment with the extra `cpu`, and the time of imports.
 
     python -m benchmarks.thin_environment
 
-Makes a fresh environment from a wheel of this source tree (about a minute, 200 MB in the system's
-temporary folder), then prints two tables: the installed size by package, and the time of whole
-processes that import and that label an image, in turn, medians. The first turn, which compiles the
-modules and makes the entry of the engine cache, is not counted. The model that is opened is made
-here, with torch.
+Builds a wheel of this source tree and installs it into a fresh environment (about a minute, 200 MB
+in the system's temporary folder), then prints two tables: the installed size of each package, and
+the median time of whole processes that import rtl or label an image, measured in turn. The first
+round, which compiles the modules and fills the engine cache, is not counted. The model is exported
+by this environment, which needs torch.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ print(json.dumps({d.name: [d.version, size(d)] for d in metadata.distributions()
 
 
 def main() -> None:
-    """Make the environment, measure it, print the tables."""
+    """Make the environment, measure it and print the tables."""
     with tempfile.TemporaryDirectory(prefix="rtl-thin-") as folder:
         wheel = built(Path(folder))
         python = installed(wheel, Path(folder, "environment"))
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def built(folder: Path) -> Path:
-    """Return a wheel of this source tree."""
+    """Build a wheel of this source tree and return its path."""
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet"]
     subprocess.run([*command, "-w", folder, ROOT], check=True)
     [wheel] = folder.glob("*.whl")
@@ -70,7 +70,7 @@ def built(folder: Path) -> Path:
 
 
 def installed(wheel: Path, environment: Path) -> Path:
-    """Return the Python of an environment with the wheel and the extra `cpu`."""
+    """Make an environment with the wheel and the extra `cpu`, and return its Python."""
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
     options = ["--quiet", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt")]
@@ -79,15 +79,17 @@ def installed(wheel: Path, environment: Path) -> Path:
 
 
 def printed(python: Path, code: str, arguments: Sequence[str] = ()) -> str:
-    """Run code in the environment, away from the source tree; give what it prints."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    """Run code in the environment, outside of the source tree, and return what it prints."""
+    variables = {name: value for name, value in os.environ.items() if name[:6] != "PYTHON"}
     command = [str(python), "-c", code, *arguments]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd="/", env=ours)
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, cwd="/", env=variables
+    )
     return done.stdout
 
 
 def print_sizes(wheel: Path, sizes: dict[str, tuple[str, int]]) -> None:
-    """Print the packages, the largest first; pip, which only installs, is left out."""
+    """Print the size of each package, the largest first, but for pip, which only installs."""
     rows = sorted(sizes.items(), key=lambda item: -item[1][1])
     needed = [(name, *rest) for name, rest in rows if name not in ("pip", "setuptools")]
     print(f"The wheel takes {wheel.stat().st_size / 1000:.0f} kB.\n")
@@ -98,13 +100,13 @@ def print_sizes(wheel: Path, sizes: dict[str, tuple[str, int]]) -> None:
 
 
 def print_times(python: Path, arguments: Sequence[str]) -> None:
-    """Print the medians, and medians of ratios to the bare imports of the same turn."""
+    """Print median times, and the median ratio to the bare imports of the same round."""
     found: dict[str, list[float]] = {name: [] for name in STATEMENTS}
-    for turn in range(ROUNDS + 1):
+    for number in range(ROUNDS + 1):
         for name, code in STATEMENTS.items():
             started = time.perf_counter()
             printed(python, code, arguments)
-            if turn:
+            if number:
                 found[name].append(time.perf_counter() - started)
     bare = found["`import numpy, PIL.Image, onnxruntime`"]
     print("| process | median | beside the three imports |\n|---|---|---|")

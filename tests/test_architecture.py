@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "toolchain"
 ORDER = (
     "errors",
     "version",
+    "extras",
     "files",
     "progress",
     "openmp",
@@ -55,6 +56,7 @@ STORIES = {
     "toolchain.exporters.export",
     "toolchain.benchmarking.bench",
     "toolchain.prediction.predict",
+    "toolchain.demo.demo",
 }
 """The files that read from top to bottom what a command does."""
 CALL_STORIES = ("demo", "cli")

@@ -1,19 +1,24 @@
-"""`doctor`: what is installed, and what is known to go wrong."""
+"""`rtl doctor`: what is installed, what works, and known problems."""
 
 from __future__ import annotations
+
+import importlib.util
+import json
 
 import onnxruntime
 import pytest
 import torch
 
 from toolchain import doctor
-from toolchain.doctor import Check, examine
+from toolchain.doctor import Check, DoctorReport, examine
+from toolchain.extras import EXTRAS
+from toolchain.files import json_text
 from toolchain.version import __version__
 
 
 @pytest.fixture(scope="module")
 def checks() -> list[Check]:
-    return examine()
+    return examine().checks
 
 
 def named(checks: list[Check], what: str) -> Check:
@@ -31,21 +36,22 @@ def test_engine_and_training_are_reported_with_their_versions(checks: list[Check
     assert f"rtl {__version__}" in named(checks, "machine").found
 
 
-def test_providers_are_called_by_the_names_that_options_take(checks: list[Check]) -> None:
+def test_providers_have_the_names_that_options_take(checks: list[Check]) -> None:
     found = named(checks, "providers")
     assert found.state == "ok"
     assert "cpu" in found.found.removeprefix("compiled in: ").split(", ")
 
 
 def test_a_working_installation_has_no_problem(checks: list[Check]) -> None:
-    assert [check for check in checks if check.state == "problem"] == []
+    assert examine().problems == []
+    assert "problem" not in {check.state for check in checks}
 
 
 def test_two_engines_that_shadow_each_other_are_a_problem_and_come_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pretend_installed(monkeypatch, {"onnxruntime": "1.20.0", "onnxruntime-gpu": "1.20.0"})
-    first = examine()[0]
+    first = examine().checks[0]
     assert (first.state, first.what) == ("problem", "onnxruntime")
     assert "shadow each other" in first.found
     assert "pip uninstall onnxruntime onnxruntime-gpu" in first.remedy
@@ -55,7 +61,7 @@ def test_a_missing_engine_is_a_problem_with_the_line_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pretend_installed(monkeypatch, {"numpy": "2.0.0"})
-    engine = named(examine(), "onnxruntime")
+    engine = named(examine().checks, "onnxruntime")
     assert (engine.state, engine.found) == ("problem", "not installed")
     assert 'pip install "rtl-toolchain[cpu]"' in engine.remedy
 
@@ -63,27 +69,45 @@ def test_a_missing_engine_is_a_problem_with_the_line_that_installs_it(
 @pytest.mark.parametrize("name", ["onnxruntime", "onnxruntime-gpu"])
 def test_either_engine_alone_is_fine(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     pretend_installed(monkeypatch, {name: "1.20.0"})
-    engine = named(examine(), "onnxruntime")
+    engine = named(examine().checks, "onnxruntime")
     assert (engine.state, engine.found) == ("ok", f"{name} 1.20.0")
 
 
 def test_without_torch_training_is_a_note_and_the_rest_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import importlib.util
-
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name.startswith("torch") else find(name)
     )
-    found = named(examine(), "training")
+    found = named(examine().checks, "training")
     assert found.state == "note"
     assert "torch, torchvision" in found.found
     assert "[train]" in found.remedy
 
 
+@pytest.mark.parametrize("package", EXTRAS["train"])
+def test_each_missing_package_of_the_training_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == package else find(name)
+    )
+    found = named(doctor._training(), "training")
+    assert (found.state, found.found.split(";")[0]) == ("note", f"not installed: {package}")
+
+
+def test_json_is_a_version_and_the_checks() -> None:
+    report = DoctorReport(checks=[Check("note", "cores", "2 of 4")])
+    assert json.loads(json_text(report)) == {
+        "version": 1,
+        "checks": [{"state": "note", "what": "cores", "found": "2 of 4", "remedy": ""}],
+    }
+
+
 def test_a_quota_below_the_hosts_cores_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 512)
-    found = named(examine(), "cores")
+    found = named(examine().checks, "cores")
     assert found.state == "note"
     assert "of 512 may be used" in found.found

@@ -1,4 +1,4 @@
-"""What is installed, what works, and what is known to go wrong on a machine like this."""
+"""`rtl doctor`: what is installed, what works, and known problems of an installation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from toolchain.errors import ToolchainError
+from toolchain.extras import EXTRAS
 from toolchain.files import display_path
 from toolchain.machine import installed_versions, this_machine
 from toolchain.runtime.cores import cgroup_quota
@@ -18,16 +19,30 @@ from toolchain.version import __version__
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One thing that was looked at."""
+    """One thing that was checked."""
 
     state: Literal["ok", "note", "problem"]
     what: str
     found: str
+    """What was found, for a person."""
     remedy: str = ""
+    """What to do about it; empty where there is nothing to do."""
 
 
-def examine() -> list[Check]:
-    """Look at everything; problems first."""
+class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All checks, problems first, then notes. The fields are described in docs/json.md."""
+
+    version: int = 1
+    checks: list[Check]
+
+    @property
+    def problems(self) -> list[Check]:
+        """The checks that found something which does not work."""
+        return [check for check in self.checks if check.state == "problem"]
+
+
+def examine() -> DoctorReport:
+    """Check this installation: machine, engine, providers, training packages, weights."""
     checks = [
         _machine(),
         _cores(),
@@ -37,7 +52,7 @@ def examine() -> list[Check]:
         _weights_cache(),
     ]
     order = ("problem", "note", "ok")
-    return sorted(checks, key=lambda check: order.index(check.state))
+    return DoctorReport(checks=sorted(checks, key=lambda check: order.index(check.state)))
 
 
 def _machine() -> Check:
@@ -58,22 +73,22 @@ def _cores() -> Check:
 
 def _engine() -> Check:
     versions = installed_versions()
-    both = {"onnxruntime", "onnxruntime-gpu"} & versions.keys()
-    if not both:
+    engines = {"onnxruntime", "onnxruntime-gpu"} & versions.keys()
+    if not engines:
         return Check(
             "problem",
             "onnxruntime",
             "not installed",
             'pip install "rtl-toolchain[cpu]" (or [gpu] with an NVIDIA GPU)',
         )
-    if len(both) == 2:
+    if len(engines) == 2:
         return Check(
             "problem",
             "onnxruntime",
             "onnxruntime and onnxruntime-gpu are both installed and shadow each other",
             "pip uninstall onnxruntime onnxruntime-gpu, then install one of the two",
         )
-    found = ", ".join(f"{name} {versions[name]}" for name in both)
+    found = ", ".join(f"{name} {versions[name]}" for name in engines)
     try:
         import_onnxruntime()
     except ToolchainError as error:
@@ -107,8 +122,7 @@ def _providers() -> list[Check]:
 
 
 def _training() -> list[Check]:
-    needed = ("torch", "torchvision", "onnx", "onnxscript", "safetensors", "matplotlib")
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    missing = [name for name in EXTRAS["train"] if importlib.util.find_spec(name) is None]
     if missing:
         return [
             Check(

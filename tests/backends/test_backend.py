@@ -35,7 +35,8 @@ def test_each_format_has_its_engine_and_the_outputs_of_the_trained_model(
     found, expected = backend.run(pixels), eager.run(pixels)
     assert type(found) is type(expected) is ModelOutputs
     for values, reference in zip(found, expected, strict=True):
-        assert (values.dtype, values.shape) == (np.float32, (4, 3))
+        assert values.dtype == np.float32
+        assert values.shape == (4, 3)
         np.testing.assert_allclose(values, reference, atol=1e-4)
 
 

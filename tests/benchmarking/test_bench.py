@@ -1,4 +1,4 @@
-"""`bench` on real files: same answers first, then figures that can be compared."""
+"""`bench` on real files: equal outputs are required first, then figures are compared."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEYS = {
     "p90_interval_ms",
     "p99_ms",
     "p99_interval_ms",
-}  # named in DESIGN.md
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def result(run_folder: Path, exported: Path) -> Benchmark:
         return bench([run_folder], batch_sizes=(4, 1), threads=(1,), seconds=SECONDS, eager=True)
 
 
-def test_each_contender_is_measured_at_each_batch_size(result: Benchmark) -> None:
+def test_each_target_is_measured_at_each_batch_size(result: Benchmark) -> None:
     cases = [(r.target, r.batch_size, r.threads) for r in result.results]
     assert cases == [
         (name, size, 1)
@@ -46,7 +46,7 @@ def test_each_contender_is_measured_at_each_batch_size(result: Benchmark) -> Non
     assert result.max_difference < 1e-3
 
 
-def test_ratio_is_to_the_first_contender_at_the_same_batch_size(result: Benchmark) -> None:
+def test_ratio_is_to_the_first_target_at_the_same_batch_size(result: Benchmark) -> None:
     first = {r.batch_size: r.p50_ms for r in result.results[:2]}
     for row in result.results:
         assert row.ratio_to_first == pytest.approx(first[row.batch_size] / row.p50_ms)
@@ -74,20 +74,22 @@ def test_model_file_needs_less_memory_than_torch(result: Benchmark) -> None:
     assert 50 < onnx < 0.7 * eager
 
 
-def test_result_as_json_has_the_keys_that_others_read(result: Benchmark) -> None:
+def test_json_has_its_version_and_the_documented_keys(result: Benchmark) -> None:
     found = json.loads(msgspec.json.encode(result))
+    assert found["version"] == 2
+    assert found["results"][0]["target"] == "torch eager"
     assert found.keys() >= {"version", "verdict", "machine", "results", "max_difference"}
     assert found["machine"].keys() >= {"processor", "cores", "system", "versions"}
     assert found["results"][0].keys() >= KEYS | {"ratio_to_first", "images_per_s", "load_ms"}
     assert isinstance(found["results"][0]["p50_interval_ms"], list)
 
 
-def test_thread_counts_are_compared_with_their_own_first(model: Path) -> None:
+def test_ratios_are_within_the_same_number_of_threads(model: Path) -> None:
     found = bench([model], batch_sizes=(1,), threads=(1, 2), seconds=0.05, eager=False)
     assert [(row.threads, row.ratio_to_first) for row in found.results] == [(1, 1.0), (2, 1.0)]
 
 
-def test_the_users_own_folders_do_not_come_between(
+def test_a_folder_named_toolchain_in_the_working_directory_is_not_imported(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "toolchain").mkdir()
@@ -102,7 +104,7 @@ def test_the_users_own_folders_do_not_come_between(
     "change",
     [tampering.one_weight, tampering.weights_that_are_no_numbers, tampering.one_class_more],
 )
-def test_a_model_that_answers_differently_is_not_raced(
+def test_a_model_with_other_outputs_is_refused(
     model: Path, tmp_path: Path, change: tampering.Tampering
 ) -> None:
     other = tampering.tampered(model, tmp_path / "other.onnx", change)
@@ -110,7 +112,7 @@ def test_a_model_that_answers_differently_is_not_raced(
         bench([model, other], batch_sizes=(1,), threads=(1,), seconds=SECONDS, eager=False)
 
 
-def test_error_in_the_other_process_arrives_as_it_was_raised(model: Path) -> None:
+def test_an_error_in_the_worker_is_raised_with_its_class_and_hint(model: Path) -> None:
     with pytest.raises(ProviderError, match="'tensorrt' is not available") as caught:
         bench([model], providers=("tensorrt",), threads=(1,), eager=False)
     assert caught.value.hint

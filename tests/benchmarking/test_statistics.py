@@ -1,4 +1,4 @@
-"""Percentiles and their intervals, against exact binomials and by simulation."""
+"""Percentiles and their intervals, compared with exact binomials and by simulation."""
 
 from __future__ import annotations
 
@@ -65,18 +65,18 @@ def test_each_bound_is_the_innermost_that_misses_in_at_most_2_5_percent(
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_interval_holds_the_true_percentile_in_95_of_100_benchmarks(share: float) -> None:
     rng, truth = np.random.default_rng(1), -math.log(1 - share)
-    held = 0
+    inside = 0
     for _ in range(2000):
         low, high = percentile_interval(sorted(rng.exponential(size=60).tolist()), share)
-        held += (low is None or low <= truth) and (high is None or truth <= high)
-    assert 0.94 < held / 2000 < 0.995
+        inside += (low is None or low <= truth) and (high is None or truth <= high)
+    assert 0.94 < inside / 2000 < 0.995
 
 
 def test_too_few_calls_give_percentiles_without_upper_bounds() -> None:
     latency = summarise([[1.0], [2.0], [3.0]])
     assert (latency.calls, latency.p50_ms, latency.p99_ms) == (3, 2.0, 3.0)
     assert latency.p50_interval_ms == (None, None)
-    assert latency.p99_interval_ms == (2.0, None)  # it is hardly below the second of three
+    assert latency.p99_interval_ms == (2.0, None)  # hardly ever below the second of three
 
 
 def test_many_calls_are_summarised_in_time() -> None:

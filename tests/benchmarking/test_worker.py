@@ -1,4 +1,4 @@
-"""The process that a contender runs in, driven by JSON lines."""
+"""The process that a benchmark target runs in, driven by JSON lines."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from toolchain.backends.backend import open_backend
-from toolchain.benchmarking.targets import Process, Target
+from toolchain.benchmarking.targets import Target, TargetProcess
 from toolchain.benchmarking.worker import Measure, Open, serve
 from toolchain.errors import RefusedError
 from toolchain.runtime.card import Proof
 
 
-def answers(*requests: Open | Measure) -> list[dict[str, object]]:
+def replies_to(*requests: Open | Measure) -> list[dict[str, object]]:
     lines = "".join(msgspec.json.encode(request).decode() + "\n" for request in requests)
     replies = io.StringIO()
     serve(io.StringIO(lines), replies)
@@ -28,7 +28,7 @@ def answers(*requests: Open | Measure) -> list[dict[str, object]]:
 
 
 def test_worker_opens_a_model_and_measures_it(model: Path) -> None:
-    opened, measured = answers(Open(str(model), False, "cpu", 1), Measure(2, 0.0))
+    opened, measured = replies_to(Open(str(model), False, "cpu", 1), Measure(2, 0.0))
     proof = open_backend(model).card.proof
     assert isinstance(proof, Proof)
     found = np.frombuffer(base64.b64decode(str(opened["logits"])), "<f4").reshape(4, 3)
@@ -39,8 +39,8 @@ def test_worker_opens_a_model_and_measures_it(model: Path) -> None:
     assert min(latencies) > 0
 
 
-def test_an_error_comes_back_as_a_line_and_ends_nothing(model: Path, tmp_path: Path) -> None:
-    failed, opened = answers(
+def test_an_error_is_a_reply_and_the_next_request_is_served(model: Path, tmp_path: Path) -> None:
+    failed, opened = replies_to(
         Open(str(tmp_path / "gone.onnx"), False, "cpu", 1), Open(str(model), False, "cpu", 1)
     )
     assert (failed["type"], failed["error"]) == ("Failed", "ModelFileError")
@@ -48,22 +48,22 @@ def test_an_error_comes_back_as_a_line_and_ends_nothing(model: Path, tmp_path: P
     assert opened["type"] == "Opened"
 
 
-def test_peak_memory_is_the_most_this_process_has_held_and_not_its_parent() -> None:
+def test_peak_memory_is_that_of_the_process_without_its_parent() -> None:
     code = (
         "import numpy as np; from toolchain.benchmarking.worker import peak_memory_mb\n"
-        "before = peak_memory_mb(); held = np.ones(20_000_000).sum(); print(before)\n"
+        "before = peak_memory_mb(); array_sum = np.ones(20_000_000).sum(); print(before)\n"
         "print(peak_memory_mb())"
     )
-    ours = np.ones(40_000_000)
+    memory_of_parent = np.ones(40_000_000)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     before, after = (float(line) for line in done.stdout.split())
-    assert ours.all()
+    assert memory_of_parent.all()
     assert 10 < before < 200
     assert before + 150 < after < before + 200
 
 
-def test_a_worker_that_dies_is_said_with_its_status(model: Path) -> None:
-    with Process(Target("model.onnx", model, False, "cpu", 1)) as process:
+def test_a_worker_that_dies_is_an_error_with_its_exit_status(model: Path) -> None:
+    with TargetProcess(Target("model.onnx", model, False, "cpu", 1)) as process:
         process.open()
         process._process.kill()
         with pytest.raises(RefusedError, match=r"model\.onnx ended with status -9"):

@@ -1,4 +1,4 @@
-"""Each command once, as a user runs it: what it prints where, and what it leaves."""
+"""Each command once, as a user runs it: what it prints to which stream, and what it writes."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def test_help_of_every_command_has_an_example(rtl: Rtl, name: str) -> None:
     )
 
 
-def test_finetune_to_predict_by_pasting_what_each_command_prints_next(
+def test_each_command_prints_the_next_one_ready_to_run(
     rtl_here: Rtl, stripes: Path, tmp_path: Path
 ) -> None:
     quick = ("--weights", "none", "--size", "32", "--epochs", "1", "--strategy", "full")
     done = rtl_here("finetune", stripes, *quick, "-o", "run", "--workers", "0")
-    followed = []
+    commands = []
     for _ in range(5):
         assert done.returncode == 0, done.stderr
         line = done.stderr.splitlines()[-1]
         assert line.startswith("next: rtl ")
         words = line.removeprefix("next: rtl ").split()
-        followed.append(words[0])
+        commands.append(words[0])
         done = rtl_here(*words, *(("--seconds", "0.2") if words[0] == "bench" else ()))
-    assert followed == ["evaluate", "export", "verify", "bench", "inspect"]
+    assert commands == ["evaluate", "export", "verify", "bench", "inspect"]
     assert (tmp_path / "run" / "export" / "model.onnx").is_file()
 
 
-def test_results_go_to_standard_output_and_all_else_to_standard_error(
+def test_results_go_to_standard_output_and_everything_else_to_standard_error(
     rtl: Rtl, model: Path
 ) -> None:
     done = rtl("inspect", model, "--json")
@@ -48,19 +48,19 @@ def test_results_go_to_standard_output_and_all_else_to_standard_error(
     assert rtl("inspect", model, "--json", "--quiet").stderr == ""
 
 
-def test_evaluate_json_has_the_words_of_the_field(rtl_here: Rtl, run_folder: Path) -> None:
+def test_evaluate_json_has_its_documented_keys(rtl_here: Rtl, run_folder: Path) -> None:
     result = json.loads(rtl_here("evaluate", run_folder, "--json").stdout)
     assert {"accuracy", "accuracy_interval", "macro_f1", "per_class", "version"} <= set(result)
     assert {"label", "precision", "recall", "f1", "images"} == set(result["per_class"][0])
 
 
-def test_predict_says_what_evaluate_saw(
+def test_predict_and_evaluate_agree_on_every_label(
     rtl_here: Rtl, run_folder: Path, model: Path, stripes: Path
 ) -> None:
-    seen = json.loads((run_folder / "evaluation.json").read_text())["results"]
+    evaluated = json.loads((run_folder / "evaluation.json").read_text())["results"]
     done = rtl_here("predict", model, stripes / "val")
-    said = {row["file"]: row["label"] for row in map(json.loads, done.stdout.splitlines())}
-    assert said == {str(stripes / item["file"]): item["predicted"] for item in seen}
+    predicted = {row["file"]: row["label"] for row in map(json.loads, done.stdout.splitlines())}
+    assert predicted == {str(stripes / item["file"]): item["predicted"] for item in evaluated}
 
 
 def test_data_check_reports_and_writes_nothing(rtl_here: Rtl, stripes: Path) -> None:
@@ -69,7 +69,9 @@ def test_data_check_reports_and_writes_nothing(rtl_here: Rtl, stripes: Path) -> 
     assert result["unreadable"] == []
 
 
-def test_doctor_knows_the_torchvision_trap(rtl_here: Rtl) -> None:
-    checks = json.loads(rtl_here("doctor", "--json").stdout)["checks"]
+def test_doctor_finds_no_problem_in_the_test_environment(rtl_here: Rtl) -> None:
+    report = json.loads(rtl_here("doctor", "--json").stdout)
+    assert list(report) == ["version", "checks"]
+    checks = report["checks"]
     assert {"machine", "onnxruntime", "providers", "training"} <= {c["what"] for c in checks}
     assert all(check["state"] != "problem" for check in checks)

@@ -1,4 +1,4 @@
-"""Every error of the tree, as a user meets it: one line, a way out, its exit status."""
+"""Every class of error on the command line: one line, a hint and its exit status."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Done = subprocess.CompletedProcess[str]
 
 
 def assert_one_line(done: Done, status: int, *words: str) -> None:
-    """The status, one `error:` line holding the words (or its hint does), and no traceback."""
+    """Assert the exit status, one `error:` line, the words in it or its hint, and no traceback."""
     assert done.returncode == status, done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, done.stderr
     assert "Traceback" not in done.stderr
-    said = done.stderr[done.stderr.index("error: ") :]
-    assert len(said.strip().splitlines()) <= 2, said
+    message = done.stderr[done.stderr.index("error: ") :]
+    assert len(message.strip().splitlines()) <= 2, message
     for word in words:
-        assert word in said
+        assert word in message
 
 
 def test_wrong_data_path(rtl_here: Rtl) -> None:
@@ -48,7 +48,7 @@ def test_one_class(rtl_here: Rtl, tmp_path: Path) -> None:
     assert_one_line(rtl_here("data", "check", "data"), 3, "only one class, 'down'")
 
 
-def test_class_without_a_readable_image_and_the_folder_stays_as_it_was(
+def test_class_without_a_readable_image_leaves_the_folder_unchanged(
     rtl_here: Rtl, tmp_path: Path
 ) -> None:
     for label in ("across", "down"):
@@ -77,7 +77,7 @@ def test_some_images_of_a_batch(rtl_here: Rtl, model: Path, stripes: Path, tmp_p
 
 
 def foreign(path: Path) -> Path:
-    """Write a valid ONNX file that rtl did not make."""
+    """Write a valid ONNX file that was not exported by rtl."""
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
     node = helper.make_node("Identity", ["x"], ["y"])
     out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
@@ -125,13 +125,13 @@ def test_changed_model(rtl_here: Rtl, model: Path, tmp_path: Path) -> None:
         ("AzureExecutionProvider", ("can't run every layer",)),
     ],
 )
-def test_provider_that_is_not_there_or_falls_back(
+def test_provider_that_is_missing_or_falls_back(
     rtl_here: Rtl, model: Path, provider: str, words: tuple[str, ...]
 ) -> None:
     assert_one_line(rtl_here("predict", model, "x.jpg", "--provider", provider), 8, *words)
 
 
-def test_unknown_names_are_answered_with_the_nearest(rtl_here: Rtl, tmp_path: Path) -> None:
+def test_unknown_names_are_errors_that_name_the_nearest(rtl_here: Rtl, tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text("learning_rate_head = 1e-3\n")
     assert_one_line(rtl_here("fintune"), 2, "did you mean 'finetune'?")
     assert_one_line(rtl_here("finetune", "data", "--lr-haed", "1"), 2, "--lr-head")
@@ -141,8 +141,8 @@ def test_unknown_names_are_answered_with_the_nearest(rtl_here: Rtl, tmp_path: Pa
     assert_one_line(done, 2, "unknown setting 'epoch'; did you mean 'epochs'?")
 
 
-def test_missing_extra_is_answered_with_its_install_line(rtl: Rtl, tmp_path: Path) -> None:
-    """A module that fails as a missing one does stands in for an environment without torch."""
+def test_missing_extra_is_an_error_with_its_install_command(rtl: Rtl, tmp_path: Path) -> None:
+    """A module that raises ModuleNotFoundError takes the place of a missing package."""
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(name='torch')\n")
     hidden = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     done = rtl("finetune", "data", env=hidden)
@@ -162,7 +162,7 @@ def test_benchmark_of_different_models(rtl_here: Rtl, model: Path, tmp_path: Pat
     assert_one_line(done, 10, "give different answers")
 
 
-def test_weights_that_are_not_there_and_a_run_folder_in_use(
+def test_missing_weights_and_a_run_folder_in_use(
     rtl_here: Rtl, stripes: Path, run_folder: Path
 ) -> None:
     done = rtl_here("finetune", stripes, "--weights", "gone.pth")
@@ -177,7 +177,7 @@ def test_not_a_run_folder(rtl_here: Rtl, tmp_path: Path) -> None:
     assert_one_line(rtl_here("export", "nowhere"), 3, "nowhere: no such run folder")
 
 
-def test_interrupted_training_keeps_the_best_epoch_and_prints_the_command_that_goes_on(
+def test_interrupted_training_keeps_the_best_epoch_and_prints_the_command_to_resume(
     stripes: Path, tmp_path: Path
 ) -> None:
     command = ["finetune", str(stripes), "--weights", "none", "--epochs", "500", "-o", "run"]
@@ -187,7 +187,7 @@ def test_interrupted_training_keeps_the_best_epoch_and_prints_the_command_that_g
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
-        # A shell that runs the suite in the background has it ignore Ctrl-C; a user's does not.
+        # A shell starts background jobs, as this suite may be, with SIGINT ignored.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
@@ -209,6 +209,6 @@ def test_traceback_shows_the_whole_error(rtl: Rtl) -> None:
     assert "Traceback" in rtl("inspect", "gone.onnx", "--traceback").stderr
 
 
-def test_odd_file_names_are_no_options(rtl_here: Rtl, model: Path, tmp_path: Path) -> None:
+def test_a_file_name_with_a_dash_is_no_option(rtl_here: Rtl, model: Path, tmp_path: Path) -> None:
     Image.new("RGB", (80, 80)).save(tmp_path / "-rf.jpg")
     assert rtl_here("predict", model, "--", "-rf.jpg").returncode == 0

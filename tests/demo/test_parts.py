@@ -1,4 +1,4 @@
-"""The embedded data set: what it promises to those who draw, open and train on it."""
+"""The embedded data set: its files, their variety, and that it is no trivial task."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ Item = TypeVar("Item")
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small set, 16 pictures a class."""
+    """A small data set with 16 images of each class."""
     folder = tmp_path_factory.mktemp("drawn") / "parts"
     draw_parts(folder, images_per_class=16, seed=3)
     return folder
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """Every file's bytes by its path in the folder."""
+    """Return every file's bytes by its path in the folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def orientation_of(path: Path) -> int:
-    """The EXIF orientation, 1 where there is none."""
+    """Return the EXIF orientation, 1 where there is none."""
     with Image.open(path) as image:
         return int(image.getexif().get(EXIF_ORIENTATION, 1))
 
@@ -43,7 +43,7 @@ def test_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     assert files_of(tmp_path / "one") != files_of(tmp_path / "other")
 
 
-def test_earlier_pictures_stay_when_more_are_drawn(parts: Path, tmp_path: Path) -> None:
+def test_more_images_do_not_change_the_first_ones(parts: Path, tmp_path: Path) -> None:
     draw_parts(tmp_path / "few", images_per_class=2, seed=3)
     many = files_of(parts)
     assert all(many[name] == content for name, content in files_of(tmp_path / "few").items())
@@ -56,15 +56,15 @@ def test_one_part_drawn_alone_is_the_one_in_the_set(parts: Path, label: str) -> 
         stored = ImageOps.exif_transpose(image)
     assert stored.size == alone.size
     difference = np.asarray(alone, np.float32) - np.asarray(stored, np.float32)
-    assert float(np.abs(difference).mean()) < 8  # JPEG's loss; another picture is 40 and more off
+    assert float(np.abs(difference).mean()) < 8  # JPEG's loss; another image differs by 40 and more
 
 
-def test_each_class_has_its_folder_and_number_of_pictures(parts: Path) -> None:
+def test_each_class_has_its_folder_and_number_of_images(parts: Path) -> None:
     assert sorted(path.name for path in parts.iterdir()) == list(CLASSES)
     assert {len(list((parts / label).glob("part_*.jpg"))) for label in CLASSES} == {16}
 
 
-def test_about_one_in_eight_pictures_is_stored_rotated(parts: Path) -> None:
+def test_about_one_in_eight_images_is_stored_rotated(parts: Path) -> None:
     paths = sorted(parts.rglob("part_*.jpg"))
     tags = [orientation_of(path) for path in paths]
     rotated = [tag for tag in tags if tag != 1]
@@ -102,7 +102,7 @@ def test_a_folder_with_something_in_it_is_refused_untouched(tmp_path: Path) -> N
 
 
 class Stopped:
-    """A narrator that is interrupted at the third picture."""
+    """A progress reporter that interrupts at the third image."""
 
     def message(self, text: str) -> None:
         pass
@@ -121,7 +121,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
 
 
 def pixels_and_classes(images_per_class: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """32x32 RGB pixels of the default set's first pictures, and their class numbers."""
+    """Return 32×32 RGB pixels of the default set's first images, and their class numbers."""
     small = [
         draw_part(label, index).resize((32, 32), Image.Resampling.BOX)
         for label in CLASSES
@@ -134,7 +134,7 @@ def pixels_and_classes(images_per_class: int) -> tuple[torch.Tensor, torch.Tenso
 def logistic_scores(
     x: torch.Tensor, y: torch.Tensor, train: torch.Tensor, l2: float
 ) -> torch.Tensor:
-    """Fit a multinomial logistic regression on `train` by LBFGS; scores of all rows of x."""
+    """Return the scores of all rows of x, by a logistic regression fitted to `train` by LBFGS."""
     weight = torch.zeros(x.shape[1], len(CLASSES), requires_grad=True)
     bias = torch.zeros(len(CLASSES), requires_grad=True)
     solver = torch.optim.LBFGS([weight, bias], max_iter=40, line_search_fn="strong_wolfe")

@@ -1,4 +1,4 @@
-"""`export`: where files go, and that a file which fails verification does not exist."""
+"""`export`: where files go, and that a file which fails verification is not kept."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from toolchain.verification.verify import verify
 pytestmark = pytest.mark.usefixtures("quickly")
 
 FEW = 6
-"""Validation images, for exports that are about something else."""
+"""Validation images, for tests of something else than the comparison."""
 
 
 @pytest.fixture
 def target(exported: Path, tmp_path: Path) -> Path:
-    """A place where an older, good export stands: model, report and references."""
+    """The path of an older, good export, with its report and references."""
     folder = tmp_path / "out"
     folder.mkdir()
     for path in exported.glob("model.onnx*"):
@@ -51,7 +51,7 @@ def copy_of(run_folder: Path, folder: Path) -> Path:
 
 
 def write_with(monkeypatch: pytest.MonkeyPatch, model: Path, change: tampering.Tampering) -> None:
-    """Let export write the good model with its new card, and then tamper with it."""
+    """Let export write the good model with its new card, tampered with."""
 
     def write(inference_model: InferenceModel, card: Card, path: Path) -> None:
         content = onnx.load(model)
@@ -68,7 +68,7 @@ def test_export_leaves_each_format_with_its_report_and_references(exported: Path
         for suffix in (".onnx", ".torchscript.pt")
         for what in ("", ".parity.json", ".references.npz")
     }
-    by_all = {
+    by_every_format = {
         ("numbers", "card"),
         ("numbers", "references"),
         ("decisions", "references"),
@@ -85,7 +85,7 @@ def test_export_leaves_each_format_with_its_report_and_references(exported: Path
         assert found["model"] == str(report).removesuffix(".parity.json")
         opened_by_onnxruntime = {("sessions", "card")} if ".onnx." in report.name else set()
         assert {(level["level"], level["against"]) for level in found["levels"]} == (
-            by_all | opened_by_onnxruntime
+            by_every_format | opened_by_onnxruntime
         )
 
 
@@ -143,7 +143,9 @@ def test_another_image_size_is_on_the_card_and_verifies_in_the_run(
     assert {"run", "references", "card"} <= {level.against for level in found.levels}
 
 
-def test_the_trained_image_size_is_nothing_new(run_folder: Path, tmp_path: Path) -> None:
+def test_the_trained_image_size_changes_nothing_on_the_card(
+    run_folder: Path, tmp_path: Path
+) -> None:
     [made] = accepted_models(
         export(run_folder, [Variant("torchscript")], tmp_path, images=FEW, image_size=64)
     )
@@ -166,14 +168,17 @@ def test_a_file_that_is_not_kept_does_not_stop_the_others(
     monkeypatch.setitem(WRITERS, "pt2", write)
     words = ["export", str(run_folder), "-o", str(tmp_path), "--images", str(FEW), "--json"]
     assert run_command([*words, "--format", "pt2", "--format", "torchscript"]) == 6
-    said = capsys.readouterr()
-    assert "error: 1 of 2 files not kept: " in said.err
-    refused, kept = json.loads(said.out)["files"]
-    assert (Path(refused["file"]).name, Path(kept["file"]).name) == (
+    printed = capsys.readouterr()
+    assert "error: 1 of 2 files not kept: " in printed.err
+    report = json.loads(printed.out)
+    assert list(report) == ["version", "files"]
+    rejected, kept = report["files"]
+    assert list(rejected) == ["file", "error", "hint"]
+    assert (Path(rejected["file"]).name, Path(kept["file"]).name) == (
         "model.pt2",
         "model.torchscript.pt",
     )
-    assert "the file was not kept" in refused["error"]
+    assert "the file was not kept" in rejected["error"]
     assert kept["verification"]["passed"]
     assert {path.name for path in tmp_path.iterdir()} == {
         "model.torchscript.pt",
@@ -187,7 +192,7 @@ def test_a_file_that_is_not_kept_does_not_stop_the_others(
     ("words", "status"),
     [("--format torchscript", 0), ("--precision int8", 9)],
 )
-def test_only_what_needs_onnxruntime_asks_for_it(
+def test_only_reduced_precisions_need_onnxruntime(
     run_folder: Path, tmp_path: Path, words: str, status: int
 ) -> None:
     code = (
@@ -224,15 +229,15 @@ def test_temperature_of_the_run_is_in_the_graph(run_folder: Path, tmp_path: Path
 @pytest.mark.parametrize(
     "change",
     [
-        # One for each level that can fall short by the graph or the card, and one that can't be
-        # opened. What else is caught, tests/verification/test_mutations.py tells.
+        # One for each level that a graph or a card can fail, and one that can't be opened;
+        # tests/verification/test_mutations.py has the others.
         tampering.one_weight,
         tampering.other_order_on_the_card,
         tampering.hotter_softmax,
         tampering.batch_of_one,
     ],
 )
-def test_a_file_that_answers_differently_does_not_come_to_exist(
+def test_a_file_with_other_outputs_is_not_kept(
     run_folder: Path,
     target: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -247,7 +252,7 @@ def test_a_file_that_answers_differently_does_not_come_to_exist(
     assert str(rejected) in str(caught.value.hint)
     assert json.loads(rejected.read_text())["passed"] is False
     rejected.unlink()
-    assert tree_digest(target.parent) == before  # the older file and its report stand as they were
+    assert tree_digest(target.parent) == before  # the older file and its report are unchanged
 
 
 def test_a_good_export_removes_the_report_of_a_bad_one(
@@ -260,13 +265,13 @@ def test_a_good_export_removes_the_report_of_a_bad_one(
     assert not rejected.exists()
 
 
-def test_a_model_left_in_train_mode_does_not_come_to_exist(
+def test_a_model_left_in_train_mode_is_not_kept(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(inference_model: InferenceModel, card: Card, path: Path) -> None:
         example = torch.zeros(2, 64, 64, 3, dtype=torch.uint8)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tracer warns of what train mode looks at
+            warnings.simplefilter("ignore")  # the tracer warns of train mode
             traced = torch.jit.trace(inference_model.train(), example, check_trace=False)
         torch.jit.save(traced, path, _extra_files={CARD_KEY: encode_card(card)})
 
@@ -276,7 +281,7 @@ def test_a_model_left_in_train_mode_does_not_come_to_exist(
     assert [path.name for path in tmp_path.iterdir()] == ["model.torchscript.pt.rejected.json"]
 
 
-def test_a_writer_that_breaks_off_leaves_the_older_file(
+def test_a_writer_that_fails_leaves_the_older_file(
     run_folder: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(inference_model: InferenceModel, card: Card, path: Path) -> None:

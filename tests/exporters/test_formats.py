@@ -1,4 +1,4 @@
-"""Every kind of file at full precision: its name, its card, what it takes and what is inside."""
+"""Every kind of fp32 file: its name, its card, its inputs and outputs, and what it contains."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ Files = dict[Kind, Path]
 
 @pytest.fixture(scope="module")
 def files(run_folder: Path, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """Every format × door, × batch and door × batch, exported several at once."""
+    """Every format × input kind, with a free and with a fixed batch, exported several at once."""
     found: Files = {}
     for group, kinds in KINDS.items():
         folder = tmp_path_factory.mktemp("kinds")
@@ -74,7 +74,7 @@ def files(run_folder: Path, exported: Path, tmp_path_factory: pytest.TempPathFac
 
 
 def parts(path: Path) -> dict[str, bytes]:
-    """Return what a file holds beside its weights, piece by piece."""
+    """Return what a file contains besides its weights, by the name of the part."""
     if path.suffix == ".onnx":
         content = onnx.load(path)
         for tensor in content.graph.initializer:
@@ -101,7 +101,7 @@ def test_a_file_is_named_after_what_is_not_the_default(files: Files, kind: Kind)
 
 
 @pytest.mark.parametrize("kind", EACH, ids=" ".join)
-def test_a_card_says_what_the_file_is(files: Files, run_folder: Path, kind: Kind) -> None:
+def test_the_card_describes_the_file(files: Files, run_folder: Path, kind: Kind) -> None:
     path, variant = files[kind], VARIANTS[kind]
     card = open_backend(path).card
     assert (card.format, card.precision, card.input, card.batch) == (
@@ -126,7 +126,7 @@ def test_a_card_says_what_the_file_is(files: Files, run_folder: Path, kind: Kind
 
 
 @pytest.mark.parametrize("kind", EACH, ids=" ".join)
-def test_a_file_alone_gives_the_answers_its_card_proves(
+def test_a_file_alone_computes_the_proof_of_its_card(
     files: Files, kind: Kind, tmp_path: Path
 ) -> None:
     lone = Path(shutil.copy(files[kind], tmp_path))
@@ -140,16 +140,16 @@ def test_a_file_alone_gives_the_answers_its_card_proves(
 
 
 @pytest.mark.parametrize("kind", EACH, ids=" ".join)
-def test_nothing_in_a_file_tells_where_it_was_made(
+def test_a_file_contains_no_path_of_the_exporting_machine(
     files: Files, run_folder: Path, stripes: Path, kind: Kind
 ) -> None:
     path = files[kind]
     words = traces(run_folder, stripes, path.parent)
     if path.suffix == ".pt":
         words.remove(b".py")  # the names of its own records
-    held = {name: [w for w in words if w in data] for name, data in parts(path).items()}
-    assert {name: found for name, found in held.items() if found} == {}
-    # Among 45 MB of weights short words could stand by chance, long ones can't.
+    found = {name: [w for w in words if w in data] for name, data in parts(path).items()}
+    assert {name: words for name, words in found.items() if words} == {}
+    # In 45 MB of weights short words could occur by chance, long ones can't.
     whole = path.read_bytes()
     assert [word for word in words if len(word) > 8 and word in whole] == []
 
@@ -164,7 +164,7 @@ def test_the_search_for_traces_finds_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ONNX, ids=" ".join)
-def test_a_graph_takes_what_its_door_lets_in(files: Files, kind: Kind) -> None:
+def test_a_graph_has_the_inputs_and_outputs_of_its_input_kind(files: Files, kind: Kind) -> None:
     variant = VARIANTS[kind]
     batch = variant.batch or "batch"
     expected = {
@@ -173,8 +173,8 @@ def test_a_graph_takes_what_its_door_lets_in(files: Files, kind: Kind) -> None:
         "image": ("image", "tensor(uint8)", ["height", "width", 3]),
     }
     session = onnxruntime.InferenceSession(files[kind], providers=["CPUExecutionProvider"])
-    [door] = session.get_inputs()
-    assert (door.name, door.type, door.shape) == expected[variant.input]
+    [taken] = session.get_inputs()
+    assert (taken.name, taken.type, taken.shape) == expected[variant.input]
     rows = 1 if variant.input == "image" else batch
     assert [(output.name, output.shape) for output in session.get_outputs()] == [
         ("probabilities", [rows, 3]),
@@ -183,7 +183,7 @@ def test_a_graph_takes_what_its_door_lets_in(files: Files, kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", ONNX, ids=" ".join)
-def test_what_a_device_scans_is_what_onnx_reads(files: Files, kind: Kind) -> None:
+def test_scan_model_reads_what_onnx_reads(files: Files, kind: Kind) -> None:
     scan, expected = scan_model(files[kind]), onnx.load(files[kind])
     assert (scan.ir_version, scan.opset) == (expected.ir_version, VARIANTS[kind].opset)
     assert scan.nodes == len(expected.graph.node)
@@ -199,21 +199,21 @@ def test_what_a_device_scans_is_what_onnx_reads(files: Files, kind: Kind) -> Non
 def test_tensors_are_named_after_torchs_modules(files: Files, run_folder: Path, kind: Kind) -> None:
     network = TrainedRun.open(run_folder).classifier.network
     leaves = {n: m for n, m in network.named_modules() if not list(m.children())}
-    given_out = {
+    produced_by = {
         name: node.op_type for node in onnx.load(files[kind]).graph.node for name in node.output
     }
     # BatchNorm is folded into the convolution before it; the last of the two gives the name.
-    normalised_away = [n for n, m in leaves.items() if isinstance(m, nn.BatchNorm2d)]
-    assert len(normalised_away) == 20
-    assert {given_out[name] for name in normalised_away} == {"Conv"}
+    folded = [n for n, m in leaves.items() if isinstance(m, nn.BatchNorm2d)]
+    assert len(folded) == 20
+    assert {produced_by[name] for name in folded} == {"Conv"}
     others = (nn.BatchNorm2d, nn.Conv2d, nn.Linear)
     assert {name for name, module in leaves.items() if not isinstance(module, others)} <= set(
-        given_out
+        produced_by
     )
-    assert given_out["logits"] == "Gemm"
+    assert produced_by["logits"] == "Gemm"
 
 
-def test_the_tensor_door_is_the_normalised_pixels(files: Files, run_folder: Path) -> None:
+def test_the_input_tensor_is_the_normalised_pixels(files: Files, run_folder: Path) -> None:
     pixels = generated_pixels(64)
     given = normalised(pixels, RunFolder(run_folder).read_card().normalisation)
     session = onnxruntime.InferenceSession(
@@ -235,7 +235,7 @@ def test_variants_are_every_combination_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("--format torchscript --precision int8", "int8 is for onnx; torchscript is fp32 only"),
         ("--format onnx --format pt2 --precision fp16", "fp16 is for onnx; pt2 is fp32 only"),
@@ -253,20 +253,20 @@ def test_variants_are_every_combination_once() -> None:
         ("--max-drop -1", "0<=x<=100"),
     ],
 )
-def test_what_does_not_exist_is_a_usage_error_that_names_what_does(
+def test_a_combination_that_does_not_exist_is_a_usage_error_that_names_what_does(
     run_folder: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     words: str,
-    said: str,
+    message: str,
 ) -> None:
     status = run_command(["export", str(run_folder), "-o", str(tmp_path), *words.split()])
     assert status == 2
-    assert said in " ".join(capsys.readouterr().err.split())
+    assert message in " ".join(capsys.readouterr().err.split())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_same_is_refused_in_python() -> None:
+def test_a_variant_that_does_not_exist_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="18, 19, 20, 21"):
         Variant(opset=17)
     with pytest.raises(ValueError, match="at least 1"):

@@ -100,7 +100,7 @@ def test_the_network_is_in_eval_mode_and_has_the_weights_of_the_run(finished: Pa
     run = TrainedRun.open(finished)
     stored = weights_module.read_weights(run.folder.weights)
     assert not run.classifier.training
-    assert torch.equal(run.classifier.network.get_submodule("fc").bias, stored["network.fc.bias"])
+    assert torch.equal(run.classifier.network.get_parameter("fc.bias"), stored["network.fc.bias"])
 
 
 def test_opening_a_run_loads_no_torch(finished: Path) -> None:

@@ -87,7 +87,7 @@ def test_the_session_is_the_one_that_computes(predictor: Predictor) -> None:
     (logits_of_session,) = predictor.session.run(["logits"], {"pixels": IMAGES[:3]})
     np.testing.assert_array_equal(logits_of_session, logits(predictor))
     with pytest.raises(AttributeError):
-        predictor.session = None  # type: ignore[misc, assignment]
+        predictor.session = None  # type: ignore[misc]
 
 
 def test_relative_path_is_found_from_another_folder(

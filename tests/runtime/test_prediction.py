@@ -31,7 +31,8 @@ def several(*logits: float, threshold: float | None = None) -> Prediction:
     """Return a multi-label prediction of cat, dog and owl."""
     array = np.array(logits, dtype=np.float32)
     classes = ("cat", "dog", "owl")
-    return Prediction(classes, 1 / (1 + np.exp(-array)), array, threshold, "multi-label")
+    probabilities = np.asarray(1 / (1 + np.exp(-array)), np.float32)
+    return Prediction(classes, probabilities, array, threshold, "multi-label")
 
 
 @pytest.mark.parametrize(

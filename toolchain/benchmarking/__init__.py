@@ -1,1 +1,1 @@
-"""How fast is a model file, beside which others, and how certain is the figure."""
+"""Latency, throughput and memory of model files side by side, with confidence intervals."""

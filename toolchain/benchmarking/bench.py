@@ -1,4 +1,4 @@
-"""The story of `rtl bench`: contenders are opened, held to the same answer, and timed in turn."""
+"""`rtl bench`: targets are opened, checked for equal outputs, and timed in turn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from toolchain.benchmarking import rounds, statistics
 from toolchain.benchmarking.statistics import Interval
-from toolchain.benchmarking.targets import Process, Target
+from toolchain.benchmarking.targets import Target, TargetProcess
 from toolchain.errors import ModelFileError, RefusedError
 from toolchain.machine import Machine, this_machine
 from toolchain.progress import ProgressReporter, SilentReporter
@@ -22,8 +22,8 @@ from toolchain.runtime.cores import usable_cores
 from toolchain.verification.levels import numbers
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One contender at one batch size."""
+class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One target at one batch size. The fields are described in docs/json.md."""
 
     target: str
     model: str
@@ -40,22 +40,22 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     p99_interval_ms: Interval
     images_per_s: float
     ratio_to_first: float
-    """Median latency of the first contender, at this batch size and these threads, over its own."""
+    """Median latency of the first target, at this batch size and these threads, over its own."""
     load_ms: float
     peak_memory_mb: float | None
 
 
 class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
-    """All cases of one benchmark. Described in docs/json.md."""
+    """All cases of one benchmark. The fields are described in docs/json.md."""
 
-    version: int = 1
+    version: int = 2
     verdict: str
-    """stable when every case is."""
+    """`stable` when every case is, else `noisy`."""
     machine: Machine
     seconds_per_case: float
     max_difference: float
-    """Largest difference of a logit between the contenders."""
-    results: list[Result]
+    """Largest absolute difference of a logit from the first target's, on generated inputs."""
+    results: list[TargetResult]
 
 
 def bench(
@@ -68,19 +68,22 @@ def bench(
     eager: bool | None = None,
     progress: ProgressReporter | None = None,
 ) -> Benchmark:
-    """Measure model files (or all files of a run folder) beside each other.
+    """Measure model files side by side; a run folder stands for all of its exported files.
 
-    `eager` adds torch eager where the run folder is known; None does so where torch is installed.
-    `threads` defaults to the cores this process may use. Raises RefusedError when the contenders
-    do not give the same answers, and what opening them raises.
+    Every file is measured with each provider, number of threads and batch size, for `seconds` each.
+    `threads` defaults to the cores that this process may use. `eager` adds torch eager, for which
+    the run folder must be known; None adds it where that is so and torch is installed.
+
+    Raises RefusedError when the targets do not compute the same logits or one of their processes
+    dies, ModelFileError, ProviderError, DataError or MissingExtraError when one can't be opened.
     """
     progress = progress or SilentReporter()
     targets = _targets(models, providers, threads or (usable_cores(),), eager)
     with contextlib.ExitStack() as stack:
-        processes = [stack.enter_context(Process(target)) for target in targets]
+        processes = [stack.enter_context(TargetProcess(target)) for target in targets]
         opened = [p.open() for p in progress.track(processes, "opening", len(processes))]
         logits = [np.frombuffer(r.logits, dtype="<f4").reshape(-1, r.classes) for r in opened]
-        difference = _require_same_answers(targets, logits)
+        max_difference = _require_same_outputs(targets, logits)
         cases = rounds.measure(processes, batch_sizes, seconds, progress)
     load_ms = {p.target: reply.load_ms for p, reply in zip(processes, opened, strict=True)}
     results = _results(cases, load_ms)
@@ -88,7 +91,7 @@ def bench(
         verdict="stable" if all(r.verdict == "stable" for r in results) else "noisy",
         machine=this_machine(),
         seconds_per_case=seconds,
-        max_difference=difference,
+        max_difference=max_difference,
         results=results,
     )
 
@@ -99,6 +102,7 @@ def _targets(
     threads: Sequence[int],
     eager: bool | None,
 ) -> list[Target]:
+    """Return the targets of each number of threads and provider, torch eager first."""
     paths = [file for model in models for file in _model_files(Path(model))]
     run = next((run for path in paths if (run := run_of_model(path))), None)
     if eager is None:
@@ -108,13 +112,13 @@ def _targets(
             f"torch eager needs the run folder, and {paths[0]} does not lie in one",
             hint="leave --eager away, or give the file in RUN/export",
         )
-    found = []
+    targets = []
     for count in threads:
         for provider in providers:
             if eager and run is not None:
-                found.append(Target("torch eager", run.path, True, provider, count))
-            found += [Target(path.name, path, False, provider, count) for path in paths]
-    return found
+                targets.append(Target("torch eager", run.path, True, provider, count))
+            targets += [Target(path.name, path, False, provider, count) for path in paths]
+    return targets
 
 
 def _model_files(path: Path) -> list[Path]:
@@ -128,10 +132,11 @@ def _model_files(path: Path) -> list[Path]:
     return files
 
 
-def _require_same_answers(
+def _require_same_outputs(
     targets: Sequence[Target],
     logits: Sequence[np.ndarray[tuple[int, int], np.dtype[np.float32]]],
 ) -> float:
+    """Return the largest difference from the first target's logits; RefusedError beyond bounds."""
     for target, other in zip(targets, logits, strict=True):
         if other.shape != logits[0].shape:
             raise RefusedError(
@@ -149,15 +154,16 @@ def _require_same_answers(
     return max(difference.max_abs for difference in differences)
 
 
-def _results(cases: Sequence[rounds.Case], load_ms: dict[Target, float]) -> list[Result]:
-    first: dict[tuple[int, int], float] = {}
+def _results(cases: Sequence[rounds.Case], load_ms: dict[Target, float]) -> list[TargetResult]:
+    """Return a result for each case, in the order of the targets."""
+    first_p50_ms: dict[tuple[int, int], float] = {}
     results = []
     for case in cases:
         target = case.process.target
         latency = statistics.summarise(case.rounds)
-        base = first.setdefault((case.batch_size, target.threads), latency.p50_ms)
+        base_ms = first_p50_ms.setdefault((case.batch_size, target.threads), latency.p50_ms)
         results.append(
-            Result(
+            TargetResult(
                 target=target.name,
                 model=str(target.path),
                 provider=target.provider,
@@ -172,7 +178,7 @@ def _results(cases: Sequence[rounds.Case], load_ms: dict[Target, float]) -> list
                 p99_ms=latency.p99_ms,
                 p99_interval_ms=latency.p99_interval_ms,
                 images_per_s=case.batch_size * 1e3 / latency.mean_ms,
-                ratio_to_first=base / latency.p50_ms,
+                ratio_to_first=base_ms / latency.p50_ms,
                 load_ms=load_ms[target],
                 peak_memory_mb=case.peak_memory_mb,
             )

@@ -1,4 +1,4 @@
-"""Percentiles of latencies and how far they can be trusted."""
+"""Percentiles of latencies with confidence intervals, and whether the rounds agree."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ STABLE_WITHIN = 0.10
 LAST_ROUNDS = 3
 
 Interval = tuple[float | None, float | None]
-"""Bounds in ms; None where there are too few calls to give one."""
+"""Lower and upper bound in ms; None where there are too few calls for one."""
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Latencies of one case; nothing is clipped or left out. Intervals are at 95 %."""
+    """Latencies of one case. No outlier is clipped or left out; intervals are at 95 %."""
 
     calls: int
     p50_ms: float
@@ -29,11 +29,11 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     p99_interval_ms: Interval
     mean_ms: float
     verdict: str
-    """stable, or noisy when the medians of the last three rounds differ by more than 10 %."""
+    """`stable`, or `noisy` when the medians of the last three rounds differ by more than 10 %."""
 
 
 def summarise(rounds: Sequence[Sequence[float]]) -> Latency:
-    """Return the percentiles of latencies in ms, measured in several rounds."""
+    """Return percentiles, mean and verdict of latencies in ms, measured in several rounds."""
     ordered = sorted(value for values in rounds for value in values)
     return Latency(
         calls=len(ordered),
@@ -60,11 +60,12 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 def percentile_interval(
     ordered: Sequence[float], share: float, confidence: float = 0.95
 ) -> Interval:
-    """Return a distribution-free interval of a percentile from the order statistics.
+    """Return a distribution-free confidence interval of a percentile, from the order statistics.
 
-    The number of values below the true percentile is binomial(n, share); a bound is the value at
-    the rank that is passed with half of the remaining probability (Conover, Practical Nonparametric
-    Statistics, section 3.2). None where no value is far enough out.
+    The number of values below the true percentile is binomial(n, share). Each bound is the
+    innermost value whose rank leaves at most (1 - confidence) / 2 of that distribution outside
+    (Conover, Practical Nonparametric Statistics, section 3.2). A bound is None where even the
+    smallest or largest value leaves more.
     """
     tail = (1 - confidence) / 2
     cumulative, low, high = 0.0, None, None

@@ -1,4 +1,4 @@
-"""What is measured: model files and torch eager, each in its own process."""
+"""What is measured: model files and torch eager, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from toolchain.openmp import user_environment
 
 @dataclass(frozen=True)
 class Target:
-    """One way to compute the model, on one provider with so many threads."""
+    """A model file or torch eager, on one provider with a number of threads."""
 
     name: str
     path: Path
-    """A model file, or for eager a run folder."""
+    """The model file; for torch eager the run folder."""
     eager: bool
     provider: str
     threads: int
 
 
-class Process:
-    """A contender, running; use it as a context manager."""
+class TargetProcess:
+    """A worker process that holds one target; a context manager that ends the process."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -46,19 +46,20 @@ class Process:
         )
 
     def open(self) -> Opened:
-        """Open the model; raises what opening it raised there."""
-        c = self.target
-        reply = self._ask(Open(str(c.path), c.eager, c.provider, c.threads))
+        """Open the model in the worker; raises the ToolchainError that opening it raised there."""
+        target = self.target
+        request = Open(str(target.path), target.eager, target.provider, target.threads)
+        reply = self._ask(request)
         assert isinstance(reply, Opened)
         return reply
 
     def measure(self, batch_size: int, seconds: float) -> Measured:
-        """Measure for so many seconds, at least three calls."""
+        """Return the latencies of calls over `seconds` seconds, of three calls at least."""
         reply = self._ask(Measure(batch_size, seconds))
         assert isinstance(reply, Measured)
         return reply
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> TargetProcess:
         return self
 
     def __exit__(
@@ -72,6 +73,7 @@ class Process:
         self._stderr.close()
 
     def _ask(self, request: Request) -> Reply:
+        """Send a request and return the reply; RefusedError where the worker has died."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -84,7 +86,7 @@ class Process:
             code = self._process.wait()
             raise RefusedError(
                 f"{self.target.name} ended with status {code} while it was measured"
-                f"{self._last_words()}",
+                f"{self._last_error_line()}",
                 hint="it may have run out of memory; try a smaller --batch-size",
             )
         reply: Reply = msgspec.json.decode(line, type=Reply)
@@ -95,8 +97,8 @@ class Process:
             raise failure
         return reply
 
-    def _last_words(self) -> str:
-        """Return the last line of what the process wrote to standard error."""
+    def _last_error_line(self) -> str:
+        """Return `: ` and the last line that the process wrote to standard error, if any."""
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
         return f": {lines[-1]}" if lines else ""

@@ -1,8 +1,8 @@
-"""One target in a process of its own, driven by JSON lines.
+"""One benchmark target in a process of its own: `python -m toolchain.benchmarking.worker`.
 
-It is started as `python -m toolchain.benchmarking.worker`.
-
-Its peak memory is then its own, and its idle threads take no time from the other contenders.
+Requests come as JSON lines on standard input, replies go to standard output. A process for each
+target gives a peak memory that is the target's own, and keeps its idle threads from taking time
+from the other targets.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from toolchain.runtime.selftest import generated_pixels
 
 
 class Open(msgspec.Struct, tag=True):
-    """Open a model file, or the trained model of a run where `eager` is true."""
+    """Request: open a model file, or where `eager` is true the trained model of a run folder."""
 
     path: str
     eager: bool
@@ -31,14 +31,17 @@ class Open(msgspec.Struct, tag=True):
 
 
 class Measure(msgspec.Struct, tag=True):
-    """Call the model on batches for a while."""
+    """Request: call the model on batches of one size for some seconds."""
 
     batch_size: int
     seconds: float
 
 
 class Opened(msgspec.Struct, tag=True):
-    """The model is open; `logits` are the float32 values [inputs, classes] of generated inputs."""
+    """Reply: the model is open.
+
+    `logits` are the bytes of little-endian float32 [inputs, classes], for generated inputs.
+    """
 
     load_ms: float
     classes: int
@@ -46,14 +49,14 @@ class Opened(msgspec.Struct, tag=True):
 
 
 class Measured(msgspec.Struct, tag=True):
-    """Latencies of the calls, and the most memory this process has held."""
+    """Reply: latencies of the calls, and the peak memory of the process."""
 
     latencies_ms: list[float]
     peak_memory_mb: float | None
 
 
 class Failed(msgspec.Struct, tag=True):
-    """An error that the user should read, by the name of its class."""
+    """Reply: a ToolchainError, by the name of its class."""
 
     error: str
     message: str
@@ -65,7 +68,7 @@ Reply = Opened | Measured | Failed
 
 
 def serve(requests: TextIO, replies: TextIO) -> None:
-    """Answer requests, one JSON line each, until there are no more."""
+    """Answer each request, a JSON line, with a reply, a JSON line, until the input ends."""
     decoder = msgspec.json.Decoder(Request)
     backend: Backend | None = None
     for line in requests:
@@ -109,7 +112,7 @@ def _open_eager(request: Open) -> Backend:
 def _set_torch_threads(threads: int) -> None:
     from toolchain.networks.torchvision_import import import_torchvision
 
-    import_torchvision()  # names what is missing, where torch is not installed
+    import_torchvision()  # raises MissingExtraError where torch is not installed
     import torch
 
     torch.set_num_threads(threads)
@@ -119,19 +122,19 @@ def _measure(backend: Backend, request: Measure) -> Measured:
     generated = generated_pixels(backend.card.preprocessing.size)
     pixels = np.resize(generated, (request.batch_size, *generated.shape[1:]))
     latencies: list[float] = []
-    # At least three calls, however slow: fewer have no median to speak of.
+    # At least three calls, however slow: a median of fewer means nothing.
     deadline = time.perf_counter() + request.seconds
     while len(latencies) < 3 or time.perf_counter() < deadline:
         started = time.perf_counter_ns()
-        backend.run(pixels)  # gives numpy arrays, so a GPU's work is done when it returns
+        backend.run(pixels)  # returns numpy arrays, so a GPU has finished when it returns
         latencies.append((time.perf_counter_ns() - started) / 1e6)
     return Measured(latencies, peak_memory_mb())
 
 
 def peak_memory_mb() -> float | None:
-    """Return the most memory this process has held, in MB; None where the system doesn't say."""
+    """Return the peak resident memory of this process in MB; None where it is not known."""
     try:
-        # ru_maxrss would include the parent's memory: Linux keeps it over fork and exec.
+        # Not ru_maxrss, which Linux keeps over fork and exec: it would include the parent's memory.
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
@@ -146,7 +149,7 @@ def peak_memory_mb() -> float | None:
 
 
 def main() -> None:
-    """Serve on standard input and output; whatever else prints goes to standard error."""
+    """Serve on standard input and output; anything else that prints goes to standard error."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     serve(sys.stdin, replies)

@@ -1,4 +1,4 @@
-"""`rtl bench`: model files → how fast, beside each other."""
+"""`rtl bench`: model files → latency, throughput and memory, side by side."""
 
 from __future__ import annotations
 

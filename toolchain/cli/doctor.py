@@ -1,4 +1,4 @@
-"""`rtl doctor`: is this installation sound?"""
+"""`rtl doctor`: check the installation and print what was found."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ def command(as_json: bool, quiet: bool) -> None:
     """Check versions, providers and the traps that are known; exit status 10 for a problem."""
     from toolchain.doctor import examine
 
-    checks = examine()
+    report = examine()
     if as_json:
-        terminal.print_json({"version": 1, "checks": checks})
+        terminal.print_json(report)
     else:
-        tables.show_checks(checks)
-    problems = [check for check in checks if check.state == "problem"]
-    if problems:
-        raise RefusedError(f"{len(problems)} problems, first: {problems[0].what}")
+        tables.show_checks(report.checks)
+    if report.problems:
+        raise RefusedError(f"{len(report.problems)} problems, first: {report.problems[0].what}")
     terminal.print_next("rtl", "demo", quiet=quiet)

@@ -1,4 +1,4 @@
-"""`rtl export`: a run folder → model files that have been proved."""
+"""`rtl export`: a run folder → model files, each verified before it is kept."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 class BatchSize(click.ParamType[int | None]):
-    """`dynamic`, or the one batch size that a file takes."""
+    """A parameter that is `dynamic`, or the one batch size that a file takes."""
 
     name = "dynamic|N"
 
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | None:
-        """Return None for any size."""
+        """Return the batch size; None for `dynamic`."""
         if value == "dynamic":
             return None
         if not value.isdecimal() or int(value) < 1:
@@ -154,6 +154,7 @@ def command(
         raise click.UsageError(str(error)) from error
     from toolchain.exporters.export import ExportedModel, RejectedModel, export
     from toolchain.exporters.precision.options import Calibration, Limits, Reduction
+    from toolchain.exporters.report import ExportReport
 
     outcomes = export(
         run,
@@ -170,19 +171,19 @@ def command(
     )
     done = list(outcomes)
     kept = [item for item in done if isinstance(item, ExportedModel)]
-    failed = [item.error for item in done if isinstance(item, RejectedModel)]
+    rejected = [item.error for item in done if isinstance(item, RejectedModel)]
     if kept and as_json:
-        terminal.print_json({"version": 3, "files": [item.record for item in done]})
+        terminal.print_json(ExportReport(files=[item.record for item in done]))
     elif kept:
         tables.show_exported(kept)
-    if failed:
-        raise _all_in_one(failed, len(done))
+    if rejected:
+        raise _summary(rejected, len(done))
     terminal.print_next("rtl", "verify", kept[0].path, quiet=quiet)
 
 
-def _all_in_one(failed: list[ParityError | RefusedError], tried: int) -> ParityError | RefusedError:
-    """Return the first error, which says how many more there are of how many files."""
-    first = failed[0]
-    if tried == 1:
+def _summary(errors: list[ParityError | RefusedError], files: int) -> ParityError | RefusedError:
+    """Return the first error; of several files, with the number of those that were not kept."""
+    first = errors[0]
+    if files == 1:
         return first
-    return type(first)(f"{len(failed)} of {tried} files not kept: {first}", hint=first.hint)
+    return type(first)(f"{len(errors)} of {files} files not kept: {first}", hint=first.hint)

@@ -1,4 +1,4 @@
-"""`rtl`: the group of commands, each imported when it is called, and the error boundary."""
+"""`rtl`: the group of commands, each imported when it is called; errors become exit codes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import click
 
 from toolchain.cli.plain import printable
 from toolchain.errors import MissingExtraError, ToolchainError
+from toolchain.extras import EXTRA_OF
 from toolchain.openmp import set_passive_wait
 from toolchain.progress import is_rank_zero
 from toolchain.version import __version__
 
-# Name → what it does. Each command lives in the module of its name; importing them all would cost
-# `rtl --help` more time than it takes.
+# Name → its line in `rtl --help`. Each command lives in the module of its name; importing them all
+# would take `rtl --help` longer than everything else it does.
 COMMANDS = {
     "demo": "Walk through everything once, on a data set that is drawn on the spot.",
     "data": "Look at a data set before training: unreadable files, duplicates, leaks.",
@@ -29,36 +30,17 @@ COMMANDS = {
     "cache": "Show or remove what training and predictors keep on the disk.",
     "doctor": "Check this installation: versions, providers, known traps.",
 }
-# Which extra brings which package, for imports that fail.
-EXTRA_OF = {
-    "onnxruntime": "cpu",
-    "ray": "ray",
-    "pyarrow": "ray",
-    **dict.fromkeys(
-        (
-            "torch",
-            "torchvision",
-            "onnx",
-            "onnxscript",
-            "safetensors",
-            "matplotlib",
-            "torchmetrics",
-            "filelock",
-        ),
-        "train",
-    ),
-}
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands' names and one-line helps without importing them."""
+    """A group that lists its commands and their one-line helps without importing them."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """Return the commands in the order that one meets them."""
+        """Return the names of the commands in the order that a user needs them."""
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """Import a command."""
+        """Import a command and return it; None where there is none of that name."""
         if name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"toolchain.cli.{name}").command
@@ -67,7 +49,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command, or name the nearest one."""
+        """Return the command that was asked for; a UsageError names the nearest one."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             meant = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(COMMANDS)}"
@@ -75,7 +57,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands with their one-line helps."""
+        """Write the commands with their one-line helps."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -97,9 +79,9 @@ def run() -> None:
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run one command and give its exit status; errors become one line on standard error."""
+    """Run one command and return its exit status; an error becomes one line on standard error."""
     if "--traceback" in arguments:
-        # Before parsing, so that errors of parsing show theirs too.
+        # Before parsing, so that an error of parsing shows its traceback too.
         rtl.main([a for a in arguments if a != "--traceback"], "rtl", standalone_mode=False)
         return 0
     try:
@@ -110,30 +92,31 @@ def run_command(arguments: list[str]) -> int:
     except click.ClickException as error:
         return _report(error.format_message(), _usage_hint(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        return _report("interrupted", None, 130, told=is_rank_zero())
+        return _report("interrupted", None, 130, show=is_rank_zero())
     except ToolchainError as error:
-        return _report(str(error), error.hint, error.exit_code, told=is_rank_zero())
+        return _report(str(error), error.hint, error.exit_code, show=is_rank_zero())
     except ImportError as error:
         return _report_import(error)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _report(f"{where}{(error.strerror or str(error)).lower()}", None, 1)
-    except Exception as error:  # a bug of ours
+    except Exception as error:  # a bug in rtl
         hint = "this is a bug in rtl; run again with --traceback and report it"
         message = f"unexpected {type(error).__name__}: {error}"
-        return _report(message, hint, 1, told=is_rank_zero() or not _is_echo(error))
+        return _report(message, hint, 1, show=is_rank_zero() or not _is_from_another_rank(error))
     return 0
 
 
-def _is_echo(error: Exception) -> bool:
-    """Say whether an error is only that another process, which tells its own, has gone."""
+def _is_from_another_rank(error: Exception) -> bool:
+    """Return whether an error only reports that another process has died, which prints its own."""
     return type(error).__module__.startswith("torch") or "closed by peer" in str(error)
 
 
-def _report(message: str, hint: str | None, status: int, *, told: bool = True) -> int:
-    if told:
+def _report(message: str, hint: str | None, status: int, *, show: bool = True) -> int:
+    """Print an error and its hint to standard error and return the exit status."""
+    if show:
         click.echo(f"error: {printable(message)}", err=True)
-    if told and hint:
+    if show and hint:
         click.echo(f"hint: {printable(hint)}", err=True)
     return status
 

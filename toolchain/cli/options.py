@@ -1,4 +1,4 @@
-"""Options that several commands share, and the options that settings declare."""
+"""Options that several commands share, and one option for each field of the settings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ device_option = click.option(
 
 
 def traceback_option(function: Function) -> Function:
-    """Declare --traceback for the help; `main` acts on it before anything is parsed."""
+    """Add --traceback to the help; `cli.main` acts on it before the options are parsed."""
     decorate = click.option(
         "--traceback", is_flag=True, expose_value=False, help="Show the whole error."
     )
@@ -51,7 +51,7 @@ def traceback_option(function: Function) -> Function:
 
 
 def batch_size_option(default: int) -> Callable[[Function], Function]:
-    """Return --batch-size with a command's own default."""
+    """Return the option --batch-size with a default of its own."""
     return click.option(
         "--batch-size",
         type=click.IntRange(min=1),
@@ -62,9 +62,9 @@ def batch_size_option(default: int) -> Callable[[Function], Function]:
 
 
 def settings_options(function: Function) -> Function:
-    """Add one option for each field of the settings but `data`, which is the argument.
+    """Add an option for each field of FinetuneSettings but `data`, which is the argument.
 
-    An option that is not given is None, so that a TOML file's value stands.
+    An option that is not given is None, so that the value of a TOML file is kept.
     """
     for field in reversed(msgspec.structs.fields(FinetuneSettings)):
         if field.name == "data":

@@ -16,7 +16,7 @@ from toolchain.errors import ImageError
 from toolchain.runtime.card import Acceptance, Task
 
 if TYPE_CHECKING:
-    from toolchain.benchmarking.bench import Benchmark, Result
+    from toolchain.benchmarking.bench import Benchmark, TargetResult
     from toolchain.benchmarking.statistics import Interval
     from toolchain.cache import EngineEntry, FeaturesEntry
     from toolchain.data.audit import Audit
@@ -318,7 +318,7 @@ def bounded(value_ms: float, interval: Interval) -> str:
     return f"{'~' if interval[1] is None else ''}{value_ms:.1f}"
 
 
-def _memory(row: Result) -> str:
+def _memory(row: TargetResult) -> str:
     return "–" if row.peak_memory_mb is None else f"{row.peak_memory_mb:.0f}"
 
 

@@ -1,4 +1,4 @@
-"""The two streams: results go to standard output, all else to standard error."""
+"""The two streams: results go to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from toolchain.progress import ProgressReporter, SilentReporter
 Item = TypeVar("Item")
 
 PIPE_WIDTH = 160
-"""In a pipe nothing is wrapped for a screen that isn't there."""
+"""Columns of a table that goes to a pipe or a file, where no screen sets the width."""
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console on standard output or error, plain where it is no terminal."""
+    """Return a console on standard output or error; plain text where that is no terminal."""
     made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not made.is_terminal:
         made.width = PIPE_WIDTH
@@ -36,17 +36,17 @@ def console(*, stderr: bool = False) -> Console:
 
 
 class TerminalReporter:
-    """Shows lines and progress bars on standard error; in a pipe, lines only."""
+    """Prints messages and progress bars to standard error; messages only, where that is a pipe."""
 
     def __init__(self) -> None:
         self.console = console(stderr=True)
 
     def message(self, text: str) -> None:
-        """Print a line."""
+        """Print a message."""
         self.console.print(Text(text), soft_wrap=not self.console.is_terminal)
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-        """Draw a bar that goes away when it is full."""
+        """Yield the items and show a progress bar, which disappears at the end."""
         if not self.console.is_terminal:
             yield from items
             return
@@ -62,7 +62,7 @@ class TerminalReporter:
 
 
 def progress_reporter(quiet: bool) -> ProgressReporter:
-    """Return the narrator of a command."""
+    """Return what a command reports its progress to: the terminal, or nothing with --quiet."""
     return SilentReporter() if quiet else TerminalReporter()
 
 
@@ -72,12 +72,12 @@ def print_json(result: Any) -> None:
 
 
 def print_next(*words: object, quiet: bool = False) -> None:
-    """Print the next command, ready to paste."""
+    """Print the command that a user may run next, ready to paste, to standard error."""
     if not quiet:
         command = shlex.join(str(word) for word in words)
         console(stderr=True).print(Text("next: ", "dim") + Text(command, "bold"), soft_wrap=True)
 
 
 def rtl_command(*words: object) -> str:
-    """Return a command as it would be typed."""
+    """Return a command line of rtl, quoted for a shell."""
     return shlex.join(["rtl", *(str(word) for word in words)])

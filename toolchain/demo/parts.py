@@ -1,8 +1,8 @@
-"""The embedded data set: pictures of machined metal parts, sound and with five kinds of defect.
+"""The embedded data set: images of machined metal parts, sound and with five kinds of defect.
 
-`rtl demo` draws it, so that the whole path can be walked without a download. The files are as
-uneven as a workshop's: all sizes, JPEG qualities and lights; about one in eight holds rotated
-pixels that its EXIF orientation rights; and two, beside the pictures asked for, can't be decoded.
+`rtl demo` draws it, so that it needs no download. The files vary as photographs from a factory do:
+in size, JPEG quality and light; about one in eight is stored rotated, with an EXIF orientation; and
+two more files can't be decoded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ CLASSES: tuple[str, ...] = tuple(sorted(DEFECTS))
 
 ROTATED_SHARE = 1 / 8
 EXIF_ORIENTATION = 0x0112
-# What a camera held so does to the upright picture before it stores it.
 STORED_AS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -33,13 +32,15 @@ STORED_AS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
+"""EXIF orientation → what turns an image into the pixels that are stored with that orientation."""
 
 
 def draw_part(label: str, index: int, *, seed: int = 0) -> Image.Image:
-    """Draw the upright RGB picture number `index` (from 1, as in the file names) of a class.
+    """Return the RGB image number `index` (from 1, as in the file names) of a class.
 
-    The picture depends on these three arguments alone. `seed` and `index` are not negative; a
-    label that is not in `CLASSES` is a ValueError.
+    It is drawn as it looks once its EXIF orientation is applied, and depends on these three
+    arguments alone. `seed` and `index` are not negative. Raises ValueError for a label that is not
+    in `CLASSES`.
     """
     return draw_picture(label, np.random.default_rng([seed, CLASSES.index(label), index]))
 
@@ -51,11 +52,11 @@ def draw_parts(
     seed: int = 0,
     progress: ProgressReporter | None = None,
 ) -> list[Path]:
-    """Write `folder/<class>/part_0001.jpg` … and give the paths of the two undecodable files.
+    """Write `folder/<class>/part_0001.jpg` … and return the paths of the two undecodable files.
 
-    Those two (`camera_….jpg`) come on top of `images_per_class`. The same seed gives the same
-    bytes on one version of Pillow and numpy. A folder with something in it is a DataError; an
-    interrupted run leaves nothing.
+    Those two (`camera_….jpg`) come on top of `images_per_class`. With the same versions of Pillow
+    and numpy, the same seed writes the same bytes. Nothing is left of an interrupted run. Raises
+    DataError for a folder that is not empty.
     """
     progress = progress or SilentReporter()
     folder = folder.absolute()
@@ -81,7 +82,7 @@ def draw_parts(
 
 def _write_part(path: Path, label: str, index: int, seed: int) -> None:
     image = draw_part(label, index, seed=seed)
-    # The 1 keeps this stream apart from that of the picture itself.
+    # The 1 makes this random stream another than that of the image itself.
     rng = np.random.default_rng([seed, CLASSES.index(label), index, 1])
     exif = Image.Exif()
     if rng.random() < ROTATED_SHARE:
@@ -92,9 +93,9 @@ def _write_part(path: Path, label: str, index: int, seed: int) -> None:
 
 
 def _write_broken(folder: Path, seed: int) -> list[Path]:
-    """A JPEG that ends within its header, and a file of zeros, as a full card leaves them."""
+    """Write a JPEG cut off in its header and a file of zeros, as a full memory card leaves them."""
     whole = io.BytesIO()
-    draw_part(CLASSES[0], 0, seed=seed).save(whole, "JPEG")  # no other file shows picture 0
+    draw_part(CLASSES[0], 0, seed=seed).save(whole, "JPEG")  # no other file shows image 0
     cut, zeros = folder / CLASSES[0] / "camera_0001.jpg", folder / CLASSES[-1] / "camera_0002.jpg"
     cut.write_bytes(whole.getvalue()[:100])
     zeros.write_bytes(bytes(32768))

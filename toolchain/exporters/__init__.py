@@ -1,1 +1,1 @@
-"""From a run folder to model files that have been proved."""
+"""From a run folder to model files that are verified before they are kept."""

@@ -1,4 +1,4 @@
-"""What can be exported: format × precision × door, and which of them exist."""
+"""What can be exported: format × precision × input kind, and which combinations exist."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from toolchain.runtime.card import Format, InputKind, Precision
 
 OPSETS = {18: ("1.15", 8), 19: ("1.16", 9), 20: ("1.17", 9), 21: ("1.18", 10)}
-"""Opset → (the oldest onnxruntime that opens such a file and gives the same logits, the file format
-version that goes with it). The first is the same for every door and precision: measured by
-tests/slow/onnxruntime_versions.py, from 1.15 on, the oldest that there is for Python 3.11. The
-second is set, because onnx writes its newest, which older onnxruntimes refuse for no reason."""
+"""Opset → (oldest onnxruntime, IR version of the file).
+
+The first is the oldest onnxruntime that opens a file of this opset and computes the same logits. It
+is the same for every input kind and precision, as tests/slow/onnxruntime_versions.py measured, from
+1.15 on, which is the oldest for Python 3.11. The IR version is set because onnx writes its newest,
+which older onnxruntimes refuse although they can run the graph."""
 OPSET = 18
+"""The opset that is written by default."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,11 @@ class Variant:
     precision: Precision = "fp32"
     input: InputKind = "pixels"
     batch: int | None = None
-    """The only batch size it takes; None for any."""
+    """The only batch size that the file takes; None for any."""
     opset: int = OPSET
 
     def __post_init__(self) -> None:
-        """Raise ValueError, which names what exists, where there is no such file."""
+        """Raise ValueError, which names what exists, for a combination that does not."""
         if self.format != "onnx" and self.precision != "fp32":
             raise ValueError(f"{self.precision} is for onnx; {self.format} is fp32 only")
         if self.format != "onnx" and self.input == "image":
@@ -48,7 +51,7 @@ def variants(
     batch: int | None = None,
     opset: int = OPSET,
 ) -> list[Variant]:
-    """Return every combination, each once; ValueError where one of them doesn't exist."""
+    """Return every combination, each once; ValueError where one of them does not exist."""
     return [
         Variant(f, p, i, batch=batch, opset=opset)
         for f in dict.fromkeys(formats)

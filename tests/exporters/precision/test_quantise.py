@@ -1,4 +1,4 @@
-"""int8 as a change to a graph: calibration, what is quantised, and which layers hurt."""
+"""int8 quantisation of a graph: calibration, what is quantised, and which layers it harms."""
 
 from __future__ import annotations
 
@@ -46,25 +46,25 @@ def training(stripes: Path, card: Card) -> Pixels:
 
 
 @pytest.fixture(scope="module")
-def plain(content: onnx.ModelProto, card: Card, training: Pixels) -> onnx.ModelProto:
-    """The model in int8 by the smallest and the largest values that it saw."""
+def int8_by_minmax(content: onnx.ModelProto, card: Card, training: Pixels) -> onnx.ModelProto:
+    """The model in int8, calibrated by minimum and maximum."""
     return Quantiser(content, card, training, "minmax").quantised()
 
 
-def answers(model: onnx.ModelProto, pixels: Pixels) -> ModelOutputs:
+def outputs_of(model: onnx.ModelProto, pixels: Pixels) -> ModelOutputs:
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     probabilities, logits = session.run(["probabilities", "logits"], {"pixels": pixels})
-    return probabilities, logits
+    return ModelOutputs(probabilities, logits)
 
 
 def logits_of(model: onnx.ModelProto, pixels: Pixels) -> NDArray[np.float32]:
-    return answers(model, pixels)[1]
+    return outputs_of(model, pixels)[1]
 
 
 def scales(model: onnx.ModelProto) -> dict[str, float]:
-    """Return the step of each quantised activation."""
+    """Return the scale of each quantised activation."""
     values = {tensor.name: tensor for tensor in model.graph.initializer}
     return {
         node.input[0]: float(numpy_helper.to_array(values[node.input[1]]))
@@ -103,18 +103,18 @@ def test_all_layers_are_quantised_and_the_logits_are_not(
     assert 0 < difference < 0.05 * np.abs(logits_of(content, training)).max()
 
 
-def test_a_layer_left_in_float_keeps_its_weights_and_what_it_gives(
+def test_a_layer_left_in_float_keeps_its_weights_and_its_output(
     content: onnx.ModelProto, card: Card, training: Pixels
 ) -> None:
     made = Quantiser(content, card, training, "minmax").quantised(["layer1.0.conv1", "fc"])
     kinds = weighted(made)
     assert {name for name, kind in kinds.items() if kind == "float"} == {"layer1.0.bn1", "logits"}
-    # Two neighbours in float: nothing between them is quantised.
-    both = Quantiser(content, card, training, "minmax").quantised(
+    # Two adjacent layers in float: nothing between them is quantised.
+    adjacent = Quantiser(content, card, training, "minmax").quantised(
         ["layer1.0.conv1", "layer1.0.conv2"]
     )
-    assert not {"layer1.0.bn1", "layer1.0.relu"} & set(scales(both))
-    assert "maxpool" in scales(both) or "relu" in scales(both)
+    assert not {"layer1.0.bn1", "layer1.0.relu"} & set(scales(adjacent))
+    assert "maxpool" in scales(adjacent) or "relu" in scales(adjacent)
 
 
 def test_one_layer_alone_can_be_quantised(
@@ -138,11 +138,11 @@ def test_every_image_is_calibrated_on_whatever_the_batch(
 
 
 @pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
-def test_each_method_finds_ranges_in_silence(
+def test_each_method_finds_ranges_without_printing(
     content: onnx.ModelProto,
     card: Card,
     training: Pixels,
-    plain: onnx.ModelProto,
+    int8_by_minmax: onnx.ModelProto,
     capfd: pytest.CaptureFixture[str],
     method: Method,
 ) -> None:
@@ -150,7 +150,7 @@ def test_each_method_finds_ranges_in_silence(
     made = Quantiser(content, card, training, method).quantised()
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger().handlers == handlers
-    widest, found = scales(plain), scales(made)
+    widest, found = scales(int8_by_minmax), scales(made)
     assert found.keys() == widest.keys()
     assert all(found[name] <= widest[name] * 1.01 for name in found)
     assert (found != widest) is (method != "minmax")
@@ -172,7 +172,7 @@ def test_quantising_once_does_not_change_the_next_time(
 def test_a_block_whose_weights_are_zero_is_quantised(
     content: onnx.ModelProto, card: Card, training: Pixels
 ) -> None:
-    """A last block that starts as identity (its second BatchNorm has scale 0)."""
+    """As in a last block that starts as the identity: its second BatchNorm has scale 0."""
     silent = onnx.ModelProto()
     silent.CopyFrom(content)
     change_tensor(silent, "layer4.1.conv2.weight", np.zeros_like)
@@ -185,7 +185,7 @@ def test_a_block_whose_weights_are_zero_is_quantised(
 
 
 def with_extreme_channel(content: onnx.ModelProto, block: str, factor: float) -> onnx.ModelProto:
-    """Return the same function, with one channel between two convolutions much larger than all."""
+    """Return a model of equal outputs, with one very large channel between two convolutions."""
     made = onnx.ModelProto()
     made.CopyFrom(content)
 
@@ -203,7 +203,7 @@ def with_extreme_channel(content: onnx.ModelProto, block: str, factor: float) ->
     return made
 
 
-def test_the_layers_that_hurt_are_found_by_measurement(
+def test_the_most_harmful_layers_are_ranked_first(
     content: onnx.ModelProto, card: Card, training: Pixels
 ) -> None:
     strange = content
@@ -216,19 +216,17 @@ def test_the_layers_that_hurt_are_found_by_measurement(
     def error(kept: Iterable[str] = ()) -> float:
         return float(np.abs(logits_of(quantiser.quantised(kept), training) - expected).max())
 
-    culprits = {f"{block}.conv{number}" for block in ("layer1.0", "layer3.1") for number in (1, 2)}
+    harmful = {f"{block}.conv{number}" for block in ("layer1.0", "layer3.1") for number in (1, 2)}
     others = {"conv1", "layer1.1.conv2", "layer2.0.downsample.0", "layer3.0.conv1", "fc"}
-    looked_at = sorted(culprits | others)
-    ranked = most_harmful(quantiser, lambda m: answers(m, training), "single-label", looked_at)
-    assert sorted(ranked) == looked_at
-    assert set(ranked[:4]) == culprits
+    compared = sorted(harmful | others)
+    ranked = most_harmful(quantiser, lambda m: outputs_of(m, training), "single-label", compared)
+    assert sorted(ranked) == compared
+    assert set(ranked[:4]) == harmful
     assert error(ranked[:4]) < error() / 10
 
 
 @pytest.mark.parametrize(("task", "worst"), [("single-label", "b"), ("multi-label", "a")])
-def test_what_all_classes_have_in_common_hurts_where_each_is_decided_alone(
-    task: Task, worst: str
-) -> None:
+def test_a_shift_of_all_logits_is_harmful_for_multi_label_only(task: Task, worst: str) -> None:
     shifts = {"float": [0, 0, 0], "a": [9, 9, 9], "b": [1, 0, -1]}
 
     class OneLayerAtATime:
@@ -239,13 +237,13 @@ def test_what_all_classes_have_in_common_hurts_where_each_is_decided_alone(
 
     def given(model: str) -> ModelOutputs:
         logits = np.array([[3, 2, 1]], np.float32) + np.array([shifts[model]], np.float32)
-        return logits, logits
+        return ModelOutputs(logits, logits)
 
     ranked = most_harmful(OneLayerAtATime(), given, task, ["a", "b"])  # type: ignore[arg-type]
     assert ranked[0] == worst
 
 
-def test_onnxruntime_opens_an_int8_file_without_a_word(
+def test_onnxruntime_opens_an_int8_file_without_printing(
     content: onnx.ModelProto, card: Card, training: Pixels, tmp_path: Path
 ) -> None:
     path = tmp_path / "int8.onnx"

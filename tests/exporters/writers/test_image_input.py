@@ -1,4 +1,4 @@
-"""The `image` door: what its graph makes of an image of any size, beside `preprocess`."""
+"""The input kind `image`: the pixels that its graph computes, compared with `preprocess`."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ SQUASH = Preprocessing(mode="squash", size=56)
 WHOLE = Preprocessing(size=56, resize_size=56)
 """A crop that cuts nothing from the short side."""
 PHOTOGRAPHS = Preprocessing()
-"""What most runs have: 256, of which 224."""
+"""The default: resized to 256, cropped to 224."""
 
 MODEL = """
 <ir_version: {ir_version}, opset_import: ["" : {opset}]>
-behind (uint8[1, {size}, {size}, 3] pixels) => (uint8[1, {size}, {size}, 3] seen)
-{{ seen = Identity (pixels) }}
+behind (uint8[1, {size}, {size}, 3] pixels) => (uint8[1, {size}, {size}, 3] copied)
+{{ copied = Identity (pixels) }}
 """
 
 
 @functools.cache
-def door(preprocessing: Preprocessing, opset: int = 18) -> onnxruntime.InferenceSession:
-    """Return the door alone, with nothing behind it."""
+def front(preprocessing: Preprocessing, opset: int = 18) -> onnxruntime.InferenceSession:
+    """Return a session of resize and crop alone, in front of a model that does nothing."""
     text = MODEL.format(size=preprocessing.size, opset=opset, ir_version=OPSETS[opset][1])
     model = with_image_input(parser.parse_model(text), preprocessing)
     onnx.checker.check_model(model, full_check=True)
@@ -49,29 +49,29 @@ def door(preprocessing: Preprocessing, opset: int = 18) -> onnxruntime.Inference
 def in_graph(
     image: NDArray[np.uint8], preprocessing: Preprocessing, opset: int = 18
 ) -> NDArray[np.int16]:
-    [[seen]] = door(preprocessing, opset).run(["seen"], {"image": image})
-    return np.asarray(seen, np.int16)
+    [[pixels]] = front(preprocessing, opset).run(["copied"], {"image": image})
+    return np.asarray(pixels, np.int16)
 
 
-def ours(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+def by_preprocess(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
     return preprocess(Image.fromarray(image), preprocessing)
 
 
 def noise(width: int, height: int) -> NDArray[np.uint8]:
-    """The hardest picture: no pixel is like its neighbour."""
+    """Return the hardest image to resize alike: each pixel differs from its neighbours."""
     rng = np.random.default_rng(width * 1009 + height)
     return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def frame() -> NDArray[np.uint8]:
-    """Black, with a white line around it."""
+    """Return a black image with a white border of one pixel."""
     image = np.full((470, 470, 3), 255, np.uint8)
     image[1:-1, 1:-1] = 0
     return image
 
 
 def places(width: int, height: int) -> NDArray[np.uint8]:
-    """A picture whose first two channels say where a pixel is, a level for each step of two."""
+    """Return an image whose first two channels are half of each pixel's coordinates."""
     y, x = np.mgrid[:height, :width]
     return np.stack([x // 2 % 256, y // 2 % 256, (x + y) % 256], axis=2).astype(np.uint8)
 
@@ -101,7 +101,7 @@ def test_pixels_are_near_those_of_preprocess(
     preprocessing: Preprocessing, size: tuple[int, int]
 ) -> None:
     image = noise(*size)
-    difference = np.abs(in_graph(image, preprocessing) - ours(image, preprocessing))
+    difference = np.abs(in_graph(image, preprocessing) - by_preprocess(image, preprocessing))
     assert difference.max() <= (1 if preprocessing is CROP else 24)
     assert difference.mean() < 0.5
 
@@ -110,21 +110,21 @@ def test_pixels_are_near_those_of_preprocess(
 @given(st.integers(1, 400), st.integers(1, 400))
 def test_crop_is_within_a_level_for_any_size(width: int, height: int) -> None:
     image = noise(width, height)
-    assert np.abs(in_graph(image, CROP) - ours(image, CROP)).max() <= 1
+    assert np.abs(in_graph(image, CROP) - by_preprocess(image, CROP)).max() <= 1
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(1, 400), st.integers(1, 400))
 def test_squash_is_off_only_at_the_border_for_any_size(width: int, height: int) -> None:
     image = noise(width, height)
-    difference = np.abs(in_graph(image, SQUASH) - ours(image, SQUASH))
+    difference = np.abs(in_graph(image, SQUASH) - by_preprocess(image, SQUASH))
     assert difference[1:-1, 1:-1].max() <= 2
     assert difference.max() <= allowed_levels(SQUASH)
 
 
 @pytest.mark.parametrize("preprocessing", [CROP, SQUASH, WHOLE], ids=["crop", "squash", "whole"])
 def test_a_white_frame_is_the_worst_that_a_border_can_be(preprocessing: Preprocessing) -> None:
-    difference = np.abs(in_graph(frame(), preprocessing) - ours(frame(), preprocessing))
+    difference = np.abs(in_graph(frame(), preprocessing) - by_preprocess(frame(), preprocessing))
     assert difference.max() <= allowed_levels(preprocessing)
     assert bool(difference.max() > 40) is (preprocessing is not CROP)
 
@@ -133,7 +133,7 @@ def test_a_white_frame_is_the_worst_that_a_border_can_be(preprocessing: Preproce
 def test_a_crop_of_two_pixels_hides_the_border(cut: int, most: int) -> None:
     preprocessing = Preprocessing(size=56, resize_size=56 + cut)
     assert allowed_levels(preprocessing) == most
-    difference = np.abs(in_graph(frame(), preprocessing) - ours(frame(), preprocessing))
+    difference = np.abs(in_graph(frame(), preprocessing) - by_preprocess(frame(), preprocessing))
     assert bool(difference.max() > 1) is (most > 1)
 
 
@@ -141,14 +141,14 @@ def test_a_crop_of_two_pixels_hides_the_border(cut: int, most: int) -> None:
 @given(st.integers(20, 1500), st.integers(20, 1500))
 def test_crop_is_within_a_level_at_the_size_of_photographs(width: int, height: int) -> None:
     image = noise(width, height)
-    assert np.abs(in_graph(image, PHOTOGRAPHS) - ours(image, PHOTOGRAPHS)).max() <= 1
+    assert np.abs(in_graph(image, PHOTOGRAPHS) - by_preprocess(image, PHOTOGRAPHS)).max() <= 1
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(64, 700), st.booleans())
 def test_the_crop_begins_at_the_same_pixel(long_side: int, portrait: bool) -> None:
-    # The short side is what the resize gives, so a picture of places is cut and not resized: the
-    # difference of the sides is odd and even, and so is half of it, which is rounded to even.
+    # The short side has its size already, so the image is cropped and not resized. Differences of
+    # the sides are odd and even, so half of one may end in .5, which is rounded to even.
     size = (64, long_side) if portrait else (long_side, 64)
     image = places(*size)
     left, top, right, bottom = centre_box(*size, 56)
@@ -166,8 +166,8 @@ def test_half_offsets_are_rounded_to_even(width: int) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(1, 20000), st.integers(1, 20000), st.sampled_from([64, 73, 232, 256]))
-def test_whole_numbers_cut_the_long_side_as_floats_do(width: int, height: int, short: int) -> None:
-    # The graph divides whole numbers, `preprocess` floats that are cut off.
+def test_integers_truncate_the_long_side_as_floats_do(width: int, height: int, short: int) -> None:
+    # The graph divides integers; `preprocess` divides floats and truncates.
     expected = resized_size(width, height, short)
     assert expected == tuple(side * short // min(width, height) for side in (width, height))
 
@@ -188,7 +188,7 @@ def test_pixels_on_a_canvas_come_through_unchanged(preprocessing: Preprocessing)
     np.testing.assert_array_equal(in_graph(canvas, preprocessing), pixels)
 
 
-def test_the_door_names_each_opset_once() -> None:
+def test_the_model_lists_each_opset_once() -> None:
     text = MODEL.format(size=56, opset=18, ir_version=8)
     model = with_image_input(parser.parse_model(text), CROP)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]

@@ -1,4 +1,4 @@
-"""The ONNX file of a real run: what others read in it, and what must not be in it."""
+"""The ONNX file of a real run: what other programs read in it, and what it must not contain."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def content(model: Path) -> onnx.ModelProto:
 
 
 def traces(*folders: Path) -> list[bytes]:
-    """What would give away the machine that a file was made on."""
+    """Return strings that a file would contain if it named paths of the machine it was made on."""
     packages = sysconfig.get_paths()["purelib"]
     places = (ROOT, Path.home(), packages, sysconfig.get_paths()["stdlib"], *folders)
     words = ("site-packages", "dist-packages", "Traceback", ".py", "/tmp/", "/home/")
@@ -44,24 +44,24 @@ def test_one_file_holds_all_weights(model: Path, content: onnx.ModelProto) -> No
     }
 
 
-def test_file_is_valid_and_old_enough_for_older_runtimes(content: onnx.ModelProto) -> None:
+def test_file_is_valid_and_its_versions_suit_older_runtimes(content: onnx.ModelProto) -> None:
     onnx.checker.check_model(content, full_check=True)
     assert [(entry.domain, entry.version) for entry in content.opset_import] == [("", 18)]
     assert content.ir_version == 8
 
 
-def test_doors_have_the_names_types_and_shapes_of_the_design(model: Path) -> None:
+def test_inputs_and_outputs_have_their_names_types_and_shapes(model: Path) -> None:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    inputs = [(door.name, door.type, door.shape) for door in session.get_inputs()]
+    inputs = [(node.name, node.type, node.shape) for node in session.get_inputs()]
     assert inputs == [("pixels", "tensor(uint8)", ["batch", 64, 64, 3])]
-    assert [(door.name, door.type, door.shape) for door in session.get_outputs()] == [
+    assert [(node.name, node.type, node.shape) for node in session.get_outputs()] == [
         ("probabilities", "tensor(float)", ["batch", 3]),
         ("logits", "tensor(float)", ["batch", 3]),
     ]
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 16])
-def test_an_image_gets_the_same_answer_in_any_batch(model: Path, batch: int) -> None:
+def test_an_image_has_the_same_logits_in_any_batch(model: Path, batch: int) -> None:
     pixels = np.resize(generated_pixels(64), (batch, 64, 64, 3))
     with Predictor(model) as predictor:
         alone = [predictor.run(image[None])[1][0] for image in pixels[:4]]
@@ -70,7 +70,7 @@ def test_an_image_gets_the_same_answer_in_any_batch(model: Path, batch: int) -> 
     np.testing.assert_allclose(together, np.resize(alone, (batch, 3)), rtol=1e-4, atol=1e-4)
 
 
-def test_card_inside_is_that_of_the_run_and_says_what_the_file_is(
+def test_card_is_that_of_the_run_completed_with_what_the_file_is(
     model: Path, run_folder: Path
 ) -> None:
     of_run = msgspec.to_builtins(RunFolder(run_folder).read_card())
@@ -96,15 +96,15 @@ def test_any_program_can_read_the_card_as_json(content: onnx.ModelProto) -> None
     assert json.loads(entry.value)["classes"] == ["across", "aslant", "down"]
 
 
-def test_nothing_in_the_file_tells_where_it_was_made(
+def test_the_file_contains_no_path_of_the_exporting_machine(
     model: Path, run_folder: Path, stripes: Path
 ) -> None:
     data = model.read_bytes()
-    # Short words could stand among 45 MB of weights by chance; they are looked for beside them.
-    beside = onnx.ModelProto.FromString(data)
-    for tensor in beside.graph.initializer:
+    # Short words could occur in 45 MB of weights by chance, so they are sought in the rest only.
+    without_weights = onnx.ModelProto.FromString(data)
+    for tensor in without_weights.graph.initializer:
         tensor.ClearField("raw_data")
-    text = beside.SerializeToString()
+    text = without_weights.SerializeToString()
     assert [t for t in traces(run_folder, stripes) if t in text or (len(t) > 8 and t in data)] == []
     assert len(text) < 200_000
-    assert not any(node.doc_string or node.metadata_props for node in beside.graph.node)
+    assert not any(node.doc_string or node.metadata_props for node in without_weights.graph.node)

@@ -34,7 +34,7 @@ def test_module_is_frozen(module: torch.jit.ScriptModule) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 16])
-def test_module_gives_probabilities_and_logits_of_any_batch(
+def test_module_returns_probabilities_and_logits_of_any_batch(
     module: torch.jit.ScriptModule, script: Path, batch: int
 ) -> None:
     pixels = np.resize(generated_pixels(64), (batch, 64, 64, 3))
@@ -45,7 +45,9 @@ def test_module_gives_probabilities_and_logits_of_any_batch(
     torch.testing.assert_close(logits[4:], logits[:-4], rtol=1e-4, atol=1e-3)
 
 
-def test_module_computes_what_its_card_proves(module: torch.jit.ScriptModule, script: Path) -> None:
+def test_module_computes_the_proof_of_its_card(
+    module: torch.jit.ScriptModule, script: Path
+) -> None:
     extra = {CARD_KEY: ""}
     torch.jit.load(str(script), _extra_files=extra)
     card = decode_card(extra[CARD_KEY], source="model")
@@ -62,7 +64,7 @@ def test_any_program_can_read_the_card_from_the_archive(script: Path) -> None:
         assert json.loads(archive.read(name))["classes"] == ["across", "aslant", "down"]
 
 
-def test_nothing_in_the_archive_tells_where_it_was_made(
+def test_the_archive_contains_no_path_of_the_exporting_machine(
     script: Path, run_folder: Path, stripes: Path
 ) -> None:
     words = [t for t in traces(run_folder, stripes) if t != b".py"]  # its own code ends in .py

@@ -31,7 +31,7 @@ from toolchain.errors import ModelFileError
 from toolchain.runtime import session
 from toolchain.runtime.modelcache import cache as cache_module
 from toolchain.runtime.modelcache import digests, store
-from toolchain.runtime.modelcache.store import GRAPH, RECORD, WEIGHTS
+from toolchain.runtime.modelcache.store import GRAPH, RECORD, SCHEMA, WEIGHTS
 
 
 def test_second_process_opens_the_entry_and_never_the_model(kept: Kept, opened: list[Path]) -> None:
@@ -158,7 +158,7 @@ def test_entry_of_another_model_under_this_ones_name_is_not_opened(
     [
         lambda patch: patch.setattr(onnxruntime, "__version__", "9.9.9"),
         lambda patch: patch.setattr(cache_module, "processor", lambda: "another"),
-        lambda patch: patch.setattr(cache_module, "SCHEMA", cache_module.SCHEMA + 1),
+        lambda patch: patch.setattr(cache_module, "SCHEMA", SCHEMA + 1),
     ],
     ids=["onnxruntime", "processor", "schema"],
 )

@@ -14,7 +14,7 @@ from tests.runtime.modelcache.engines import set_version
 from tests.training.features.kept import Computed, by_image, inputs
 from toolchain.networks.weights import read_weights, weights_bytes
 from toolchain.training.features import engine, source
-from toolchain.training.features.store import features_folder
+from toolchain.training.features.store import SCHEMA, features_folder
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_rows_of_another_schema_are_not_used(
     stripes: Path, start: Path, computed: Computed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(source, "SCHEMA", source.SCHEMA - 1)
+        patch.setattr(source, "SCHEMA", SCHEMA - 1)
         inputs(stripes, start)
     assert computed.since() == 72
     inputs(stripes, start)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.training.desk import COMMON, Desk, outcome
 from tests.training.features.kept import clean
+from tests.training.sandbox import COMMON, Sandbox, outcome
 from toolchain.data.layouts import read_dataset
 from toolchain.networks.resnet import IMAGENET_NORMALISATION
 from toolchain.networks.weights import load_classifier
@@ -28,12 +28,12 @@ from toolchain.runs.runfolder import RunFolder
 def test_training_from_cached_features_equals_training_from_pixels(
     stripes: Path, start: Path, tmp_path: Path, words: list[str], tolerance: float
 ) -> None:
-    desk = Desk(tmp_path)
+    sandbox = Sandbox(tmp_path)
     common = [stripes, *COMMON, "--weights", start, "--augment", "none", *words]
     common += ["--metric", "loss", "--lr-head", "1e-3"]
     logits, losses = [], []
     for cache in ("--cache", "--no-cache"):
-        ended = desk.finetune(*common, cache, output=cache[2:])
+        ended = sandbox.finetune(*common, cache, output=cache[2:])
         assert ended.status == 0, ended.output
         assert ("features before" in ended.output) == (cache == "--cache")
         logits.append(validation_logits(tmp_path / cache[2:], stripes))

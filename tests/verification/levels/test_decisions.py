@@ -68,7 +68,7 @@ def test_ten_of_many_images_with_another_label_are_named() -> None:
 
 def test_overlap_counts_the_best_five_that_both_have() -> None:
     # Classes 0…4 lead in the reference; in the candidate 5 and 6 take the place of 3 and 4.
-    reference, candidate = [9, 8, 7, 6, 5, 4, 3], [9, 8, 7, 1, 2, 6, 5]
+    reference, candidate = [9.0, 8, 7, 6, 5, 4, 3], [9.0, 8, 7, 1, 2, 6, 5]
     assert decided([reference], [reference]).top5_overlap == 1.0
     assert decided([reference], [candidate]).top5_overlap == pytest.approx(3 / 5)
     assert decided([reference] * 2, [reference, candidate]).top5_overlap == pytest.approx(4 / 5)

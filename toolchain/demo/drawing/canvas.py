@@ -1,4 +1,4 @@
-"""The plane that parts lie in, and the noise that everything is made of."""
+"""Coordinates of an image and of the part in it, and the noise that textures are made of."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Plane = NDArray[np.floating[Any]]
-# [3, height, width] or [3, 1, 1]: numpy spreads masks over planes quicker than over pixels.
+# [3, height, width] or [3, 1, 1]: numpy broadcasts masks faster with the channels first.
 Colour = NDArray[np.floating[Any]]
 Rng = np.random.Generator
 Point = tuple[float, float]
@@ -19,7 +19,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Frame:
-    """Where each pixel lies: in the picture (x, y) and on the part (u, v)."""
+    """Coordinates of each pixel: in the image (x, y) and on the part (u, v)."""
 
     x: Plane
     y: Plane
@@ -27,16 +27,16 @@ class Frame:
     v: Plane
     short: int  # pixels
     angle: float  # of the part, clockwise
-    centre: Point  # of the part in the picture
+    centre: Point  # of the part in the image
 
 
 def rgb(red: float, green: float, blue: float) -> Colour:
-    """One colour, to be spread over planes."""
+    """Return a colour [3, 1, 1], which broadcasts over an image."""
     return np.array([red, green, blue], dtype=np.float32).reshape(3, 1, 1)
 
 
 def new_frame(rng: Rng) -> Frame:
-    """Pick a picture's size and aspect and the place and turn of the part in it."""
+    """Return an image of random size and aspect, with a part at a random place and angle."""
     short = int(rng.integers(140, 257))
     long = int(min(360, round(short * rng.uniform(1.0, 1.5))))
     width, height = (long, short) if rng.random() < 0.6 else (short, long)
@@ -51,16 +51,16 @@ def new_frame(rng: Rng) -> Frame:
 
 
 def stretched_to(grid: Plane, shape: tuple[int, ...]) -> Plane:
-    """Stretch a coarse grid over a whole picture."""
-    # Bilinear is quicker, and shows facets only where the cells are large.
+    """Return a coarse grid, resized to the shape of an image."""
+    # Bilinear is faster, and shows facets only where the cells are large.
     coarse = shape[0] > 5 * grid.shape[0]
     method = Image.Resampling.BICUBIC if coarse else Image.Resampling.BILINEAR
-    picture = Image.fromarray(grid).resize((shape[1], shape[0]), method)
-    return np.asarray(picture, dtype=np.float32)
+    resized = Image.fromarray(grid).resize((shape[1], shape[0]), method)
+    return np.asarray(resized, dtype=np.float32)
 
 
 def clouds(rng: Rng, shape: tuple[int, ...], cells: float, octaves: int = 3) -> Plane:
-    """Soft noise of about unit spread; the largest blobs are 1/cells of the short side."""
+    """Return smooth noise of about unit deviation; its largest blobs measure 1/cells."""
     total = np.zeros(shape, dtype=np.float32)
     weight = 1.0
     for octave in range(octaves):
@@ -72,7 +72,7 @@ def clouds(rng: Rng, shape: tuple[int, ...], cells: float, octaves: int = 3) -> 
 
 
 def streaks(rng: Rng, frame: Frame, fineness: int, length: int) -> Plane:
-    """Noise drawn out along the part's u axis, `fineness` lines and `length` runs per unit."""
+    """Return noise stretched along the part's u axis, with `fineness` lines per unit across it."""
     reach = 1.3
     rows, columns = int(2 * reach * fineness), int(2 * reach * length)
     grid = Image.fromarray(rng.standard_normal((rows, columns), np.float32))
@@ -87,12 +87,12 @@ def streaks(rng: Rng, frame: Frame, fineness: int, length: int) -> Plane:
 
 
 def rings(rng: Rng, radius: Plane, fineness: int) -> Plane:
-    """Noise that depends on the radius alone, as a lathe leaves it."""
+    """Return noise that depends on the radius alone, like the marks of a lathe."""
     line = rng.standard_normal(2 * fineness)
     return np.interp(radius * fineness, np.arange(len(line)), line).astype(np.float32)
 
 
 def ramp(values: Plane, low: float, high: float) -> Plane:
-    """0 below `low`, 1 above `high`, smooth between them."""
+    """Return 0 below `low`, 1 above `high`, and a smooth step between them."""
     share: Plane = np.clip((values - low) / (high - low), 0, 1)
     return share * share * (3 - 2 * share)

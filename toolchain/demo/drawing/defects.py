@@ -1,4 +1,4 @@
-"""What goes wrong with parts: scratches, dents, holes, stains and cracks."""
+"""Defects of parts: scratches, dents, holes, stains and cracks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from toolchain.demo.drawing.surfaces import Surface
 # Heat tint from the hot middle (0) to bare metal (beyond 1): blue, violet, brown, straw.
 HEAT_STOPS = (0.0, 0.35, 0.6, 0.82, 1.05)
 HEAT_TINTS = ((0.3, 0.25, 0.7, 1.0, 1.0), (0.5, 0.2, 0.25, 0.6, 1.0), (0.85, 0.85, 0.6, 0.2, 1.0))
-# Half the central crop that evaluation keeps is 0.4375; defects start well within it.
 DEFECT_REACH = 0.2
+"""How far from the middle a defect may start. Half of the crop that evaluation keeps is 0.4375."""
 
 
 def defect_place(frame: Frame, part: Part, rng: Rng, clearance: float) -> Point:
-    """A point of the metal (picture coordinates), `clearance` off edges where there is room."""
+    """Return a point (x, y) of the metal, `clearance` away from its edges where there is room."""
     near = (np.abs(frame.x) < DEFECT_REACH) & (np.abs(frame.y) < DEFECT_REACH)
     room = np.where(near, part.depth, -9)
     most = float(room.max())
@@ -31,7 +31,7 @@ def defect_place(frame: Frame, part: Part, rng: Rng, clearance: float) -> Point:
 
 
 class Pen:
-    """Draws smooth-edged masks (0..1) on the picture from points in short sides."""
+    """Draws an antialiased mask with values in 0…1; coordinates and lengths are in short sides."""
 
     FINER = 3
 
@@ -49,23 +49,23 @@ class Pen:
         )
 
     def line(self, points: list[Point], widths: list[float]) -> None:
-        """A run of straight pieces, each with its own width."""
+        """Draw straight pieces from point to point, each with its own width."""
         for start, end, width in zip(points, points[1:], widths, strict=False):
             thick = max(1, round(width * self._scale))
             self._draw.line((self._pixel(start), self._pixel(end)), fill=255, width=thick)
             self.dot(end, width / 2)  # a round joint
 
     def dot(self, centre: Point, radius: float) -> None:
-        """A filled circle."""
+        """Draw a filled circle."""
         (x, y), r = self._pixel(centre), radius * self._scale
         self._draw.ellipse((x - r, y - r, x + r, y + r), fill=255)
 
     def blob(self, corners: list[Point]) -> None:
-        """A filled polygon."""
+        """Draw a filled polygon."""
         self._draw.polygon([self._pixel(corner) for corner in corners], fill=255)
 
     def mask(self, soften: float = 0.0) -> Plane:
-        """What was drawn, 0..1, at the picture's size; `soften` is a blur in short sides."""
+        """Return what was drawn, in 0…1, at the image's size; `soften` is the radius of a blur."""
         image = self._image.reduce(self.FINER)
         if soften:
             image = image.filter(ImageFilter.GaussianBlur(soften * self._scale / self.FINER))
@@ -73,18 +73,19 @@ class Pen:
 
 
 def _turned(middle: Point, turn: float, along: Plane, across: Plane) -> list[Point]:
-    """Points given along and across a direction, as points of the picture."""
+    """Return points given along and across a direction, as points of the image."""
     x = middle[0] + math.cos(turn) * along - math.sin(turn) * across
     y = middle[1] + math.sin(turn) * along + math.cos(turn) * across
     return list(zip(x.tolist(), y.tolist(), strict=True))
 
 
 def _blend(surface: Surface, mask: Plane, colour: Colour | float) -> None:
+    """Change the surface's colour towards `colour`, by the mask's share."""
     surface.colour += mask * (colour - surface.colour)
 
 
 def scratch(frame: Frame, part: Part, surface: Surface, rng: Rng) -> None:
-    """A few straightish lines across the marks: a bright groove with a dark burr beside it."""
+    """Draw a few nearly straight lines across the marks: bright grooves, each with a dark burr."""
     middle = defect_place(frame, part, rng, 0.12)
     heading = frame.angle + math.pi / 2 + float(rng.uniform(-0.7, 0.7))
     groove, burr = Pen(frame), Pen(frame)
@@ -103,7 +104,7 @@ def scratch(frame: Frame, part: Part, surface: Surface, rng: Rng) -> None:
 
 
 def dent(frame: Frame, part: Part, surface: Surface, rng: Rng) -> None:
-    """A smooth hollow with a low rim, seen by its shading alone."""
+    """Press in a smooth hollow with a low rim, which only its shading shows."""
     x, y = defect_place(frame, part, rng, 0.14)
     radius = float(rng.uniform(0.17, 0.24))
     squeeze, turn = float(rng.uniform(0.7, 1.0)), float(rng.uniform(0, math.pi))
@@ -117,7 +118,7 @@ def dent(frame: Frame, part: Part, surface: Surface, rng: Rng) -> None:
 
 
 def _ragged(middle: Point, radius: float, rng: Rng) -> list[Point]:
-    """The corners of a rough round outline."""
+    """Return the corners of a rough round outline."""
     count = int(rng.integers(9, 15))
     around = np.linspace(0, 2 * math.pi, count, endpoint=False)
     reach = radius * rng.uniform(0.65, 1.25, count)
@@ -125,7 +126,7 @@ def _ragged(middle: Point, radius: float, rng: Rng) -> list[Point]:
 
 
 def hole(frame: Frame, part: Part, surface: Surface, rng: Rng) -> None:
-    """A torn hole with a raw bright lip, and a few pores beside it."""
+    """Draw a torn hole with a bright rim, and a few pores beside it."""
     x, y = defect_place(frame, part, rng, 0.1)
     pit = Pen(frame)
     pit.blob(_ragged((x, y), float(rng.uniform(0.055, 0.085)), rng))
@@ -142,7 +143,7 @@ def hole(frame: Frame, part: Part, surface: Surface, rng: Rng) -> None:
 
 
 def stain(frame: Frame, part: Part, surface: Surface, rng: Rng) -> None:
-    """A discoloured patch without relief, with splashes: oil, rust, heat tint or coolant."""
+    """Draw a flat discoloured patch with splashes: oil, rust, heat tint or coolant."""
     x, y = defect_place(frame, part, rng, 0.12)
     radius = float(rng.uniform(0.2, 0.29))
     away = np.hypot(frame.x - x, frame.y - y) / radius + 0.28 * clouds(rng, frame.x.shape, 6, 3)
@@ -169,7 +170,7 @@ def stain(frame: Frame, part: Part, surface: Surface, rng: Rng) -> None:
 
 
 def crack(frame: Frame, part: Part, surface: Surface, rng: Rng) -> None:
-    """A jagged dark line that thins out and branches."""
+    """Draw a jagged dark line that thins out and branches."""
     start = defect_place(frame, part, rng, 0.1)
     heading = float(rng.uniform(0, 2 * math.pi))
     back = heading + math.pi + float(rng.uniform(-0.4, 0.4))
@@ -188,7 +189,7 @@ def crack(frame: Frame, part: Part, surface: Surface, rng: Rng) -> None:
 def _jagged(
     pen: Pen, start: Point, turn: float, pieces: int, width: float, rng: Rng
 ) -> list[Point]:
-    """Draw a zigzag that thins out from `start`; gives its corners."""
+    """Draw a zigzag that thins out from `start`, and return its corners."""
     points, swing = [start], float(rng.choice([-1, 1]))
     for _ in range(pieces):
         swing = -swing
@@ -208,3 +209,4 @@ DEFECTS: dict[str, Callable[[Frame, Part, Surface, Rng], None] | None] = {
     "scratch": scratch,
     "stain": stain,
 }
+"""Class → what draws its defect; None for a sound part."""

@@ -1,4 +1,4 @@
-"""Light and camera: from a part on a bench to a photograph of it."""
+"""Light and camera: from a part on a workbench to a photograph of it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from PIL import Image, ImageFilter
 from toolchain.demo.drawing.canvas import Colour, Frame, Plane, Rng, new_frame, rgb
 from toolchain.demo.drawing.defects import DEFECTS
 from toolchain.demo.drawing.shapes import SHAPES
-from toolchain.demo.drawing.surfaces import Surface, bench, new_surface
+from toolchain.demo.drawing.surfaces import Surface, new_surface, new_workbench
 
 # The camera's tone curve: from 10-bit linear light to 8 bits.
 TONES = np.round(255 * np.linspace(0, 1, 1024) ** 0.6).astype(np.uint8)
 
 
 def lit(frame: Frame, surface: Surface, light: float, rng: Rng) -> Colour:
-    """The surface's colour under a lamp from direction `light`, with sheen and highlights."""
+    """Return the surface's colour under a lamp in direction `light`, with sheen and highlights."""
     down, right = np.gradient(surface.height, 1 / frame.short)
     length = np.sqrt(1 + right * right + down * down)
     lift = float(rng.uniform(0.5, 0.8))
@@ -34,12 +34,12 @@ def lit(frame: Frame, surface: Surface, light: float, rng: Rng) -> Colour:
     for _ in range(3):
         gloss *= gloss  # to the 24th power, without the slow pow()
     shine = float(rng.uniform(0.1, 0.35)) * (gloss - half[2] ** 24)
-    seen: Colour = surface.colour * diffuse + np.clip(shine, 0, None)
-    return seen
+    reflected: Colour = surface.colour * diffuse + np.clip(shine, 0, None)
+    return reflected
 
 
 def shadow(frame: Frame, solid: Plane, light: float, rng: Rng) -> Plane:
-    """How much light (0..1) reaches the bench beside the part."""
+    """Return how much light, in 0…1, reaches the workbench beside the part."""
     reach = float(rng.uniform(0.02, 0.06)) * frame.short
     mask = Image.fromarray((255 * solid).astype(np.uint8))
     move = (1, 0, math.cos(light) * reach, 0, 1, math.sin(light) * reach)
@@ -49,7 +49,7 @@ def shadow(frame: Frame, solid: Plane, light: float, rng: Rng) -> Plane:
 
 
 def photograph(frame: Frame, scene: Colour, rng: Rng) -> Image.Image:
-    """Exposure, colour of the light, vignette, focus and sensor noise; gives 8-bit RGB."""
+    """Return 8-bit RGB with exposure, white balance, vignette, focus and sensor noise applied."""
     warmth = float(rng.uniform(-0.13, 0.13))
     vignette = 1 - float(rng.uniform(0.05, 0.45)) * (frame.x**2 + frame.y**2)
     exposure = 1023 * float(rng.uniform(0.7, 1.05)) * rgb(1 + warmth, 1, 1 - warmth)
@@ -63,17 +63,17 @@ def photograph(frame: Frame, scene: Colour, rng: Rng) -> Image.Image:
 
 
 def draw_picture(label: str, rng: Rng) -> Image.Image:
-    """One upright RGB picture of a part with the defect `label` (a key of `DEFECTS`)."""
+    """Return an RGB image of a part with the defect `label`, a key of `DEFECTS`."""
     frame = new_frame(rng)
     part = SHAPES[int(rng.integers(len(SHAPES)))](frame, rng)
     surface = new_surface(frame, part, rng)
     light = float(rng.uniform(0, 2 * math.pi))
-    table = bench(frame, rng)
-    spoil = DEFECTS[label]
-    if spoil is not None:
-        spoil(frame, part, surface, rng)
+    table = new_workbench(frame, rng)
+    draw_defect = DEFECTS[label]
+    if draw_defect is not None:
+        draw_defect(frame, part, surface, rng)
     solid = np.clip(0.5 + part.depth * frame.short, 0, 1)
-    # Seen a little from the side, a drilled hole shows a crescent of its wall.
+    # The camera looks slightly from the side, so a drilled hole shows a crescent of its wall.
     tilt = float(rng.uniform(0, 2 * math.pi))
     deeper = part.holes_moved((0.012 * math.cos(tilt), 0.012 * math.sin(tilt)))
     wall = np.clip(0.5 + deeper * frame.short, 0, 1) * np.clip(0.5 - part.holes * frame.short, 0, 1)

@@ -14,16 +14,16 @@ from toolchain.demo.drawing.canvas import Frame, Plane, Point, Rng
 
 @dataclass(frozen=True)
 class Part:
-    """A part's outline: negative distances are inside, drilled holes are (u, v, radius)."""
+    """A part: the distance of each pixel to its outline, negative inside, and its drilled holes."""
 
     frame: Frame
     outline: Plane
-    drilled: list[tuple[float, float, float]]
+    drilled: list[tuple[float, float, float]]  # (u, v, radius)
     barrel: float = 0.0  # radius of a round bar, 0 for a flat part
     stepped: bool = True  # may have a step along its edge
 
     def holes_moved(self, shift: Point) -> Plane:
-        """Distance to the nearest drilled hole, negative within, with all of them moved."""
+        """Return the distance to the nearest drilled hole, negative inside, with all moved."""
         distance = np.full(self.outline.shape, 9.0, dtype=np.float32)
         for u, v, radius in self.drilled:
             du, dv = self.frame.u - (u + shift[0]), self.frame.v - (v + shift[1])
@@ -32,23 +32,24 @@ class Part:
 
     @cached_property
     def holes(self) -> Plane:
-        """Distance to the nearest drilled hole, negative within."""
+        """The distance to the nearest drilled hole, negative inside."""
         return self.holes_moved((0.0, 0.0))
 
     @cached_property
     def depth(self) -> Plane:
-        """Distance into the metal from the nearest edge, negative outside of it."""
+        """The distance from the nearest edge, positive on the metal and negative outside."""
         return np.minimum(-self.outline, self.holes)
 
 
 def _box(u: Plane, v: Plane, half_u: float, half_v: float, corner: float) -> Plane:
+    """Return the distance to a box with rounded corners, negative inside."""
     du, dv = np.abs(u) - (half_u - corner), np.abs(v) - (half_v - corner)
     outside = np.hypot(np.maximum(du, 0), np.maximum(dv, 0))
     return outside + np.minimum(np.maximum(du, dv), 0) - corner
 
 
 def plate(frame: Frame, rng: Rng) -> Part:
-    """A rectangular plate with a drilled hole near each corner, or two of them."""
+    """Return a rectangular plate with a drilled hole near each corner, or two of them."""
     half_u, half_v = float(rng.uniform(0.42, 0.58)), float(rng.uniform(0.31, 0.42))
     outline = _box(frame.u, frame.v, half_u, half_v, float(rng.uniform(0.02, 0.09)))
     radius = float(rng.uniform(0.025, 0.045))
@@ -59,13 +60,13 @@ def plate(frame: Frame, rng: Rng) -> Part:
 
 
 def washer(frame: Frame, rng: Rng) -> Part:
-    """A ring with a clean bore."""
+    """Return a ring with a clean bore."""
     outline = np.hypot(frame.u, frame.v) - float(rng.uniform(0.42, 0.5))
     return Part(frame, outline, [(0.0, 0.0, float(rng.uniform(0.10, 0.16)))])
 
 
 def flange(frame: Frame, rng: Rng) -> Part:
-    """A disc with a circle of bolt holes, and a bore in most."""
+    """Return a disc with a circle of bolt holes, and a bore in most."""
     radius = float(rng.uniform(0.43, 0.5))
     count = int(rng.integers(3, 9))
     bolt = float(rng.uniform(0.022, 0.036))
@@ -78,7 +79,7 @@ def flange(frame: Frame, rng: Rng) -> Part:
 
 
 def gear(frame: Frame, rng: Rng) -> Part:
-    """A spur gear with a bore."""
+    """Return a spur gear with a bore."""
     teeth = int(rng.integers(14, 29))
     tooth = 2.2 / teeth * 0.42
     wave = np.cos(np.arctan2(frame.v, frame.u) * teeth)
@@ -88,25 +89,28 @@ def gear(frame: Frame, rng: Rng) -> Part:
 
 
 def bracket(frame: Frame, rng: Rng) -> Part:
-    """An L of two arms with a hole at each end."""
+    """Return an L of two arms with a hole at each end."""
     arm, width = float(rng.uniform(0.42, 0.48)), float(rng.uniform(0.18, 0.21))
-    corner, aside = arm - width, 0.14  # aside: so that the metal, not the gap, is in the middle
-    upright = _box(frame.u + corner - aside, frame.v + aside, width, arm, 0.04)
-    foot = _box(frame.u - aside, frame.v - corner + aside, arm, width, 0.04)
+    corner, aside = (
+        arm - width,
+        0.14,
+    )  # aside: puts metal, not the gap between the arms, in the middle
+    arm_v = _box(frame.u + corner - aside, frame.v + aside, width, arm, 0.04)
+    arm_u = _box(frame.u - aside, frame.v - corner + aside, arm, width, 0.04)
     end, radius = arm - 0.08, float(rng.uniform(0.03, 0.045))
     holes = [(aside - corner, -end - aside, radius), (aside + end, corner - aside, radius)]
-    return Part(frame, np.minimum(upright, foot), holes)
+    return Part(frame, np.minimum(arm_v, arm_u), holes)
 
 
 def rod(frame: Frame, rng: Rng) -> Part:
-    """A turned round bar, lying across the picture."""
+    """Return a turned round bar."""
     radius = float(rng.uniform(0.24, 0.33))
     outline = _box(frame.u, frame.v, float(rng.uniform(0.5, 0.9)), radius, 0.02)
     return Part(frame, outline, [], barrel=radius)
 
 
 def nut(frame: Frame, rng: Rng) -> Part:
-    """A hexagonal block with a bore."""
+    """Return a hexagonal block with a bore."""
     sides = [
         frame.u * math.cos(k * math.pi / 3) + frame.v * math.sin(k * math.pi / 3) for k in range(3)
     ]
@@ -124,3 +128,4 @@ SHAPES: tuple[Callable[[Frame, Rng], Part], ...] = (
     rod,
     nut,
 )
+"""What draws an outline; plates are twice as frequent as the others."""

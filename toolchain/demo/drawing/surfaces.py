@@ -1,4 +1,4 @@
-"""What the parts and the bench under them are made of, and how they were machined."""
+"""Materials of the part and of the workbench under it, and the marks of machining."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from toolchain.demo.drawing.canvas import (
 )
 from toolchain.demo.drawing.shapes import Part
 
-# Names are for the reader; only the colours (linear, 0..1) are used.
+# The names only document the colours, which are linear RGB in 0…1.
 METALS = {
     "steel": (0.50, 0.52, 0.55),
     "aluminium": (0.66, 0.67, 0.68),
@@ -31,7 +31,7 @@ METALS = {
     "burnished": (0.24, 0.25, 0.28),
     "yellow zinc": (0.60, 0.57, 0.40),
 }
-BENCHES = {
+WORKBENCHES = {
     "grey mat": (0.30, 0.31, 0.32),
     "black foam": (0.07, 0.07, 0.08),
     "green mat": (0.12, 0.28, 0.22),
@@ -44,14 +44,14 @@ BENCHES = {
 
 @dataclass
 class Surface:
-    """What light falls on: height and linear colour of each pixel. Defects change both."""
+    """Height and linear colour of each pixel. Defects change both in place."""
 
     height: Plane
     colour: Colour
 
 
 def finish(frame: Frame, part: Part, rng: Rng) -> Plane:
-    """Machining or casting marks as a factor on the colour, around 1."""
+    """Return machining or casting marks, as a factor on the colour near 1."""
     kind = rng.choice(["brushed", "turned", "milled", "cast", "ground"])
     strength = float(rng.uniform(0.6, 1.2))
     shape = frame.u.shape
@@ -71,7 +71,7 @@ def finish(frame: Frame, part: Part, rng: Rng) -> Plane:
 
 
 def new_surface(frame: Frame, part: Part, rng: Rng) -> Surface:
-    """The sound part: bevelled edges, drilled holes with a chamfer, metal and its marks."""
+    """Return the surface of a sound part: bevelled edges, drilled holes, metal and its marks."""
     bevel = float(rng.uniform(0.012, 0.03))
     height = 0.6 * bevel * ramp(part.depth, 0, bevel)
     if part.barrel:
@@ -84,13 +84,13 @@ def new_surface(frame: Frame, part: Part, rng: Rng) -> Surface:
     return Surface(height, metal * marks)
 
 
-def bench(frame: Frame, rng: Rng) -> Colour:
-    """The colour of what the part lies on."""
-    name = str(rng.choice(list(BENCHES)))
+def new_workbench(frame: Frame, rng: Rng) -> Colour:
+    """Return the colour of what the part lies on."""
+    name = str(rng.choice(list(WORKBENCHES)))
     shape = frame.u.shape
     grain = 0.06 * clouds(rng, shape, 30, 3) + 0.05 * clouds(rng, shape, 2, 2)
     if name == "wood":
         stretched = stretched_to(rng.standard_normal((60, 4), np.float32), shape)
         grain = 0.5 * grain + 0.13 * stretched
-    colour: Colour = rgb(*BENCHES[name]) * float(rng.uniform(0.75, 1.25)) * (1 + grain)
+    colour: Colour = rgb(*WORKBENCHES[name]) * float(rng.uniform(0.75, 1.25)) * (1 + grain)
     return colour

@@ -1,1 +1,1 @@
-"""Files of a lower precision: built, measured, accepted or refused."""
+"""fp16 and int8 files: built, measured beside float32, accepted or refused."""

@@ -1,4 +1,4 @@
-"""Accepted or refused: what a lower precision costs and gains, measured beside float32."""
+"""What a lower precision costs and gains beside float32, and whether that is accepted."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ from toolchain.runtime.predictor import Predictor
 from toolchain.verification.levels import numbers
 from toolchain.verification.levels.decisions import compare_decisions, correct, tie_bound
 
-ROUNDS, CALLS = 15, 3
+TIMING_ROUNDS, CALLS_PER_ROUND = 15, 3
 
 
 @dataclass(frozen=True, eq=False)
 class AcceptanceCheck:
-    """Validation pixels with their labels, and what the float32 file says about them."""
+    """Validation images with their labels and the outputs of the float32 file."""
 
     names: list[str]
     pixels: Pixels
+    """uint8 [images, size, size, 3]."""
     labels: Sequence[Label]
     before: ModelOutputs
+    """Outputs of the float32 file."""
     card: Card
+    """The card of the file in the lower precision."""
     limits: Limits
 
     def measure(self, after: ModelOutputs) -> Acceptance:
-        """Return what the other precision's outputs cost."""
+        """Return what the outputs of the lower precision cost in accuracy and labels."""
         was, now = (correct(outputs, self.labels, self.card) for outputs in (self.before, after))
         bound = tie_bound(self.card, self.before.logits, numbers.TOLERANCES["fp32"])
         flips = compare_decisions(self.names, self.before, after, card=self.card, bound=bound)
@@ -46,25 +49,25 @@ class AcceptanceCheck:
             max_flips=self.limits.max_flips,
         )
 
-    def near(self, after: ModelOutputs) -> bool:
-        """Say whether the outputs keep the rule of level "numbers", which stops a broken file."""
+    def within_tolerance(self, after: ModelOutputs) -> bool:
+        """Return whether the outputs pass level "numbers", which a broken file does not."""
         return all(
             numbers.compare_numbers(a, b, self.card.precision).passed
             for a, b in zip(self.before, after, strict=True)
         )
 
 
-def harmless(found: Acceptance) -> bool:
-    """Say whether accuracy and labels are within the limits."""
-    # A figure of exactly the limit, in floating point, is not over it.
+def within_limits(found: Acceptance) -> bool:
+    """Return whether accuracy and labels are within the limits."""
+    # The small margins let a figure pass that is exactly the limit but for floating point.
     allowed_flips = found.max_flips * found.images
     return found.drop <= found.max_drop + 1e-9 and found.flips <= allowed_flips + 1e-9
 
 
 def require_accepted(found: Acceptance, precision: Precision) -> None:
-    """Raise RefusedError with the three figures, where one of them is beyond its limit."""
+    """Raise RefusedError with accuracy, labels and speed, where one of them is beyond its limit."""
     faster = found.speed_ratio is None or found.speed_ratio > 1
-    if harmless(found) and faster:
+    if within_limits(found) and faster:
         return
     rate = found.flips / found.images
     speed = "not measured" if found.speed_ratio is None else f"{found.speed_ratio:.2f} × fp32"
@@ -78,7 +81,7 @@ def require_accepted(found: Acceptance, precision: Precision) -> None:
 
 
 def _hint(found: Acceptance, precision: Precision) -> str:
-    if harmless(found):
+    if within_limits(found):
         return "fp32 is the faster one on this machine"
     limits = "--max-drop and --max-flips set the limits"
     if precision == "fp16":
@@ -87,13 +90,16 @@ def _hint(found: Acceptance, precision: Precision) -> str:
 
 
 def speed_ratio(before: Predictor, after: Predictor, pixels: Pixels) -> float:
-    """Return the time of one over the time of the other, for a batch; the median of paired rounds."""
+    """Return the seconds of `before` over those of `after`, for a batch of pixels.
+
+    It is the median of paired rounds, so that drift of the machine affects both.
+    """
 
     def seconds(predictor: Predictor) -> float:
         started = time.perf_counter()
-        for _ in range(CALLS):
+        for _ in range(CALLS_PER_ROUND):
             predictor.run(pixels)
         return time.perf_counter() - started
 
     seconds(before), seconds(after)  # the first calls allocate
-    return statistics.median(seconds(before) / seconds(after) for _ in range(ROUNDS))
+    return statistics.median(seconds(before) / seconds(after) for _ in range(TIMING_ROUNDS))

@@ -1,4 +1,4 @@
-"""Files of a lower precision: built, weighed against float32, kept only where accepted."""
+"""fp16 and int8 files: built, compared with float32, and written only where they are accepted."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import onnx
 from toolchain.backends.outputs import pixels_of, run_in_batches
 from toolchain.exporters.precision.acceptance import (
     AcceptanceCheck,
-    harmless,
     require_accepted,
     speed_ratio,
+    within_limits,
 )
 from toolchain.exporters.precision.options import Calibration, Limits, Reduction
 from toolchain.exporters.precision.quantise import Quantiser, most_harmful
@@ -31,12 +31,13 @@ from toolchain.runtime.selftest import generated_pixels, make_proof
 from toolchain.runtime.session import SHORT_NAMES, import_onnxruntime
 from toolchain.verification.references.trained_model import TrainedReference
 
-MOST_KEPT = 8
-"""So many layers are left in float at most; beyond that there is little left to gain."""
+MOST_FLOAT_LAYERS = 8
+"""An int8 file leaves at most this many layers in float; with more there is little to gain."""
 SENSITIVITY_IMAGES = 32
+"""About so many calibration images show which layers lose the most by quantisation."""
 PROOF_TOLERANCES = {"fp16": 5e-3, "int8": 5e-2}
-"""How far the same file may be apart on two machines. Rounding at another place moves an int8 value
-by a step, and the logits by about a hundredth."""
+"""How far the logits of one file may differ between two machines. Where machines round differently,
+an int8 value moves by a step, and the logits by about a hundredth."""
 
 
 def write_reduced(
@@ -48,43 +49,49 @@ def write_reduced(
     progress: ProgressReporter,
 ) -> None:
     """Write an fp16 or int8 file; RefusedError where it costs too much or gains nothing."""
-    # What is measured is the network; the `image` door is put in front of what was accepted.
-    door = card.input == "image"
-    inner = msgspec.structs.replace(card, input="pixels", batch=1) if door else card
+    # The network is measured on pixels; for `image`, resize and crop are put in front of it later.
+    takes_image = card.input == "image"
+    measured = msgspec.structs.replace(card, input="pixels", batch=1) if takes_image else card
     with tempfile.TemporaryDirectory(prefix="rtl-precision-") as folder:
-        bench = _Bench(Path(folder), inference_model, inner, trained, reduction.limits)
+        baseline = FloatBaseline(Path(folder), inference_model, measured, trained, reduction.limits)
         if card.precision == "fp16":
-            trial = _halved(inference_model, inner, bench)
+            candidate = _in_float16(inference_model, measured, baseline)
         else:
-            trial = _quantised(inner, bench, trained, reduction.calibration, progress)
-        require_accepted(trial.found, card.precision)
-        proof = bench.proof(trial.model)
+            candidate = _in_int8(measured, baseline, trained, reduction.calibration, progress)
+        require_accepted(candidate.acceptance, card.precision)
+        proof = baseline.proof(candidate.model)
     card = msgspec.structs.replace(
         card,
-        acceptance=trial.found,
+        acceptance=candidate.acceptance,
         metrics=None,  # they were measured in float32
         proof=msgspec.structs.replace(proof, tolerance=PROOF_TOLERANCES[card.precision]),
     )
-    model = with_image_input(trial.model, card.preprocessing) if door else trial.model
-    finish(model, card, path)
+    model = candidate.model
+    finish(with_image_input(model, card.preprocessing) if takes_image else model, card, path)
 
 
 @dataclass(frozen=True, eq=False)
-class _Trial:
+class Candidate:
     """A model of a lower precision, and what it costs."""
 
     model: onnx.ModelProto
-    found: Acceptance
-    near: bool
-    """Its outputs are near enough to those of float32 to pass level "numbers"."""
+    acceptance: Acceptance
+    within_tolerance: bool
+    """Whether its outputs are close enough to those of float32 to pass level "numbers"."""
 
     @property
-    def good(self) -> bool:
-        return self.near and harmless(self.found)
+    def acceptable(self) -> bool:
+        """Whether outputs, accuracy and labels are within their limits; speed is measured later."""
+        return self.within_tolerance and within_limits(self.acceptance)
+
+    def with_acceptance(self, **changes: object) -> Candidate:
+        """Return the same model, with more known about it."""
+        acceptance = msgspec.structs.replace(self.acceptance, **changes)
+        return Candidate(self.model, acceptance, self.within_tolerance)
 
 
-class _Bench:
-    """The float32 file, opened, and the images on which others are compared with it."""
+class FloatBaseline:
+    """The float32 model in onnxruntime, and the images on which candidates are compared with it."""
 
     def __init__(
         self,
@@ -95,88 +102,89 @@ class _Bench:
         limits: Limits,
     ) -> None:
         self.folder, self.card = folder, card
-        self.float_model = build_onnx(
-            inference_model, msgspec.structs.replace(card, precision="fp32")
-        )
-        self.before = self.opened(self.float_model)
+        self.model = build_onnx(inference_model, msgspec.structs.replace(card, precision="fp32"))
+        self.predictor = self.open(self.model)
         pixels = np.stack(
             [pixels_of(card, p, n) for p, n in zip(trained.paths, trained.names, strict=True)]
         )
-        expected = run_in_batches(self.before, pixels)
+        expected = run_in_batches(self.predictor, pixels)
         self.check = AcceptanceCheck(trained.names, pixels, trained.labels, expected, card, limits)
 
-    def opened(self, model: onnx.ModelProto, provider: str = "cpu") -> Predictor:
-        """Open a model that is not written yet, at one thread."""
+    def open(self, model: onnx.ModelProto, provider: str = "cpu") -> Predictor:
+        """Open a model that is not exported yet, from a temporary file, on one thread."""
         path = self.folder / "model.onnx"
         copied = onnx.ModelProto()
         copied.CopyFrom(model)
         finish(copied, msgspec.structs.replace(self.card, proof=None), path)
         return Predictor(path, provider=provider, threads=1, cache=False)
 
-    def answers(
+    def outputs_of(
         self, model: onnx.ModelProto, pixels: Pixels, provider: str = "cpu"
     ) -> ModelOutputs:
-        """Return a model's outputs."""
-        return run_in_batches(self.opened(model, provider), pixels)
+        """Return a model's outputs for a batch of pixels of any size."""
+        return run_in_batches(self.open(model, provider), pixels)
 
-    def tried(self, model: onnx.ModelProto, provider: str = "cpu") -> _Trial:
-        """Return what a model costs."""
-        after = self.answers(model, self.check.pixels, provider)
-        return _Trial(model, self.check.measure(after), self.check.near(after))
+    def measure(self, model: onnx.ModelProto, provider: str = "cpu") -> Candidate:
+        """Return a model with what it costs in accuracy and labels; its speed is not measured."""
+        after = self.outputs_of(model, self.check.pixels, provider)
+        return Candidate(model, self.check.measure(after), self.check.within_tolerance(after))
 
-    def timed(self, trial: _Trial, provider: str) -> _Trial:
-        """Add how much faster it is than float32, on one thread and one image."""
-        before = self.before if provider == "cpu" else self.opened(self.float_model, provider)
-        one = self.check.pixels[: self.card.batch or 1]
-        ratio = speed_ratio(before, self.opened(trial.model, provider), one)
-        found = msgspec.structs.replace(trial.found, speed_ratio=ratio, speed_provider=provider)
-        return _Trial(trial.model, found, trial.near)
+    def with_speed(self, candidate: Candidate, provider: str) -> Candidate:
+        """Add how many times as fast as float32 it is, for one image on one thread."""
+        before = self.predictor if provider == "cpu" else self.open(self.model, provider)
+        pixels = self.check.pixels[: self.card.batch or 1]
+        ratio = speed_ratio(before, self.open(candidate.model, provider), pixels)
+        return candidate.with_acceptance(speed_ratio=ratio, speed_provider=provider)
 
     def proof(self, model: onnx.ModelProto) -> Proof:
-        """Return the logits of the generated inputs: of the file itself, which others must repeat."""
-        _, logits = self.answers(model, generated_pixels(self.card.preprocessing.size))
+        """Return the model's own logits of generated inputs, which other machines must repeat."""
+        _, logits = self.outputs_of(model, generated_pixels(self.card.preprocessing.size))
         return make_proof(logits)
 
 
-def _halved(inference_model: InferenceModel, card: Card, bench: _Bench) -> _Trial:
-    """Return the model in float16; it is timed where a GPU is at hand, which it is for."""
+def _in_float16(inference_model: InferenceModel, card: Card, baseline: FloatBaseline) -> Candidate:
+    """Return the model in float16, which is for GPUs; its speed is measured only where one is."""
     model = build_onnx(inference_model, card)
-    gpu = SHORT_NAMES["cuda"] in import_onnxruntime().get_available_providers()
-    return bench.timed(bench.tried(model, "cuda"), "cuda") if gpu else bench.tried(model)
+    if SHORT_NAMES["cuda"] in import_onnxruntime().get_available_providers():
+        return baseline.with_speed(baseline.measure(model, "cuda"), "cuda")
+    return baseline.measure(model)
 
 
-def _quantised(
+def _in_int8(
     card: Card,
-    bench: _Bench,
+    baseline: FloatBaseline,
     trained: TrainedReference,
     calibration: Calibration,
     progress: ProgressReporter,
-) -> _Trial:
-    """Return the model in int8, with as few layers in float as the limits need."""
+) -> Candidate:
+    """Return the model in int8, with as few layers in float as the limits require."""
     paths = evenly(trained.training_paths, calibration.images)
-    training = np.stack([pixels_of(card, path, path.name) for path in paths])
-    quantiser = Quantiser(bench.float_model, card, training, calibration.method)
-    kept: tuple[str, ...] = ()
-    trial = bench.tried(quantiser.quantised())
-    if not trial.good:
-        few = training[:: max(1, len(training) // SENSITIVITY_IMAGES)]  # they stand by class
-        ranked = _ranked(quantiser, bench, few, progress)
-        while not trial.good and len(kept) < min(MOST_KEPT, len(ranked) - 1):
-            kept = tuple(ranked[: len(kept) + 1])
-            trial = bench.tried(quantiser.quantised(kept))
-    about = f"{calibration.method}, {len(paths)} images"
-    found = msgspec.structs.replace(trial.found, calibration=about, kept_float=kept)
-    return bench.timed(_Trial(trial.model, found, trial.near), "cpu")
+    pixels = np.stack([pixels_of(card, path, path.name) for path in paths])
+    quantiser = Quantiser(baseline.model, card, pixels, calibration.method)
+    kept_float: tuple[str, ...] = ()
+    candidate = baseline.measure(quantiser.quantised())
+    if not candidate.acceptable:
+        # Images are sorted by class, so every n-th of them covers all classes.
+        few = pixels[:: max(1, len(pixels) // SENSITIVITY_IMAGES)]
+        ranked = _most_harmful_first(quantiser, baseline, few, progress)
+        most = min(MOST_FLOAT_LAYERS, len(ranked) - 1)
+        while not candidate.acceptable and len(kept_float) < most:
+            kept_float = tuple(ranked[: len(kept_float) + 1])
+            candidate = baseline.measure(quantiser.quantised(kept_float))
+    candidate = candidate.with_acceptance(
+        calibration=f"{calibration.method}, {len(paths)} images", kept_float=kept_float
+    )
+    return baseline.with_speed(candidate, "cpu")
 
 
-def _ranked(
-    quantiser: Quantiser, bench: _Bench, pixels: Pixels, progress: ProgressReporter
+def _most_harmful_first(
+    quantiser: Quantiser, baseline: FloatBaseline, pixels: Pixels, progress: ProgressReporter
 ) -> list[str]:
-    """Return the layers, those first that hurt the most on these pixels."""
+    """Return the layers, sorted by how much quantising them changes the logits of these pixels."""
     layers = list(quantiser.layers)
     return most_harmful(
         quantiser,
-        lambda model: bench.answers(model, pixels),
-        bench.card.task,
+        lambda model: baseline.outputs_of(model, pixels),
+        baseline.card.task,
         progress.track(layers, "looking for the layers that hurt", len(layers)),
     )

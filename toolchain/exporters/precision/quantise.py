@@ -1,4 +1,4 @@
-"""int8: static quantisation with onnxruntime's tools, and which layers cost the most.
+"""int8: static quantisation with onnxruntime's tools, and which layers it harms the most.
 
 QDQ format, U8 activations, S8 weights per channel. `reduce_range` keeps 7 bits of the weights,
 because processors without VNNI add two 8-bit products in 16 bits and saturate.
@@ -34,12 +34,13 @@ METHODS: dict[Method, CalibrationMethod] = {
 }
 WEIGHTED = ("Conv", "Gemm")
 OPERATORS = (*WEIGHTED, "Add", "MaxPool", "ReduceMean", "Relu")
-"""What is quantised: all between the normalisation and the logits."""
+"""Operators that are quantised: all between the normalisation and the logits."""
 BATCH = 8
+"""Images that are calibrated at once."""
 
 
 class Quantiser:
-    """A float32 model with its activations' ranges, ready to be quantised in several ways."""
+    """A float32 model with the ranges of its activations, which can be quantised repeatedly."""
 
     def __init__(self, model: onnx.ModelProto, card: Card, pixels: Pixels, method: Method) -> None:
         self.model = model
@@ -48,14 +49,14 @@ class Quantiser:
             self.ranges = _ranges(model, card, pixels, method)
 
     def quantised(self, kept_float: Iterable[str] = ()) -> onnx.ModelProto:
-        """Return the model in int8, but for some layers."""
-        return self._with(set(self.layers).difference(kept_float))
+        """Return the model in int8, but for the layers that are kept in float."""
+        return self._with_quantised(set(self.layers).difference(kept_float))
 
     def only(self, layer: str) -> onnx.ModelProto:
-        """Return the model in float32, but for one layer."""
-        return self._with({layer})
+        """Return the model in float32, but for one layer, which is in int8."""
+        return self._with_quantised({layer})
 
-    def _with(self, layers: set[str]) -> onnx.ModelProto:
+    def _with_quantised(self, layers: set[str]) -> onnx.ModelProto:
         copied = onnx.ModelProto()
         copied.CopyFrom(self.model)
         with _quiet():
@@ -65,50 +66,50 @@ class Quantiser:
                 reduce_range=True,
                 weight_qType=QuantType.QInt8,
                 activation_qType=QuantType.QUInt8,
-                tensors_range=copy.deepcopy(self.ranges),  # it is adjusted to what is quantised
+                tensors_range=copy.deepcopy(self.ranges),  # the quantizer changes it
                 nodes_to_quantize=[name for layer in layers for name in self.layers[layer]],
                 nodes_to_exclude=[],
                 op_types_to_quantize=list(OPERATORS),
-                # The logits stay in float: in 256 steps, ties would be everywhere.
+                # The logits stay in float: with 256 steps, many classes would tie.
                 extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
             )
             quantiser.quantize_model()
-            quantiser.model.topological_sort()  # nodes were appended as they came
-        made: onnx.ModelProto = quantiser.model.model
-        return made
+            quantiser.model.topological_sort()  # its new nodes are at the end
+        quantised: onnx.ModelProto = quantiser.model.model
+        return quantised
 
 
 def most_harmful(
     quantiser: Quantiser,
-    answers: Callable[[onnx.ModelProto], ModelOutputs],
+    outputs_of: Callable[[onnx.ModelProto], ModelOutputs],
     task: Task,
     layers: Iterable[str],
 ) -> list[str]:
-    """Return the layers, those first that cost the answers the most.
+    """Return the layers, sorted by how much the logits change when the layer is quantised.
 
-    Measured: each layer alone is quantised, and the error of the logits is taken. The other way
-    round, with each left in float, two layers that both ruin the logits would hide each other.
-    `answers` computes a model's outputs for some images.
+    Each layer is quantised alone, and the mean squared error of the logits is measured. The other
+    way round, with one layer at a time left in float, two layers that both ruin the logits would
+    hide each other. `outputs_of` computes a model's outputs for some images.
     """
 
-    def decisive(model: onnx.ModelProto) -> Floats:
-        _, logits = answers(model)
-        # What all classes have in common changes no probability.
+    def compared_logits(model: onnx.ModelProto) -> Floats:
+        _, logits = outputs_of(model)
+        # A shift of all logits alike changes no softmax, but does change the sigmoid of each.
         return logits if task == "multi-label" else logits - logits.mean(axis=1, keepdims=True)
 
-    reference = decisive(quantiser.model)
+    reference = compared_logits(quantiser.model)
     error = {
-        layer: float(np.square(decisive(quantiser.only(layer)) - reference).mean())
+        layer: float(np.square(compared_logits(quantiser.only(layer)) - reference).mean())
         for layer in layers
     }
-    return sorted(error, key=lambda layer: -error[layer])
+    return sorted(error, key=lambda layer: error[layer], reverse=True)
 
 
 def _layers(graph: onnx.GraphProto) -> dict[str, list[str]]:
-    """Return the nodes of each layer, by torch's name: that with its weights, and those behind it.
+    """Return the nodes of each layer by torch's name: the node with the weights and its followers.
 
-    A tensor is quantised if any node that touches it is. So what follows a convolution, up to the
-    next one, must stay in float with it, or its output would not.
+    onnxruntime quantises a tensor if any node that reads or writes it is quantised. So the nodes
+    after a convolution, up to the next one, must stay in float with it, or its output would not.
     """
     layers: dict[str, list[str]] = {}
     last: list[str] = []
@@ -122,7 +123,7 @@ def _layers(graph: onnx.GraphProto) -> dict[str, list[str]]:
 
 
 def _ranges(model: onnx.ModelProto, card: Card, pixels: Pixels, method: Method) -> TensorsData:
-    """Run the training images and note the range of each activation."""
+    """Return the range of each activation over the pixels, uint8 [images, size, size, 3]."""
     with tempfile.TemporaryDirectory(prefix="rtl-calibration-") as folder:
         path = Path(folder) / "float.onnx"
         path.write_bytes(model.SerializeToString())
@@ -135,33 +136,34 @@ def _ranges(model: onnx.ModelProto, card: Card, pixels: Pixels, method: Method) 
         calibrator.set_execution_providers(["CPUExecutionProvider"])
 
         def collect(given: NDArray[Any]) -> list[Floats]:
-            calibrator.collect_data(_Once({card.input: given}))
+            calibrator.collect_data(_OneBatch({card.input: given}))
             return []
 
-        # Batch by batch, because the tools keep every activation of what they are given at once.
+        # In small batches, because the calibrator keeps all activations of one call in memory.
         for start in range(0, len(pixels), BATCH):
             run_on_pixels(collect, pixels[start : start + BATCH], card)
-        found: TensorsData = calibrator.compute_data()
-    return found
+        ranges: TensorsData = calibrator.compute_data()
+    return ranges
 
 
-class _Once(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """One batch, as the tools want to be fed."""
+class _OneBatch(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    """Reads one batch, then reports the end of the data."""
 
-    def __init__(self, feed: dict[str, NDArray[Any]]) -> None:
-        self._left = [feed]
+    def __init__(self, inputs: dict[str, NDArray[Any]]) -> None:
+        self._remaining = [inputs]
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
-        return self._left.pop() if self._left else None
+        return self._remaining.pop() if self._remaining else None
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Swallow what the tools print and log; errors still come through."""
-    root, swallow = logging.getLogger(), logging.NullHandler()
-    root.addHandler(swallow)
+    """Hide what the tools print and log; errors are still raised."""
+    # With a handler on the root, logging does not print to standard error as a last resort.
+    root, handler = logging.getLogger(), logging.NullHandler()
+    root.addHandler(handler)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        root.removeHandler(swallow)
+        root.removeHandler(handler)

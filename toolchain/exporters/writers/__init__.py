@@ -1,1 +1,1 @@
-"""Writers of model files, one for each format."""
+"""Writers of model files, one for each format, and what they share."""

@@ -1,4 +1,4 @@
-"""The `image` door: resize and crop in the graph, so that an app needs nothing but a decoder."""
+"""The input kind `image`: resize and crop in the graph, so that an app needs only a decoder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from onnx import compose, parser
 from toolchain.runtime.card import Preprocessing
 
 PIXELS = "pixels"
-"""What the door gives and the rest of the graph takes: uint8 [1, size, size, 3]."""
+"""The tensor between preprocessing and network: uint8 [1, size, size, 3]."""
 
 CROP = """
-door (uint8[height, width, 3] image) => (uint8[1, {size}, {size}, 3] pixels)
+preprocessing (uint8[height, width, 3] image) => (uint8[1, {size}, {size}, 3] pixels)
 <int64[1] short = {{{resize}}}, int64[1] side = {{{size}}}, int64[1] three = {{3}},
  float[1] two = {{2.0}}, int64[2] axes = {{0, 1}}, int64[1] first = {{0}}>
 {{
@@ -33,7 +33,7 @@ door (uint8[height, width, 3] image) => (uint8[1, {size}, {size}, 3] pixels)
 }}
 """
 SQUASH = """
-door (uint8[height, width, 3] image) => (uint8[1, {size}, {size}, 3] pixels)
+preprocessing (uint8[height, width, 3] image) => (uint8[1, {size}, {size}, 3] pixels)
 <int64[3] whole_shape = {{{size}, {size}, 3}}, int64[1] first = {{0}}>
 {{
   resized = Resize <mode = "linear", antialias = 1, coordinate_transformation_mode = "half_pixel">
@@ -41,22 +41,26 @@ door (uint8[height, width, 3] image) => (uint8[1, {size}, {size}, 3] pixels)
   pixels = Unsqueeze (resized, first)
 }}
 """
-"""Integer division cuts the long side off and `Round` rounds half to even, as `preprocess` does."""
+"""`Div` of integers truncates the long side, and `Round` rounds half to even; `preprocess` does the
+same."""
 
 
 def with_image_input(model: onnx.ModelProto, preprocessing: Preprocessing) -> onnx.ModelProto:
-    """Return the model, which takes pixels in a batch of one, with the door in front of it."""
+    """Return the model with resize and crop in front of it.
+
+    It takes pixels in a batch of one; what is returned takes `image`, uint8 [height, width, 3].
+    """
     text = CROP if preprocessing.mode == "crop" else SQUASH
     graph = parser.parse_graph(
         text.format(size=preprocessing.size, resize=preprocessing.resize_size)
     )
-    door = onnx.helper.make_model(
+    front = onnx.helper.make_model(
         graph, opset_imports=list(model.opset_import), ir_version=model.ir_version
     )
-    for node in door.graph.node:
-        node.name = f"door.{node.output[0]}"
-    whole = compose.merge_models(door, model, io_map=[(PIXELS, PIXELS)])
+    for node in front.graph.node:
+        node.name = f"preprocessing.{node.output[0]}"
+    whole = compose.merge_models(front, model, io_map=[(PIXELS, PIXELS)])
     whole.ir_version = model.ir_version
-    del whole.opset_import[:]  # it would name both models' opsets, which are the same
+    del whole.opset_import[:]  # merged, it lists the same opset twice
     whole.opset_import.extend(model.opset_import)
     return whole

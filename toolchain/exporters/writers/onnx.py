@@ -1,4 +1,4 @@
-"""Write an ONNX file: the card inside, layers named as in torch, no traces of its maker."""
+"""Write an ONNX file: with the card, layers named as in torch, and no paths of this machine."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from toolchain.networks.resnet import InferenceModel
 from toolchain.runtime.card import CARD_KEY, OUTPUT_NAMES, Card, encode_card
 
 SCOPES = "pkg.torch.onnx.name_scopes"
-"""Where torch notes the path of the module that a node comes from."""
+"""Metadata key under which torch notes the path of the module that a node comes from."""
 
 
 def write_onnx(inference_model: InferenceModel, card: Card, path: Path) -> None:
-    """Write the model to `path`, with the door, batch and precision of its card."""
+    """Write the model to `path`, with the input kind, batch and precision of its card."""
     finish(build_onnx(inference_model, card), card, path)
 
 
 def build_onnx(inference_model: InferenceModel, card: Card) -> onnx.ModelProto:
-    """Return the model by the card's door, in float32 or float16, without the card."""
+    """Return the model in float32 or float16, with the card's input kind and without the card."""
     with _quiet():
         try:
             program = torch.onnx.export(
@@ -55,7 +55,7 @@ def build_onnx(inference_model: InferenceModel, card: Card) -> onnx.ModelProto:
 
 
 def finish(model: onnx.ModelProto, card: Card, path: Path) -> None:
-    """Put the card in, check the whole and write it; the caller verifies it."""
+    """Add the card, check the model and write it to `path`; the caller verifies the file."""
     del model.metadata_props[:]
     model.producer_name, model.producer_version = "rtl", card.versions["rtl"]
     model.graph.name = card.architecture
@@ -65,9 +65,9 @@ def finish(model: onnx.ModelProto, card: Card, path: Path) -> None:
 
 
 def _name_layers(graph: onnx.GraphProto) -> None:
-    """Name each module's output after the module, so that a difference can be given a place.
+    """Name each module's output after the module, so that verification can name a layer.
 
-    The exporter has folded BatchNorm into the convolution before it, under BatchNorm's name.
+    torch has folded each BatchNorm into the convolution before it, under the BatchNorm's name.
     """
     fixed = {output.name for output in graph.output}
     renamed: dict[str, str] = {}
@@ -100,7 +100,7 @@ def _name_layers(graph: onnx.GraphProto) -> None:
 
 
 def _scopes(node: onnx.NodeProto) -> list[str]:
-    """Return the paths of the modules around a node, outermost first, then the node's own name."""
+    """Return the paths of the modules that hold a node, outermost first, then the node's name."""
     noted = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "[]")
     return [part.strip(" '\"") for part in noted.strip("[]").split(",")]
 
@@ -117,7 +117,7 @@ def _remove_traces(model: onnx.ModelProto) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter's own deprecations and progress; errors still come through."""
+    """Hide the warnings and progress of torch's exporter; errors are still raised."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:

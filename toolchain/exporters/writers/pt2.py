@@ -1,4 +1,4 @@
-"""Write a .pt2 file, as torch.export keeps programs, with the card as an extra file."""
+"""Write a .pt2 file, the format of torch.export, with the card as an extra file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from toolchain.runtime.card import CARD_KEY, Card, encode_card
 
 
 def write_program(inference_model: InferenceModel, card: Card, path: Path) -> None:
-    """Write the model to `path`; the caller verifies it."""
+    """Write the model to `path`; the caller verifies the file."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.export.export(
@@ -23,12 +23,12 @@ def write_program(inference_model: InferenceModel, card: Card, path: Path) -> No
             strict=False,
         )
         _remove_traces(program)
-        # torch insists on the suffix, which the temporary name does not have.
+        # An open file, because torch refuses a path without the suffix .pt2.
         with path.open("wb") as file:
             torch.export.save(program, file, extra_files={CARD_KEY: encode_card(card)})
 
 
 def _remove_traces(program: torch.export.ExportedProgram) -> None:
-    """Delete the stack traces, which hold the source paths of the exporting machine."""
+    """Delete the stack traces, which hold source paths of this machine."""
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)

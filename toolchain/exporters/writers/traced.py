@@ -1,4 +1,4 @@
-"""What the exporters trace: the network behind each door, and an example of its input."""
+"""The module that the writers trace for each input kind, and an example of its input."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from toolchain.runtime.card import Card, InputKind
 
 
 def traced(inference_model: InferenceModel, card: Card) -> nn.Module:
-    """Return a copy of the model that takes what the card's door lets in, in eval mode.
+    """Return a copy of the model with the card's input kind and precision, in eval mode.
 
-    The `image` door is put in front of the graph later; here it takes pixels.
+    For `image` it takes pixels: resize and crop are put in front of the graph later.
     """
     copied = copy.deepcopy(inference_model)
     network: nn.Module = copied.classifier.network
@@ -28,12 +28,12 @@ def traced(inference_model: InferenceModel, card: Card) -> nn.Module:
 
 
 def traced_input_name(card: Card) -> InputKind:
-    """Name the input of what is traced."""
+    """Return the input kind of the traced module, which is also its input's name."""
     return "pixels" if card.input == "image" else card.input
 
 
 def example(card: Card) -> Tensor:
-    """Return an input; where any number may come two images, as one is taken for a constant."""
+    """Return an example input; where the batch is free two images, as torch makes 1 a constant."""
     size, batch = card.preprocessing.size, card.batch or 2
     if card.input == "tensor":
         return torch.zeros(batch, 3, size, size)
@@ -41,7 +41,7 @@ def example(card: Card) -> Tensor:
 
 
 def free_axes(card: Card) -> tuple[dict[int, torch.export.Dim] | None]:
-    """Return the axes of the one input that torch.export leaves open."""
+    """Return the dynamic axes of the one input, for torch.export: the batch, where it is free."""
     if card.batch is not None or card.input == "image":
         return (None,)
     return ({0: torch.export.Dim("batch", min=1, max=2**16)},)
@@ -50,8 +50,8 @@ def free_axes(card: Card) -> tuple[dict[int, torch.export.Dim] | None]:
 class Mean(nn.Module):
     """The mean of each plane, what a ResNet's `avgpool` computes.
 
-    torch.export writes AdaptiveAvgPool2d as a mean and a gather with computed strides, which no
-    runtime fuses and onnxruntime can't quantise.
+    torch.export writes AdaptiveAvgPool2d as a mean and a gather with computed strides, which
+    onnxruntime can neither fuse nor quantise.
     """
 
     def forward(self, planes: Tensor) -> Tensor:
@@ -60,15 +60,15 @@ class Mean(nn.Module):
 
 
 class TensorInputModel(nn.Module):
-    """(probabilities, logits) of planes float32 [batch, 3, size, size] that are normalised."""
+    """The model without normalisation: it takes normalised float32 [batch, 3, size, size]."""
 
     def __init__(self, inference_model: InferenceModel) -> None:
         super().__init__()
-        # The same names as with the other doors, for the layers' sake.
+        # The module paths of the other input kinds, so that layers have the same names.
         self.classifier = nn.ModuleDict({"network": inference_model.classifier.network})
         self.temperature, self.task = inference_model.temperature, inference_model.task
 
     def forward(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
-        """Classify, and turn logits into probabilities."""
+        """Return (probabilities, logits), each [batch, classes]."""
         logits: Tensor = self.classifier["network"](tensor)
         return probabilities_of(logits, self.temperature, self.task), logits

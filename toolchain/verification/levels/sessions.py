@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.errors import ModelFileError
-from toolchain.runtime.card import LOGITS, Card
+from toolchain.runtime.card import Card
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.model_inputs import run_on_pixels
 from toolchain.runtime.session import (

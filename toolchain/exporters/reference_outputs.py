@@ -1,0 +1,39 @@
+"""The reference outputs that are stored beside an exported file."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from toolchain.backends.backend import Backend
+from toolchain.backends.outputs import pixels_of, run_in_batches
+from toolchain.runs.sampling import evenly
+from toolchain.verification.references.stored_outputs import (
+    MOST_IMAGE_BYTES,
+    MOST_STORED_IMAGES,
+    StoredOutputs,
+)
+from toolchain.verification.references.trained_model import TrainedReference
+
+
+def outputs_to_store(trained: TrainedReference, exported: Backend) -> StoredOutputs:
+    """Return a few validation images with the outputs that the file must repeat elsewhere.
+
+    They are the trained model's for fp32. A file of a lower precision differs from the trained
+    model by more than from itself on another machine, so its own outputs are stored.
+    """
+    source = trained.eager if exported.card.precision == "fp32" else exported
+    names = dict(zip(trained.paths, trained.names, strict=True))
+    paths = evenly(trained.paths, MOST_STORED_IMAGES)
+    pixels = np.stack([pixels_of(trained.eager.card, path, names[path]) for path in paths])
+    probabilities, logits = run_in_batches(source, pixels)
+    files = [
+        path.read_bytes() if path.stat().st_size <= MOST_IMAGE_BYTES else b"" for path in paths
+    ]
+    return StoredOutputs(
+        trained.eager.card.classes,
+        tuple(names[path] for path in paths),
+        tuple(files),
+        pixels,
+        probabilities,
+        logits,
+    )
