@@ -205,7 +205,7 @@ class _Demo:
 
         result = bench([self.run.path], batch_sizes=(1, 8), seconds=2.0, progress=self.progress)
         write_json(self.run.bench_result("cpu"), result)
-        tables.show_benchmark(result)
+        tables.show_result(result)
         return result
 
     def _predict(self, evaluation: Evaluation) -> str:

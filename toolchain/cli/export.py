@@ -17,7 +17,6 @@ from toolchain.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from toolchain.errors import ParityError, RefusedError
     from toolchain.exporters.precision.options import Method
     from toolchain.runtime.card import Format, InputKind, Precision
 
@@ -152,7 +151,8 @@ def command(
         wanted = variants(formats, precisions, inputs, batch=batch, opset=opset)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    from toolchain.exporters.export import ExportedModel, RejectedModel, export
+    from toolchain.exporters.export import export
+    from toolchain.exporters.export_result import ExportResult
     from toolchain.exporters.precision.options import Calibration, Limits, Reduction
 
     outcomes = export(
@@ -168,21 +168,11 @@ def command(
         ),
         progress=terminal.progress_reporter(quiet),
     )
-    done = list(outcomes)
-    kept = [item for item in done if isinstance(item, ExportedModel)]
-    failed = [item.error for item in done if isinstance(item, RejectedModel)]
-    if kept and as_json:
-        terminal.print_json({"version": 2, "files": [item.record for item in done]})
-    elif kept:
-        tables.show_exported(kept)
-    if failed:
-        raise _all_in_one(failed, len(done))
-    terminal.print_next("rtl", "verify", kept[0].path, quiet=quiet)
-
-
-def _all_in_one(failed: list[ParityError | RefusedError], tried: int) -> ParityError | RefusedError:
-    """Return the first error, which says how many more there are of how many files."""
-    first = failed[0]
-    if tried == 1:
-        return first
-    return type(first)(f"{len(failed)} of {tried} files not kept: {first}", hint=first.hint)
+    result = ExportResult(list(outcomes))
+    if result.kept and as_json:
+        terminal.print_json({"version": 2, "files": [item.record for item in result]})
+    elif result.kept:
+        tables.show_exported(result.kept)
+    if failure := result.error:
+        raise failure
+    terminal.print_next("rtl", "verify", result.kept[0].path, quiet=quiet)

@@ -139,7 +139,7 @@ def _find_rate(
     if as_json:
         terminal.print_json(result)
     else:
-        tables.show_lr_find(result)
+        tables.show_result(result)
     if result.lr_head is not None:
         found = {**given, "lr_head": result.lr_head, "lr_backbone": result.lr_backbone}
         terminal.print_next(*_words(found, config, None), quiet=quiet)
@@ -166,7 +166,7 @@ def _show(result: Any, as_json: bool, quiet: bool) -> None:
             }
         )
     else:
-        tables.show_finetuned(result)
+        tables.show_result(result)
     terminal.print_next("rtl", "evaluate", result.run.path, quiet=quiet)
 
 

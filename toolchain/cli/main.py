@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from toolchain.cli.plain import printable
+from toolchain.display import printable
 from toolchain.errors import MissingExtraError, ToolchainError
 from toolchain.openmp import set_passive_wait
 from toolchain.progress import is_rank_zero

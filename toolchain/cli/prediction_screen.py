@@ -6,6 +6,7 @@ import sys
 
 from toolchain.cli import tables
 from toolchain.cli.prediction_progress import PredictionProgress
+from toolchain.prediction.predictions import predictions_table
 from toolchain.prediction.rows import Result, RowFormat
 from toolchain.runtime.card import Task
 
@@ -57,5 +58,5 @@ class Screen:
 
     def _show(self) -> None:
         with self.progress.hidden():
-            tables.show(tables.predictions_table(self._page, self.top, self.task))
+            tables.show_blocks([predictions_table(self._page, self.top, self.task)])
         self._page = []

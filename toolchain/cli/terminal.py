@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.text import Text
 
 from toolchain.files import json_text
 from toolchain.progress import ProgressReporter, SilentReporter
-
-Item = TypeVar("Item")
+from toolchain.progress_bar import TerminalReporter
 
 PIPE_WIDTH = 160
 """In a pipe nothing is wrapped for a screen that isn't there."""
@@ -35,34 +25,8 @@ def console(*, stderr: bool = False) -> Console:
     return made
 
 
-class TerminalReporter:
-    """Shows lines and progress bars on standard error; in a pipe, lines only."""
-
-    def __init__(self) -> None:
-        self.console = console(stderr=True)
-
-    def message(self, text: str) -> None:
-        """Print a line."""
-        self.console.print(Text(text), soft_wrap=not self.console.is_terminal)
-
-    def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-        """Draw a bar that goes away when it is full."""
-        if not self.console.is_terminal:
-            yield from items
-            return
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=self.console, transient=True) as progress:
-            yield from progress.track(items, total=total, description=label)
-
-
 def progress_reporter(quiet: bool) -> ProgressReporter:
-    """Return the narrator of a command."""
+    """Return the reporter of a command."""
     return SilentReporter() if quiet else TerminalReporter()
 
 

@@ -15,6 +15,7 @@ import torch
 
 from toolchain.data.audit import Audit
 from toolchain.data.layouts import Dataset
+from toolchain.display import Block, Displayed
 from toolchain.errors import DataError, Interrupted, ToolchainError, TrainingError
 from toolchain.files import write_json
 from toolchain.networks import resnet
@@ -27,12 +28,13 @@ from toolchain.training.analysis.tensorboard import require_tensorboard
 from toolchain.training.artifacts import Summary, summarise, write_model
 from toolchain.training.checkpoints import Checkpoint, Checkpoints, resume_command, run_lock
 from toolchain.training.distributed import Processes, process_group
+from toolchain.training.finetune_display import finetune_blocks
 from toolchain.training.setup import Setup, data_name, fresh_start, placed, prepare, read_data
 from toolchain.training.trainer import Trainer
 
 
-@dataclass(frozen=True)
-class FinetuneResult:
+@dataclass(frozen=True, repr=False)
+class FinetuneResult(Displayed):
     """What training left."""
 
     run: RunFolder
@@ -40,6 +42,10 @@ class FinetuneResult:
     audit: Audit
     summary: Summary
     seconds: float
+
+    def blocks(self) -> list[Block]:
+        """Return the content of the result, for `repr`, notebooks and the command line."""
+        return finetune_blocks(self.run, self.dataset, self.summary, self.seconds)
 
 
 def finetune(

@@ -19,7 +19,6 @@ from toolchain.errors import MissingExtraError, ModelFileError
 from toolchain.files import file_sha256
 from toolchain.runs.runfolder import parity_file, references_file, rejected_file
 from toolchain.runtime.card import Card, decode_card
-from toolchain.runtime.onnxfile.scan import Value
 from toolchain.runtime.session import (
     card_of,
     existing_model,
@@ -27,81 +26,17 @@ from toolchain.runtime.session import (
     looked_over,
     open_session,
 )
+from toolchain.verification.inspection_result import (
+    Graph,
+    Inspection,
+    LevelFound,
+    Opening,
+    ReferencesFound,
+    Report,
+)
 
 MOST_BYTES = 1 << 24
 """A report or a list of names that is larger is not read."""
-
-
-class Graph(msgspec.Struct, frozen=True, kw_only=True):
-    """What an ONNX file holds, read from the file and not from its card."""
-
-    opset: int
-    ir_version: int
-    nodes: int
-    inputs: tuple[Value, ...]
-    outputs: tuple[Value, ...]
-
-
-class Opening(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the onnxruntime that is installed opens the file."""
-
-    onnxruntime: str | None
-    """Its version; None where it is not installed."""
-    opened: bool
-    reason: str | None = None
-    """Why it was not opened."""
-
-
-class LevelFound(msgspec.Struct, frozen=True, kw_only=True):
-    """One level of a report."""
-
-    level: str
-    against: str
-    passed: bool
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """A report of a verification that lies beside the file."""
-
-    file: str
-    belongs: bool = False
-    """True where it is about a file of exactly these bytes."""
-    unreadable: str | None = None
-    """Why it can't be read; then the rest is empty."""
-    written: str
-    """When, by the file system: ISO 8601, UTC."""
-    passed: bool = False
-    levels: tuple[LevelFound, ...] = ()
-    provider: str | None = None
-    versions: dict[str, str] = {}
-
-
-class ReferencesFound(msgspec.Struct, frozen=True, kw_only=True):
-    """The reference outputs that lie beside the file."""
-
-    file: str
-    bytes: int
-    belongs: bool = False
-    """True where they were made for the same classes, in the same order."""
-    unreadable: str | None = None
-    images: int = 0
-
-
-class Inspection(msgspec.Struct, frozen=True, kw_only=True):
-    """A model file, described; in docs/json.md."""
-
-    version: int = 2
-    model: str
-    bytes: int
-    sha256: str
-    graph: Graph | None
-    """None for TorchScript and .pt2."""
-    opening: Opening | None
-    """None where it was not tried: for TorchScript and .pt2."""
-    parity: Report | None
-    rejected: Report | None
-    references: ReferencesFound | None
-    card: Card
 
 
 class _Stored(msgspec.Struct):

@@ -23,7 +23,6 @@ from safetensors.torch import load_file, save_file
 
 from toolchain import Predictor
 from toolchain.cli.main import run_command
-from toolchain.cli.tables import acceptance_words
 from toolchain.errors import RefusedError
 from toolchain.exporters.export import accepted_models, export
 from toolchain.exporters.precision import build as build_module
@@ -31,6 +30,7 @@ from toolchain.exporters.precision.acceptance import AcceptanceCheck, require_ac
 from toolchain.exporters.precision.options import Calibration, Limits, Reduction
 from toolchain.exporters.variants import Variant
 from toolchain.exporters.writers.onnx import build_onnx
+from toolchain.metrics.wording import acceptance_words
 from toolchain.networks.resnet import InferenceModel
 from toolchain.networks.weights import state_sha256
 from toolchain.runs.runfolder import RunFolder, model_name
