@@ -28,6 +28,8 @@ class ToolchainError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+        self.result: object = None
+        """What was done in spite of the error; `toolchain.export` puts the files kept here."""
 
 
 class DataError(ToolchainError):
