@@ -63,11 +63,11 @@ def require_each_valid(**arguments: tuple[tuple[Any, ...], Any]) -> None:
 
 def _reason(kind: Any, message: str) -> str:
     """Return why a value is refused: the choices of its type, or what msgspec expected."""
-    if get_origin(kind) is Literal:
-        return f"is not one of {', '.join(map(repr, get_args(kind)))}"
-    if not message.startswith("Expected "):
-        return f"can't be used: {message[0].lower()}{message[1:]}"
-    return f"is not {message.removeprefix('Expected ').partition(', got')[0]}"
+    if get_origin(kind) is not Literal and message.startswith("Expected "):
+        return f"is not {message.removeprefix('Expected ').partition(', got')[0]}"
+    literals = [part for part in (kind, *get_args(kind)) if get_origin(part) is Literal]
+    choices = [choice for literal in literals for choice in get_args(literal)]
+    return f"is not one of {', '.join(map(repr, choices))}"
 
 
 def path_text(path: Location | None) -> str | None:

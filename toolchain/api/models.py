@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 def export(
     run: Location,
-    format: Format | Sequence[Format] = ("onnx",),
+    format: Format | Sequence[Format] = "onnx",
     *,
-    precision: Precision | Sequence[Precision] = ("fp32",),
-    input: InputKind | Sequence[InputKind] = ("pixels",),
+    precision: Precision | Sequence[Precision] = "fp32",
+    input: InputKind | Sequence[InputKind] = "pixels",
     batch: int | Literal["dynamic"] = "dynamic",
     image_size: int | None = None,
     opset: int = 18,
@@ -160,7 +160,7 @@ def verify(
 def bench(
     models: Location | Sequence[Location],
     *,
-    provider: str | Sequence[str] = ("cpu",),
+    provider: str | Sequence[str] = "cpu",
     batch_size: int | Sequence[int] = (1, 8),
     threads: int | Sequence[int] = (),
     seconds: float = 3.0,

@@ -19,7 +19,14 @@ class ClassProbability(NamedTuple):
 
 
 class Prediction(msgspec.Struct, frozen=True, eq=False):
-    """What the model says about one image."""
+    """What the model says about one image.
+
+    >>> prediction = predictor(photo)
+    >>> prediction.label == prediction.top(1)[0].label
+    True
+    >>> prediction.probabilities.dtype, prediction.probabilities.shape
+    (dtype('float32'), (3,))
+    """
 
     classes: tuple[str, ...]
     probabilities: Floats
@@ -71,7 +78,11 @@ class Prediction(msgspec.Struct, frozen=True, eq=False):
         return self.threshold is not None and self.probability < self.threshold
 
     def top(self, count: int = 5) -> list[ClassProbability]:
-        """Return the `count` most probable classes, best first."""
+        """Return the `count` most probable classes, best first.
+
+        >>> [label for label, probability in prediction.top(2) if probability > 1]
+        []
+        """
         order = np.argsort(-self.logits, kind="stable")[:count]
         return [ClassProbability(self.classes[i], float(self.probabilities[i])) for i in order]
 

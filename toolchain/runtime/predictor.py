@@ -42,6 +42,12 @@ class Predictor:
     again; it pickles to the path of its file and its options, and a copy is one of its own.
 
     Raises ModelFileError, ProviderError or MissingExtraError, and ParityError from the self test.
+
+    >>> from toolchain import Predictor
+    >>> with Predictor(model, threads=1) as predictor:
+    ...     prediction = predictor(photo)
+    >>> prediction.label in predictor.classes
+    True
     """
 
     def __init__(
@@ -90,6 +96,10 @@ class Predictor:
         threads, by default one for each core; they share this session or one of a single thread,
         which a short measurement after the first images decides. An error that `images` raises
         comes after the results of what was before it. Close the iterator to stop early.
+
+        >>> first, second = predictor.predict_many([photo, b"no image"])
+        >>> first.label in predictor.classes, type(second).__name__
+        (True, 'ImageError')
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -98,7 +108,11 @@ class Predictor:
         return self._stream(iter(images), batch_size, workers or self._threads or usable_cores())
 
     def pixels(self, image: ImageSource) -> NDArray[np.uint8]:
-        """Return the pixels uint8 [size, size, 3] that the network sees of an image."""
+        """Return the pixels uint8 [size, size, 3] that the network sees of an image.
+
+        >>> predictor.pixels(photo).shape
+        (64, 64, 3)
+        """
         return preprocess(self._read(image), self.card.preprocessing)
 
     def predict_pixels(self, pixels: NDArray[np.uint8]) -> list[Prediction]:
@@ -109,6 +123,10 @@ class Predictor:
         """Return (probabilities, logits), each float32 [batch, classes], of a batch of pixels.
 
         Raises ImageError for pixels of another shape, ModelFileError where the model can't compute.
+
+        >>> probabilities, logits = predictor.run(predictor.pixels(photo)[None])
+        >>> probabilities.shape
+        (1, 3)
         """
         size = self.card.preprocessing.size
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):
