@@ -201,8 +201,8 @@ def test_the_result_of_training_shows_its_curves_in_a_notebook(
     run = RunFolder(run_folder)
     audit = msgspec.json.decode(run.audit.read_bytes(), type=Audit)
     summary = Summary(
-        best_epoch=3, epochs=4, val_loss=1.0, val_accuracy=0.5, val_macro_f1=0.5, val_auc=None, temperature=1.5,
-        calibration_error=(0.2, 0.1), findings=[],
+        best_epoch=3, epochs=4, val_loss=1.0, val_accuracy=0.5, val_macro_f1=0.5, val_auc=None,
+        temperature=1.5, calibration_error=(0.2, 0.1), findings=[],
     )  # fmt: skip
     result = FinetuneResult(run, read_dataset(stripes, "single-label"), audit, summary, 12.0)
     assert "best epoch   3 of 4" in repr(result).splitlines()

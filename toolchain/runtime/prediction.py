@@ -80,8 +80,9 @@ class Prediction(msgspec.Struct, frozen=True, eq=False):
     def top(self, count: int = 5) -> list[ClassProbability]:
         """Return the `count` most probable classes, best first.
 
-        >>> [label for label, probability in prediction.top(2) if probability > 1]
-        []
+        >>> best, second = prediction.top(2)
+        >>> best.label == prediction.label, best.probability >= second.probability
+        (True, True)
         """
         order = np.argsort(-self.logits, kind="stable")[:count]
         return [ClassProbability(self.classes[i], float(self.probabilities[i])) for i in order]
