@@ -41,8 +41,8 @@ the commands print, and are tables and pictures in a notebook.
 - `Location` is a path: a `str` or an `os.PathLike`.
 - `Progress` is what shows how far a function is: `None` shows nothing, `True` lines and a bar (on a
   terminal, or in the notebook it runs in), and anything else is a `ProgressReporter` of your own.
-- `Format`, `Split` and other named types have the choices of the option of the same name, and numbers
-  its bounds: `rtl COMMAND --help` lists them.
+- `Format`, `Split` and other named types have the choices of the option of the same name, and
+  numbers its bounds: `rtl COMMAND --help` lists them.
 
 In the examples `data` is a folder of images, `photo` one of them, `run` a run folder and `model` an
 ONNX file exported from it.
