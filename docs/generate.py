@@ -1,7 +1,8 @@
-"""Write the generated pages of docs/: settings.md and card.schema.json (`make docs`)."""
+"""Write the generated pages of docs/: settings.md, card.schema.json, api.md (`make docs`)."""
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -39,6 +40,7 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """Return the text of every generated page, by its file name."""
+    api = runpy.run_path(str(DOCS / "generate_api.py"))
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **msgspec.json.schema(Card),
@@ -46,6 +48,7 @@ def pages() -> dict[str, str]:
     return {
         "settings.md": HEAD + "".join(row(f) for f in msgspec.structs.fields(FinetuneSettings)),
         "card.schema.json": msgspec.json.format(msgspec.json.encode(schema)).decode() + "\n",
+        "api.md": api["api_page"](),
     }
 
 

@@ -19,7 +19,9 @@ ORDER = (
     "version",
     "extras",
     "files",
+    "display",
     "progress",
+    "progress_bar",
     "openmp",
     "runtime",
     "machine",
@@ -37,6 +39,7 @@ ORDER = (
     "cache",
     "doctor",
     "demo",
+    "api",
     "cli",
 )
 """A room imports rooms before it only."""
@@ -59,7 +62,7 @@ STORIES = {
     "toolchain.demo.demo",
 }
 """The files that read from top to bottom what a command does."""
-CALL_STORIES = ("demo", "cli")
+CALL_STORIES = ("demo", "api", "cli")
 """Rooms that may call a story; no story calls another."""
 APART = {
     "verification": ("training", "evaluation"),
@@ -68,8 +71,13 @@ APART = {
 }
 """Rooms that stand beside others, not above them."""
 PUBLIC = "toolchain"
-"""The package itself hands out the errors, the version and the predictor."""
-HANDED_OUT = {"toolchain.runtime.predictor", "toolchain.runtime.prediction"}
+"""The package itself hands out the errors, the predictor and the functions of `api`."""
+HANDED_OUT = {
+    "toolchain.api",
+    "toolchain.runs.settings",
+    "toolchain.runtime.predictor",
+    "toolchain.runtime.prediction",
+}
 """What it imports when it is asked for them."""
 RUNTIME_PACKAGES = {"numpy", "PIL", "onnxruntime", "msgspec", "platformdirs"}
 HEAVY = ("torch", "torchvision", "onnx")
@@ -265,6 +273,7 @@ def loaded_by(module: str, *suspects: str) -> str:
     "module",
     [
         "toolchain",
+        "toolchain.api",
         "toolchain.cli.main",
         "toolchain.benchmarking.bench",
         "toolchain.runtime.predictor",
@@ -275,9 +284,13 @@ def test_light_modules_do_not_import_torch(module: str) -> None:
     assert loaded_by(module, *HEAVY) == "[]"
 
 
-@pytest.mark.parametrize("module", ["toolchain", "toolchain.runtime.predictor"])
+@pytest.mark.parametrize("module", ["toolchain", "toolchain.runtime.predictor", "toolchain.api"])
 def test_what_an_app_imports_loads_neither_click_nor_rich(module: str) -> None:
     assert loaded_by(module, "click", "rich") == "[]"
+
+
+def test_the_package_alone_starts_without_arrays_and_engine() -> None:
+    assert loaded_by("toolchain", "numpy", "PIL", "onnxruntime", "msgspec") == "[]"
 
 
 def test_the_command_line_starts_without_arrays_and_engine() -> None:

@@ -1,7 +1,11 @@
 """rtl: from a folder of labelled images to a model file that is proved to answer alike everywhere.
 
->>> from toolchain import Predictor                       # doctest: +SKIP
->>> Predictor("model.onnx")("lunch.jpg").label            # doctest: +SKIP
+A function for each command (`finetune`, `evaluate`, `export`, `verify`, `bench`, `predict` …), the
+`Predictor` that an app embeds, and the errors. Everything is imported when it is first used, so
+that `import toolchain` needs neither numpy nor torch.
+
+>>> import toolchain as rtl                                 # doctest: +SKIP
+>>> rtl.Predictor("model.onnx")("lunch.jpg").label          # doctest: +SKIP
 'omelette'
 """
 
@@ -12,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from toolchain.errors import (
     DataError,
     ImageError,
+    Interrupted,
     MissingExtraError,
     ModelFileError,
     ParityError,
@@ -24,12 +29,26 @@ from toolchain.errors import (
 from toolchain.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from toolchain.api import (
+        bench,
+        check_data,
+        evaluate,
+        export,
+        find_lr,
+        finetune,
+        inspect,
+        predict,
+        resume,
+        verify,
+    )
+    from toolchain.runs.settings import SettingsError
     from toolchain.runtime.prediction import Prediction
     from toolchain.runtime.predictor import Predictor
 
 __all__ = [
     "DataError",
     "ImageError",
+    "Interrupted",
     "MissingExtraError",
     "ModelFileError",
     "ParityError",
@@ -38,19 +57,53 @@ __all__ = [
     "Predictor",
     "ProviderError",
     "RefusedError",
+    "SettingsError",
     "ToolchainError",
     "TrainingError",
+    "bench",
+    "check_data",
+    "evaluate",
+    "export",
+    "find_lr",
+    "finetune",
+    "inspect",
+    "predict",
+    "resume",
+    "verify",
 ]
+
+_MODULES = {
+    "Prediction": "toolchain.runtime.prediction",
+    "Predictor": "toolchain.runtime.predictor",
+    "SettingsError": "toolchain.runs.settings",
+    **dict.fromkeys(
+        (
+            "bench",
+            "check_data",
+            "evaluate",
+            "export",
+            "find_lr",
+            "finetune",
+            "inspect",
+            "predict",
+            "resume",
+            "verify",
+        ),
+        "toolchain.api",
+    ),
+}
+"""Where the names are that are imported when they are first asked for."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import the predictor when it is first asked for: `rtl --help` needs no numpy."""
-    if name == "Predictor":
-        from toolchain.runtime.predictor import Predictor
+    """Import a public name when it is first asked for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'toolchain' has no attribute {name!r}")
+    from importlib import import_module
 
-        return Predictor
-    if name == "Prediction":
-        from toolchain.runtime.prediction import Prediction
+    return getattr(import_module(_MODULES[name]), name)
 
-        return Prediction
-    raise AttributeError(f"module 'toolchain' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    """Return the public names, those that are not imported yet too."""
+    return sorted({*globals(), *__all__})

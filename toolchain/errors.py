@@ -17,7 +17,7 @@ Every message says what is wrong and where; `hint` says what to do about it.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ToolchainError(Exception):
@@ -28,6 +28,8 @@ class ToolchainError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+        self.result: Any = None
+        """What was done in spite of the error; `toolchain.export` puts the files kept here."""
 
 
 class DataError(ToolchainError):

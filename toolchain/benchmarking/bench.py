@@ -14,6 +14,7 @@ import numpy as np
 from toolchain.benchmarking import rounds, statistics
 from toolchain.benchmarking.statistics import Interval
 from toolchain.benchmarking.targets import Target, TargetProcess
+from toolchain.display import Block, Displayed, Line, Table
 from toolchain.errors import ModelFileError, RefusedError
 from toolchain.machine import Machine, this_machine
 from toolchain.progress import ProgressReporter, SilentReporter
@@ -45,7 +46,7 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
     peak_memory_mb: float | None
 
 
-class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
+class Benchmark(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     """All cases of one benchmark. The fields are described in docs/json.md."""
 
     version: int = 2
@@ -56,6 +57,22 @@ class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
     max_difference: float
     """Largest absolute difference of a logit from the first target's, on generated inputs."""
     results: list[TargetResult]
+
+    def blocks(self) -> list[Block]:
+        """Return a row for each case, the machine, and how far the figures can be trusted."""
+        several = len({(row.target, row.provider, row.threads) for row in self.results}) > 1
+        few = any(row.p99_interval_ms[1] is None for row in self.results)
+        notes = [
+            f"the same answers within {self.max_difference:.1g}" if several else "",
+            f"{self.seconds_per_case:g} s a case",
+            "*: noisy, medians of rounds apart by over 10 %" if self.verdict == "noisy" else "",
+            "~: too few calls to bound it" if few else "",
+        ]
+        return [
+            _case_table(self.results),
+            Line(str(self.machine), "quiet"),
+            Line("; ".join(filter(None, notes)), "quiet"),
+        ]
 
 
 def bench(
@@ -94,6 +111,34 @@ def bench(
         max_difference=max_difference,
         results=results,
     )
+
+
+def _case_table(results: Sequence[TargetResult]) -> Table:
+    """Return the cases as a table that fits 80 columns."""
+    numbers = ("batch", "thr", "p50 ms", "p90", "p99", "img/s", "×", "MB")
+    several = len({row.provider for row in results}) > 1
+    rows = [
+        (
+            row.target
+            + (f" {row.provider}" if several else "")
+            + (" *" if row.verdict == "noisy" else ""),
+            str(row.batch_size),
+            str(row.threads),
+            f"{row.p50_ms:.1f}",
+            _bounded(row.p90_ms, row.p90_interval_ms),
+            _bounded(row.p99_ms, row.p99_interval_ms),
+            f"{row.images_per_s:.0f}",
+            f"{row.ratio_to_first:.2f}",
+            "–" if row.peak_memory_mb is None else f"{row.peak_memory_mb:.0f}",
+        )
+        for row in results
+    ]
+    return Table(("model", *numbers), rows, right=numbers)
+
+
+def _bounded(value_ms: float, interval: Interval) -> str:
+    """Write a percentile, marked where there were too few calls to bound it from above."""
+    return f"{'~' if interval[1] is None else ''}{value_ms:.1f}"
 
 
 def _targets(

@@ -9,7 +9,6 @@ import click
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, quiet_option, traceback_option
 from toolchain.files import write_json
-from toolchain.runs.runfolder import RunFolder
 
 
 @click.command()
@@ -78,6 +77,7 @@ def command(
     rtl bench runs/photos --batch-size 1 --batch-size 8 --threads 1
     """
     from toolchain.benchmarking.bench import bench
+    from toolchain.benchmarking.output import benchmark_file
 
     result = bench(
         models,
@@ -88,14 +88,12 @@ def command(
         eager=eager,
         progress=terminal.progress_reporter(quiet),
     )
-    if output is None and Path(models[0]).is_dir():
-        output = RunFolder(models[0]).bench_result("-".join(providers))
-    if output is not None:
-        write_json(output, result)
+    if file := benchmark_file(models, providers, output):
+        write_json(file, result)
     if as_json:
         terminal.print_json(result)
     else:
-        tables.show_benchmark(result)
+        tables.show_result(result)
     fastest = max(
         (row for row in result.results if row.model.endswith(".onnx")),
         key=lambda row: row.ratio_to_first,

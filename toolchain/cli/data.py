@@ -42,6 +42,6 @@ def check(data: str, task: Task, as_json: bool, quiet: bool) -> None:
     if as_json:
         terminal.print_json(audit)
     else:
-        tables.show_audit(audit)
+        tables.show_result(audit)
     of_task = ("--task", task) if task == "multi-label" else ()
     terminal.print_next("rtl", "finetune", data, *of_task, quiet=quiet)

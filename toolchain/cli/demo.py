@@ -42,7 +42,7 @@ def command(output: Path, weights: str | None, seed: int, quiet: bool) -> None:
     demo, steps = Demo(output, progress=terminal.progress_reporter(quiet)), []
     for step in demo.steps(weights=weights, seed=seed):
         if step.benchmark is not None:
-            tables.show_benchmark(step.benchmark)
+            tables.show_result(step.benchmark)
         steps.append(step)
     _show(demo, steps)
     run = demo.run.path

@@ -59,6 +59,6 @@ def command(
     if as_json:
         terminal.print_json(result)
     else:
-        tables.show_evaluation(result)
+        tables.show_result(result)
     formats = ("--format", "onnx", "--format", "torchscript")
     terminal.print_next("rtl", "export", run, *formats, quiet=quiet)

@@ -17,7 +17,6 @@ from toolchain.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from toolchain.errors import ParityError, RefusedError
     from toolchain.exporters.precision.options import Method
     from toolchain.runtime.card import Format, InputKind, Precision
 
@@ -152,7 +151,8 @@ def command(
         wanted = variants(formats, precisions, inputs, batch=batch, opset=opset)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    from toolchain.exporters.export import ExportedModel, RejectedModel, export
+    from toolchain.exporters.export import export
+    from toolchain.exporters.export_result import ExportResult
     from toolchain.exporters.precision.options import Calibration, Limits, Reduction
     from toolchain.exporters.report import ExportReport
 
@@ -169,21 +169,11 @@ def command(
         ),
         progress=terminal.progress_reporter(quiet),
     )
-    done = list(outcomes)
-    kept = [item for item in done if isinstance(item, ExportedModel)]
-    rejected = [item.error for item in done if isinstance(item, RejectedModel)]
-    if kept and as_json:
-        terminal.print_json(ExportReport(files=[item.record for item in done]))
-    elif kept:
-        tables.show_exported(kept)
-    if rejected:
-        raise _summary(rejected, len(done))
-    terminal.print_next("rtl", "verify", kept[0].path, quiet=quiet)
-
-
-def _summary(errors: list[ParityError | RefusedError], files: int) -> ParityError | RefusedError:
-    """Return the first error; of several files, with the number of those that were not kept."""
-    first = errors[0]
-    if files == 1:
-        return first
-    return type(first)(f"{len(errors)} of {files} files not kept: {first}", hint=first.hint)
+    result = ExportResult(list(outcomes))
+    if result.kept and as_json:
+        terminal.print_json(ExportReport(files=[item.record for item in result]))
+    elif result.kept:
+        tables.show_exported(result.kept)
+    if failure := result.error:
+        raise failure
+    terminal.print_next("rtl", "verify", result.kept[0].path, quiet=quiet)

@@ -144,7 +144,7 @@ def _find_learning_rate(
     if as_json:
         terminal.print_json(result)
     else:
-        tables.show_lr_find(result)
+        tables.show_result(result)
     if result.lr_head is not None:
         found = {**given, "lr_head": result.lr_head, "lr_backbone": result.lr_backbone}
         terminal.print_next(*_command_words(found, config, None), quiet=quiet)
@@ -157,7 +157,7 @@ def _show(result: FinetuneResult, as_json: bool, quiet: bool) -> None:
     if as_json:
         terminal.print_json(result.report)
     else:
-        tables.show_finetuned(result)
+        tables.show_result(result)
     terminal.print_next("rtl", "evaluate", result.run.path, quiet=quiet)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from toolchain.cli import terminal
-from toolchain.cli.inspection_table import show_inspection
+from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, quiet_option, traceback_option
 
 
@@ -30,5 +29,5 @@ def command(model: str, as_json: bool, quiet: bool) -> None:
     if as_json:
         terminal.print_json(result)
     else:
-        show_inspection(result)
+        tables.show_result(result)
     terminal.print_next("rtl", "verify", model, quiet=quiet)

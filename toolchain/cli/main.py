@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from toolchain.cli.plain import printable
+from toolchain.display import printable
 from toolchain.errors import MissingExtraError, ToolchainError
 from toolchain.extras import EXTRA_OF
 from toolchain.openmp import set_passive_wait

@@ -7,6 +7,7 @@ from typing import Self
 
 from toolchain.cli import tables
 from toolchain.cli.prediction_progress import TerminalProgress
+from toolchain.prediction.predictions import predictions_table
 from toolchain.prediction.rows import PredictionOrError
 from toolchain.prediction.sinks import Sink
 from toolchain.runtime.predictor import Predictor
@@ -45,5 +46,5 @@ class TableScreen(Sink):
 
     def _print_table(self) -> None:
         with self.progress.hidden():
-            tables.show(tables.predictions_table(self._rows, self.top, self._task))
+            tables.show_blocks([predictions_table(self._rows, self.top, self._task)])
         self._rows = []

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.text import Text
 
 from toolchain.files import json_text
 from toolchain.progress import ProgressReporter, SilentReporter
-
-Item = TypeVar("Item")
+from toolchain.progress_bar import TerminalReporter
 
 PIPE_WIDTH = 160
 """Columns of a table that goes to a pipe or a file, where no screen sets the width."""
@@ -33,32 +23,6 @@ def console(*, stderr: bool = False) -> Console:
     if not made.is_terminal:
         made.width = PIPE_WIDTH
     return made
-
-
-class TerminalReporter:
-    """Prints messages and progress bars to standard error; messages only, where that is a pipe."""
-
-    def __init__(self) -> None:
-        self.console = console(stderr=True)
-
-    def message(self, text: str) -> None:
-        """Print a message."""
-        self.console.print(Text(text), soft_wrap=not self.console.is_terminal)
-
-    def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-        """Yield the items and show a progress bar, which disappears at the end."""
-        if not self.console.is_terminal:
-            yield from items
-            return
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=self.console, transient=True) as progress:
-            yield from progress.track(items, total=total, description=label)
 
 
 def progress_reporter(quiet: bool) -> ProgressReporter:

@@ -59,6 +59,6 @@ def command(
     if as_json:
         terminal.print_json(result)
     else:
-        tables.show_verification(result)
+        tables.show_result(result)
     require_parity(result)
     terminal.print_next("rtl", "bench", model, quiet=quiet)

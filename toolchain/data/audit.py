@@ -15,6 +15,7 @@ import msgspec
 from PIL import Image
 
 from toolchain.data.layouts import Dataset, Sample
+from toolchain.display import Block, Displayed, Facts, Line, Table
 from toolchain.errors import DataError, ImageError
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runtime.card import Preprocessing
@@ -36,7 +37,7 @@ class Unreadable(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Audit(msgspec.Struct, frozen=True, kw_only=True):
+class Audit(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     """The result of `audit_dataset`. Files are named relative to the data set's folder."""
 
     version: int = 1
@@ -57,6 +58,38 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     rare_classes: tuple[str, ...]
     fingerprint: str
     """sha256 over split, label and content of every readable file."""
+
+    def blocks(self) -> list[Block]:
+        """Return the images of each class, the files that something is wrong with, and counts."""
+        classes = [(name, *(str(row[s]) for s in SPLITS)) for name, row in self.per_class.items()]
+        blocks: list[Block] = [
+            Line(f"{self.data}: {self.images} files, split by {self.split_by}"),
+            Table(("class", *SPLITS), classes, right=SPLITS),
+        ]
+        if self.unreadable:
+            files = [(item.file, item.reason) for item in self.unreadable]
+            blocks.append(Table(("file", "unreadable because"), files))
+        for name, groups in (
+            ("the same bytes in more than one split", self.leaks),
+            ("the same bytes with different classes", self.label_conflicts),
+        ):
+            if groups:
+                blocks.append(Table((name,), [("\n".join(group),) for group in groups]))
+        return [*blocks, self._counts()]
+
+    def _counts(self) -> Facts:
+        return Facts(
+            [
+                ("unreadable", str(len(self.unreadable))),
+                ("duplicates", f"{len(self.duplicates)} groups with the same bytes"),
+                ("leaks", f"{len(self.leaks)} groups in more than one split"),
+                ("label conflicts", f"{len(self.label_conflicts)} groups with different classes"),
+                ("rare classes", ", ".join(self.rare_classes) or "none"),
+                ("small", f"{self.small} images under {SMALL_SIDE} pixels"),
+                ("EXIF-rotated", f"{self.rotated_by_exif} images, which rtl turns upright"),
+                ("fingerprint", self.fingerprint[:16]),
+            ]
+        )
 
 
 class _FileCheck(msgspec.Struct, frozen=True):

@@ -9,10 +9,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from toolchain.display import Block, Displayed, Facts, Picture, Table, percent
 from toolchain.errors import DataError
 from toolchain.files import display_path, write_json
 from toolchain.metrics.intervals import wilson_interval
 from toolchain.metrics.per_class import ClassMetrics, Flags, class_metrics, macro_f1
+from toolchain.metrics.wording import accuracy_qualifier
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.trained_run import TrainedRun
@@ -45,7 +47,7 @@ class ImageResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     """Of `predicted_labels`, in their order."""
 
 
-class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+class Evaluation(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     """Metrics of a run on one split, in 0…1 except the loss; the keys are those of docs/json.md."""
 
     version: int = 1
@@ -72,6 +74,24 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers of images [true class][predicted class], in the order of `per_class`; empty for
     multi-label, where an image has any number of both."""
     results: list[ImageResult]
+
+    def blocks(self) -> list[Block]:
+        """Return a row for each class, the figures of the split, and the confusion matrix."""
+        low, high = self.accuracy_interval
+        accuracy = f"{percent(self.accuracy)}{accuracy_qualifier(self.task)}"
+        rows = [
+            ("split", f"{self.split}, {self.images} images"),
+            ("accuracy", f"{accuracy} (95 % interval {percent(low)} to {percent(high)})"),
+            ("macro F1", percent(self.macro_f1)),
+        ]
+        if self.auc is not None:
+            rows.append(("AUC", f"{self.auc:.3f}"))
+        if self.calibration_error is not None:
+            rows.append(("calibration", f"probabilities off by {percent(self.calibration_error)}"))
+        blocks: list[Block] = [_class_table(self.per_class), Facts(rows)]
+        if self.task == "single-label":
+            blocks.append(Picture(RunFolder(self.run).confusion, "confusion matrix"))
+        return blocks
 
 
 def evaluate(
@@ -127,6 +147,15 @@ def evaluate(
         # The card is to have metrics of the run's own data that the model was not trained on.
         run.folder.write_card(msgspec.structs.replace(card, metrics=_card_metrics(result)))
     return result
+
+
+def _class_table(per_class: list[ClassMetrics]) -> Table:
+    numbers = ("images", "precision", "recall", "F1")
+    rows = [
+        (row.label, str(row.images), *(percent(r) for r in (row.precision, row.recall, row.f1)))
+        for row in per_class
+    ]
+    return Table(("class", *numbers), rows, right=numbers)
 
 
 def _evaluation(

@@ -19,7 +19,14 @@ class ClassProbability(NamedTuple):
 
 
 class Prediction(msgspec.Struct, frozen=True, eq=False):
-    """The prediction of a model for one image."""
+    """The prediction of a model for one image.
+
+    >>> prediction = predictor(photo)
+    >>> prediction.label == prediction.top(1)[0].label
+    True
+    >>> prediction.probabilities.dtype, prediction.probabilities.shape
+    (dtype('float32'), (3,))
+    """
 
     classes: tuple[str, ...]
     probabilities: Floats
@@ -72,7 +79,12 @@ class Prediction(msgspec.Struct, frozen=True, eq=False):
         return self.threshold is not None and self.probability < self.threshold
 
     def top(self, count: int = 5) -> list[ClassProbability]:
-        """Return the `count` most probable classes, best first."""
+        """Return the `count` most probable classes, best first.
+
+        >>> best, second = prediction.top(2)
+        >>> best.label == prediction.label, best.probability >= second.probability
+        (True, True)
+        """
         order = np.argsort(-self.logits, kind="stable")[:count]
         return [ClassProbability(self.classes[i], float(self.probabilities[i])) for i in order]
 

@@ -45,6 +45,12 @@ class Predictor:
     pickles to the path of its file and its options, and a copy opens the file a second time.
 
     Raises ModelFileError, ProviderError or MissingExtraError, and ParityError from the self test.
+
+    >>> from toolchain import Predictor
+    >>> with Predictor(model, threads=1) as predictor:
+    ...     prediction = predictor(photo)
+    >>> prediction.label in predictor.classes
+    True
     """
 
     def __init__(
@@ -114,6 +120,10 @@ class Predictor:
         after the results of the images before it. Close the iterator to stop early.
 
         Raises ValueError for a `batch_size` or `workers` below 1.
+
+        >>> first, second = predictor.predict_many([photo, b"no image"])
+        >>> first.label in predictor.classes, type(second).__name__
+        (True, 'ImageError')
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -125,6 +135,9 @@ class Predictor:
         """Return an image resized and cropped to the network's size, uint8 RGB [size, size, 3].
 
         Raises ImageError for an image that can't be read.
+
+        >>> predictor.pixels(photo).shape
+        (64, 64, 3)
         """
         return preprocess(self._read(image), self.card.preprocessing)
 
@@ -137,6 +150,10 @@ class Predictor:
 
         Raises ImageError for pixels of another shape or dtype, and ModelFileError where the model
         can't compute.
+
+        >>> probabilities, logits = predictor.run(predictor.pixels(photo)[None])
+        >>> probabilities.shape
+        (1, 3)
         """
         size = self.card.preprocessing.size
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):

@@ -12,6 +12,7 @@ import torch
 
 from toolchain.data.audit import Audit
 from toolchain.data.layouts import Dataset
+from toolchain.display import Block, Displayed
 from toolchain.errors import ToolchainError
 from toolchain.files import write_json
 from toolchain.networks.device import choose_device
@@ -25,6 +26,7 @@ from toolchain.training.artifacts import Summary, summarise, write_model
 from toolchain.training.checkpoints import Checkpoint, Checkpoints, run_lock
 from toolchain.training.data import data_name, read_data, require_same_data
 from toolchain.training.distributed import Processes, process_group
+from toolchain.training.finetune_display import finetune_blocks
 from toolchain.training.setup import Setup, prepare
 from toolchain.training.starting_weights import make_starting_weights, restore_starting_weights
 from toolchain.training.stopped_run import (
@@ -51,8 +53,8 @@ class FinetuneReport(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-@dataclass(frozen=True)
-class FinetuneResult:
+@dataclass(frozen=True, repr=False)
+class FinetuneResult(Displayed):
     """A finished run and how good it is."""
 
     run: RunFolder
@@ -79,6 +81,10 @@ class FinetuneResult:
             findings=self.summary.findings,
             seconds=round(self.seconds, 3),
         )
+
+    def blocks(self) -> list[Block]:
+        """Return the content of the result, for `repr`, notebooks and the command line."""
+        return finetune_blocks(self.run, self.dataset, self.summary, self.seconds)
 
 
 def finetune(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from toolchain.display import Block, Displayed, Facts, Picture
 from toolchain.errors import TrainingError
 from toolchain.files import write_json
 from toolchain.networks.device import choose_device
@@ -29,7 +30,7 @@ from toolchain.training.starting_weights import make_starting_weights
 from toolchain.training.strategies import enter_stage, set_training_mode
 
 
-class LrFindResult(msgspec.Struct, frozen=True, kw_only=True):
+class LrFindResult(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     """The losses at growing learning rates, and the rates that they suggest."""
 
     version: int = 1
@@ -43,6 +44,19 @@ class LrFindResult(msgspec.Struct, frozen=True, kw_only=True):
     """Mean loss of each batch in nats."""
     picture: str
     """Path of the plot."""
+
+    def blocks(self) -> list[Block]:
+        """Return the suggested rates, those that were tried, and the picture of the losses."""
+        if self.lr_head is None:
+            suggestion = "none: the loss falls at no rate; look at the picture"
+        else:
+            suggestion = f"--lr-head {self.lr_head:g} --lr-backbone {self.lr_backbone:g}"
+        rows = [
+            ("suggestion", suggestion),
+            ("tried", f"{self.rates[0]:.1g} to {self.rates[-1]:.1g}"),
+            ("picture", self.picture),
+        ]
+        return [Facts(rows), Picture(Path(self.picture), "losses over learning rates")]
 
 
 def find_lr(

@@ -19,7 +19,6 @@ from toolchain.errors import MissingExtraError, ModelFileError
 from toolchain.files import file_sha256
 from toolchain.runs.runfolder import parity_file, references_file, rejected_file
 from toolchain.runtime.card import Card, decode_card
-from toolchain.runtime.onnxfile.scan import Value
 from toolchain.runtime.session import (
     card_of,
     checked_scan,
@@ -27,81 +26,17 @@ from toolchain.runtime.session import (
     import_onnxruntime,
     open_session,
 )
+from toolchain.verification.inspection_result import (
+    Graph,
+    Inspection,
+    LevelFound,
+    Opening,
+    ReferencesFound,
+    Report,
+)
 
 MOST_REPORT_BYTES = 1 << 24
 """A larger report, or larger lists of names beside reference outputs, are not read."""
-
-
-class Graph(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of an ONNX file, read from the file and not from its card."""
-
-    opset: int
-    ir_version: int
-    nodes: int
-    inputs: tuple[Value, ...]
-    outputs: tuple[Value, ...]
-
-
-class Opening(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the onnxruntime that is installed opens the file."""
-
-    onnxruntime: str | None
-    """Its version; None where it is not installed."""
-    opened: bool
-    reason: str | None = None
-    """Why it was not opened."""
-
-
-class LevelFound(msgspec.Struct, frozen=True, kw_only=True):
-    """One level of a report."""
-
-    level: str
-    against: str
-    passed: bool
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The report of a verification, beside the file."""
-
-    file: str
-    belongs: bool = False
-    """True where it is about a file of exactly these bytes."""
-    unreadable: str | None = None
-    """Why it can't be read; then the fields below are empty."""
-    written: str
-    """When, by the file system: ISO 8601, UTC."""
-    passed: bool = False
-    levels: tuple[LevelFound, ...] = ()
-    provider: str | None = None
-    versions: dict[str, str] = {}
-
-
-class ReferencesFound(msgspec.Struct, frozen=True, kw_only=True):
-    """The reference outputs beside the file."""
-
-    file: str
-    bytes: int
-    belongs: bool = False
-    """True where they were made for the same classes, in the same order."""
-    unreadable: str | None = None
-    images: int = 0
-
-
-class Inspection(msgspec.Struct, frozen=True, kw_only=True):
-    """The description of a model file. The fields are described in docs/json.md."""
-
-    version: int = 2
-    model: str
-    bytes: int
-    sha256: str
-    graph: Graph | None
-    """None for TorchScript and .pt2."""
-    opening: Opening | None
-    """None for TorchScript and .pt2, where it is not tried."""
-    parity: Report | None
-    rejected: Report | None
-    references: ReferencesFound | None
-    card: Card
 
 
 class _StoredReport(msgspec.Struct):

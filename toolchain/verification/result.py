@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from toolchain.display import Block, Cell, Displayed, Span, Table
 from toolchain.errors import ParityError
 
 Figures = dict[str, float | int | str | tuple[str, ...] | dict[str, int] | None]
@@ -30,7 +31,7 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
     """Where it fell short: the stage, or the layer with its operator and difference."""
 
 
-class Verification(msgspec.Struct, frozen=True, kw_only=True):
+class Verification(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     """All levels of a model file. The fields are described in docs/json.md."""
 
     version: int = 3
@@ -42,6 +43,17 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     """Installed packages that shape a figure."""
     seconds: float
+
+    def blocks(self) -> list[Block]:
+        """Return a row for each level, and where the model differs below one that failed."""
+        rows: list[tuple[Cell, ...]] = []
+        for level in self.levels:
+            verdict = Span("passed", "good") if level.passed else Span("FAILED", "bad")
+            rows.append((level.level, f"the {level.against}", verdict, level.summary))
+            if level.where is not None and not level.passed:
+                rows.append(("", "", "", Span(f"begins at {level.where}", "bad")))
+        title = f"{self.model} on {self.provider}"
+        return [Table(("level", "against", "verdict", "figures"), rows, title=title)]
 
 
 def failed(level: str, against: str, message: str, *, where: str | None = None) -> Level:

@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.runtime.tiny import SIDE, tiny_card
-from toolchain.cli.tables import acceptance_words
 from toolchain.errors import RefusedError
 from toolchain.exporters.precision.acceptance import AcceptanceCheck, require_accepted
 from toolchain.exporters.precision.options import Limits
+from toolchain.metrics.wording import acceptance_words
 from toolchain.runtime.card import Acceptance
 from toolchain.runtime.model_inputs import ModelOutputs
 

@@ -1,0 +1,22 @@
+"""The whole tool from Python: a function for each command, with its names and defaults.
+
+Each calls the function that the command calls, and returns its result. `import toolchain as rtl`
+hands them out. docs/python.md walks through them; docs/api.md is made from their docstrings.
+"""
+
+from toolchain.api.images import check_data, predict
+from toolchain.api.models import bench, export, inspect, verify
+from toolchain.api.runs import evaluate, find_lr, finetune, resume
+
+__all__ = [
+    "bench",
+    "check_data",
+    "evaluate",
+    "export",
+    "find_lr",
+    "finetune",
+    "inspect",
+    "predict",
+    "resume",
+    "verify",
+]

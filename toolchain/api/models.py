@@ -1,0 +1,228 @@
+"""Model files from Python: export them, verify, measure and inspect them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from toolchain.api.arguments import (
+    CalibrationCount,
+    Count,
+    Location,
+    Opset,
+    Points,
+    Progress,
+    Seconds,
+    Side,
+    path_text,
+    require_each_valid,
+    require_valid,
+    several,
+)
+from toolchain.exporters.precision.options import Method
+from toolchain.progress_bar import progress_reporter
+from toolchain.runs.settings import SettingsError
+from toolchain.runtime.card import Format, InputKind, Precision
+
+if TYPE_CHECKING:
+    from toolchain.benchmarking.bench import Benchmark
+    from toolchain.exporters.export_result import ExportResult
+    from toolchain.verification.inspection_result import Inspection
+    from toolchain.verification.result import Verification
+
+
+def export(
+    run: Location,
+    format: Format | Sequence[Format] = "onnx",
+    *,
+    precision: Precision | Sequence[Precision] = "fp32",
+    input: InputKind | Sequence[InputKind] = "pixels",
+    batch: int | Literal["dynamic"] = "dynamic",
+    image_size: int | None = None,
+    opset: int = 18,
+    max_drop: float = 1.0,
+    max_flips: float = 2.0,
+    calibration_images: int = 128,
+    calibration_method: Method = "minmax",
+    output: Location | None = None,
+    data: Location | None = None,
+    images: int = 400,
+    progress: Progress = None,
+) -> ExportResult:
+    """Export the trained model of a run folder; what fails verification is not kept (`rtl export`).
+
+    `format` is "onnx", "torchscript" or "pt2", `precision` "fp32", "fp16" or "int8", and `input`
+    what the graph takes: "pixels" (uint8 [batch, size, size, 3]), "tensor" (float32 [batch, 3,
+    size, size], normalised) or "image" (uint8 [height, width, 3] of any size). Each may be a list;
+    every combination becomes a file. `batch` is "dynamic" or the only batch size the file takes,
+    `image_size` the side of the network's input in pixels where it is not that of training.
+    `max_drop` is how many points of accuracy fp16 or int8 may cost, `max_flips` how many per cent
+    of the labels it may change. Up to `images` validation images are compared from their bytes.
+    `output` is a folder, or for one file its name; by default export/ in the run folder.
+
+    Returns the outcome of each file, in order. Raises ParityError where a file does not answer like
+    the trained model and RefusedError where a lower precision costs too much; the other files are
+    kept, and the error's `result` is the ExportResult with all of them. Raises DataError for a run
+    or images that can't be used, SettingsError for arguments that contradict each other.
+
+    >>> import toolchain as rtl
+    >>> exported = rtl.export(run, "torchscript", output="made")
+    >>> [file.path.name for file in exported.kept]
+    ['model.torchscript.pt']
+    """
+    formats: tuple[Format, ...] = several(format)
+    precisions: tuple[Precision, ...] = several(precision)
+    inputs: tuple[InputKind, ...] = several(input)
+    require_each_valid(
+        format=(formats, Format), precision=(precisions, Precision), input=(inputs, InputKind)
+    )
+    require_valid(
+        batch=(batch, Count | Literal["dynamic"]),
+        image_size=(image_size, Side | None),
+        opset=(opset, Opset),
+        max_drop=(max_drop, Points),
+        max_flips=(max_flips, Points),
+        calibration_images=(calibration_images, CalibrationCount),
+        calibration_method=(calibration_method, Method),
+        images=(images, Count),
+    )
+    from toolchain.exporters import export as story
+    from toolchain.exporters.export_result import ExportResult
+    from toolchain.exporters.precision.options import Calibration, Limits, Reduction
+    from toolchain.exporters.variants import variants
+
+    only = None if batch == "dynamic" else batch
+    try:
+        wanted = variants(formats, precisions, inputs, batch=only, opset=opset)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    outcomes = story.export(
+        run,
+        wanted,
+        output,
+        data=path_text(data),
+        images=images,
+        image_size=image_size,
+        reduction=Reduction(
+            Limits(max_drop / 100, max_flips / 100),
+            Calibration(calibration_images, calibration_method),
+        ),
+        progress=progress_reporter(progress),
+    )
+    result = ExportResult(list(outcomes))
+    if failure := result.error:
+        failure.result = result
+        raise failure
+    return result
+
+
+def verify(
+    model: Location,
+    *,
+    run: Location | None = None,
+    data: Location | None = None,
+    images: int = 400,
+    provider: str = "cpu",
+    threads: int | None = None,
+    progress: Progress = None,
+) -> Verification:
+    """Compare a model file with every reference at hand (`rtl verify`).
+
+    References are the card in the file, the outputs stored beside it, and, where the run folder and
+    torch are there, the trained model on up to `images` validation images. `run` and `data` name
+    the run folder and the images where they were moved. `provider` is an onnxruntime provider:
+    "cpu", "cuda" or its own name.
+
+    Returns a row for each level; `passed` is True where all of them passed. A model that differs is
+    no error here. Raises ModelFileError or ProviderError for a file that can't be opened,
+    ParityError where there is nothing to compare it with, SettingsError.
+
+    >>> import toolchain as rtl
+    >>> verification = rtl.verify(model, images=8)
+    >>> verification.passed, verification.levels[0].level
+    (True, 'numbers')
+    """
+    require_valid(images=(images, Count), threads=(threads, Count | None))
+    from toolchain.verification import verify as story
+
+    return story.verify(
+        model,
+        run=run,
+        data=path_text(data),
+        provider=provider,
+        threads=threads,
+        images=images,
+        progress=progress_reporter(progress),
+    )
+
+
+def bench(
+    models: Location | Sequence[Location],
+    *,
+    provider: str | Sequence[str] = "cpu",
+    batch_size: int | Sequence[int] = (1, 8),
+    threads: int | Sequence[int] = (),
+    seconds: float = 3.0,
+    eager: bool | None = None,
+    output: Location | None = None,
+    progress: Progress = None,
+) -> Benchmark:
+    """Measure model files beside each other, each in a process of its own (`rtl bench`).
+
+    `models` are files, or a run folder for all of its exported files. `provider`, `batch_size` and
+    `threads` may be lists; `threads` defaults to the cores that may be used. Each case is measured
+    for `seconds`. `eager` adds torch itself; None does so where the run folder and torch are at
+    hand. The JSON goes to `output`; for a run folder, to bench/ in it.
+
+    Returns a row for each case: latencies of a batch in ms (p50, p90, p99) with 95 % intervals,
+    images per second, peak memory in MB. Raises RefusedError where the models give different
+    answers, and what opening them raises; SettingsError.
+
+    >>> import toolchain as rtl
+    >>> benchmark = rtl.bench(model, batch_size=1, seconds=0.1, eager=False)
+    >>> [(case.target, case.batch_size) for case in benchmark.results]
+    [('model.onnx', 1)]
+    """
+    files = (models,) if isinstance(models, str | os.PathLike) else tuple(models)
+    providers: tuple[str, ...] = several(provider)
+    batch_sizes: tuple[int, ...] = several(batch_size)
+    counts: tuple[int, ...] = several(threads)
+    require_valid(seconds=(seconds, Seconds))
+    require_each_valid(
+        models=(files, Any), provider=(providers, str), batch_size=(batch_sizes, Count)
+    )
+    if counts:
+        require_each_valid(threads=(counts, Count))
+    from toolchain.benchmarking import bench as story
+    from toolchain.benchmarking.output import benchmark_file
+    from toolchain.files import write_json
+
+    result = story.bench(
+        files,
+        providers=providers,
+        batch_sizes=tuple(dict.fromkeys(batch_sizes)),
+        threads=counts,
+        seconds=seconds,
+        eager=eager,
+        progress=progress_reporter(progress),
+    )
+    if file := benchmark_file(files, providers, output):
+        write_json(file, result)
+    return result
+
+
+def inspect(model: Location) -> Inspection:
+    """Describe a model file and what lies beside it (`rtl inspect`); needs no torch.
+
+    Returns the card (classes, preprocessing, metrics, origin), the digests, the operators of an
+    ONNX file, whether the onnxruntime that is installed opens it, and whether the parity report and
+    the references beside it belong to it. Raises ModelFileError for a file that is not rtl's.
+
+    >>> import toolchain as rtl
+    >>> rtl.inspect(model).card.classes
+    ('across', 'aslant', 'down')
+    """
+    from toolchain.verification.inspection import inspect_model
+
+    return inspect_model(os.fspath(model))

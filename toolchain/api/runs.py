@@ -1,0 +1,168 @@
+"""Run folders from Python: train one, go on with it, evaluate it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolchain.api.arguments import (
+    Count,
+    Device,
+    Location,
+    Progress,
+    Split,
+    Workers,
+    path_text,
+    require_valid,
+)
+from toolchain.progress_bar import progress_reporter
+from toolchain.runs.settings import FinetuneSettings, SettingsError
+
+if TYPE_CHECKING:
+    from toolchain.evaluation.evaluate import Evaluation
+    from toolchain.training.finetune import FinetuneResult
+    from toolchain.training.lr_find import LrFindResult
+
+
+def finetune(
+    data: Location | None = None,
+    output: Location | None = None,
+    *,
+    config: Location | None = None,
+    progress: Progress = None,
+    **settings: Any,
+) -> FinetuneResult:
+    """Fine-tune a ResNet on a folder of images and leave a run folder (`rtl finetune`).
+
+    `data` is a folder with train/ and val/ and a folder for each class in them, a folder for each
+    class, a list `train.txt`, or for `task="multi-label"` a CSV; it is only read. `output` is the
+    run folder, by default a new one in `runs/`. `config` is a TOML file of settings; `settings`
+    replace what it says: `arch`, `weights`, `strategy`, `epochs`, `batch_size`, `lr_head` and all
+    others of docs/settings.md, by their TOML keys.
+
+    Returns the run folder, the data set, its audit, the figures of the best epoch and the time in
+    seconds. Raises SettingsError, a ValueError that names the setting; DataError for data that
+    can't be used; TrainingError for what stops training; Interrupted for Ctrl-C after an epoch.
+
+    >>> import toolchain as rtl
+    >>> result = rtl.finetune(data, "runs/first", weights="none", size=32, epochs=1, workers=0)
+    >>> result.run.weights.name
+    'model.safetensors'
+    """
+    from toolchain.training import finetune as story
+
+    return story.finetune(
+        _settings(data, config, settings), output, progress=progress_reporter(progress)
+    )
+
+
+def resume(
+    run: Location,
+    *,
+    workers: int | None = None,
+    device: Device | None = None,
+    progress: Progress = None,
+) -> FinetuneResult:
+    """Go on with a run that was stopped (`rtl finetune --resume`).
+
+    The run's own settings hold, but for `workers` and `device`. On a CPU it ends with the weights
+    that it would have had without the stop. Raises DataError where the folder is no run or its data
+    has changed, TrainingError where it has finished or another process trains it, SettingsError.
+
+    >>> import toolchain as rtl
+    >>> rtl.resume(run)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    toolchain.errors.TrainingError: ... has finished; there is nothing to go on with
+    """
+    from toolchain.training import finetune as story
+
+    require_valid(workers=(workers, Workers | None), device=(device, Device | None))
+    return story.resume(run, workers=workers, device=device, progress=progress_reporter(progress))
+
+
+def find_lr(
+    data: Location | None = None,
+    output: Location | None = None,
+    *,
+    config: Location | None = None,
+    progress: Progress = None,
+    **settings: Any,
+) -> LrFindResult:
+    """Try growing learning rates on a few batches (`rtl finetune --lr-find`); nothing is trained.
+
+    Arguments are those of `finetune`; `output` is a folder for lr-find.json and lr-find.png.
+    Returns the rates, the loss of each, and the suggested `lr_head` and `lr_backbone`, which are
+    None where the loss falls at no rate. Raises as `finetune` does.
+
+    >>> import toolchain as rtl
+    >>> result = rtl.find_lr(data, "runs/rates", weights="none", size=32, batch_size=8, workers=0)
+    >>> len(result.rates) == len(result.losses)
+    True
+    """
+    from toolchain.training import lr_find as story
+
+    return story.find_lr(
+        _settings(data, config, settings), output, progress=progress_reporter(progress)
+    )
+
+
+def evaluate(
+    run: Location,
+    *,
+    data: Location | None = None,
+    split: Split = "auto",
+    batch_size: int = 32,
+    device: Device = "auto",
+    workers: int = -1,
+    progress: Progress = None,
+) -> Evaluation:
+    """Evaluate the trained model of a run folder on one split (`rtl evaluate`).
+
+    `split="auto"` takes test where there is one, else val. `data` names the data folder, where it
+    is not the one that the run was trained on. `workers` is how many processes decode images: -1 is
+    one for each core, 0 decodes in this process. Leaves evaluation.json and confusion.png in the
+    run folder, and the metrics in its card.
+
+    Returns rates in 0…1: `accuracy` with its 95 % interval, `macro_f1`, precision, recall and F1 of
+    each class, `confusion` [true class][predicted class] in images, and the result of each image.
+    Raises DataError where the run or the images can't be used, SettingsError.
+
+    >>> import toolchain as rtl
+    >>> evaluation = rtl.evaluate(run, split="val", workers=0)
+    >>> 0 <= evaluation.accuracy <= 1
+    True
+    """
+    require_valid(
+        split=(split, Split),
+        batch_size=(batch_size, Count),
+        device=(device, Device),
+        workers=(workers, Workers),
+    )
+    from toolchain.evaluation import evaluate as story
+
+    return story.evaluate(
+        run,
+        data=path_text(data),
+        split=split,
+        batch_size=batch_size,
+        workers=workers,
+        device=device,
+        progress=progress_reporter(progress),
+    )
+
+
+def _settings(
+    data: Location | None, config: Location | None, settings: dict[str, Any]
+) -> FinetuneSettings:
+    """Return the settings of a TOML file and, over it, those given; paths may be Path objects."""
+    from toolchain.runs.settings_file import read_settings
+
+    given = {} if data is None else {"data": os.fspath(data)}
+    for name, value in settings.items():
+        given[name] = os.fspath(value) if isinstance(value, os.PathLike) else value
+    found = read_settings(None if config is None else Path(config), given)
+    if not found.data:
+        raise SettingsError("data: the folder of images is not given")
+    return found
