@@ -76,32 +76,17 @@ _MODULES = {
     "Prediction": "toolchain.runtime.prediction",
     "Predictor": "toolchain.runtime.predictor",
     "SettingsError": "toolchain.runs.settings",
-    **dict.fromkeys(
-        (
-            "bench",
-            "check_data",
-            "evaluate",
-            "export",
-            "find_lr",
-            "finetune",
-            "inspect",
-            "predict",
-            "resume",
-            "verify",
-        ),
-        "toolchain.api",
-    ),
 }
-"""Where the names are that are imported when they are first asked for."""
+"""Where a name is when it is first asked for; the functions are in `toolchain.api`."""
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for."""
-    if name not in _MODULES:
+    if name not in __all__:
         raise AttributeError(f"module 'toolchain' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_MODULES[name]), name)
+    return getattr(import_module(_MODULES.get(name, "toolchain.api")), name)
 
 
 def __dir__() -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import importlib
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -76,9 +78,8 @@ class NotebookReporter:
 
     def __init__(self, show: Callable[..., Any] | None = None) -> None:
         if show is None:
-            from IPython.display import display
-
-            show = display
+            # By name, because IPython is there in a notebook only.
+            show = importlib.import_module("IPython.display").display
         self.show = show
 
     def message(self, text: str) -> None:
@@ -122,8 +123,6 @@ def _bar(label: str, done: int, total: int) -> HtmlOutput:
 
 def _is_notebook() -> bool:
     """Say whether this code runs in a Jupyter kernel; nothing is imported to find out."""
-    import sys
-
-    ipython = sys.modules.get("IPython")
+    ipython: Any = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return shell is not None and shell.has_trait("kernel")
