@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -260,6 +261,23 @@ def test_nothing_is_printed_outside_of_the_command_line() -> None:
 def test_modules_are_named_for_what_they_do() -> None:
     vague = {"util", "utils", "helper", "helpers", "common", "manager", "misc"}
     assert [name for name in SOURCES if vague & set(name.split("."))] == []
+
+
+def test_every_room_stands_in_the_table_of_the_architecture_page() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    order = [name for name in table if name in ORDER]
+    assert order == list(ORDER)
+    sub_rooms = [f"{room_name}/{sub}" for room_name, subs in SUB_ROOMS.items() for sub in subs]
+    assert set(sub_rooms) - {"demo/drawing"} <= set(table)
+
+
+def test_files_that_the_architecture_page_names_exist() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[a-z]+/)+[a-z_]+\.py)`", page))
+    assert [name for name in sorted(named) if not (PACKAGE / name).is_file()] == [
+        "tests/test_architecture.py"
+    ]
 
 
 def loaded_by(module: str, *suspects: str) -> str:
