@@ -53,7 +53,7 @@ SLOW = (
 
 
 def mark_slow(items: list[pytest.Item]) -> None:
-    """Give the tests of the listed files the marker `slow`."""
+    """Mark the tests of the listed files as `slow`."""
     listed = {TESTS / name for name in SLOW}
     for item in items:
         if listed & {item.path, *item.path.parents}:

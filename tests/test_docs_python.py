@@ -37,7 +37,7 @@ def calls(source: str) -> Iterator[tuple[str, ast.Call]]:
 
 
 def misfit(name: str, call: ast.Call) -> str | None:
-    """Say why a call does not fit the function; None where it does."""
+    """Return why a call does not fit the function; None where it does."""
     function = getattr(toolchain, name, None)
     if function is None:
         return f"toolchain has no {name}"

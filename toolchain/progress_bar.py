@@ -122,7 +122,7 @@ def _bar(label: str, done: int, total: int) -> HtmlOutput:
 
 
 def _is_notebook() -> bool:
-    """Say whether this code runs in a Jupyter kernel; nothing is imported to find out."""
+    """Return whether this code runs in a Jupyter kernel; nothing is imported to find out."""
     ipython: Any = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return shell is not None and shell.has_trait("kernel")

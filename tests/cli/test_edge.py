@@ -92,7 +92,7 @@ def test_bench_measures_the_file_alone(device: Environment, device_folder: Path)
     done = device.run("rtl", "bench", "model.onnx", "--seconds", "0.3", "--json", cwd=device_folder)
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)["results"]
-    assert [(row["contender"], row["batch_size"]) for row in results] == [
+    assert [(row["target"], row["batch_size"]) for row in results] == [
         ("model.onnx", 1),
         ("model.onnx", 8),
     ]

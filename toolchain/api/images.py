@@ -67,30 +67,41 @@ def predict(
     words, lists = path_texts(inputs), path_texts(files_from)
     if not (words or lists):
         raise SettingsError("inputs: none is given, nor files_from")
-    from toolchain.prediction.predict import predict as predict_images
+    from toolchain.runtime.predictor import Predictor
+
+    if isinstance(model, Predictor):
+        return _predict(model, words, lists, batch_size, workers, on_error, progress)
+    with Predictor(model, provider=provider, threads=threads, cache=cache) as predictor:
+        return _predict(predictor, words, lists, batch_size, workers, on_error, progress)
+
+
+def _predict(
+    predictor: Predictor,
+    words: Sequence[str],
+    lists: Sequence[str],
+    batch_size: int,
+    workers: int | None,
+    on_error: OnError,
+    progress: Progress,
+) -> Predictions:
+    from toolchain.prediction.predict import predict as story
     from toolchain.prediction.predict import predict_here
     from toolchain.prediction.predictions import Predictions
     from toolchain.prediction.sinks import InMemory
-    from toolchain.runtime.predictor import Predictor
 
-    sink, report = InMemory(), progress_reporter(progress)
-    with contextlib.ExitStack() as stack:
-        if isinstance(model, Predictor):
-            predictor = model
-        else:
-            opened = Predictor(model, provider=provider, threads=threads, cache=cache)
-            predictor = stack.enter_context(opened)
+    sink, reporter = InMemory(), progress_reporter(progress)
 
-        def compute(images: Iterable[InputImage]) -> PredictionRows:
-            total = _count_images(words, lists) if progress else 0
-            with contextlib.closing(predict_here(predictor, batch_size, workers, images)) as rows:
-                yield from report.track(rows, "predicting", total)
+    def compute(images: Iterable[InputImage]) -> PredictionRows:
+        total = _count_images(words, lists) if progress else 0
+        with contextlib.closing(predict_here(predictor, batch_size, workers, images)) as rows:
+            yield from reporter.track(rows, "predicting", total)
 
-        summary = predict_images(
-            predictor, words, files_from=lists, sink=sink, on_error=on_error, compute=compute
-        )
-        not_found = [(str(error).partition(": ")[0], error) for error in summary.not_found]
-        return Predictions([*sink.rows, *not_found], predictor.card.task)
+    summary = story(
+        predictor, words, files_from=lists, sink=sink, on_error=on_error, compute=compute
+    )
+    # A folder without images has no row of its own, and must not be lost.
+    not_found = [(str(error).partition(": ")[0], error) for error in summary.not_found]
+    return Predictions([*sink.rows, *not_found], predictor.card.task)
 
 
 def _count_images(words: Sequence[str], lists: Sequence[str]) -> int:

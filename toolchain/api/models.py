@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from toolchain.api.arguments import (
@@ -20,14 +20,16 @@ from toolchain.api.arguments import (
     require_valid,
     several,
 )
-from toolchain.exporters.precision.options import Method
+from toolchain.exporters.precision.options import Calibration, Limits, Method, Reduction
 from toolchain.progress_bar import progress_reporter
 from toolchain.runs.settings import SettingsError
 from toolchain.runtime.card import Format, InputKind, Precision
 
 if TYPE_CHECKING:
     from toolchain.benchmarking.bench import Benchmark
+    from toolchain.exporters.export import ExportedModel, RejectedModel
     from toolchain.exporters.export_result import ExportResult
+    from toolchain.exporters.variants import Variant
     from toolchain.verification.inspection_result import Inspection
     from toolchain.verification.result import Verification
 
@@ -71,32 +73,11 @@ def export(
     >>> [file.path.name for file in exported.kept]
     ['model.torchscript.pt']
     """
-    formats: tuple[Format, ...] = several(format)
-    precisions: tuple[Precision, ...] = several(precision)
-    inputs: tuple[InputKind, ...] = several(input)
-    require_each_valid(
-        format=(formats, Format), precision=(precisions, Precision), input=(inputs, InputKind)
-    )
-    require_valid(
-        batch=(batch, Count | Literal["dynamic"]),
-        image_size=(image_size, Side | None),
-        opset=(opset, Opset),
-        max_drop=(max_drop, Points),
-        max_flips=(max_flips, Points),
-        calibration_images=(calibration_images, CalibrationCount),
-        calibration_method=(calibration_method, Method),
-        images=(images, Count),
-    )
+    wanted = _variants(format, precision, input, batch, opset)
+    reduction = _reduction(max_drop, max_flips, calibration_images, calibration_method)
+    require_valid(image_size=(image_size, Side | None), images=(images, Count))
     from toolchain.exporters import export as story
-    from toolchain.exporters.export_result import ExportResult
-    from toolchain.exporters.precision.options import Calibration, Limits, Reduction
-    from toolchain.exporters.variants import variants
 
-    only = None if batch == "dynamic" else batch
-    try:
-        wanted = variants(formats, precisions, inputs, batch=only, opset=opset)
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
     outcomes = story.export(
         run,
         wanted,
@@ -104,12 +85,54 @@ def export(
         data=path_text(data),
         images=images,
         image_size=image_size,
-        reduction=Reduction(
-            Limits(max_drop / 100, max_flips / 100),
-            Calibration(calibration_images, calibration_method),
-        ),
+        reduction=reduction,
         progress=progress_reporter(progress),
     )
+    return _all_kept(outcomes)
+
+
+def _variants(
+    format: Format | Sequence[Format],
+    precision: Precision | Sequence[Precision],
+    input: InputKind | Sequence[InputKind],
+    batch: int | Literal["dynamic"],
+    opset: int,
+) -> list[Variant]:
+    """Return every combination; SettingsError where one does not exist."""
+    formats: tuple[Format, ...] = several(format)
+    precisions: tuple[Precision, ...] = several(precision)
+    inputs: tuple[InputKind, ...] = several(input)
+    require_each_valid(
+        format=(formats, Format), precision=(precisions, Precision), input=(inputs, InputKind)
+    )
+    require_valid(batch=(batch, Count | Literal["dynamic"]), opset=(opset, Opset))
+    from toolchain.exporters.variants import variants
+
+    only = None if batch == "dynamic" else batch
+    try:
+        return variants(formats, precisions, inputs, batch=only, opset=opset)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _reduction(
+    max_drop: float, max_flips: float, calibration_images: int, calibration_method: Method
+) -> Reduction:
+    """Return how fp16 and int8 are made and judged; the limits are given in per cent."""
+    require_valid(
+        max_drop=(max_drop, Points),
+        max_flips=(max_flips, Points),
+        calibration_images=(calibration_images, CalibrationCount),
+        calibration_method=(calibration_method, Method),
+    )
+    limits = Limits(max_drop / 100, max_flips / 100)
+    return Reduction(limits, Calibration(calibration_images, calibration_method))
+
+
+def _all_kept(outcomes: Iterable[ExportedModel | RejectedModel]) -> ExportResult:
+    """Return the outcomes; where a file was not kept, raise its error with all of them."""
+    from toolchain.exporters.export_result import ExportResult
+
     result = ExportResult(list(outcomes))
     if failure := result.error:
         failure.result = result

@@ -21,9 +21,8 @@ from toolchain.cli.options import (
     traceback_option,
 )
 from toolchain.cli.prediction_outcome import (
-    raise_for_failures,
     raise_interrupted,
-    written_line,
+    report_outcome,
 )
 from toolchain.cli.prediction_progress import TerminalProgress
 from toolchain.cli.prediction_screen import TableScreen
@@ -120,8 +119,7 @@ def command(
     _require_inputs(inputs, lists, parquet_inputs)
     if resume and (output is None or STDIN in inputs or parquet_inputs):
         raise click.UsageError("--resume goes on with an --output, of files that have names")
-    if row_format == "parquet" and (resume or not use_ray):
-        raise click.UsageError("Parquet is written with --ray and in one go; or use .jsonl")
+    _require_writable(row_format, use_ray, resume)
     options: dict[str, Any] = {"provider": provider, "threads": threads, "cache": not no_cache}
     progress = _progress(row_format, output, quiet)
     with (
@@ -143,10 +141,7 @@ def command(
             )
         except KeyboardInterrupt as error:
             raise_interrupted(sink, error, resume=resume)
-    reporter = terminal.progress_reporter(quiet)
-    if output is not None:
-        reporter.message(written_line(output, summary))
-    raise_for_failures(summary, output, reporter)
+    report_outcome(summary, output, terminal.progress_reporter(quiet))
     terminal.print_next("rtl", "inspect", model, quiet=quiet)
 
 
@@ -157,6 +152,11 @@ def _require_inputs(
         raise click.UsageError("missing INPUTS: files, folders, patterns, or --files-from")
     if parquet_inputs and (parquet_inputs != inputs or lists):
         raise click.UsageError("Parquet files of images can't be mixed with other inputs")
+
+
+def _require_writable(row_format: str, use_ray: bool, resume: bool) -> None:
+    if row_format == "parquet" and (resume or not use_ray):
+        raise click.UsageError("Parquet is written with --ray and in one go; or use .jsonl")
 
 
 def _row_format(asked: str, output: Path | None) -> str:

@@ -25,14 +25,23 @@ def raise_interrupted(sink: Sink, error: KeyboardInterrupt, *, resume: bool) -> 
     ) from error
 
 
-def written_line(output: Path, summary: PredictionSummary) -> str:
+def report_outcome(
+    summary: PredictionSummary, output: Path | None, progress: ProgressReporter
+) -> None:
+    """Report the file that was written, and raise the error that failed images add up to."""
+    if output is not None:
+        progress.message(_written_line(output, summary))
+    _raise_for_failures(summary, output, progress)
+
+
+def _written_line(output: Path, summary: PredictionSummary) -> str:
     """Return the line about a finished file: its rows and their rate."""
     rate = summary.added / summary.seconds
     there = f", {summary.already_there:,} were there" if summary.already_there else ""
     return f"{output}: {summary.added:,} images at {rate:.1f}/s{there}"
 
 
-def raise_for_failures(
+def _raise_for_failures(
     summary: PredictionSummary, output: Path | None, progress: ProgressReporter
 ) -> None:
     """Raise the error of the only image, or list the first errors and raise PartialFailure."""

@@ -26,7 +26,7 @@ Doubles = NDArray[np.float64]
 
 
 def diff_weights(network: Any, layer: LayerOutput) -> str | None:
-    """Say which weights of a layer are not the trained network's; None where all are.
+    """Describe which weights of a layer are not the trained network's; None where all are.
 
     None too for a layer without weights, and for weights of another shape, as those of an operator
     that another exporter chose.
@@ -99,7 +99,7 @@ def _close(found: NDArray[Any], reference: Doubles, magnitude: Doubles) -> bool:
 
 
 def _changed(found: NDArray[Any], reference: Doubles, magnitude: Doubles) -> NDArray[np.bool_]:
-    """Say which values differ by more than float32 arithmetic explains; NaN always does.
+    """Return which values differ by more than float32 arithmetic explains; NaN always does.
 
     `magnitude` is the size of the terms that a value was computed from, which may cancel.
     """
@@ -108,7 +108,7 @@ def _changed(found: NDArray[Any], reference: Doubles, magnitude: Doubles) -> NDA
 
 
 def _difference(what: str, found: Doubles, reference: Doubles) -> str:
-    """Say how many values differ, and which one the most."""
+    """Describe how many values differ, and which one the most."""
     if _sorted_rows(found) == _sorted_rows(reference):
         return f"{what} has its rows in another order"
     changed = _changed(found, reference, np.abs(reference))

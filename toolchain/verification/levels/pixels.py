@@ -104,7 +104,7 @@ def _same(a: Image.Image, b: Image.Image) -> bool:
 
 
 def _is_cut_from(square: Pixels, resized: Pixels) -> bool:
-    """Say whether a square is a part of the resized image, wherever that is."""
+    """Return whether a square is a part of the resized image, wherever that is."""
     side = square.shape[0]
     down, across = (length - side + 1 for length in resized.shape[:2])
     if min(down, across) < 1:

@@ -130,7 +130,7 @@ def provider_proof(
 
 
 def _is_worse(a: NumberDifference, b: NumberDifference) -> bool:
-    """Say whether a is the larger difference; NaN is the largest."""
+    """Return whether a is the larger difference; NaN is the largest."""
     return not np.isnan(b.needed) and not a.needed <= b.needed
 
 
@@ -149,7 +149,7 @@ def _logits(session: Any, card: Card, pixels: NDArray[np.uint8], batch: int) -> 
 
 
 def _cuda_arithmetic(path: Path, provider: str) -> Figures:
-    """Say whether CUDA may round float32 to TF32, which changes logits by about 1e-3."""
+    """Return whether CUDA may round float32 to TF32, which changes logits by about 1e-3."""
     name = provider_name(provider)
     if name != SHORT_NAMES["cuda"]:
         return {}
