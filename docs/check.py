@@ -56,7 +56,7 @@ class Block:
 
 
 def main(arguments: list[str]) -> int:
-    """Check the files given, by default all, and give the exit status."""
+    """Check the files given, by default all, and return the exit status."""
     failed = [path for path in map(Path, arguments or documents()) if not check(path)]
     for path in failed:
         print(f"failed: {shown(path)}")
@@ -80,20 +80,20 @@ def blocks(text: str) -> list[Block]:
             fence = stripped[: len(stripped) - len(stripped.lstrip("`"))]
             if stripped.removeprefix(fence) == "console":
                 block = Block(number)
-                say(block, comment)
+                apply_comment(block, comment)
                 found.append(block)
         elif fence and stripped == fence:
             fence, block, in_command, comment = "", None, False, ""
         elif block is not None:
-            in_command = add(block, stripped, in_command)
+            in_command = add_line(block, stripped, in_command)
         elif not fence and stripped:
             comments = COMMENT.findall(stripped)
             comment = comments[0] if comments else ""
     return found
 
 
-def add(block: Block, line: str, in_command: bool) -> bool:
-    """Take a line of a block; give whether it belonged to a command, as the one above may have."""
+def add_line(block: Block, line: str, in_command: bool) -> bool:
+    """Add a line of a block; return whether it belongs to a command, as the one above may have."""
     if line.startswith("$ "):
         block.commands.append(line.removeprefix("$ "))
         return True
@@ -104,8 +104,8 @@ def add(block: Block, line: str, in_command: bool) -> bool:
     return False  # what the command printed
 
 
-def say(block: Block, comment: str) -> None:
-    """Let the comment above a block change it; ValueError for one that is not understood."""
+def apply_comment(block: Block, comment: str) -> None:
+    """Apply the comment above a block to it; raise ValueError for one that is not understood."""
     if not comment:
         return
     if skip := SKIP.fullmatch(comment):
@@ -119,7 +119,7 @@ def say(block: Block, comment: str) -> None:
 
 
 def check(path: Path) -> bool:
-    """Run the commands of a file; give whether all of them ended as they should."""
+    """Run the commands of a file; return whether all of them ended as they should."""
     try:
         found = blocks(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -154,7 +154,7 @@ def steps(found: list[Block]) -> Iterator[tuple[str, int, str]]:
 
 
 def prepare(folder: Path) -> dict[str, str]:
-    """Make the folder that commands run in; give their variables."""
+    """Make the folder that commands run in; return their environment variables."""
     work, state = folder / "work", folder / "state"
     work.mkdir()
     state.mkdir()

@@ -32,7 +32,7 @@ def record(command: list[str], columns: int) -> str:
     while True:
         try:
             part = os.read(terminal, 65536)
-        except OSError:  # how a terminal says that nobody writes to it any more
+        except OSError:  # the command has ended and closed the terminal
             break
         if not part:
             break

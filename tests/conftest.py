@@ -1,4 +1,4 @@
-"""What tests share: a small data set, one run trained on it, its model files, and the command."""
+"""Fixtures of all tests: a small data set, a run trained on it, its model files, the command."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def rtl(tmp_path: Path) -> Rtl:
 def rtl_here(tmp_path: Path) -> Rtl:
     """Run the command line in this process, which has torch loaded already, in an empty folder.
 
-    For what a command says and leaves; what a process of its own could change needs `rtl`.
+    For the output and the files of a command; tests in which the process matters need `rtl`.
     """
     from toolchain.cli.main import run_command
 
@@ -162,8 +162,8 @@ def rtl_here(tmp_path: Path) -> Rtl:
             contextlib.redirect_stderr(err),
         ):
             status = run_command(typed)
-        said = (stream.buffer.getvalue().decode() for stream in (out, err))
-        return subprocess.CompletedProcess(typed, status, *said)
+        written = (stream.buffer.getvalue().decode() for stream in (out, err))
+        return subprocess.CompletedProcess(typed, status, *written)
 
     return run
 

@@ -34,9 +34,12 @@ SLOW = (
     "verification/test_mutations.py",
     "verification/test_mutations_of_code.py",
     "verification/test_verify.py",
+    # Curves and matrices as pictures.
+    "training/analysis/test_plots.py",
     # Training of their own.
     "demo/test_parts.py",
     "test_multi_label.py",
+    "cli/test_finetune.py",
     "training/features",
     "training/optim/test_precision.py",
     "training/test_checkpoints.py",
@@ -44,6 +47,7 @@ SLOW = (
     "training/test_distributed.py",
     "training/test_finetune.py",
     "training/test_multi_label_training.py",
+    "training/test_options.py",
     "training/test_resume.py",
     "training/test_resume_terms.py",
     "training/test_stops.py",
