@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
@@ -39,6 +40,18 @@ Rtl = Callable[..., "subprocess.CompletedProcess[str]"]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that `make quick` leaves out."""
     mark_slow(items)
+
+
+def pytest_runtest_setup() -> None:
+    """Let torch's ONNX exporter read its table of operators once in a process.
+
+    It parses the source of every operator for each export anew, 1 to 2 seconds that are the same
+    for all of the suite's exports. Where torch has no such table, nothing is changed.
+    """
+    module = sys.modules.get("torch.onnx._internal.exporter._registration")
+    registry = getattr(module, "ONNXRegistry", None)
+    if registry is not None and not hasattr(registry.from_torchlib, "cache_info"):
+        registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))
 
 
 @pytest.fixture(scope="session")
