@@ -17,7 +17,7 @@ help:
 	@echo "make oldest      run them with the oldest versions that pyproject.toml promises"
 	@echo "make newest      run them with the newest versions of all but torch"
 	@echo "make docs        write the generated pages of docs/ again"
-	@echo "make docs-check  run every command that README.md and docs/ show"
+	@echo "make docs-check  run the commands that README.md and docs/ show, and docs/python.md"
 	@echo "make bench       run the suites of benchmarks/"
 	@echo "make clean       remove the environment and what the tools left"
 
@@ -64,6 +64,7 @@ docs: $(VENV)/.dev
 
 docs-check: $(VENV)/.dev
 	$(BIN)/python docs/check.py
+	$(BIN)/python docs/check_python.py
 
 bench: $(VENV)/.dev
 	$(BIN)/pytest benchmarks -s --benchmark-only --benchmark-columns=min,median,max,rounds

@@ -1,14 +1,10 @@
-"""The Python blocks of README.md and docs/: their calls fit, and docs/python.md runs."""
+"""The Python blocks of README.md and docs/: their calls fit; `make docs-check` runs a page."""
 
 from __future__ import annotations
 
 import ast
 import inspect
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,29 +69,3 @@ def test_calls_in_the_docs_fit_the_functions() -> None:
 def test_a_wrong_call_in_the_docs_would_be_found(source: str, reason: str) -> None:
     [(name, call)] = calls(source)
     assert reason in str(misfit(name, call))
-
-
-@pytest.mark.slow
-def test_the_page_of_python_runs_and_prints_what_it_shows(tmp_path: Path, shared: Path) -> None:
-    work = tmp_path / "work"
-    shutil.copytree(ROOT / "configs", work / "configs")
-    (tmp_path / "shared").symlink_to(shared.resolve())
-    page = ROOT / "docs" / "python.md"
-    body = "\n".join(blocks(page))
-    script = "if __name__ == '__main__':\n" + "".join(f"    {line}\n" for line in body.split("\n"))
-    (work / "page.py").write_text(script, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "page.py"],
-        cwd=work,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    text = page.read_text(encoding="utf-8")
-    shown = re.findall(r"^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    for lines in shown:
-        for line in lines.splitlines():
-            assert line in done.stdout or line.startswith("time "), line

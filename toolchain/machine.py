@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 
 from toolchain.runtime.cores import usable_cores
+from toolchain.version import __version__
 
 INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "i8mm")
-PACKAGES = ("rtl-toolchain", "onnxruntime", "onnxruntime-gpu", "torch", "numpy", "pillow")
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "torch", "numpy", "pillow")
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -48,8 +49,9 @@ def this_machine() -> Machine:
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the versions of the installed packages that affect a measurement."""
-    found = {}
+    """Return the versions of rtl and of the installed packages that affect a measurement."""
+    # Not from the metadata, which in an editable installation is that of the day of installing.
+    found = {"rtl-toolchain": __version__}
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)

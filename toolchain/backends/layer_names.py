@@ -27,7 +27,7 @@ def called_module(call: str) -> str:
 
 
 def is_layer(name: str) -> bool:
-    """Return whether a tensor's name is that of a layer's output, not one that an exporter made up."""
+    """Return whether a tensor is named after a layer, and not by an exporter."""
     first = called_module(name).split(".")[0]
     return name in (NORMALISE, LOGITS) or first in LAYER_ROOTS
 

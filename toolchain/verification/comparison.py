@@ -76,7 +76,7 @@ def _levels_against(against: str, backend: Backend, levels: Iterator[Level]) -> 
 
 
 def _wrong_batch(backend: Backend) -> str | None:
-    """Describe that a file computes one image and not several, though its card allows any number."""
+    """Describe a file that computes one image and not several, though its card allows any."""
     if backend.card.batch is not None or backend.card.input == "image":
         return None
     pixels = generated_pixels(backend.card.preprocessing.size)
