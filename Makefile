@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 # -qq: what pip says of its own settings is not about rtl; errors still show.
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 # A process for each core; a file's tests share what they set up, so they stay in one process.
-PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+# They are handed out in the order of tests/conftest.py, the slow ones first.
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test lint types unit quick oldest newest docs docs-check bench clean
 

@@ -38,7 +38,7 @@ Rtl = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that `make quick` leaves out."""
+    """Mark the slow tests, and run them first."""
     mark_slow(items)
 
 

@@ -1,4 +1,4 @@
-"""Which tests `make quick` leaves out: they have the marker `slow`.
+"""Which tests are slow: `make quick` leaves them out, and `make test` begins with them.
 
 Listed are the files in which a test or what it sets up took 4 seconds or more of the whole suite
 on two cores, and those whose tests take long together. A file of a few tests is listed whole; of
@@ -19,6 +19,7 @@ SLOW = (
     # Processes that load torch, are killed and go on, or start a cluster.
     "cli/test_commands.py",
     "cli/test_edge.py",
+    "test_notebook.py",
     "cli/test_errors.py",
     "cli/test_predict_output.py",
     "cli/test_predict_ray.py",
@@ -28,8 +29,10 @@ SLOW = (
     "exporters/precision",
     "exporters/test_export.py",
     "exporters/test_formats.py",
+    "runtime/modelcache/test_cache.py",
     "runtime/test_predictor.py",
     "verification/levels/test_pixels.py",
+    "verification/levels/test_torchvision_pixels.py",
     "verification/test_inspection.py",
     "verification/test_mutations.py",
     "verification/test_mutations_of_code.py",
@@ -37,7 +40,7 @@ SLOW = (
     # Curves and matrices as pictures.
     "training/analysis/test_plots.py",
     # Training of their own.
-    "demo/test_parts.py",
+    "demo",
     "test_multi_label.py",
     "cli/test_finetune.py",
     "training/features",
@@ -57,8 +60,13 @@ SLOW = (
 
 
 def mark_slow(items: list[pytest.Item]) -> None:
-    """Mark the tests of the listed files as `slow`."""
+    """Mark the tests of the listed files as `slow`, and put all slow ones first.
+
+    Processes that share the tests are then done at about the same time: what is left for the end is
+    short. (xdist keeps this order with --no-loadscope-reorder.)
+    """
     listed = {TESTS / name for name in SLOW}
     for item in items:
         if listed & {item.path, *item.path.parents}:
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
