@@ -37,7 +37,7 @@ class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def problems(self) -> list[Check]:
-        """The checks that found something which does not work."""
+        """The checks in state `problem`."""
         return [check for check in self.checks if check.state == "problem"]
 
 

@@ -45,7 +45,7 @@ class TerminalReporter:
         self.console.print(Text(text), soft_wrap=not self.console.is_terminal)
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-        """Draw a bar that goes away when it is full."""
+        """Draw a bar that is removed after the last item."""
         if not self.console.is_terminal:
             yield from items
             return
@@ -87,7 +87,7 @@ class NotebookReporter:
         self.show(HtmlOutput(f"<div>{html.escape(text)}</div>", text))
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-        """Show a bar that is replaced by nothing when the last item has gone by."""
+        """Show a bar that is removed after the last item."""
         handle = self.show(_bar(label, 0, total), display_id=True)
         shown_at = time.monotonic()
         done = 0

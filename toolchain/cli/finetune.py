@@ -29,7 +29,7 @@ CHANGEABLE_ON_RESUME = ("workers", "device")
     "--resume",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Go on with a run that was stopped; its own settings hold.",
+    help="Resume a run that was stopped, with the run's own settings.",
 )
 @click.option(
     "--lr-find",
@@ -114,7 +114,7 @@ def _resume(
     if refused:
         named = ", ".join(str(word) for word in refused)
         raise click.UsageError(
-            f"--resume goes on with the run's own settings; {named} can't be changed "
+            f"--resume uses the run's own settings; {named} can't be changed "
             "(--workers and --device can)"
         )
 

@@ -26,7 +26,7 @@ COMMANDS = {
     "verify": "Prove that a model file still answers like the model it was made from.",
     "bench": "Measure latency, throughput and memory of model files side by side.",
     "predict": "Label images with a model file; needs no torch.",
-    "inspect": "Show what a model file says about itself.",
+    "inspect": "Describe a model file: classes, input, preprocessing, metrics.",
     "cache": "Show or remove what training and predictors keep on the disk.",
     "doctor": "Check this installation: versions, providers, known traps.",
 }

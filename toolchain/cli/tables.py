@@ -122,7 +122,7 @@ def show_cache(folder: str, entries: Sequence[FeaturesEntry]) -> None:
 
 
 def show_engines(folder: str, engines: Sequence[EngineEntry]) -> None:
-    """Show the models in the engine cache, the longest unused first."""
+    """Show the models in the model cache, the longest unused first."""
     if not engines:
         show(Text(f"{folder}: nothing is kept"))
         return

@@ -86,7 +86,10 @@ class Audit(Displayed, msgspec.Struct, frozen=True, kw_only=True):
                 ("label conflicts", f"{len(self.label_conflicts)} groups with different classes"),
                 ("rare classes", ", ".join(self.rare_classes) or "none"),
                 ("small", f"{self.small} images under {SMALL_SIDE} pixels"),
-                ("EXIF-rotated", f"{self.rotated_by_exif} images, which rtl turns upright"),
+                (
+                    "EXIF-rotated",
+                    f"{self.rotated_by_exif} images; rtl applies the EXIF orientation",
+                ),
                 ("fingerprint", self.fingerprint[:16]),
             ]
         )

@@ -29,7 +29,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 OnUnlisted = Callable[[Path, OSError], None]
-"""Called with a folder that can't be listed and the error; the walk then goes on."""
+"""Called with a folder that can't be listed and the error, before the walk continues."""
 
 
 def ignore_unlisted(folder: Path, error: OSError) -> None:

@@ -120,7 +120,7 @@ class EarlierRows:
 
 
 def complete_rows(file: IO[bytes], *, quoted: bool) -> Iterator[bytes]:
-    """Yield each row that has its line end; where `quoted`, one in double quotes is none."""
+    """Yield each complete row; if `quoted`, a line end inside double quotes does not end a row."""
     row = b""
     for line in file:
         row += line

@@ -59,7 +59,7 @@ def run_lock(run: RunFolder) -> Iterator[None]:
 
 
 def resume_command(run: RunFolder, processes: int = 1) -> str:
-    """Return the command that resumes a run in so many processes."""
+    """Return the command that resumes a run in this many processes."""
     start = f"torchrun --nproc-per-node {processes} -m toolchain" if processes > 1 else "rtl"
     return f"{start} finetune --resume {shlex.quote(str(run.path))}"
 

@@ -173,7 +173,7 @@ class Trainer:
         from_features = isinstance(inputs.train, FeatureSource)
         if before and not from_features:
             raise TrainingError(
-                f"{self.run.path} was trained from kept features and can't go on without them",
+                f"{self.run.path} was trained from kept features and can't be resumed without them",
                 hint="make room for them, or start again with --no-cache",
             )
         self.from_features = from_features

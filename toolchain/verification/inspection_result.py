@@ -100,7 +100,7 @@ class Inspection(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     card: Card
 
     def blocks(self) -> list[Block]:
-        """Return what a model file says about itself, and what lies beside it."""
+        """Return the description of a model file, and of the files beside it."""
         card, parity = self.card, self.parity
         rows: list[tuple[str, Cell]] = [
             ("kind", _kind_words(self)),
@@ -263,7 +263,8 @@ def preprocessing_words(card: Card) -> str:
         words = f"resized to {p.size}×{p.size}"
     else:
         words = f"short side {p.resize_size}, centre {p.size}×{p.size}"
-    words = f"upright; {words} in the graph" if card.input == "image" else f"upright, {words}"
+    separator, place = ("; ", " in the graph") if card.input == "image" else (", ", "")
+    words = f"EXIF orientation applied{separator}{words}{place}"
     words += f", JPEGs decoded small while ≥ {p.decode_scale}×" if p.decode_scale else ""
     return words + (f"; trained at {card.trained_size}" if card.trained_size else "")
 

@@ -1,4 +1,4 @@
-"""The engine cache returns a session with the same outputs, or the model itself is opened."""
+"""The model cache returns a session with the same outputs, or the model itself is opened."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The engine cache: a model as onnxruntime has optimised it, kept for the next process.
+"""The model cache: a model as onnxruntime has optimised it, kept for the next process.
 
-onnxruntime rewrites the graph and packs the weights anew in each process. The engine cache keeps
+onnxruntime rewrites the graph and packs the weights anew in each process. The model cache keeps
 the result in the user's cache folder, with the weights in a file of their own that is mapped into
 memory (`store.py`). The key of an entry is the sha256 of the model file, the processor, the version
 of onnxruntime and the schema of the cache. An entry is made only from a file that `scan_model`

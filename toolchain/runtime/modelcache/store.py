@@ -1,4 +1,4 @@
-"""The folder of the engine cache: how entries are written, checked for damage and removed.
+"""The folder of the model cache: how entries are written, checked for damage and removed.
 
     <cache>/engines/<key>/model.onnx     the optimised graph
                          /weights.bin    its weights, in the layout that the kernels use

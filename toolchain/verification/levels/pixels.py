@@ -75,10 +75,10 @@ def pixel_summary(difference: PixelDifference) -> str:
 def differing_stage(
     data: bytes, preprocessing: Preprocessing, own_preprocessing: Preprocessing | None = None
 ) -> str:
-    """Name the stage at which our pixels begin to differ: decode, upright, resize or crop.
+    """Name the first stage at which the predictor's pixels differ: decode, upright, resize or crop.
 
-    `own_preprocessing` is that of the file where it may differ from the reference's. Stage
-    "upright" is the EXIF orientation.
+    `own_preprocessing` is that of the file where it may differ from the reference's. The stage
+    "upright" applies the EXIF orientation.
     """
     own = own_preprocessing or preprocessing
     try:

@@ -66,14 +66,14 @@ def compare_images(
         indices += [pair.index for pair in pairs]
         reference_pixels.append(np.stack([pair.reference_pixels for pair in pairs]))
         reference_outputs.append(_reference_outputs(trained, pairs))
-        ours = np.stack([preprocess(pair.image, card.preprocessing) for pair in pairs])
-        file_pixels.append(ours)
+        pixels = np.stack([preprocess(pair.image, card.preprocessing) for pair in pairs])
+        file_pixels.append(pixels)
         if resize_in_graph is not None and isinstance(backend, Predictor):
             images = [np.asarray(pair.image) for pair in pairs]
             graph_pixels += [resize_in_graph(image) for image in images]
             file_outputs += [backend.compute(image) for image in images]
         else:
-            file_outputs.append(backend.run(ours))
+            file_outputs.append(backend.run(pixels))
     if not indices:
         raise ParityError(f"none of {len(trained.paths)} validation images can be read")
     return ImageComparison(
