@@ -189,7 +189,7 @@ def test_a_stopped_run_of_two_processes_continues_bit_for_bit(
     ended = together(sandbox, 2, "finetune", "--resume", "stopped")
     assert [one.status for one in ended] == [0, 0], ended
     output = "".join(one.output for one in ended)
-    assert "going on with" in output
+    assert "resuming " in output
     assert "epoch 3/5" in output
     assert "epoch 1/5" not in output, "it started over"
     assert part.read_card().weights.sha256 == whole.read_card().weights.sha256

@@ -20,7 +20,7 @@ class Sink(Protocol):
     """Set by `open`: the rows of an earlier run, whose images are skipped; None without any."""
 
     def open(self, predictor: Predictor) -> Self:
-        """Get ready for the predictions of a model; raise DataError where that is impossible."""
+        """Prepare for the predictions of a model; raise DataError where that is impossible."""
         return self
 
     def write(self, name: str, result: PredictionOrError) -> None:

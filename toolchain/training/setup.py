@@ -79,9 +79,9 @@ def prepare(
     processes: Processes,
     progress: ProgressReporter,
 ) -> Setup:
-    """Return the setup of training from these starting weights, whose classifier is used itself.
+    """Return the setup that trains the classifier of these starting weights, in place.
 
-    Raises TrainingError for a strategy or precision that this network or device can't have.
+    Raises TrainingError for a strategy or precision that this network or device does not support.
     """
     classifier, origin = start
     classifier.to(device)

@@ -186,5 +186,5 @@ def _most_harmful_first(
         quantiser,
         lambda model: baseline.outputs_of(model, pixels),
         baseline.card.task,
-        progress.track(layers, "looking for the layers that hurt", len(layers)),
+        progress.track(layers, "finding the layers that lose most", len(layers)),
     )
