@@ -142,7 +142,7 @@ def walk(node: ast.AST, by: str, in_function: bool, for_types: bool) -> Iterator
 
 
 IMPORTS = [found for name, tree in TREES.items() for found in walk(tree, name, False, False)]
-OURS = [found for found in IMPORTS if found.room in {*ORDER, PUBLIC}]
+OWN_IMPORTS = [found for found in IMPORTS if found.room in {*ORDER, PUBLIC}]
 
 
 def lines(imports: list[Import]) -> list[str]:
@@ -162,7 +162,7 @@ def test_every_module_lies_in_a_known_room() -> None:
 def test_a_room_imports_rooms_before_it_only() -> None:
     wrong = [
         found
-        for found in OURS
+        for found in OWN_IMPORTS
         if PUBLIC not in (found.room, found.room_of_importer)
         and ORDER.index(found.room) > ORDER.index(found.room_of_importer)
     ]
@@ -193,7 +193,7 @@ def test_every_folder_in_a_room_is_a_known_sub_room() -> None:
 
 def test_a_sub_room_imports_sub_rooms_before_it_only() -> None:
     wrong = []
-    for found in OURS:
+    for found in OWN_IMPORTS:
         by, of = sub_room(found.by), sub_room(found.module)
         if by and of and found.room == found.room_of_importer:
             order = SUB_ROOMS[found.room]
@@ -204,7 +204,7 @@ def test_a_sub_room_imports_sub_rooms_before_it_only() -> None:
 def test_no_story_is_imported_by_another_room_or_a_file_of_its_own() -> None:
     wrong = [
         found
-        for found in OURS
+        for found in OWN_IMPORTS
         if found.module in STORIES
         and found.room_of_importer not in CALL_STORIES
         and not found.for_types
@@ -214,7 +214,7 @@ def test_no_story_is_imported_by_another_room_or_a_file_of_its_own() -> None:
 
 @pytest.mark.parametrize("name", APART)
 def test_a_room_stays_apart_from_those_beside_it(name: str) -> None:
-    wrong = [f for f in OURS if f.room_of_importer == name and f.room in APART[name]]
+    wrong = [f for f in OWN_IMPORTS if f.room_of_importer == name and f.room in APART[name]]
     assert lines(wrong) == []
 
 
@@ -222,12 +222,12 @@ def test_a_room_stays_apart_from_those_beside_it(name: str) -> None:
 def test_the_last_rooms_are_imported_by_the_command_line_alone(last: str) -> None:
     # The package itself exports the functions of `api`; what else it imports is tested above.
     allowed = (last, "cli", PUBLIC) if last == "api" else (last, "cli")
-    wrong = [f for f in OURS if f.room == last and f.room_of_importer not in allowed]
+    wrong = [f for f in OWN_IMPORTS if f.room == last and f.room_of_importer not in allowed]
     assert lines(wrong) == []
 
 
 def test_no_file_imports_another_in_a_circle() -> None:
-    files = {name: {f.module for f in OURS if f.by == name} - {PUBLIC} for name in SOURCES}
+    files = {name: {f.module for f in OWN_IMPORTS if f.by == name} - {PUBLIC} for name in SOURCES}
     graphlib.TopologicalSorter(files).prepare()  # CycleError names the files of a circle
 
 

@@ -42,7 +42,7 @@ class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def examine() -> DoctorReport:
-    """Check this installation: machine, engine, providers, training packages, weights."""
+    """Check this installation: machine, onnxruntime, providers, training packages, weights."""
     checks = [
         _machine(),
         _cores(),

@@ -36,7 +36,7 @@ class Sink(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Write what is still held and close; an exception means that the rows are incomplete."""
+        """Write the rows left in memory and close; after an exception the rows are incomplete."""
         return
 
 

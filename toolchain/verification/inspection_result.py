@@ -25,7 +25,7 @@ from toolchain.runtime.onnxfile.scan import Value
 BELONGS = {True: Span("yes", "good"), False: Span("NO", "bad"), None: Span("?", "unsure")}
 VERDICTS = {True: Span("✓", "good"), False: Span("FAILED", "bad"), None: Span("")}
 MOST_CLASSES = 20
-"""So many class names are shown; `--json` gives them all."""
+"""Number of class names that are shown; `--json` has them all."""
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,8 +38,8 @@ def verify(
     validation images are compared. `threads` are those of the session, by default all cores.
 
     Raises ModelFileError or ProviderError for a file that can't be opened, DataError for a run or
-    data that were named and can't be used, and ParityError where there is no reference. A comparison
-    that fails is in the result; `require_parity` raises it.
+    data that were named and can't be used, and ParityError where there is no reference. A failed
+    comparison is in the result; `require_parity` raises it.
     """
     progress = progress or SilentReporter()
     path = Path(model)

@@ -95,9 +95,9 @@ def private_folder(cache: Path | None = None) -> Path:
         raise FileNotFoundError("this user has no home folder")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     status = folder.lstat()
-    mine = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+    is_own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
     others = 0 if os.name == "nt" else stat.S_IWGRP | stat.S_IWOTH
-    if not stat.S_ISDIR(status.st_mode) or not mine or status.st_mode & others:
+    if not stat.S_ISDIR(status.st_mode) or not is_own or status.st_mode & others:
         raise PermissionError(f"{folder} is not this user's alone")
     return folder
 

@@ -50,7 +50,7 @@ def compare_pixels(names: list[str], reference: Pixels, candidate: Pixels) -> Pi
 def pixels_level(
     against: str, difference: PixelDifference, rule: str, *, where: str | None
 ) -> Level:
-    """Return the level of pixels that must be equal; `where` counts where they are not."""
+    """Return the level of pixels that must be equal; `where` is used only where they are not."""
     return Level(
         level="pixels",
         against=against,

@@ -61,8 +61,8 @@ def _difference(found: Doubles, reference: Doubles) -> float:
 def _temperature_used(probabilities: Doubles, logits: Doubles, task: Task) -> float | None:
     """Return the temperature that explains all probabilities, where one does.
 
-    It is the slope of the logits over what the probabilities say they were divided to, by least
-    squares through the origin.
+    It is the slope of the logits over the divided logits, which follow from the probabilities, by
+    least squares through the origin.
     """
     usable = (probabilities > SATURATED) & (probabilities < 1 - SATURATED)
     safe = np.where(usable, probabilities, 0.5)
