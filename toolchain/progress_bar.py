@@ -18,7 +18,7 @@ UPDATE_S = 0.2
 
 
 def progress_reporter(progress: bool | ProgressReporter | None) -> ProgressReporter:
-    """Return the reporter that the argument `progress` of a function stands for.
+    """Return the reporter for the argument `progress` of a function.
 
     None and False report nothing. True reports in the notebook that the code runs in, else on
     standard error. Any other value has the two methods of `ProgressReporter` and is returned.

@@ -169,7 +169,7 @@ def _as_stored(data: bytes) -> tuple[bool, int]:
 
 
 def _label_text(dataset: Dataset, sample: Sample) -> str:
-    """Return a text that is equal for two samples exactly where their classes are."""
+    """Return a text that is equal for two samples if and only if their classes are equal."""
     if dataset.task == "multi-label":
         # As JSON, because a class name may contain any separator.
         return msgspec.json.encode([dataset.classes[label] for label in sample.labels]).decode()

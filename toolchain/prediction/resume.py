@@ -1,6 +1,6 @@
 """`--resume`: which images a file of predictions has already, and whether this model made it.
 
-No second file records the progress. The rows themselves say which images are done, and some of
+No second file records the progress. The rows themselves show which images are done, and some of
 them are predicted again and compared before anything is added.
 """
 

@@ -38,7 +38,7 @@ def run_levels(
 ) -> Iterator[Level]:
     """Yield the levels of a file against the trained model, with its validation images.
 
-    Where the card says another image size than the run's, nothing but the card is compared.
+    Where the card has another image size than the run, nothing but the card is compared.
     """
     eager, card = trained.eager, backend.card
     yield card_level(eager.card, card)
