@@ -1,4 +1,4 @@
-"""The rooms of docs/architecture.md and who may import whom, held against the source."""
+"""The rooms of docs/architecture.md and who may import whom, compared with the source."""
 
 from __future__ import annotations
 
