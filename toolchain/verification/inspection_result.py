@@ -61,7 +61,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     file: str
     belongs: bool = False
-    """True where it is about a file of exactly these bytes."""
+    """True where it was written for a file of exactly these bytes."""
     unreadable: str | None = None
     """Why it can't be read; then the rest is empty."""
     written: str
@@ -84,7 +84,7 @@ class ReferencesFound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inspection(Displayed, msgspec.Struct, frozen=True, kw_only=True):
-    """A model file, described; in docs/json.md."""
+    """The description of a model file; see docs/json.md."""
 
     version: int = 2
     model: str
@@ -202,7 +202,7 @@ def _proofs(result: Inspection) -> Table:
 
 
 def _report_words(report: Report, card: Card) -> tuple[Cell, Cell]:
-    """Return whether a report is about this file, and its verdict."""
+    """Return whether a report belongs to this file, and its verdict."""
     if report.unreadable is not None:
         return _unreadable(report.unreadable)
     passed = sum(level.passed for level in report.levels)
