@@ -118,7 +118,7 @@ trained head: its labels mean little, but its numbers are those of a deeper netw
   rate;
 - pixels: images whose pixels are not torchvision's;
 - in graph: the difference of the pixels that the graph makes, where it resizes and crops itself;
-- sessions: provider × optimisation × threads × batch, and those of the engine cache, each within
+- sessions: provider × optimisation × threads × batch, and those of the model cache, each within
   the card's bound.
 
 {machine}

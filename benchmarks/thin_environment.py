@@ -5,7 +5,7 @@
 Builds a wheel of this source tree and installs it into a fresh environment (about a minute, 200 MB
 in the system's temporary folder), then prints two tables: the installed size of each package, and
 the median time of whole processes that import rtl or label an image, measured in turn. The first
-round, which compiles the modules and fills the engine cache, is not counted. The model is exported
+round, which compiles the modules and fills the model cache, is not counted. The model is exported
 by this environment, which needs torch.
 """
 
@@ -36,7 +36,7 @@ STATEMENTS = {
     "`from toolchain import Predictor`, and onnxruntime": (
         "from toolchain import Predictor; import onnxruntime"
     ),
-    "`Predictor(MODEL)(IMAGE)`, ResNet-18, from the engine cache": PROCESSES["predictor"],
+    "`Predictor(MODEL)(IMAGE)`, ResNet-18, from the model cache": PROCESSES["predictor"],
 }
 # Printed by the environment's own Python: bytes of each distribution's files, as it records them.
 SIZES = """

@@ -22,7 +22,7 @@ LINES = 60
 
 
 def record(command: list[str], columns: int) -> str:
-    """Return what a command writes to a terminal of so many columns, colours included."""
+    """Return what a command writes to a terminal of this many columns, colours included."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ |= {"COLUMNS": str(columns), "TERM": "xterm-256color", "COLORTERM": "truecolor"}

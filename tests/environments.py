@@ -46,8 +46,12 @@ class Environment:
 
 def inside(environment: Path) -> dict[str, str]:
     """Return the variables of a shell in which an environment is active."""
-    ours = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    return {**ours, "VIRTUAL_ENV": str(environment), "PATH": f"{environment}/bin:{ours['PATH']}"}
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    return {
+        **variables,
+        "VIRTUAL_ENV": str(environment),
+        "PATH": f"{environment}/bin:{variables['PATH']}",
+    }
 
 
 def stages(dockerfile: str) -> dict[str, Stage]:

@@ -22,7 +22,7 @@ class Span(NamedTuple):
 
 
 Cell = str | Span
-"""What stands in one place of a table; it may have several lines."""
+"""The content of one cell of a table; it may have several lines."""
 
 
 class Table(NamedTuple):

@@ -37,12 +37,12 @@ class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def problems(self) -> list[Check]:
-        """The checks that found something which does not work."""
+        """The checks in state `problem`."""
         return [check for check in self.checks if check.state == "problem"]
 
 
 def examine() -> DoctorReport:
-    """Check this installation: machine, engine, providers, training packages, weights."""
+    """Check this installation: machine, onnxruntime, providers, training packages, weights."""
     checks = [
         _machine(),
         _cores(),

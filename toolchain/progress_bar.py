@@ -18,7 +18,7 @@ UPDATE_S = 0.2
 
 
 def progress_reporter(progress: bool | ProgressReporter | None) -> ProgressReporter:
-    """Return the reporter that the argument `progress` of a function stands for.
+    """Return the reporter for the argument `progress` of a function.
 
     None and False report nothing. True reports in the notebook that the code runs in, else on
     standard error. Any other value has the two methods of `ProgressReporter` and is returned.
@@ -45,7 +45,7 @@ class TerminalReporter:
         self.console.print(Text(text), soft_wrap=not self.console.is_terminal)
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-        """Draw a bar that goes away when it is full."""
+        """Draw a bar that is removed after the last item."""
         if not self.console.is_terminal:
             yield from items
             return
@@ -87,7 +87,7 @@ class NotebookReporter:
         self.show(HtmlOutput(f"<div>{html.escape(text)}</div>", text))
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-        """Show a bar that is replaced by nothing when the last item has gone by."""
+        """Show a bar that is removed after the last item."""
         handle = self.show(_bar(label, 0, total), display_id=True)
         shown_at = time.monotonic()
         done = 0

@@ -1,4 +1,4 @@
-"""`open_backend` gives every format its engine, and all engines give the same outputs."""
+"""`open_backend` opens every format with its backend, and all backends give the same outputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def eager(run_folder: Path) -> EagerBackend:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_each_format_has_its_engine_and_the_outputs_of_the_trained_model(
+def test_each_format_has_its_backend_and_the_outputs_of_the_trained_model(
     exported: Path, eager: EagerBackend, file: str
 ) -> None:
     backend = open_backend(exported / file)

@@ -1,4 +1,4 @@
-"""Outputs of any number of pixels or image files, computed in batches by an engine."""
+"""Outputs of any number of pixels or image files, computed in batches by a backend."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_changed_model(rtl_here: Rtl, model: Path, tmp_path: Path) -> None:
     bias.CopyFrom(numpy_helper.from_array(values, bias.name))
     onnx.save(proto, tmp_path / "changed.onnx")
     done = rtl_here("verify", "changed.onnx")
-    assert_one_line(done, 6, "changed.onnx: numbers against the card fell short", "the rule is")
+    assert_one_line(done, 6, "changed.onnx: numbers against the card failed", "the rule is")
     assert "FAILED" in done.stdout
 
 

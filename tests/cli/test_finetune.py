@@ -69,7 +69,7 @@ def test_resume_refuses_other_settings_and_names_them(
 ) -> None:
     assert run_command(["finetune", "--resume", "run", *words]) == 2
     error = capsys.readouterr().err.splitlines()[0]
-    assert f"goes on with the run's own settings; {named} can't be changed" in error
+    assert f"uses the run's own settings; {named} can't be changed" in error
     assert "(--workers and --device can)" in error
 
 

@@ -1,4 +1,4 @@
-"""Shared fixtures: a run exported with every kind of input, and a filled engine cache."""
+"""Shared fixtures: a run exported with every kind of input, and a filled model cache."""
 
 from __future__ import annotations
 

@@ -250,7 +250,7 @@ def wait_for(file: Path) -> None:
 
 
 def meet(count: int) -> None:
-    """Wait until so many processes have called this."""
+    """Wait until this many processes have called this."""
     Path(f"met-{os.getpid()}").touch()
     ends = time.monotonic() + 60
     while len(list(Path().glob("met-*"))) < count and time.monotonic() < ends:

@@ -76,8 +76,12 @@ STAGES: dict[str, Callable[[Path, Preprocessing], Pixels]] = {
     ),
     "evaluation": evaluated,
     "calibration and references": lambda path, given: pixels_of(card(given), path, "photo"),
-    "verification, ours": lambda path, given: pixels_of(card(given), path.read_bytes(), "photo"),
-    "verification, theirs": lambda path, given: reference_stages(path.read_bytes(), given).cropped,
+    "verification, predictor": lambda path, given: pixels_of(
+        card(given), path.read_bytes(), "photo"
+    ),
+    "verification, torchvision": lambda path, given: (
+        reference_stages(path.read_bytes(), given).cropped
+    ),
     "prediction of a path": lambda path, given: predicted(path, given, path),
     "prediction of bytes": lambda path, given: predicted(path, given, path.read_bytes()),
     "prediction of a file": lambda path, given: predicted(

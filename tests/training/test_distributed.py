@@ -86,8 +86,11 @@ def summary_of(run: RunFolder) -> dict[str, Any]:
 
 def join_processes(count: int, rank: int, port: int) -> None:
     """Make this process one of several, as torchrun does."""
-    ours = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in ours.items()}}
+    variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1",
+        **{name: str(value) for name, value in variables.items()},
+    }
     torch.set_num_threads(1)
 
 
@@ -140,15 +143,15 @@ def head(
 
 def test_several_processes_train_the_same_weights_as_one(head: Head) -> None:
     assert figures_of(head.run) == pytest.approx(figures_of(head.single), abs=1e-5)
-    ours, theirs = load_file(head.run.weights), load_file(head.single.weights)
-    for name, weights in ours.items():
-        torch.testing.assert_close(weights, theirs[name], atol=1e-5, rtol=1e-4)
+    found, expected = load_file(head.run.weights), load_file(head.single.weights)
+    for name, weights in found.items():
+        torch.testing.assert_close(weights, expected[name], atol=1e-5, rtol=1e-4)
     assert head.run.settings.read_text() == head.single.settings.read_text()
 
 
 def test_the_losses_of_the_first_steps_are_those_of_whole_batches(head: Head) -> None:
-    ours, theirs = (epochs_of(run)[0]["train_loss_start"] for run in (head.run, head.single))
-    assert ours == pytest.approx(theirs, abs=1e-4)
+    found, expected = (epochs_of(run)[0]["train_loss_start"] for run in (head.run, head.single))
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_only_rank_zero_writes_and_reports(head: Head) -> None:
@@ -189,7 +192,7 @@ def test_a_stopped_run_of_two_processes_continues_bit_for_bit(
     ended = together(sandbox, 2, "finetune", "--resume", "stopped")
     assert [one.status for one in ended] == [0, 0], ended
     output = "".join(one.output for one in ended)
-    assert "going on with" in output
+    assert "resuming " in output
     assert "epoch 3/5" in output
     assert "epoch 1/5" not in output, "it started over"
     assert part.read_card().weights.sha256 == whole.read_card().weights.sha256

@@ -158,8 +158,8 @@ def test_accumulated_small_batches_make_the_step_of_a_large_one(
     weights = load_file(large.weights)
     for name, tensor in load_file(small_ones.weights).items():
         torch.testing.assert_close(tensor, weights[name], atol=1e-5, rtol=1e-4)
-    for ours, theirs in zip(epochs_of(small_ones), epochs_of(large), strict=True):
-        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-4)
+    for found, expected in zip(epochs_of(small_ones), epochs_of(large), strict=True):
+        assert found["train_loss"] == pytest.approx(expected["train_loss"], abs=1e-4)
 
 
 def test_the_validated_moving_average_is_what_is_kept(train: Train) -> None:

@@ -52,7 +52,7 @@ def verified(path: Path, exported_run: ExportedRun, *, provider: str = "cpu") ->
 
 
 def require_caught(result: Verification, level: str, against: str, where: str) -> None:
-    """Assert that a level fell short, and that the error's hint ends with the place."""
+    """Assert that a level failed, and that the error's hint ends with the place."""
     assert (level, against) in {(one.level, one.against) for one in result.levels if not one.passed}
     with pytest.raises(ParityError) as caught:
         require_parity(result)

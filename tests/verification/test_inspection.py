@@ -256,7 +256,7 @@ def test_cut_off_torchscript_is_refused(exported: Path, tmp_path: Path) -> None:
 
 
 def on_a_terminal(folder: Path, columns: int, *words: str) -> str:
-    """Return the output of a command on a terminal of so many columns."""
+    """Return the output of a command on a terminal of this many columns."""
     outer, inner = pty.openpty()
     env = {**os.environ, "COLUMNS": str(columns), "TERM": "dumb"}
     command = [sys.executable, "-m", "toolchain", *words]

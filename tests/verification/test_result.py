@@ -1,4 +1,4 @@
-"""The error of a verification that fell short: the level, its rule, and where it begins."""
+"""The error of a verification that failed: the level, its rule, and where it begins."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_verification_that_passed_raises_nothing() -> None:
 def test_the_first_level_that_fell_short_is_named_with_its_figures_and_its_rule() -> None:
     right, first = level("card", "run", passed=True), level("numbers", "run")
     error = error_of(right, first, level("pixels", "run"))
-    assert str(error) == "m.onnx: numbers against the run fell short: figures of numbers"
+    assert str(error) == "m.onnx: numbers against the run failed: figures of numbers"
     assert error.hint == "the rule is: the rule of numbers"
 
 
@@ -60,7 +60,7 @@ def test_the_place_that_the_trained_model_found_comes_before_that_of_the_card() 
         level("pixels", "references", where="decode, upright, resize or crop"),
         level("numbers", "run", where="layer conv1"),
     )
-    assert str(error).startswith("m.onnx: numbers against the card fell short")
+    assert str(error).startswith("m.onnx: numbers against the card failed")
     assert str(error.hint).endswith("; it begins at layer conv1")
 
 

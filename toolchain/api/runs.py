@@ -74,7 +74,7 @@ def resume(
     >>> rtl.resume(run)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    toolchain.errors.TrainingError: ... has finished; there is nothing to go on with
+    toolchain.errors.TrainingError: ... has finished; there is nothing to resume
     """
     from toolchain.training import finetune as story
 

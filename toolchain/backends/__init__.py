@@ -1,1 +1,1 @@
-"""The engines that compute a model, one file each, behind the protocol of `backend.py`."""
+"""The backends that compute a model, one file each, behind the protocol of `backend.py`."""

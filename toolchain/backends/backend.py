@@ -1,4 +1,4 @@
-"""The signature of every engine (numpy pixels in, numpy outputs out), and how a file is opened."""
+"""The protocol of all backends (numpy pixels in, numpy outputs out), and how a file is opened."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from toolchain.runtime.session import existing_model
 
 
 class Backend(Protocol):
-    """A model that can be computed, by whichever engine."""
+    """An open model that computes outputs, whatever computes it."""
 
     @property
     def card(self) -> Card:
@@ -38,5 +38,5 @@ def open_backend(
     if not zipfile.is_zipfile(path):
         return open_onnx(path, provider=provider, threads=threads)
     card = decode_card(archived_card(path), source=str(path))
-    engine = ProgramBackend if card.format == "pt2" else TorchScriptBackend
-    return engine(path, card, provider=provider, threads=threads)
+    backend = ProgramBackend if card.format == "pt2" else TorchScriptBackend
+    return backend(path, card, provider=provider, threads=threads)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def open_onnx(path: Path, *, provider: str = "cpu", threads: int | None = None) -> Predictor:
-    """Open an ONNX file without the engine cache, so that the file itself is verified or timed."""
+    """Open an ONNX file without the model cache, so that the file itself is verified or timed."""
     return Predictor(path, provider=provider, threads=threads, cache=False)
 
 

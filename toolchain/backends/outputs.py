@@ -29,7 +29,7 @@ def run_on_files(
 ) -> ModelOutputs:
     """Return the outputs for image files, read and preprocessed by the predictor's own code.
 
-    `names` stand for the images in the ImageError of one that can't be read.
+    `names` are the images' names in the ImageError of one that can't be read.
     """
     preprocessing = backend.card.preprocessing
     named = zip(sources, names, strict=True)

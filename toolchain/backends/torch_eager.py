@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class EagerBackend:
-    """A trained classifier, with the card that says its temperature and task."""
+    """A trained classifier, with the card that holds its temperature and task."""
 
     def __init__(self, classifier: Classifier, card: Card) -> None:
         self.classifier = classifier

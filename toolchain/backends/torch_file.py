@@ -13,7 +13,7 @@ from toolchain.runtime.model_inputs import ModelOutputs, Pixels, run_on_pixels
 
 
 class TorchBackend:
-    """A model file that PyTorch computes; a subclass says how it is loaded.
+    """A model file that PyTorch computes; a subclass defines how it is loaded.
 
     Raises MissingExtraError without torch, ProviderError for a device that torch does not have, and
     ModelFileError for a file that torch can't open. `threads` sets torch's for the whole process.

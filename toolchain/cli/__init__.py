@@ -1,1 +1,1 @@
-"""The command line: parse, call one story, print."""
+"""The command line: parse, call one function, print."""

@@ -29,7 +29,7 @@ def command() -> None:
 @quiet_option
 @traceback_option
 def check(data: str, task: Task, as_json: bool, quiet: bool) -> None:
-    """Read every image of DATA and list what would hurt training; nothing is written.
+    """Read every image of DATA and list its problems for training; nothing is written.
 
     \b
     rtl data check photos

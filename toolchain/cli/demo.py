@@ -1,4 +1,4 @@
-"""`rtl demo`: the whole way once, from drawn images to a label, on this machine."""
+"""`rtl demo`: every step once, from drawn images to a label, on this machine."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from toolchain.errors import RefusedError
 @quiet_option
 @traceback_option
 def command(as_json: bool, quiet: bool) -> None:
-    """Check versions, providers and the traps that are known; exit status 10 for a problem."""
+    """Check versions, providers and known problems; exit status 10 for a problem."""
     from toolchain.doctor import examine
 
     report = examine()

@@ -29,7 +29,7 @@ CHANGEABLE_ON_RESUME = ("workers", "device")
     "--resume",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Go on with a run that was stopped; its own settings hold.",
+    help="Resume a run that was stopped, with the run's own settings.",
 )
 @click.option(
     "--lr-find",
@@ -50,13 +50,13 @@ def command(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Fine-tune a ResNet on DATA and leave a run folder.
+    """Fine-tune a ResNet on DATA and write a run folder.
 
     DATA is a folder with train/ and val/ and a folder for each class in them, or a folder for each
     class (split 7:1:2), or a list train.txt of lines `path label`, or for --task multi-label a CSV.
     It is only read.
 
-    Settings come from --config; an option on the command line replaces what the file says.
+    Settings come from --config; an option on the command line replaces the value in the file.
 
     \b
     rtl finetune photos --arch resnet18 --strategy head -o runs/photos
@@ -114,7 +114,7 @@ def _resume(
     if refused:
         named = ", ".join(str(word) for word in refused)
         raise click.UsageError(
-            f"--resume goes on with the run's own settings; {named} can't be changed "
+            f"--resume uses the run's own settings; {named} can't be changed "
             "(--workers and --device can)"
         )
 

@@ -14,7 +14,7 @@ from toolchain.cli.options import json_option, quiet_option, traceback_option
 @quiet_option
 @traceback_option
 def command(model: str, as_json: bool, quiet: bool) -> None:
-    """Show what MODEL says about itself, and whether what lies beside it belongs to it.
+    """Describe MODEL, and check whether the files beside it belong to it.
 
     Classes, input, preprocessing, metrics, origin and digests come from its card; the parity
     report, the reference outputs and the report of a rejected file from beside it. TorchScript

@@ -21,14 +21,14 @@ COMMANDS = {
     "demo": "Walk through everything once, on a data set that is drawn on the spot.",
     "data": "Look at a data set before training: unreadable files, duplicates, leaks.",
     "finetune": "Fine-tune a ResNet on a folder of images.",
-    "evaluate": "Say how good a trained run is, and how certain that is.",
+    "evaluate": "Measure how good a trained run is, with confidence intervals.",
     "export": "Turn a run into model files, each verified before it exists.",
     "verify": "Prove that a model file still answers like the model it was made from.",
     "bench": "Measure latency, throughput and memory of model files side by side.",
     "predict": "Label images with a model file; needs no torch.",
-    "inspect": "Show what a model file says about itself.",
+    "inspect": "Describe a model file: classes, input, preprocessing, metrics.",
     "cache": "Show or remove what training and predictors keep on the disk.",
-    "doctor": "Check this installation: versions, providers, known traps.",
+    "doctor": "Check this installation: versions, providers, known problems.",
 }
 
 

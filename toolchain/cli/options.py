@@ -31,7 +31,7 @@ images_option = click.option(
     type=click.IntRange(min=1),
     default=400,
     show_default=True,
-    help="At most so many validation images are compared from their bytes.",
+    help="Largest number of validation images that are compared from their bytes.",
 )
 device_option = click.option(
     "--device",

@@ -61,7 +61,9 @@ FORMAT_OF_SUFFIX = {".csv": "csv", PARQUET_SUFFIX: "parquet"}
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), help="Write rows to a file as they come."
 )
-@click.option("--resume", is_flag=True, help="Go on with --output: what it has is skipped.")
+@click.option(
+    "--resume", is_flag=True, help="Resume --output: images that have a row in it are skipped."
+)
 @click.option(
     "--top", type=click.IntRange(min=1), default=1, show_default=True, help="Classes to list."
 )
@@ -78,7 +80,7 @@ FORMAT_OF_SUFFIX = {".csv": "csv", PARQUET_SUFFIX: "parquet"}
     help="Images under way at once; by default one for each core. With --ray, actors.",
 )
 @click.option("--ray", "use_ray", is_flag=True, help="Compute on a Ray cluster, or a local one.")
-@click.option("--no-cache", is_flag=True, help="Go without the engine cache.")
+@click.option("--no-cache", is_flag=True, help="Do not use the model cache.")
 @provider_option
 @threads_option
 @batch_size_option(8)
@@ -105,8 +107,8 @@ def command(
 ) -> None:
     """Label INPUTS with MODEL: image files, folders of them, patterns, or - for standard input.
 
-    An image that can't be read gets its error in its place and the rest goes on; the exit status
-    is then 7 (4 when it was the only one).
+    An image that can't be read gets a row with its error, and the others are predicted; the exit
+    status is then 7 (4 when it was the only one).
 
     \b
     rtl predict model.onnx lunch.jpg
@@ -118,7 +120,7 @@ def command(
     parquet_inputs = tuple(word for word in inputs if use_ray and word.endswith(PARQUET_SUFFIX))
     _require_inputs(inputs, lists, parquet_inputs)
     if resume and (output is None or STDIN in inputs or parquet_inputs):
-        raise click.UsageError("--resume goes on with an --output, of files that have names")
+        raise click.UsageError("--resume needs an --output, and inputs that are files with names")
     _require_writable(row_format, use_ray, resume)
     options: dict[str, Any] = {"provider": provider, "threads": threads, "cache": not no_cache}
     progress = _progress(row_format, output, quiet)

@@ -28,7 +28,7 @@ def raise_interrupted(sink: Sink, error: KeyboardInterrupt, *, resume: bool) -> 
 def report_outcome(
     summary: PredictionSummary, output: Path | None, progress: ProgressReporter
 ) -> None:
-    """Report the file that was written, and raise the error that failed images add up to."""
+    """Report the file that was written, and raise an error if images failed."""
     if output is not None:
         progress.message(_written_line(output, summary))
     _raise_for_failures(summary, output, progress)

@@ -68,7 +68,7 @@ class TerminalProgress:
         self._bar.start()
 
     def line(self, seconds: float) -> str:
-        """Return the number of images done after so many seconds, their rate and the time left."""
+        """Return the number of images done after these seconds, their rate and the time left."""
         rate = self.done / seconds if seconds else 0.0
         if self.total is None:
             return f"{self.done:,} images, {rate:.1f}/s"

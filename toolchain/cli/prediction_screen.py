@@ -13,7 +13,7 @@ from toolchain.prediction.sinks import Sink
 from toolchain.runtime.predictor import Predictor
 
 TABLE_ROWS = 500
-"""Rows of one table. Columns are as wide as their widest cell, so a table is held until printed."""
+"""Rows of one table. Columns are as wide as their widest cell, so rows are collected first."""
 
 
 class TableScreen(Sink):

@@ -122,7 +122,7 @@ def show_cache(folder: str, entries: Sequence[FeaturesEntry]) -> None:
 
 
 def show_engines(folder: str, engines: Sequence[EngineEntry]) -> None:
-    """Show the models in the engine cache, the longest unused first."""
+    """Show the models in the model cache, the longest unused first."""
     if not engines:
         show(Text(f"{folder}: nothing is kept"))
         return
@@ -135,7 +135,7 @@ def show_engines(folder: str, engines: Sequence[EngineEntry]) -> None:
 
 
 def show_checks(checks: Sequence[Check]) -> None:
-    """Show what the doctor found."""
+    """Show the checks of `rtl doctor`."""
     table = new_table("", "what", "found")
     for check in checks:
         found = check.found + (f"\n→ {check.remedy}" if check.remedy else "")

@@ -36,7 +36,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Verify MODEL against every reference at hand; exit status 6 when it falls short.
+    """Verify MODEL against every reference at hand; exit status 6 when a level fails.
 
     The card inside the file is always one, reference outputs beside the file are another. Where
     the run folder and torch are at hand, the trained model itself is the third.

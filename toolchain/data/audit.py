@@ -86,7 +86,10 @@ class Audit(Displayed, msgspec.Struct, frozen=True, kw_only=True):
                 ("label conflicts", f"{len(self.label_conflicts)} groups with different classes"),
                 ("rare classes", ", ".join(self.rare_classes) or "none"),
                 ("small", f"{self.small} images under {SMALL_SIDE} pixels"),
-                ("EXIF-rotated", f"{self.rotated_by_exif} images, which rtl turns upright"),
+                (
+                    "EXIF-rotated",
+                    f"{self.rotated_by_exif} images; rtl applies the EXIF orientation",
+                ),
                 ("fingerprint", self.fingerprint[:16]),
             ]
         )
@@ -166,7 +169,7 @@ def _as_stored(data: bytes) -> tuple[bool, int]:
 
 
 def _label_text(dataset: Dataset, sample: Sample) -> str:
-    """Return a text that is equal for two samples exactly where their classes are."""
+    """Return a text that is equal for two samples if and only if their classes are equal."""
     if dataset.task == "multi-label":
         # As JSON, because a class name may contain any separator.
         return msgspec.json.encode([dataset.classes[label] for label in sample.labels]).decode()

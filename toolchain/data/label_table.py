@@ -60,9 +60,9 @@ class _Row:
 
 
 def find_tables(path: Path) -> dict[Path, str | None]:
-    """Return the CSV files that a path stands for, each with the split that all its rows are in.
+    """Return the CSV files that a path refers to, each with the split that all its rows are in.
 
-    The split is None for a file that is not named for one. A folder stands for `train.csv` and the
+    The split is None for a file that is not named for one. A folder refers to `train.csv` and the
     `val.csv` and `test.csv` beside it, else for `labels.csv`. Empty where there is no such file.
     """
     folder = path.parent if path.is_file() else path

@@ -29,11 +29,11 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 OnUnlisted = Callable[[Path, OSError], None]
-"""Called with a folder that can't be listed and the error; the walk then goes on."""
+"""Called with a folder that can't be listed and the error, before the walk continues."""
 
 
 def ignore_unlisted(folder: Path, error: OSError) -> None:
-    """Leave a folder that can't be listed out without a report."""
+    """Skip a folder that can't be listed, without a report."""
 
 
 def images_under(
@@ -70,10 +70,10 @@ def walk_files(
     """Yield (path, its names below `root`) of the files whose name is wanted, in sorted order.
 
     The order is that of `sorted` on the paths, although the walk is lazy: it holds the names of
-    the open folders only. Hidden folders are left out, and so are linked ones, which may lead back
-    to a parent; hidden files are where `is_wanted` rejects them. `depth` is how many names a path
-    may have below `root`. Links that lead nowhere are yielded, so that reading them reports the
-    error; `special_files` is whether pipes, sockets and devices are.
+    the open folders only. Hidden folders are left out, and so are symbolic links to folders, which
+    may lead back to a parent. Hidden files are left out only if `is_wanted` rejects them. `depth`
+    is how many names a path may have below `root`. Broken links are yielded, so that reading them
+    reports the error. `special_files` says whether pipes, sockets and devices are yielded.
     """
 
     def listed(folder: Path) -> tuple[Path, Iterator[str], set[str]]:

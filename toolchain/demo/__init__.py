@@ -1,1 +1,1 @@
-"""The demo: a data set that is drawn, and the whole way through rtl on it."""
+"""The demo: a data set that is drawn, and every step of rtl on it."""

@@ -1,4 +1,4 @@
-"""`rtl demo`: the whole way once, from drawn images to a label, on this machine."""
+"""`rtl demo`: every step once, from drawn images to a label, on this machine."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class DemoStep:
 
 
 class Demo:
-    """The steps of `rtl demo`, and where they leave their files.
+    """The steps of `rtl demo`, and where their files are.
 
     The images lie in `output`/parts, where they are used again by the next demo; each demo has a
     run folder of its own in `output`.
@@ -82,7 +82,7 @@ class Demo:
         self._step, self._started = "", 0.0
 
     def steps(self, *, weights: str | None = None, seed: int = 0) -> Iterator[DemoStep]:
-        """Go the whole way in the order of a user, and yield each step when it is done.
+        """Run all steps in the order of a user, and yield each when it is done.
 
         `weights` are those to start from: a file, "none" for random ones, or None for
         torchvision's ImageNet weights, in whose absence training starts from random weights.

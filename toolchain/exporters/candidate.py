@@ -49,7 +49,7 @@ def verify_candidate(
 ) -> Verification:
     """Compare the file that is to become `path` with its references and the trained model.
 
-    Raises ParityError where a level falls short.
+    Raises ParityError where a level fails.
     """
     result = compare_with_references(
         opened, candidate, stored=references, trained=trained, progress=progress

@@ -32,7 +32,7 @@ def wilson_interval(correct: int, images: int, z: float = Z_95) -> tuple[float, 
 def clopper_pearson_upper(events: int, images: int, confidence: float = 0.95) -> float:
     """Return the one-sided upper confidence bound of a rate, from `events` in `images`.
 
-    It is the largest rate at which so few events still have a probability of 1 - confidence.
+    It is the largest rate at which `events` or fewer still have a probability of 1 - confidence.
     Source: C. J. Clopper and E. S. Pearson, Biometrika 26 (1934), 404-413. Found by bisection to
     1e-12, because the quantile of the beta distribution would need SciPy on the device.
 

@@ -1,4 +1,4 @@
-"""`rtl predict --ray`: the predictor as actors of Ray Data, for more images than one machine takes.
+"""`rtl predict --ray`: the predictor as actors of Ray Data, for more images than one machine does.
 
 An actor on each core opens the model and reads the images itself, so both must be found under the
 same path on every machine; images may also come as bytes in Parquet files. Only the results travel

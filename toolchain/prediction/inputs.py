@@ -31,7 +31,7 @@ class InputImage(NamedTuple):
 
 
 class Inputs:
-    """The images that some inputs stand for; each iteration searches for them anew.
+    """The images that some inputs name; each iteration searches for them anew.
 
     `words` are files, folders, patterns and `-`, the bytes of one image; `lists` are files of
     paths, where `-` is standard input. Raises DataError where standard input is given twice.
@@ -63,7 +63,7 @@ class Inputs:
         return sum(1 for _ in Inputs(words, self.lists)) + len(self.words) - len(words)
 
     def _expanded(self, word: str) -> Iterator[Path]:
-        """Return the files that a word on the command line stands for."""
+        """Return the files that a word on the command line names."""
         path = Path(word)
         if not WILDCARDS & set(word) or os.path.lexists(path):
             return self._file_or_folder(path)
@@ -77,7 +77,7 @@ class Inputs:
         return self._or_not_found(images, str(path), "no images in this folder")
 
     def _matching(self, pattern: Path) -> Iterator[Path]:
-        """Yield the files that match a pattern; `**` stands for any folders, or none."""
+        """Yield the files that match a pattern; `**` matches any number of folders."""
         parts = pattern.parts
         fixed = next(index for index, part in enumerate(parts) if WILDCARDS & set(part))
         root, wildcards = Path(*parts[:fixed]), list(parts[fixed:])

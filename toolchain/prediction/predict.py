@@ -82,7 +82,7 @@ def predict(
     progress: PredictionProgress | None = None,
     compute: Compute | None = None,
 ) -> PredictionSummary:
-    """Predict the images that `inputs` stand for and write a row for each to the sink.
+    """Predict the images that `inputs` name and write a row for each to the sink.
 
     `inputs` are image files, folders, patterns, and `-` for an image on standard input;
     `files_from` are lists of paths. Images that the sink has a row of already are skipped. With

@@ -13,7 +13,7 @@ from toolchain.runtime.prediction import Prediction
 Row = tuple[str, Prediction | ImageError]
 """Name of an image, and its prediction or why it can't be read."""
 SHOWN = 20
-"""So many rows are shown; all of them are in the sequence."""
+"""Number of rows that are shown; all of them are in the sequence."""
 
 
 class Predictions(Displayed, Sequence[Row]):

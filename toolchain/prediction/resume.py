@@ -1,6 +1,6 @@
 """`--resume`: which images a file of predictions has already, and whether this model made it.
 
-No second file records the progress. The rows themselves say which images are done, and some of
+No second file records the progress. The rows themselves show which images are done, and some of
 them are predicted again and compared before anything is added.
 """
 
@@ -120,7 +120,7 @@ class EarlierRows:
 
 
 def complete_rows(file: IO[bytes], *, quoted: bool) -> Iterator[bytes]:
-    """Yield each row that has its line end; where `quoted`, one in double quotes is none."""
+    """Yield each complete row; if `quoted`, a line end inside double quotes does not end a row."""
     row = b""
     for line in file:
         row += line

@@ -90,13 +90,13 @@ class PredictionFile(Sink):
             if stat.S_ISREG(status.st_mode) and status.st_size and not self.resume:
                 raise DataError(
                     f"{self.path} exists; predictions are never written over",
-                    hint="--resume goes on with it; or choose another --output",
+                    hint="--resume adds the missing rows; or choose another --output",
                 )
         file = self.path.open("ab", buffering=0)
         self._regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
         if self.resume and not self._regular:
             file.close()
-            raise DataError(f"{self.path} is a pipe or device; there is nothing to go on with")
+            raise DataError(f"{self.path} is a pipe or device; there is nothing to resume")
         return file
 
     def _lock(self) -> None:
@@ -126,6 +126,6 @@ class PredictionFile(Sink):
                     os.truncate(self._file.fileno(), self._end)
             raise ToolchainError(
                 f"{self.path}: {(error.strerror or str(error)).lower()}",
-                hint=f"the {self.written:,} rows written before are whole; --resume goes on there",
+                hint=f"the {self.written:,} rows written before are whole; --resume adds the rest",
             ) from error
         self._end += len(text.encode())

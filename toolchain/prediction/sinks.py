@@ -20,7 +20,7 @@ class Sink(Protocol):
     """Set by `open`: the rows of an earlier run, whose images are skipped; None without any."""
 
     def open(self, predictor: Predictor) -> Self:
-        """Get ready for the predictions of a model; raise DataError where that is impossible."""
+        """Prepare for the predictions of a model; raise DataError where that is impossible."""
         return self
 
     def write(self, name: str, result: PredictionOrError) -> None:
@@ -36,7 +36,7 @@ class Sink(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Write what is still held and close; an exception means that the rows are incomplete."""
+        """Write the rows left in memory and close; after an exception the rows are incomplete."""
         return
 
 

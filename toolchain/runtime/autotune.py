@@ -1,4 +1,4 @@
-"""Measures which of several ways to compute has the highest throughput on this machine."""
+"""Measure which of several functions has the highest throughput on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training writes at its end: the model and its card, the plots, the summary."""
+"""The files that training writes at its end: the model, its card, the plots, the summary."""
 
 from __future__ import annotations
 

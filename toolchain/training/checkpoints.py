@@ -2,7 +2,7 @@
 
 An epoch's checkpoint is two files: `epoch-0007.safetensors` with the tensors, and
 `epoch-0007.json` with the record of everything else. The record is written last and names the
-SHA-256 of the tensors, so a checkpoint is whole or does not exist, wherever the process is killed.
+SHA-256 of the tensors, so a checkpoint is whole or does not exist, whenever the process is killed.
 The previous checkpoint is removed only after that. What they hold is in `trainer_state.py`.
 
 The frozen weights never change; `start.safetensors` holds them once.
@@ -59,7 +59,7 @@ def run_lock(run: RunFolder) -> Iterator[None]:
 
 
 def resume_command(run: RunFolder, processes: int = 1) -> str:
-    """Return the command that resumes a run in so many processes."""
+    """Return the command that resumes a run in this many processes."""
     start = f"torchrun --nproc-per-node {processes} -m toolchain" if processes > 1 else "rtl"
     return f"{start} finetune --resume {shlex.quote(str(run.path))}"
 

@@ -1,4 +1,4 @@
-"""The data set of a run: read, audited, reported, and the same again when a run is resumed."""
+"""The data set of a run: read, audited, reported, and compared when a run is resumed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def data_name(data: str) -> str:
 
 
 def require_same_data(run: RunFolder, audit: Audit) -> None:
-    """Raise DataError where the images or labels are not those that the run began with."""
+    """Raise DataError where images or labels have changed since the run began."""
     if not run.audit.is_file():
         return  # the run was stopped before its audit was written
     try:

@@ -25,7 +25,8 @@ from torch import distributed, nn
 Value = TypeVar("Value")
 
 TIMEOUT = timedelta(hours=12)
-"""Of collective operations: the others wait while rank zero computes the frozen features."""
+"""Timeout of collective operations; long, because the other processes wait while rank zero computes
+the frozen features."""
 
 
 @dataclass(frozen=True)

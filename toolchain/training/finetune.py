@@ -1,4 +1,4 @@
-"""`rtl finetune`: train on a folder of images and leave a run folder, or resume a stopped run."""
+"""`rtl finetune`: train on a folder of images and write a run folder, or resume a stopped run."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class FinetuneResult(Displayed):
     summary: Summary
     """Of the epochs: metrics of the best one, calibration, findings."""
     seconds: float
-    """In all; of a resumed run, since it was resumed."""
+    """Total time; for a resumed run, since it was resumed."""
 
     @property
     def report(self) -> FinetuneReport:
@@ -93,7 +93,7 @@ def finetune(
     *,
     progress: ProgressReporter | None = None,
 ) -> FinetuneResult:
-    """Train as the settings say and leave a run folder; the data folder is only read.
+    """Train with these settings and write a run folder; the data folder is only read.
 
     `output` is the run folder, by default a new one under `runs/` named after the data. Raises
     DataError for data that can't be trained on, TrainingError for what stops training, and
@@ -148,7 +148,7 @@ def resume(
         start = restore_starting_weights(checkpoints, settings, classes) if checkpoint else None
         start = start or make_starting_weights(settings, classes, progress)
         chosen = choose_device(settings.device, processes.local_rank)
-        progress.message(f"going on with {run.path}, on {_device_and_processes(chosen, processes)}")
+        progress.message(f"resuming {run.path}, on {_device_and_processes(chosen, processes)}")
         setup = prepare(settings, dataset, start, chosen, processes, progress)
         return _train(setup, run, audit, checkpoint, started, progress, fresh=False)
 
@@ -165,7 +165,7 @@ def _train(
 ) -> FinetuneResult:
     """Train the remaining epochs and write the model.
 
-    Where that stops, the run can be resumed; a `fresh` one with nothing to keep is removed.
+    After an error the run can be resumed; a `fresh` run without model or checkpoint is removed.
     """
     if not setup.processes.is_rank_zero:
         trainer = Trainer(setup, run, progress)
@@ -191,7 +191,7 @@ def _train_and_write(
     checkpoint: Checkpoint | None,
     progress: ProgressReporter,
 ) -> Summary:
-    """Train and write the model; the best epoch so far also where training stops early."""
+    """Train and write the model; where training stops early, write that of the best epoch."""
     trainer = Trainer(setup, run, progress)
     with explain_stop(run, trainer):
         try:

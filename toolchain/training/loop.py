@@ -22,7 +22,7 @@ from toolchain.training.optim.precision import MixedPrecision
 from toolchain.training.setup import Setup
 
 STEPS_BETWEEN_LOSS_CHECKS = 10
-"""On a GPU the loss is checked only so often: each check waits for the GPU to finish."""
+"""On a GPU the loss is checked once in this many steps: each check waits for the GPU."""
 START_STEPS = 20
 """Steps of an epoch whose losses are recorded; an unstable start shows in them."""
 

@@ -1,6 +1,6 @@
-"""What the steps of training follow from: data, network, stages, device, precision.
+"""Inputs of the training steps: data, network, stages, device, precision.
 
-`Setup` holds it and `prepare` makes it. The data set comes from `data.py`, the weights to start
+`Setup` holds them and `prepare` makes them. The data set comes from `data.py`, the weights to start
 from come from `starting_weights.py`.
 """
 
@@ -33,7 +33,7 @@ from toolchain.training.strategies import Stage, enter_stage, plan_stages
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything that the steps of training follow from."""
+    """All inputs of the training steps."""
 
     settings: FinetuneSettings
     """With the precision and memory layout that were chosen where they are `auto`."""
@@ -79,9 +79,9 @@ def prepare(
     processes: Processes,
     progress: ProgressReporter,
 ) -> Setup:
-    """Return the setup of training from these starting weights, whose classifier is used itself.
+    """Return the setup that trains the classifier of these starting weights, in place.
 
-    Raises TrainingError for a strategy or precision that this network or device can't have.
+    Raises TrainingError for a strategy or precision that this network or device does not support.
     """
     classifier, origin = start
     classifier.to(device)

@@ -49,10 +49,10 @@ def settings_of_stopped_run(run: RunFolder) -> FinetuneSettings:
         raise DataError(f"{run.path} is no run folder", hint="rtl finetune DATA makes one")
     if run.weights.is_file() and not run.checkpoints.is_dir():
         raise TrainingError(
-            f"{run.path} has finished; there is nothing to go on with",
+            f"{run.path} has finished; there is nothing to resume",
             hint=f"rtl evaluate {shlex.quote(str(run.path))}",
         )
     try:
         return read_settings(run.settings, {})
     except SettingsError as error:
-        raise DataError(f"{run.path} can't go on: {error}") from error
+        raise DataError(f"{run.path} can't be resumed: {error}") from error

@@ -36,7 +36,7 @@ from toolchain.training.trainer_state import (
 
 @dataclass(frozen=True)
 class BestEpoch:
-    """The best epoch so far."""
+    """The best epoch of those that are finished."""
 
     epoch: int
     weights: State
@@ -66,8 +66,8 @@ class Trainer:
     def __init__(self, setup: Setup, run: RunFolder, progress: ProgressReporter) -> None:
         self.setup, self.run, self.progress = setup, run, progress
         settings, processes = setup.settings, setup.processes
-        # Making the starting weights has used the generators, how much depends on their origin:
-        # seed again, so that training does not depend on it.
+        # Making the starting weights has drawn random numbers, how many depends on their origin.
+        # Seed again, so that training does not depend on that.
         torch.manual_seed(mixed_seed(settings.seed, processes.rank))
         enter_stage(setup.classifier.network, setup.stages[-1])
         self.optimizer = make_optimizer(setup.classifier, settings)
@@ -115,7 +115,7 @@ class Trainer:
         self.saved_epoch = self.epoch
 
     def load(self, checkpoint: Checkpoint) -> None:
-        """Continue from a checkpoint; TrainingError where the number of processes is another."""
+        """Continue from a checkpoint; TrainingError where the number of processes differs."""
         state = TrainerState.from_checkpoint(checkpoint)
         before, now = len(state.random), self.setup.processes.count
         if before != now:
@@ -173,7 +173,7 @@ class Trainer:
         from_features = isinstance(inputs.train, FeatureSource)
         if before and not from_features:
             raise TrainingError(
-                f"{self.run.path} was trained from kept features and can't go on without them",
+                f"{self.run.path} was trained from kept features and can't be resumed without them",
                 hint="make room for them, or start again with --no-cache",
             )
         self.from_features = from_features
@@ -233,7 +233,7 @@ class Trainer:
             return predict()
 
     def _better(self, epoch: int, outputs: Outputs) -> BestEpoch:
-        """Return the better of this epoch and the best so far.
+        """Return the better of this epoch and the best before it.
 
         The metric decides, then the lower loss, because small validation sets often tie.
         """
@@ -247,7 +247,7 @@ class Trainer:
         return BestEpoch(epoch, copies, outputs)
 
     def _is_over(self, stage: Stage) -> bool:
-        """Return whether a stage has had its epochs, or early stopping ends it."""
+        """Return whether the epochs of a stage are finished, or early stopping ends it."""
         last = stage.first_epoch + stage.epochs - 1
         patience = self.setup.settings.early_stopping
         best = self.finished.best.epoch if self.finished.best else 0

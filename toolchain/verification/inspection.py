@@ -1,4 +1,4 @@
-"""`rtl inspect`: describe a model file, the reports beside it, and whether those are about it.
+"""`rtl inspect`: describe a model file and the reports beside it, and whether they belong to it.
 
 An ONNX file is scanned before anything opens it. Opening comes last, and a file that this
 onnxruntime can't open is still described. TorchScript and .pt2 files are not opened, because that

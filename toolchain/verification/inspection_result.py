@@ -25,7 +25,7 @@ from toolchain.runtime.onnxfile.scan import Value
 BELONGS = {True: Span("yes", "good"), False: Span("NO", "bad"), None: Span("?", "unsure")}
 VERDICTS = {True: Span("✓", "good"), False: Span("FAILED", "bad"), None: Span("")}
 MOST_CLASSES = 20
-"""So many class names are shown; `--json` gives them all."""
+"""Number of class names that are shown; `--json` has them all."""
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +61,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     file: str
     belongs: bool = False
-    """True where it is about a file of exactly these bytes."""
+    """True where it was written for a file of exactly these bytes."""
     unreadable: str | None = None
     """Why it can't be read; then the rest is empty."""
     written: str
@@ -84,7 +84,7 @@ class ReferencesFound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inspection(Displayed, msgspec.Struct, frozen=True, kw_only=True):
-    """A model file, described; in docs/json.md."""
+    """The description of a model file; see docs/json.md."""
 
     version: int = 2
     model: str
@@ -100,7 +100,7 @@ class Inspection(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     card: Card
 
     def blocks(self) -> list[Block]:
-        """Return what a model file says about itself, and what lies beside it."""
+        """Return the description of a model file, and of the files beside it."""
         card, parity = self.card, self.parity
         rows: list[tuple[str, Cell]] = [
             ("kind", _kind_words(self)),
@@ -202,7 +202,7 @@ def _proofs(result: Inspection) -> Table:
 
 
 def _report_words(report: Report, card: Card) -> tuple[Cell, Cell]:
-    """Return whether a report is about this file, and its verdict."""
+    """Return whether a report belongs to this file, and its verdict."""
     if report.unreadable is not None:
         return _unreadable(report.unreadable)
     passed = sum(level.passed for level in report.levels)
@@ -263,7 +263,8 @@ def preprocessing_words(card: Card) -> str:
         words = f"resized to {p.size}×{p.size}"
     else:
         words = f"short side {p.resize_size}, centre {p.size}×{p.size}"
-    words = f"upright; {words} in the graph" if card.input == "image" else f"upright, {words}"
+    separator, place = ("; ", " in the graph") if card.input == "image" else (", ", "")
+    words = f"EXIF orientation applied{separator}{words}{place}"
     words += f", JPEGs decoded small while ≥ {p.decode_scale}×" if p.decode_scale else ""
     return words + (f"; trained at {card.trained_size}" if card.trained_size else "")
 

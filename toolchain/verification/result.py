@@ -28,7 +28,7 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
     """The figures in one line, for a person."""
     figures: Figures
     where: str | None = None
-    """Where it fell short: the stage, or the layer with its operator and difference."""
+    """Where the difference begins: the stage, or the layer with its operator and difference."""
 
 
 class Verification(Displayed, msgspec.Struct, frozen=True, kw_only=True):
@@ -70,20 +70,20 @@ def failed(level: str, against: str, message: str, *, where: str | None = None) 
 
 
 def require_parity(result: Verification) -> None:
-    """Raise ParityError for the first level that fell short; its hint says where it begins."""
-    short = [level for level in result.levels if not level.passed]
-    if not short:
+    """Raise ParityError for the first level that failed; its hint says where it begins."""
+    failed_levels = [level for level in result.levels if not level.passed]
+    if not failed_levels:
         return
-    first = short[0]
-    where = where_it_begins(short)
+    first = failed_levels[0]
+    where = where_it_begins(failed_levels)
     raise ParityError(
-        f"{result.model}: {first.level} against the {first.against} fell short: {first.summary}",
+        f"{result.model}: {first.level} against the {first.against} failed: {first.summary}",
         hint=f"the rule is: {first.rule}" + (f"; it begins at {where}" if where else ""),
     )
 
 
-def where_it_begins(short: Sequence[Level]) -> str | None:
+def where_it_begins(failed_levels: Sequence[Level]) -> str | None:
     """Return `where` of the first level that has one; levels with the trained model come first."""
-    located = [level for level in short if level.where is not None]
+    located = [level for level in failed_levels if level.where is not None]
     located.sort(key=lambda level: level.against in PORTABLE_REFERENCES)
     return located[0].where if located else None

@@ -34,12 +34,12 @@ def verify(
     """Verify a model file by every reference at hand.
 
     `run` names the run folder where the file was moved out of it, `data` the images where they were
-    moved; a run folder around the file whose images are gone is left out. At most `images`
-    validation images are compared. `threads` are those of the engine, by default all cores.
+    moved; a run folder around the file is not used where its images are gone. At most `images`
+    validation images are compared. `threads` are those of the session, by default all cores.
 
     Raises ModelFileError or ProviderError for a file that can't be opened, DataError for a run or
-    data that were named and can't serve, and ParityError where there is no reference. A comparison
-    that fails is in the result; `require_parity` raises it.
+    data that were named and can't be used, and ParityError where there is no reference. A failed
+    comparison is in the result; `require_parity` raises it.
     """
     progress = progress or SilentReporter()
     path = Path(model)

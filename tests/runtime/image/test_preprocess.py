@@ -45,9 +45,9 @@ def torchvision_crop(api: str, resize_size: int, size: int) -> Theirs:
     return crop
 
 
-def assert_same(ours: NDArray[np.uint8], theirs: Image.Image) -> None:
-    assert ours.dtype == np.uint8
-    np.testing.assert_array_equal(ours, np.asarray(theirs))
+def assert_same(found: NDArray[np.uint8], expected: Image.Image) -> None:
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, np.asarray(expected))
 
 
 @settings(max_examples=300, deadline=None)
@@ -63,8 +63,8 @@ def test_crop_equals_torchvision_bit_for_bit(
     resize_size, size = pair
     assume(resize_size**2 * max(width / height, height / width) <= MAX_RESIZED_PIXELS)
     image = noise(width, height, seed)
-    ours = preprocess(image, Preprocessing(mode="crop", size=size, resize_size=resize_size))
-    assert_same(ours, torchvision_crop(api, resize_size, size)(image))
+    found = preprocess(image, Preprocessing(mode="crop", size=size, resize_size=resize_size))
+    assert_same(found, torchvision_crop(api, resize_size, size)(image))
 
 
 @settings(max_examples=200, deadline=None)
@@ -76,8 +76,8 @@ def test_squash_equals_torchvision_bit_for_bit(
 ) -> None:
     image = noise(width, height, seed)
     their = transforms.v2 if api == "v2" else transforms
-    ours = preprocess(image, Preprocessing(mode="squash", size=size))
-    assert_same(ours, their.Resize((size, size))(image))
+    found = preprocess(image, Preprocessing(mode="squash", size=size))
+    assert_same(found, their.Resize((size, size))(image))
 
 
 @settings(max_examples=500, deadline=None)
@@ -85,8 +85,8 @@ def test_squash_equals_torchvision_bit_for_bit(
 def test_resized_size_is_the_one_torchvision_resizes_to(width: int, height: int, side: int) -> None:
     from torchvision.transforms.functional import _compute_resized_output_size
 
-    theirs = _compute_resized_output_size((height, width), [side])
-    assert list(resized_size(width, height, side)) == theirs[::-1]
+    expected = _compute_resized_output_size((height, width), [side])
+    assert list(resized_size(width, height, side)) == expected[::-1]
 
 
 @pytest.mark.parametrize(
@@ -108,10 +108,10 @@ def test_strip_of_5000_pixels_differs_by_one_at_most(width: int, height: int) ->
     # The crop covers less than one source pixel: torchvision computes the same from the 20 pixels
     # around it, at the same phase, without its 1.3 GB.
     middle = (2490, 0, 2510, 1) if width > height else (0, 2490, 1, 2510)
-    theirs = np.asarray(torchvision_crop("v1", 256, 224)(strip.crop(middle)), dtype=int)
-    ours = preprocess(strip, Preprocessing()).astype(int)
-    assert ours.shape == (224, 224, 3)
-    assert np.abs(ours - theirs).max() <= 1
+    expected = np.asarray(torchvision_crop("v1", 256, 224)(strip.crop(middle)), dtype=int)
+    found = preprocess(strip, Preprocessing()).astype(int)
+    assert found.shape == (224, 224, 3)
+    assert np.abs(found - expected).max() <= 1
 
 
 @pytest.mark.parametrize("side", [(40, 500), (500, 40), (301, 299)])

@@ -1,4 +1,4 @@
-"""Helpers for the tests of the engine cache, and a model with weights of some size."""
+"""Helpers for the tests of the model cache, and a model with weights of some size."""
 
 from __future__ import annotations
 

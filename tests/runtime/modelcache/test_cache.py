@@ -1,4 +1,4 @@
-"""The engine cache returns a session with the same outputs, or the model itself is opened."""
+"""The model cache returns a session with the same outputs, or the model itself is opened."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_outputs_of_a_trained_model_are_bit_for_bit_the_same(
             np.testing.assert_array_equal(plain(photo).logits, cached(photo).logits)
 
 
-def test_threads_and_spinning_reach_a_kept_engine(kept: Kept) -> None:
+def test_threads_and_spinning_reach_a_kept_model(kept: Kept) -> None:
     found = session.open_session(kept.model, threads=3, spin=True, cache=True)
     options = found.get_session_options()
     assert options.intra_op_num_threads == 3

@@ -1,4 +1,4 @@
-"""The folder of the engine cache: unusable folders, concurrent processes, and bounds."""
+"""The folder of the model cache: unusable folders, concurrent processes, and bounds."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from toolchain.training.inputs.order import Order
 
 
 def samples(*counts: int) -> list[Sample]:
-    """Return so many samples of each class."""
+    """Return this many samples of each class."""
     labels = [label for label, count in enumerate(counts) for _ in range(count)]
     return [Sample(Path(f"{number}.jpg"), label) for number, label in enumerate(labels)]
 

@@ -137,6 +137,6 @@ def test_channels_last_gives_the_same_run_to_rounding(
     stripes: Path, tmp_path: Path, plain: FinetuneResult
 ) -> None:
     moved = finetune(last_block(stripes, channels_last=True), tmp_path / "run").run
-    for ours, theirs in zip(epochs_of(moved), epochs_of(plain.run), strict=True):
+    for found, expected in zip(epochs_of(moved), epochs_of(plain.run), strict=True):
         for name in ("train_loss", "val_loss"):
-            assert ours[name] == pytest.approx(theirs[name], abs=1e-3), name
+            assert found[name] == pytest.approx(expected[name], abs=1e-3), name

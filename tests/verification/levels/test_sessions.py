@@ -51,7 +51,7 @@ def test_every_session_is_opened_and_agrees(model: Path, predictor: Predictor) -
     assert (level.figures["asked"], level.figures["registered"]) == (CPU, (CPU,))
 
 
-def test_an_engine_cache_that_computes_otherwise_is_named(
+def test_a_model_cache_that_computes_otherwise_is_named(
     model: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = Engine.open_kept
@@ -66,7 +66,7 @@ def test_an_engine_cache_that_computes_otherwise_is_named(
     monkeypatch.setattr(Engine, "open_kept", kept_wrong)
     change_logits(monkeypatch, lambda _, logits: logits + (0.5 if taken else 0))
     level = level_of(model, predictor)
-    assert str(level.where).startswith("the session: cpu, from the engine cache, batch 1, off by")
+    assert str(level.where).startswith("the session: cpu, from the model cache, batch 1, off by")
     assert not taken[0].folder.exists(), "the user's cache is left alone"
 
 

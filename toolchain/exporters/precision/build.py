@@ -34,7 +34,7 @@ from toolchain.verification.references.trained_model import TrainedReference
 MOST_FLOAT_LAYERS = 8
 """An int8 file leaves at most this many layers in float; with more there is little to gain."""
 SENSITIVITY_IMAGES = 32
-"""About so many calibration images show which layers lose the most by quantisation."""
+"""About this many calibration images are used to find the layers that lose most by quantisation."""
 PROOF_TOLERANCES = {"fp16": 5e-3, "int8": 5e-2}
 """How far the logits of one file may differ between two machines. Where machines round differently,
 an int8 value moves by a step, and the logits by about a hundredth."""
@@ -186,5 +186,5 @@ def _most_harmful_first(
         quantiser,
         lambda model: baseline.outputs_of(model, pixels),
         baseline.card.task,
-        progress.track(layers, "looking for the layers that hurt", len(layers)),
+        progress.track(layers, "finding the layers that lose most", len(layers)),
     )

@@ -1,1 +1,1 @@
-"""The engine cache: models as onnxruntime has optimised them, kept for the next process."""
+"""The model cache: models as onnxruntime has optimised them, kept for the next process."""

@@ -6,34 +6,34 @@ from collections.abc import Callable
 from threading import Thread
 from typing import Generic, TypeVar
 
-Answer = TypeVar("Answer")
+WorkResult = TypeVar("WorkResult")
 
 
-class BackgroundTask(Generic[Answer]):
+class BackgroundTask(Generic[WorkResult]):
     """Starts `work` in a thread, where another thread can be started.
 
     It saves time where `work`, or what the caller does meanwhile, releases the GIL.
     """
 
-    def __init__(self, work: Callable[[], Answer]) -> None:
+    def __init__(self, work: Callable[[], WorkResult]) -> None:
         self._work = work
-        self._answers: list[Answer] = []
+        self._results: list[WorkResult] = []
         self._thread: Thread | None = Thread(target=self._run)
         try:
             self._thread.start()
         except RuntimeError:  # no more threads can be started, or the interpreter is shutting down
             self._thread = None
 
-    def result(self) -> Answer:
+    def result(self) -> WorkResult:
         """Wait for the thread and return the result of `work`.
 
         Without a thread, or where `work` failed in it, `work` is called here and raises here.
         """
         if self._thread is not None:
             self._thread.join()
-        if not self._answers:
+        if not self._results:
             self._run()
-        return self._answers[0]
+        return self._results[0]
 
     def _run(self) -> None:
-        self._answers.append(self._work())
+        self._results.append(self._work())

@@ -1,6 +1,6 @@
-"""The engine cache: a model as onnxruntime has optimised it, kept for the next process.
+"""The model cache: a model as onnxruntime has optimised it, kept for the next process.
 
-onnxruntime rewrites the graph and packs the weights anew in each process. The engine cache keeps
+onnxruntime rewrites the graph and packs the weights anew in each process. The model cache keeps
 the result in the user's cache folder, with the weights in a file of their own that is mapped into
 memory (`store.py`). The key of an entry is the sha256 of the model file, the processor, the version
 of onnxruntime and the schema of the cache. An entry is made only from a file that `scan_model`
@@ -41,7 +41,7 @@ SAVE_OPTIONS = {
 """onnxruntime's options that save the weights in a file of their own, packed for the kernels."""
 FREE_SPACE_RATIO = 4
 """The disk needs this many times the model's size: fp16 is kept as fp32, twice as large."""
-ANSWER_TOLERANCE = 1e-3
+OUTPUT_TOLERANCE = 1e-3
 """Largest difference (absolute or relative) of an output between an entry and its model."""
 PROCESSOR_FIELDS = (
     "vendor_id",
@@ -150,12 +150,12 @@ def engine_of(model: Path, cache: Path | None = None) -> Engine | None:
 
 
 def processor() -> str:
-    """Return a description of the processor, as far as it decides how weights are packed."""
+    """Return a description of the processor, with all that the packing of weights depends on."""
     lines = [platform.machine(), platform.system()]
     if os.name == "nt":
         lines.append(platform.processor())
     with contextlib.suppress(OSError), Path("/proc/cpuinfo").open("rb") as file:
-        # The first processor stands for all; on a large machine the file is long.
+        # Only the first processor is read; on a large machine the file is long.
         first = file.read(1 << 14).decode(errors="replace").split("\n\n")[0]
         lines += [line for line in first.splitlines() if line.startswith(PROCESSOR_FIELDS)]
     return "\n".join(lines)
@@ -181,6 +181,6 @@ def _same_outputs(one: InferenceSession, other: InferenceSession) -> bool:
     example = values.astype(np.uint8) if is_uint8 else (values / 125 - 1).astype("f4")
     outputs = (session.run(None, {expected.name: example}) for session in (one, other))
     return all(
-        np.allclose(a, b, rtol=ANSWER_TOLERANCE, atol=ANSWER_TOLERANCE)
+        np.allclose(a, b, rtol=OUTPUT_TOLERANCE, atol=OUTPUT_TOLERANCE)
         for a, b in zip(*outputs, strict=True)
     )

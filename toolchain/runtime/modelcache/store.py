@@ -1,4 +1,4 @@
-"""The folder of the engine cache: how entries are written, checked for damage and removed.
+"""The folder of the model cache: how entries are written, checked for damage and removed.
 
     <cache>/engines/<key>/model.onnx     the optimised graph
                          /weights.bin    its weights, in the layout that the kernels use
@@ -95,9 +95,9 @@ def private_folder(cache: Path | None = None) -> Path:
         raise FileNotFoundError("this user has no home folder")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     status = folder.lstat()
-    mine = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+    is_own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
     others = 0 if os.name == "nt" else stat.S_IWGRP | stat.S_IWOTH
-    if not stat.S_ISDIR(status.st_mode) or not mine or status.st_mode & others:
+    if not stat.S_ISDIR(status.st_mode) or not is_own or status.st_mode & others:
         raise PermissionError(f"{folder} is not this user's alone")
     return folder
 

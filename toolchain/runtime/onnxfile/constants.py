@@ -38,7 +38,7 @@ class ConstantError(ValueError):
 
 
 class Constants:
-    """The values known so far, node by node, and the largest possible size of each constant."""
+    """The values known before each node, and the largest possible size of each constant."""
 
     def __init__(self, weights: Mapping[str, int], inputs: Mapping[str, Axes]) -> None:
         self.known = {"", *inputs, *weights}

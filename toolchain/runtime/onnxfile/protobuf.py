@@ -85,7 +85,7 @@ class Wire:
         raise WireError(f"no number ends at byte {min(end, start + 10)}")
 
     def count_fields(self, count: int) -> None:
-        """Add to the fields read so far. Raises WireError above `max_fields`.
+        """Add to the fields that were read before. Raises WireError above `max_fields`.
 
         Without a limit, a file of tiny fields would take minutes and gigabytes.
         """

@@ -68,7 +68,7 @@ BITS = {
 TYPE_NAMES = {1: "float", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 10: "float16"}
 
 DAMAGED = "it is truncated, damaged or no ONNX file; copy or export it again"
-NOT_OURS = "no file of rtl has such a thing; export the model again"
+FOREIGN_HINT = "no file of rtl has such a thing; export the model again"
 
 
 class Value(msgspec.Struct, frozen=True):
@@ -109,7 +109,7 @@ def scan_model(path: Path) -> ModelScan:
     except WireError as error:
         raise ModelFileError(f"{path} can't be opened: {error}", hint=DAMAGED) from error
     except (ForeignError, ConstantError) as error:
-        raise ModelFileError(f"{path} can't be opened: {error}", hint=NOT_OURS) from error
+        raise ModelFileError(f"{path} can't be opened: {error}", hint=FOREIGN_HINT) from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ModelFileError(f"{path} can't be opened: {reason}") from error

@@ -23,7 +23,7 @@ MAD_TO_DEVIATION = NormalDist().inv_cdf(0.75)
 
 
 def is_finite(value: float | None) -> bool:
-    """Return whether a loss is a finite number; None stands for one that is not."""
+    """Return whether a loss is a finite number; None represents one that is not."""
     return value is not None and math.isfinite(value)
 
 

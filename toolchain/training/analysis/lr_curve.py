@@ -62,7 +62,7 @@ def smoothed(losses: Sequence[float], beta: float = 0.98) -> list[float]:
 
 
 def should_stop(averages: Sequence[float]) -> bool:
-    """Return whether the last of the smoothed losses so far ends the sweep.
+    """Return whether the last of these smoothed losses ends the sweep.
 
     It does where it is not a number, or more than four times the lowest.
     """

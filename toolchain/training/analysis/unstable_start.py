@@ -19,7 +19,7 @@ EARLY_EPOCHS = 6
 """Number of epochs, after the warm-up, that count as the start."""
 SWING_OF_STEPS, STEPS_IN_A_ROW = 2.0, 5
 """Factor by which the loss must rise from the first step within the first steps, as the median of
-so many steps in a row. In sound runs it stayed below 1.24, with batches of four images too, where
+this many steps in a row. In sound runs it stayed below 1.24, with batches of four images too, where
 single steps reached 2.1; learning rates a hundred times too high gave 2.8 to 24, or did no harm."""
 SWING_OF_EPOCHS = 1.5
 """Factor by which the loss must rise from an epoch to the next, or in an early epoch above that of

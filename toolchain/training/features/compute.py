@@ -23,7 +23,7 @@ from toolchain.runs.settings import FinetuneSettings
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
 from toolchain.training.features.engine import Engine, fastest_engine
-from toolchain.training.features.store import Entry, Unstorable, place
+from toolchain.training.features.store import Entry, Unstorable, display_folder
 from toolchain.training.inputs.augment import Augmentation, make_augmentation
 from toolchain.training.inputs.samples import (
     PixelsOrError,
@@ -115,7 +115,9 @@ def _compute(
         except OSError as error:
             entry.remove()
             reason = (error.strerror or str(error)).lower()
-            raise Unstorable(f"its results can't be kept in {place()}: {reason}") from error
+            raise Unstorable(
+                f"its results can't be kept in {display_folder()}: {reason}"
+            ) from error
 
 
 class RowPixels(TorchDataset[PixelsOrError]):

@@ -1,4 +1,4 @@
-"""The fastest engine for features on this machine: onnxruntime on a CPU, else torch."""
+"""The fastest backend for features on this machine: onnxruntime on a CPU, else torch."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def fastest_engine(backbone: FrozenBackbone, size: int, device: torch.device) ->
 
 
 def _onnxruntime_engine(backbone: FrozenBackbone, example: Tensor) -> Engine | None:
-    """Return an onnxruntime engine; None without onnxruntime, or where the export fails."""
+    """Return an engine that runs onnxruntime; None without it, or where the export fails."""
     try:
         import onnxruntime
     except ImportError:

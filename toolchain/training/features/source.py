@@ -30,8 +30,8 @@ from toolchain.training.features.store import (
     CacheKey,
     Entry,
     Features,
-    make_room,
-    place,
+    display_folder,
+    free_space,
 )
 from toolchain.training.inputs.order import Order
 from toolchain.training.inputs.samples import Batch, targets_of
@@ -58,9 +58,8 @@ class FeatureSource:
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of an epoch.
 
-        The images cycle through their views with different phases: image i reads view (number + i)
-        modulo the number of views. So every epoch contains all
-        views in equal shares; the same view of every image would be a smaller data set.
+        In epoch `number`, image i reads view (number + i) modulo the number of views. So an image
+        changes its view from epoch to epoch, and each epoch contains all views in equal shares.
         """
         self.order.epoch = number
         for own in self.order.process_batches():
@@ -140,7 +139,7 @@ def _view_name(spec: FeatureSpec) -> str:
 
 
 def _rows_in(entry: Entry, samples: Sequence[Sample], views: int) -> RequiredRows:
-    """Return the rows of all samples; files with equal content share theirs."""
+    """Return the rows of all samples; files with equal content share a row."""
     images: dict[str, RowImage] = {
         name: (sample, view) for sample in samples for name, view in _rows_of(sample, views)
     }
@@ -157,21 +156,21 @@ def _rows_of(sample: Sample, views: int) -> list[tuple[str, int | None]]:
 def _reserve_space(
     spec: FeatureSpec, required: Sequence[RequiredRows], progress: ProgressReporter
 ) -> bool:
-    """Make room in the cache for rows to compute; return whether there is enough, and report it."""
+    """Free space in the cache for the missing rows; report and return whether there is enough."""
     total = sum(len(rows.names) * rows.entry.key.row_bytes for rows in required)
     new = sum(rows.entry.new_bytes(rows.names) for rows in required)
     limit = int(spec.settings.cache_gb * 1e9)
     what = f"features before {spec.boundary}: {_size(total)}"
-    if not make_room(new, limit, [rows.entry.folder for rows in required], progress):
+    if not free_space(new, limit, [rows.entry.folder for rows in required], progress):
         progress.message(
             f"{what}, more than --cache-gb {spec.settings.cache_gb:g} or the disk allows: "
             "the frozen part is computed each epoch"
         )
         return False
     if not new:
-        progress.message(f"{what}, all kept from an earlier run in {place()}")
+        progress.message(f"{what}, all kept from an earlier run in {display_folder()}")
     else:
-        progress.message(f"{what} in {place()} (`rtl cache clear` removes them)")
+        progress.message(f"{what} in {display_folder()} (`rtl cache clear` removes them)")
     return True
 
 

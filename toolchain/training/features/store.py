@@ -102,7 +102,7 @@ def clear() -> int:
     return remove_all(features_folder(), entries())
 
 
-def make_room(needed: int, limit: int, keep: Sequence[Path], progress: ProgressReporter) -> bool:
+def free_space(needed: int, limit: int, keep: Sequence[Path], progress: ProgressReporter) -> bool:
     """Remove the longest unused entries until `needed` more bytes fit; return whether they do.
 
     Afterwards all entries together take at most `limit` bytes, and SPARE_BYTES of the disk stay
@@ -264,10 +264,10 @@ class FeatureWriter:
 
 
 class Unstorable(TrainingError):
-    """The features can't be kept; the run goes on without them."""
+    """The features can't be stored; the run computes them in each epoch instead."""
 
 
-def place() -> str:
+def display_folder() -> str:
     """Return the folder of the features for messages; see `display_path`."""
     return display_path(features_folder())
 

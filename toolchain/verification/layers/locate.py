@@ -46,8 +46,8 @@ class LayerReport:
 def layers_rule(tolerance: float) -> str:
     """Return the rule for a layer, in words."""
     return (
-        f"every layer: |a − b| ≤ {tolerance:g} · max(1, largest |b|), by generated inputs, "
-        "and the run's weights"
+        f"every layer: |a − b| ≤ {tolerance:g} · max(1, largest |b|), for generated inputs; "
+        "the weights equal the run's"
     )
 
 

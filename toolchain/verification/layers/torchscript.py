@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import torch
 
 PRIMITIVES = ("prim::Constant", "prim::ListConstruct", "prim::TupleConstruct", "prim::GetAttr")
-"""Nodes that are no operators of torch and that `_computed` knows."""
+"""Nodes that are no operators of torch and that `_computed` can compute."""
 
 
 def script_layers(
@@ -38,9 +38,9 @@ def script_layers(
     """Return the outputs of a TorchScript file's operators, named after the network's calls.
 
     `calls` are those of the trained network: (name, class of the module). The naming ends where the
-    file computes something else than the network; that operator has the name of the call in whose
-    place it stands. A graph with branches or calls of its own, which rtl doesn't write, has no
-    layers.
+    file computes something else than the network; that operator gets the name of the call that was
+    expected in its place. A graph with branches or calls of its own, which rtl doesn't write, has
+    no layers.
     """
     import torch
 

@@ -65,7 +65,7 @@ def _diff_single(name: str, expected: Mapping[str, Doubles], weights: Weights) -
 def _diff_folded_pair(
     network: Any, convolution: str, normalisation: str, weights: Weights
 ) -> str | None:
-    """Compare a folded convolution, and tell its own weight from the BatchNorm layer's."""
+    """Compare a folded convolution; name which differs, its own weight or the BatchNorm layer."""
     bn = _tensors(network.get_submodule(normalisation))
     kernel = _tensors(network.get_submodule(convolution))["weight"]
     scale = bn["weight"] / np.sqrt(bn["running_var"] + network.get_submodule(normalisation).eps)

@@ -76,7 +76,7 @@ def compare_decisions(
     """Compare the labels of two outputs for the same images, by the card's task and threshold.
 
     `bound` is how far a logit may be from its reference: nearer decisions are ties. `max_flips` is
-    the share of images that may have another label all the same; 0 but for lower precisions.
+    the share of images that may still have another label; above 0 for lower precisions only.
     """
     images = len(names)
     if card.task == "multi-label":

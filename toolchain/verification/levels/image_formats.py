@@ -18,7 +18,7 @@ from toolchain.verification.result import Level
 
 
 def image_formats_level(preprocessing: Preprocessing) -> Level:
-    """Compare our pixels of a file of every kind with torchvision's."""
+    """Compare the predictor's pixels of a file of every kind with torchvision's."""
     different: list[str] = []
     where = None
     samples = list(image_format_samples())

@@ -1,4 +1,4 @@
-"""Level "pixels" of a file with input `image`: the resize and crop in its graph against ours."""
+"""Level "pixels" of a file with input `image`: its graph's resize and crop, and the predictor's."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ gives that weight to the outermost pixel, Pillow to all of them. In a corner it 
 255."""
 
 
-def image_input_level(card: Card, names: list[str], ours: Pixels, in_graph: Pixels) -> Level:
-    """Compare the pixels that the graph makes with ours, each uint8 [images, size, size, 3]."""
+def image_input_level(
+    card: Card, names: list[str], by_predictor: Pixels, in_graph: Pixels
+) -> Level:
+    """Compare the graph's pixels with the predictor's, each uint8 [images, size, size, 3]."""
     most = allowed_levels(card.preprocessing)
-    difference = compare_pixels(names, ours, in_graph)
+    difference = compare_pixels(names, by_predictor, in_graph)
     return Level(
         level="pixels",
         against="graph's input",

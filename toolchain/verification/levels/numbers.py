@@ -16,11 +16,11 @@ from toolchain.runtime.model_inputs import ModelOutputs
 from toolchain.verification.result import Level
 
 TOLERANCES: dict[Precision, float] = {"fp32": 5e-5, "fp16": 1e-2, "int8": 0.25}
-"""Figure of atol and rtol. fp32: about ten times what the float32 kernels of different engines
-differ by on ResNets; labels need far more to change. fp16 and int8 round every layer: there the
-rule stops a broken file, and level "decisions" judges a good one."""
+"""Figure of atol and rtol. fp32: about ten times what the float32 kernels of different runtimes
+differ by on ResNets; labels need far more to change. fp16 and int8 round every layer: there this
+rule detects broken files only, and level "decisions" measures the others."""
 BATCH_SIZES = (1, 2, 5, 32)
-"""One image, the exporter's example, an odd number, and as many as most users ever put in."""
+"""One image, the exporter's example, an odd number, and the largest that most users need."""
 REAL_IMAGES = 8
 """Validation images among the pixels that fill these batches."""
 
@@ -34,7 +34,7 @@ class NumberDifference(msgspec.Struct, frozen=True):
     p50_abs: float
     p99_abs: float
     cosine: float
-    """Of the image where a and b point the least in the same direction."""
+    """The lowest cosine similarity of a and b among the images."""
     needed: float
     """The smallest tolerance (the figure of atol and rtol) that would pass."""
     tolerance: float
@@ -43,7 +43,7 @@ class NumberDifference(msgspec.Struct, frozen=True):
 
     @property
     def passed(self) -> bool:
-        """True when every value keeps the rule; NaN and infinity never do."""
+        """True when every value meets the rule; NaN and infinity never do."""
         return self.values > 0 and self.needed <= self.tolerance
 
 

@@ -50,7 +50,7 @@ def compare_pixels(names: list[str], reference: Pixels, candidate: Pixels) -> Pi
 def pixels_level(
     against: str, difference: PixelDifference, rule: str, *, where: str | None
 ) -> Level:
-    """Return the level of pixels that must be equal; `where` counts where they are not."""
+    """Return the level of pixels that must be equal; `where` is used only where they are not."""
     return Level(
         level="pixels",
         against=against,
@@ -75,10 +75,10 @@ def pixel_summary(difference: PixelDifference) -> str:
 def differing_stage(
     data: bytes, preprocessing: Preprocessing, own_preprocessing: Preprocessing | None = None
 ) -> str:
-    """Name the stage at which our pixels begin to differ: decode, upright, resize or crop.
+    """Name the first stage at which the predictor's pixels differ: decode, upright, resize or crop.
 
-    `own_preprocessing` is that of the file where it may differ from the reference's. Stage
-    "upright" is the EXIF orientation.
+    `own_preprocessing` is that of the file where it may differ from the reference's. The stage
+    "upright" applies the EXIF orientation.
     """
     own = own_preprocessing or preprocessing
     try:

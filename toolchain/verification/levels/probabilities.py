@@ -1,4 +1,4 @@
-"""The stage behind the logits: do a file's probabilities follow from them as its card says?"""
+"""Check that a file's probabilities follow from its logits by its card's task and temperature."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def wrong_probability_stage(card: Card, outputs: ModelOutputs) -> str | None:
     """Name the stage from logits to probabilities that is not the card's; None where all are.
 
     It is the temperature, the softmax or the sigmoid. A file's own outputs are enough for this, so
-    it needs no reference. Also None for logits that are not finite: the fault lies before them.
+    it needs no reference. Also None for logits that are not finite: an earlier stage is at fault.
     """
     probabilities, logits = (values.astype(np.float64) for values in outputs)
     if not np.isfinite(logits).all():
@@ -61,8 +61,8 @@ def _difference(found: Doubles, reference: Doubles) -> float:
 def _temperature_used(probabilities: Doubles, logits: Doubles, task: Task) -> float | None:
     """Return the temperature that explains all probabilities, where one does.
 
-    It is the slope of the logits over what the probabilities say they were divided to, by least
-    squares through the origin.
+    It is the slope of the logits over the divided logits, which follow from the probabilities, by
+    least squares through the origin.
     """
     usable = (probabilities > SATURATED) & (probabilities < 1 - SATURATED)
     safe = np.where(usable, probabilities, 0.5)

@@ -1,6 +1,6 @@
 """Level "sessions": every way users open a file gives the same numbers, on the provider asked for.
 
-A session is one combination of provider, graph optimisation and threads, or one through the engine
+A session is one combination of provider, graph optimisation and threads, or one through the model
 cache, as the predictor opens a file. onnxruntime can fall back to another provider without an
 error. So the registered providers are read from the session, and the provider that each node ran on
 from a profile of one run.
@@ -109,7 +109,7 @@ def users_sessions(path: Path, provider: str) -> Iterator[tuple[str, InferenceSe
     # A new cache: the user's own may hold an entry that another version made.
     with tempfile.TemporaryDirectory(prefix="rtl-engine-", ignore_cleanup_errors=True) as folder:
         open_session(path, cache=Path(folder))  # makes the entry
-        yield "cpu, from the engine cache", open_session(path, cache=Path(folder))
+        yield "cpu, from the model cache", open_session(path, cache=Path(folder))
 
 
 def provider_proof(

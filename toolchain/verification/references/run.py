@@ -38,7 +38,7 @@ def run_levels(
 ) -> Iterator[Level]:
     """Yield the levels of a file against the trained model, with its validation images.
 
-    Where the card says another image size than the run's, nothing but the card is compared.
+    Where the card has another image size than the run, nothing but the card is compared.
     """
     eager, card = trained.eager, backend.card
     yield card_level(eager.card, card)
@@ -98,7 +98,7 @@ def _batches(
 
 
 def _with_layers(level: Level, backend: Backend, path: Path, eager: EagerBackend) -> Level:
-    """Add the comparison layer by layer; for a lower precision it only says where, not whether."""
+    """Compare layer by layer; for a lower precision this sets `where` and not the verdict."""
     card = backend.card
     exact = card.precision == "fp32"
     tolerance = LAYER_TOLERANCE if exact else numbers.TOLERANCES[card.precision]
@@ -122,7 +122,7 @@ def _with_layers(level: Level, backend: Backend, path: Path, eager: EagerBackend
 def _pixels(
     card: Card, trained: TrainedReference, images: ImageComparison, names: list[str]
 ) -> Level:
-    """Compare the pixels; an image that one side alone can read counts as different."""
+    """Compare the pixels; an image that only one of the two can read counts as different."""
     difference = compare_pixels(names, images.reference_pixels, images.file_pixels)
     one_sided = [trained.names[index] for index in images.one_sided]
     difference = msgspec.structs.replace(

@@ -32,7 +32,7 @@ IMAGES_AT_ONCE = 8
 
 @dataclass(frozen=True, eq=False)
 class ImageComparison:
-    """Pixels and outputs of both sides, a row for each image that both can read."""
+    """Pixels and outputs of file and trained model: a row for each image that both can read."""
 
     indices: list[int]
     """Which of the reference's images the rows are."""
@@ -43,7 +43,7 @@ class ImageComparison:
     file_outputs: ModelOutputs
     reference_outputs: ModelOutputs
     one_sided: list[int]
-    """Images that only one side can read."""
+    """Images that only one of the two can read."""
     left_out: list[int]
     """Images that neither can read, or that are too long for the graph of an `image` file."""
 
@@ -51,7 +51,7 @@ class ImageComparison:
 def compare_images(
     backend: Backend, path: Path, trained: TrainedReference, progress: ProgressReporter
 ) -> ImageComparison:
-    """Compute all images on both sides; ParityError where none can be read."""
+    """Compute all images with file and trained model; ParityError where none can be read."""
     reader = _PairReader(backend, trained)
     card = backend.card
     resize_in_graph = open_graph_resize(path) if card.input == "image" else None
@@ -66,14 +66,14 @@ def compare_images(
         indices += [pair.index for pair in pairs]
         reference_pixels.append(np.stack([pair.reference_pixels for pair in pairs]))
         reference_outputs.append(_reference_outputs(trained, pairs))
-        ours = np.stack([preprocess(pair.image, card.preprocessing) for pair in pairs])
-        file_pixels.append(ours)
+        pixels = np.stack([preprocess(pair.image, card.preprocessing) for pair in pairs])
+        file_pixels.append(pixels)
         if resize_in_graph is not None and isinstance(backend, Predictor):
             images = [np.asarray(pair.image) for pair in pairs]
             graph_pixels += [resize_in_graph(image) for image in images]
             file_outputs += [backend.compute(image) for image in images]
         else:
-            file_outputs.append(backend.run(ours))
+            file_outputs.append(backend.run(pixels))
     if not indices:
         raise ParityError(f"none of {len(trained.paths)} validation images can be read")
     return ImageComparison(
@@ -90,7 +90,7 @@ def compare_images(
 
 @dataclass(frozen=True, eq=False)
 class _ImagePair:
-    """One image as both sides read it."""
+    """One image, as the predictor and as torchvision read it."""
 
     index: int
     image: Image.Image
@@ -100,7 +100,7 @@ class _ImagePair:
 
 
 class _PairReader:
-    """Reads images on both sides and keeps the indices of those that can't be compared."""
+    """Reads images in both ways and keeps the indices of those that can't be compared."""
 
     def __init__(self, backend: Backend, trained: TrainedReference) -> None:
         self.file_preprocessing = backend.card.preprocessing
@@ -111,7 +111,7 @@ class _PairReader:
         self.left_out: list[int] = []
 
     def pairs(self, start: int) -> Iterator[_ImagePair]:
-        """Yield those of the next IMAGES_AT_ONCE images that both sides can read."""
+        """Yield those of the next IMAGES_AT_ONCE images that both ways can read."""
         for index in range(start, min(start + IMAGES_AT_ONCE, len(self.trained.paths))):
             data = self.trained.paths[index].read_bytes()
             image = _file_image(data, self.file_preprocessing)

@@ -50,7 +50,7 @@ def stored_levels(backend: Backend, stored: StoredOutputs) -> Iterator[Level]:
     bound = tie_bound(card, expected.logits, tolerance)
     yield decisions_level("references", card, names, expected, from_bytes, bound)
     difference = compare_pixels(names, stored.pixels[with_bytes], np.stack(pixels))
-    where = "decode, upright, resize or crop, on this machine"
+    where = "decode, upright (EXIF orientation), resize or crop, on this machine"
     yield pixels_level("references", difference, STORED_PIXELS_RULE, where=where)
 
 

@@ -47,7 +47,7 @@ def open_trained_reference(
     """Open the trained model of a run and choose up to `images` of its validation images.
 
     `size` is the side in pixels of the network's input, where it is not that of training. Raises
-    DataError where the images are not where they were and `run.data` doesn't say where they are.
+    DataError where the images were moved and `run.data` does not name their new folder.
     """
     readable = run.readable("val")
     paths = evenly([sample.path for sample in readable], images)
