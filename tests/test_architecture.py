@@ -75,7 +75,6 @@ PUBLIC = "toolchain"
 """The package itself hands out the errors, the predictor and the functions of `api`."""
 HANDED_OUT = {
     "toolchain.api",
-    "toolchain.runs.settings",
     "toolchain.runtime.predictor",
     "toolchain.runtime.prediction",
 }
