@@ -18,7 +18,7 @@ class FiniteRange(click.FloatRange):
     """A FloatRange that refuses `inf` and `nan`, which pass click's comparison with the bounds."""
 
     def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+        self, value: float, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return the number."""
         number: float = super().convert(value, param, ctx)
