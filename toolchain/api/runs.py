@@ -45,7 +45,7 @@ def finetune(
     others of docs/settings.md, by their TOML keys.
 
     Returns the run folder, the data set, its audit, the figures of the best epoch and the time in
-    seconds. Raises SettingsError, a ValueError that names the setting; DataError for data that
+    seconds. Raises SettingsError, which names the setting; DataError for data that
     can't be used; TrainingError for what stops training; Interrupted for Ctrl-C after an epoch.
 
     >>> import toolchain as rtl

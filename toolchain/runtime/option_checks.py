@@ -21,16 +21,16 @@ def text_option(name: str, value: str) -> str:
     return value
 
 
-def count_option(name: str, value: int) -> int:
+def count_option(name: str, value: int, *, least: int = 1) -> int:
     """Return an integer of Python or numpy as int.
 
-    Raises TypeError for a bool and what is no integer, ValueError below 1.
+    Raises TypeError for a bool and what is no integer, ValueError below `least`.
     """
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an int, got {value!r}")
     count = operator.index(value)
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1, got {count}")
+    if count < least:
+        raise ValueError(f"{name} must be at least {least}, got {count}")
     return count
 
 
