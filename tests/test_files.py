@@ -93,7 +93,7 @@ def test_a_place_that_is_a_folder_below_a_file_or_forbidden_is_an_error_that_nam
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="is a folder, not a file"):
         require_writable(tmp_path)
-    with pytest.raises(DataError, match="here can't be written: .*file is not a folder"):
+    with pytest.raises(DataError, match=r"here can't be written: .*file is not a folder"):
         require_writable(tmp_path / "file" / "here")
     # Root may write everywhere, so the answer of the system is replaced.
     monkeypatch.setattr("os.access", lambda *arguments: False)

@@ -75,7 +75,7 @@ def test_numbers_of_numpy_are_taken_for_those_of_python() -> None:
     one = np.int64(1)
     assert isinstance(checked("threads", one, Count), int)
     assert isinstance(checked("seconds", np.float32(0.5), Seconds), float)
-    assert checked("cache", np.bool_(True), bool) is True
+    assert isinstance(checked("cache", np.bool_(True), bool), bool)
     assert checked_each("batch_size", np.array([1, 8]), Count) == (1, 8)
     with pytest.raises(toolchain.DataError, match="nowhere: no such folder"):
         toolchain.finetune("nowhere", epochs=one, lr_head=np.float32(0.5), weights="none")
