@@ -35,7 +35,8 @@ HEAD = """\
 
 What `import toolchain as rtl` hands out. [python.md](python.md) walks through it with real images.
 The functions have the names, defaults and bounds of the commands' options; their results print what
-the commands print, and are tables and pictures in a notebook.
+the commands print, and are tables and pictures in a notebook. The top of [python.md](python.md)
+lists what differs from the commands.
 
 - `Location` is a path: a `str` or an `os.PathLike`.
 - `Progress` is what shows how far a function is: `None` shows nothing, `True` lines and a bar (on a
@@ -83,8 +84,8 @@ ERRORS = """
 ## Errors
 
 Every error that a user can act on derives from `ToolchainError`; its `hint` says what to do, its
-`exit_code` is what the command ends with. Wrong settings are a `SettingsError`, which is a
-`ValueError` and names the setting.
+`exit_code` is what the command ends with. A wrong argument or setting is a `SettingsError`, which
+names it and is a `ValueError` too. `Predictor` raises `TypeError` and `ValueError` for its options.
 
 | error | exit status | |
 |---|---|---|

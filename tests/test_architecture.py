@@ -75,7 +75,6 @@ PUBLIC = "toolchain"
 """The package itself exports the errors, the predictor and the functions of `api`."""
 EXPORTED = {
     "toolchain.api",
-    "toolchain.runs.settings",
     "toolchain.runtime.predictor",
     "toolchain.runtime.prediction",
 }

@@ -26,8 +26,10 @@ from toolchain.display import (
     as_text,
     megabytes,
 )
-from toolchain.errors import ImageError
+from toolchain.errors import ImageError, RefusedError
 from toolchain.evaluation.evaluate import Evaluation
+from toolchain.exporters.export import ExportedModel, RejectedModel
+from toolchain.exporters.variants import Variant
 from toolchain.prediction.predictions import SHOWN, Predictions
 from toolchain.progress_bar import NotebookReporter, TerminalReporter, progress_reporter
 from toolchain.runs.runfolder import RunFolder, parity_file
@@ -103,6 +105,26 @@ def test_a_picture_is_inside_the_html_and_a_missing_one_is_left_out(tmp_path: Pa
 
 def test_a_number_of_bytes_is_shown_in_millions() -> None:
     assert megabytes(1_250_000) == "1.2 MB"
+
+
+def test_a_rejected_model_shows_in_one_line() -> None:
+    rejected = RejectedModel(Path("a.onnx"), RefusedError("int8 costs too much"))
+    assert repr(rejected) == "RejectedModel('a.onnx', 'int8 costs too much')"
+
+
+def test_an_exported_model_shows_in_one_line(model: Path) -> None:
+    inspection = toolchain.inspect(model)
+    verification = msgspec.json.decode(parity_file(model).read_bytes(), type=Verification)
+    exported = ExportedModel(
+        Path("a.onnx"), Variant("onnx"), inspection.card, 1_250_000, verification, 2.0
+    )
+    assert repr(exported) == "ExportedModel('a.onnx', onnx fp32 pixels, 1.2 MB)"
+
+
+def test_a_predictor_shows_its_file_provider_and_number_of_classes(tmp_path: Path) -> None:
+    with toolchain.Predictor(tiny_model_file(tmp_path)) as predictor:
+        name = repr(str(tmp_path / "tiny.onnx"))
+        assert repr(predictor) == f"Predictor({name}, provider='cpu', 3 classes)"
 
 
 def test_a_struct_shows_its_blocks_and_stays_a_struct() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.files import atomic_file, write_bytes, write_text
+from toolchain.errors import DataError
+from toolchain.files import atomic_file, require_writable, write_bytes, write_text
 
 
 def test_an_atomic_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -77,3 +78,24 @@ def test_private_files_and_their_new_folder_are_for_the_owner_alone(
     assert path.read_bytes() == b"content"
     assert path.parent.stat().st_mode & 0o777 == folder
     assert path.stat().st_mode & 0o777 == file
+
+
+def test_a_place_for_a_file_is_writable_where_its_folders_can_be_made(tmp_path: Path) -> None:
+    require_writable(tmp_path / "new" / "folder" / "file.json")
+    (tmp_path / "old.json").write_text("{}")
+    require_writable(tmp_path / "old.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["old.json"]
+
+
+def test_a_place_that_is_a_folder_below_a_file_or_forbidden_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="is a folder, not a file"):
+        require_writable(tmp_path)
+    with pytest.raises(DataError, match=r"here can't be written: .*file is not a folder"):
+        require_writable(tmp_path / "file" / "here")
+    # Root may write everywhere, so the answer of the system is replaced.
+    monkeypatch.setattr("os.access", lambda *arguments: False)
+    with pytest.raises(DataError, match="no permission to write in"):
+        require_writable(tmp_path / "here")

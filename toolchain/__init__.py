@@ -23,6 +23,7 @@ from toolchain.errors import (
     PartialFailure,
     ProviderError,
     RefusedError,
+    SettingsError,
     ToolchainError,
     TrainingError,
 )
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
         resume,
         verify,
     )
-    from toolchain.runs.settings import SettingsError
     from toolchain.runtime.prediction import Prediction
     from toolchain.runtime.predictor import Predictor
 
@@ -75,7 +75,6 @@ __all__ = [
 _MODULES = {
     "Prediction": "toolchain.runtime.prediction",
     "Predictor": "toolchain.runtime.predictor",
-    "SettingsError": "toolchain.runs.settings",
 }
 """Where a name is when it is first asked for; the functions are in `toolchain.api`."""
 
@@ -91,4 +90,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Return the public names, those that are not imported yet too."""
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

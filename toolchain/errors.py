@@ -1,6 +1,7 @@
 """All errors of rtl, with the exit code of the command line for each.
 
 ToolchainError
+├── SettingsError       2   an argument or a setting is wrong; it is a ValueError too
 ├── DataError           3   a folder, list or split can't be used; nothing was written
 ├── ImageError          4   one image can't be read
 ├── ModelFileError      5   not exported by rtl, damaged, or its card is newer than this rtl
@@ -30,6 +31,12 @@ class ToolchainError(Exception):
         self.hint = hint
         self.result: Any = None
         """What was done in spite of the error; `toolchain.export` puts the files kept here."""
+
+
+class SettingsError(ToolchainError, ValueError):
+    """An argument or a setting is unknown or out of its bounds; the message names it."""
+
+    exit_code = 2
 
 
 class DataError(ToolchainError):
@@ -80,6 +87,11 @@ class MissingExtraError(ToolchainError):
     def __init__(self, what: str, extra: str) -> None:
         """`what` is the missing package, `extra` the extra of rtl that installs it."""
         super().__init__(f"{what} is not installed", hint=f'pip install "rtl-toolchain[{extra}]"')
+        self._arguments = (what, extra)
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str], dict[str, Any]]:
+        """Pickle to the two arguments: `args` holds the message alone."""
+        return type(self), self._arguments, self.__dict__
 
 
 class RefusedError(ToolchainError):

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from toolchain.errors import DataError
+
 # tempfile and hashlib take milliseconds to import, and a first prediction needs neither: they are
 # imported inside the functions.
 
@@ -40,6 +42,21 @@ def atomic_file(path: Path, *, durable: bool = False, private: bool = False) -> 
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_writable(file: Path) -> None:
+    """Raise DataError where a file can't be written, or replaced, at this path.
+
+    For results of long work, before it begins: the file is no folder, and the nearest folder above
+    that exists is one that files and folders can be made in.
+    """
+    if file.is_dir():
+        raise DataError(f"{file} is a folder, not a file")
+    above = next(folder for folder in file.absolute().parents if os.path.lexists(folder))
+    if not above.is_dir():
+        raise DataError(f"{file} can't be written: {above} is not a folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise DataError(f"{file} can't be written: no permission to write in {above}")
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = False, private: bool = False) -> None:

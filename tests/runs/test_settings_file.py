@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from tests.conftest import ROOT
-from toolchain.runs.settings import FinetuneSettings, SettingsError
+from toolchain.errors import SettingsError
+from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings, settings_sha256, settings_toml
 
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
@@ -54,9 +55,11 @@ def test_an_option_replaces_the_value_in_the_file() -> None:
     [
         ("epoch = 5", "unknown setting 'epoch'; did you mean 'epochs'?"),
         ("epochs = 8.5", "epochs: expected `int`, got `float`"),
-        ("epochs = 0", "epochs: expected `int` >= 1"),
+        ("epochs = 0", "epochs: expected `int` >= 1, got 0"),
+        ("nothing = 0", "unknown setting 'nothing'; known are data, task, arch"),
+        ("lr_head = inf", "lr_head: expected a finite number, got inf"),
         ("lr_head = -1.0", "lr_head: expected `float` > 0.0"),
-        ('arch = "resnet19"', "arch: invalid enum value 'resnet19'"),
+        ('arch = "resnet19"', "arch: invalid enum value 'resnet19'; did you mean 'resnet18'?"),
         ('freeze_until = "layer9"', "freeze_until: 'layer9' is not layer1 to layer4"),
         ("resize_size = 100", "resize_size: 100 is smaller than size 224"),
         ("epochs = ", "is not TOML"),

@@ -266,3 +266,30 @@ def test_the_pixel_limit_is_an_option_and_survives_pickling(tiny: Path) -> None:
             fits, too_large = predictor.predict_many(images)
             assert isinstance(fits, Prediction)
             assert str(too_large) == "image: more than 10,000 pixels"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"threads": "a"}, TypeError, "threads must be an int, got 'a'"),
+        ({"threads": True}, TypeError, "threads must be an int, got True"),
+        ({"threads": 0}, ValueError, "threads must be at least 1, got 0"),
+        ({"max_pixels": 1.5}, TypeError, "max_pixels must be an int"),
+        ({"max_pixels": -1}, ValueError, "max_pixels must be at least 1"),
+        ({"provider": 3}, TypeError, "provider must be a str, got 3"),
+        ({"cache": "no"}, TypeError, "cache must be a bool, got 'no'"),
+        ({"spin": 1}, TypeError, "spin must be a bool"),
+        ({"self_test": "yes"}, TypeError, "self_test must be a bool"),
+        ({"model": 3}, TypeError, "model must be a path"),
+    ],
+)
+def test_an_option_of_another_type_is_an_error_that_names_it(
+    tiny: Path, options: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        Predictor(**{"model": tiny, **options})
+
+
+def test_an_integer_of_numpy_is_a_number_of_threads(tiny: Path) -> None:
+    with Predictor(tiny, threads=np.int64(2)) as predictor:  # type: ignore[arg-type]
+        assert predictor.session.get_session_options().intra_op_num_threads == 2

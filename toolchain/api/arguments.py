@@ -1,20 +1,25 @@
-"""Types of the arguments with their bounds, and the check that a value keeps them.
+"""Types of the arguments with their bounds, and the checks that a value keeps them.
 
-The bounds are those of the options of the command line, which Click checks there.
+The bounds are those of the options of the command line, which Click checks there. Each check
+returns the value to go on with, and raises SettingsError with the name and the value.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, get_args, get_origin
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
+from toolchain.errors import SettingsError
 from toolchain.progress import ProgressReporter
-from toolchain.runs.settings import SettingsError
+from toolchain.progress_bar import progress_reporter
 
+Value = TypeVar("Value")
 Location = str | os.PathLike[str]
 """A file or a folder."""
 Progress = bool | ProgressReporter | None
@@ -35,55 +40,103 @@ Device = Literal["auto", "cuda", "mps", "cpu"]
 OnError = Literal["continue", "fail"]
 
 
-def require_valid(**arguments: tuple[Any, Any]) -> None:
-    """Check arguments given as `name=(value, type)`.
+def checked(name: str, value: Value, kind: Any) -> Value:
+    """Return the value of an argument, where it is of a type; scalars of numpy as Python's.
 
     Raises SettingsError with the name, the value and what would be allowed.
 
-    >>> require_valid(batch_size=(0, Count))
+    >>> checked("batch_size", 0, Count)
     Traceback (most recent call last):
     ...
-    toolchain.runs.settings.SettingsError: batch_size: 0 is not `int` >= 1
+    toolchain.errors.SettingsError: batch_size: 0 is not `int` >= 1
     """
-    for name, (value, kind) in arguments.items():
-        try:
-            msgspec.convert(value, kind)
-        except msgspec.ValidationError as error:
-            raise SettingsError(f"{name}: {value!r} {_reason(kind, str(error))}") from error
+    value = without_numpy(value)
+    try:
+        found: Value = msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{name}: {value!r} {_reason(kind, str(error))}") from error
+    if isinstance(found, float) and not math.isfinite(found):
+        raise SettingsError(f"{name}: {found} is not a finite number")
+    return found
 
 
-def require_each_valid(**arguments: tuple[tuple[Any, ...], Any]) -> None:
-    """Check arguments that hold several values; as `require_valid`."""
-    for name, (values, kind) in arguments.items():
-        if not values:
-            raise SettingsError(f"{name}: none is given")
-        for value in values:
-            require_valid(**{name: (value, kind)})
+def checked_each(name: str, values: Any, kind: Any, *, none: bool = False) -> tuple[Any, ...]:
+    """Return the values of an argument that may be one or a sequence, as `checked`.
+
+    An empty sequence is allowed with `none` only.
+    """
+    found = several(values)
+    if not (found or none):
+        raise SettingsError(f"{name}: none is given")
+    return tuple(checked(name, value, kind) for value in found)
 
 
 def _reason(kind: Any, message: str) -> str:
     """Return why a value is refused: the choices of its type, or what msgspec expected."""
-    if get_origin(kind) is not Literal and message.startswith("Expected "):
-        return f"is not {message.removeprefix('Expected ').partition(', got')[0]}"
-    literals = [part for part in (kind, *get_args(kind)) if get_origin(part) is Literal]
-    choices = [choice for literal in literals for choice in get_args(literal)]
-    return f"is not one of {', '.join(map(repr, choices))}"
+    parts = (kind, *get_args(kind))
+    choices = [
+        repr(choice) for part in parts if get_origin(part) is Literal for choice in get_args(part)
+    ]
+    numbers = [part for part in parts if get_origin(part) is Annotated and part is not kind]
+    if choices and numbers:
+        return f"is not {' or '.join(choices)} or `int` >= {numbers[0].__metadata__[0].ge}"
+    if choices:
+        return f"is not one of {', '.join(choices)}"
+    expected = message.removeprefix("Expected ").partition(", got")[0]
+    return f"is not {expected.replace('| null', '| None')}"
 
 
-def path_text(path: Location | None) -> str | None:
-    """Return a path as text; None stays None."""
-    return None if path is None else os.fspath(path)
+def checked_path(name: str, value: object) -> str:
+    """Return a path as text. Raises SettingsError for what is none, or has a null character."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise SettingsError(f"{name}: {value!r} is not a path (`str` or `os.PathLike`)")
+    if "\0" in text:
+        raise SettingsError(f"{name}: {text!r} has a null character in it")
+    return text
 
 
-def path_texts(paths: Location | Sequence[Location]) -> tuple[str, ...]:
-    """Return one path or several as texts."""
-    if isinstance(paths, str | os.PathLike):
-        return (os.fspath(paths),)
-    return tuple(os.fspath(path) for path in paths)
+def optional_path(name: str, value: object) -> str | None:
+    """Return a path as text, as `checked_path`; None stays None."""
+    return None if value is None else checked_path(name, value)
+
+
+def checked_paths(name: str, values: object) -> tuple[str, ...]:
+    """Return one path or several as texts, as `checked_path`."""
+    values = without_numpy(values)
+    if isinstance(values, str | bytes | os.PathLike) or not isinstance(values, Iterable):
+        values = (values,)
+    return tuple(checked_path(name, value) for value in values)
+
+
+def checked_progress(progress: Progress) -> ProgressReporter:
+    """Return the reporter that the argument `progress` stands for."""
+    progress = without_numpy(progress)
+    if progress is None or isinstance(progress, bool):
+        return progress_reporter(progress)
+    methods = [getattr(progress, name, None) for name in ("message", "track")]
+    if isinstance(progress, type) or not all(callable(method) for method in methods):
+        raise SettingsError(
+            f"progress: {progress!r} is not `bool`, None, or an object with the methods "
+            "`message` and `track`"
+        )
+    return progress
 
 
 def several(values: Any) -> tuple[Any, ...]:
     """Return the values of an argument that may be one value or a sequence of them."""
-    if isinstance(values, Sequence) and not isinstance(values, str):
+    values = without_numpy(values)
+    if isinstance(values, Sequence) and not isinstance(values, str | bytes):
         return tuple(values)
     return (values,)
+
+
+def without_numpy(value: Any) -> Any:
+    """Return a scalar or an array of numpy as Python's own; any other value as it is.
+
+    numpy is not imported for it: a value of numpy exists only where it has been.
+    """
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray):
+        return value.tolist()
+    return value

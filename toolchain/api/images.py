@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from toolchain.api.arguments import (
     Count,
     Location,
     OnError,
     Progress,
-    path_texts,
-    require_valid,
+    checked,
+    checked_path,
+    checked_paths,
+    checked_progress,
 )
-from toolchain.progress_bar import progress_reporter
-from toolchain.runs.settings import SettingsError
+from toolchain.errors import SettingsError
+from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runtime.card import Task
 
 if TYPE_CHECKING:
@@ -49,59 +51,92 @@ def predict(
     use `Predictor` and its `predict_many`.
 
     Returns (file name, Prediction) for each image, in order; one that can't be read has an
-    ImageError in its place, and so has a folder without images. With `on_error="fail"` the first
-    ImageError is raised. Raises ModelFileError or ProviderError for a model that can't be opened,
-    SettingsError.
+    ImageError in its place. Folders and patterns without images are no rows; their errors are in
+    `not_found`. With `on_error="fail"` the first error of either kind is raised. Raises
+    ModelFileError or ProviderError for a model that can't be opened, SettingsError.
 
     >>> import toolchain as rtl
     >>> [(name, prediction)] = rtl.predict(model, photo)
     >>> prediction.label in prediction.classes
     True
     """
-    require_valid(
-        threads=(threads, Count | None),
-        batch_size=(batch_size, Count),
-        workers=(workers, Count | None),
-        on_error=(on_error, OnError),
+    threads = checked("threads", threads, Count | None)
+    provider, cache = checked("provider", provider, str), checked("cache", cache, bool)
+    options = _Options(
+        _inputs("inputs", inputs),
+        _inputs("files_from", files_from),
+        checked("batch_size", batch_size, Count),
+        checked("workers", workers, Count | None),
+        checked("on_error", on_error, OnError),
+        checked_progress(progress),
     )
-    words, lists = path_texts(inputs), path_texts(files_from)
-    if not (words or lists):
+    if not (options.inputs or options.files_from):
         raise SettingsError("inputs: none is given, nor files_from")
+    if not isinstance(model, str | os.PathLike):
+        return _predict(_checked_predictor(model), options)
+    model = checked_path("model", model)
     from toolchain.runtime.predictor import Predictor
 
-    if isinstance(model, Predictor):
-        return _predict(model, words, lists, batch_size, workers, on_error, progress)
     with Predictor(model, provider=provider, threads=threads, cache=cache) as predictor:
-        return _predict(predictor, words, lists, batch_size, workers, on_error, progress)
+        return _predict(predictor, options)
 
 
-def _predict(
-    predictor: Predictor,
-    words: Sequence[str],
-    lists: Sequence[str],
-    batch_size: int,
-    workers: int | None,
-    on_error: OnError,
-    progress: Progress,
-) -> Predictions:
+class _Options(NamedTuple):
+    """The arguments of `predict` that do not concern the model."""
+
+    inputs: Sequence[str]
+    files_from: Sequence[str]
+    batch_size: int
+    workers: int | None
+    on_error: OnError
+    reporter: ProgressReporter
+
+
+def _inputs(name: str, values: Location | Sequence[Location]) -> tuple[str, ...]:
+    texts = checked_paths(name, values)
+    if "-" in texts:
+        raise SettingsError(
+            f"{name}: '-' is standard input for the command only; './-' is a file of this name, "
+            "and a Predictor takes the bytes of an image"
+        )
+    return texts
+
+
+def _checked_predictor(model: object) -> Predictor:
+    """Return a model that is open already. Raises SettingsError where it is no Predictor."""
+    from toolchain.runtime.predictor import Predictor
+
+    if not isinstance(model, Predictor):
+        raise SettingsError(f"model: {model!r} is not a path or a Predictor")
+    return model
+
+
+def _predict(predictor: Predictor, options: _Options) -> Predictions:
     from toolchain.prediction.predict import predict as story
     from toolchain.prediction.predict import predict_here
     from toolchain.prediction.predictions import Predictions
     from toolchain.prediction.sinks import InMemory
 
-    sink, reporter = InMemory(), progress_reporter(progress)
+    sink = InMemory()
 
     def compute(images: Iterable[InputImage]) -> PredictionRows:
-        total = _count_images(words, lists) if progress else 0
-        with contextlib.closing(predict_here(predictor, batch_size, workers, images)) as rows:
-            yield from reporter.track(rows, "predicting", total)
+        silent = isinstance(options.reporter, SilentReporter)
+        total = 0 if silent else _count_images(options.inputs, options.files_from)
+        many = predict_here(predictor, options.batch_size, options.workers, images)
+        with contextlib.closing(many) as rows:
+            yield from options.reporter.track(rows, "predicting", total)
 
     summary = story(
-        predictor, words, files_from=lists, sink=sink, on_error=on_error, compute=compute
+        predictor,
+        options.inputs,
+        files_from=options.files_from,
+        sink=sink,
+        on_error=options.on_error,
+        compute=compute,
     )
-    # A folder without images has no row of its own, and must not be lost.
-    not_found = [(str(error).partition(": ")[0], error) for error in summary.not_found]
-    return Predictions([*sink.rows, *not_found], predictor.card.task)
+    if options.on_error == "fail" and summary.not_found:
+        raise summary.not_found[0]
+    return Predictions(sink.rows, predictor.card.task, not_found=summary.not_found)
 
 
 def _count_images(words: Sequence[str], lists: Sequence[str]) -> int:
@@ -121,10 +156,11 @@ def check_data(data: Location, *, task: Task = "single-label", progress: Progres
     >>> rtl.check_data(data).per_class["down"]
     {'train': 16, 'val': 8, 'test': 0}
     """
-    require_valid(task=(task, Task))
+    data, task = checked_path("data", data), checked("task", task, Task)
+    reporter = checked_progress(progress)
     from toolchain.data.audit import audit_dataset
     from toolchain.data.layouts import read_dataset
 
-    dataset = read_dataset(os.fspath(data), task)
-    _, audit = audit_dataset(dataset, progress_reporter(progress))
+    dataset = read_dataset(data, task)
+    _, audit = audit_dataset(dataset, reporter)
     return audit

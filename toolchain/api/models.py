@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from toolchain.api.arguments import (
     CalibrationCount,
@@ -15,14 +14,15 @@ from toolchain.api.arguments import (
     Progress,
     Seconds,
     Side,
-    path_text,
-    require_each_valid,
-    require_valid,
-    several,
+    checked,
+    checked_each,
+    checked_path,
+    checked_paths,
+    checked_progress,
+    optional_path,
 )
+from toolchain.errors import SettingsError
 from toolchain.exporters.precision.options import Calibration, Limits, Method, Reduction
-from toolchain.progress_bar import progress_reporter
-from toolchain.runs.settings import SettingsError
 from toolchain.runtime.card import Format, InputKind, Precision
 
 if TYPE_CHECKING:
@@ -75,18 +75,21 @@ def export(
     """
     wanted = _variants(format, precision, input, batch, opset)
     reduction = _reduction(max_drop, max_flips, calibration_images, calibration_method)
-    require_valid(image_size=(image_size, Side | None), images=(images, Count))
+    run, output = checked_path("run", run), optional_path("output", output)
+    data, images = optional_path("data", data), checked("images", images, Count)
+    image_size = checked("image_size", image_size, Side | None)
+    reporter = checked_progress(progress)
     from toolchain.exporters import export as story
 
     outcomes = story.export(
         run,
         wanted,
         output,
-        data=path_text(data),
+        data=data,
         images=images,
         image_size=image_size,
         reduction=reduction,
-        progress=progress_reporter(progress),
+        progress=reporter,
     )
     return _all_kept(outcomes)
 
@@ -99,13 +102,11 @@ def _variants(
     opset: int,
 ) -> list[Variant]:
     """Return every combination; SettingsError where one does not exist."""
-    formats: tuple[Format, ...] = several(format)
-    precisions: tuple[Precision, ...] = several(precision)
-    inputs: tuple[InputKind, ...] = several(input)
-    require_each_valid(
-        format=(formats, Format), precision=(precisions, Precision), input=(inputs, InputKind)
-    )
-    require_valid(batch=(batch, Count | Literal["dynamic"]), opset=(opset, Opset))
+    formats: tuple[Format, ...] = checked_each("format", format, Format)
+    precisions: tuple[Precision, ...] = checked_each("precision", precision, Precision)
+    inputs: tuple[InputKind, ...] = checked_each("input", input, InputKind)
+    batch = checked("batch", batch, Count | Literal["dynamic"])
+    opset = checked("opset", opset, Opset)
     from toolchain.exporters.variants import variants
 
     only = None if batch == "dynamic" else batch
@@ -119,14 +120,14 @@ def _reduction(
     max_drop: float, max_flips: float, calibration_images: int, calibration_method: Method
 ) -> Reduction:
     """Return how fp16 and int8 are made and judged; the limits are given in per cent."""
-    require_valid(
-        max_drop=(max_drop, Points),
-        max_flips=(max_flips, Points),
-        calibration_images=(calibration_images, CalibrationCount),
-        calibration_method=(calibration_method, Method),
+    limits = Limits(
+        checked("max_drop", max_drop, Points) / 100, checked("max_flips", max_flips, Points) / 100
     )
-    limits = Limits(max_drop / 100, max_flips / 100)
-    return Reduction(limits, Calibration(calibration_images, calibration_method))
+    calibration = Calibration(
+        checked("calibration_images", calibration_images, CalibrationCount),
+        checked("calibration_method", calibration_method, Method),
+    )
+    return Reduction(limits, calibration)
 
 
 def _all_kept(outcomes: Iterable[ExportedModel | RejectedModel]) -> ExportResult:
@@ -166,17 +167,21 @@ def verify(
     >>> verification.passed, verification.levels[0].level
     (True, 'numbers')
     """
-    require_valid(images=(images, Count), threads=(threads, Count | None))
+    model, run = checked_path("model", model), optional_path("run", run)
+    data, images = optional_path("data", data), checked("images", images, Count)
+    provider = checked("provider", provider, str)
+    threads = checked("threads", threads, Count | None)
+    reporter = checked_progress(progress)
     from toolchain.verification import verify as story
 
     return story.verify(
         model,
         run=run,
-        data=path_text(data),
+        data=data,
         provider=provider,
         threads=threads,
         images=images,
-        progress=progress_reporter(progress),
+        progress=reporter,
     )
 
 
@@ -207,20 +212,19 @@ def bench(
     >>> [(case.target, case.batch_size) for case in benchmark.results]
     [('model.onnx', 1)]
     """
-    files = (models,) if isinstance(models, str | os.PathLike) else tuple(models)
-    providers: tuple[str, ...] = several(provider)
-    batch_sizes: tuple[int, ...] = several(batch_size)
-    counts: tuple[int, ...] = several(threads)
-    require_valid(seconds=(seconds, Seconds))
-    require_each_valid(
-        models=(files, Any), provider=(providers, str), batch_size=(batch_sizes, Count)
-    )
-    if counts:
-        require_each_valid(threads=(counts, Count))
+    files = checked_paths("models", models)
+    if not files:
+        raise SettingsError("models: none is given")
+    providers: tuple[str, ...] = checked_each("provider", provider, str)
+    batch_sizes: tuple[int, ...] = checked_each("batch_size", batch_size, Count)
+    counts: tuple[int, ...] = checked_each("threads", threads, Count, none=True)
+    seconds, eager = checked("seconds", seconds, Seconds), checked("eager", eager, bool | None)
+    output, reporter = optional_path("output", output), checked_progress(progress)
     from toolchain.benchmarking import bench as story
     from toolchain.benchmarking.output import benchmark_file
     from toolchain.files import write_json
 
+    json_file = benchmark_file(files, providers, output)
     result = story.bench(
         files,
         providers=providers,
@@ -228,10 +232,10 @@ def bench(
         threads=counts,
         seconds=seconds,
         eager=eager,
-        progress=progress_reporter(progress),
+        progress=reporter,
     )
-    if file := benchmark_file(files, providers, output):
-        write_json(file, result)
+    if json_file:
+        write_json(json_file, result)
     return result
 
 
@@ -246,6 +250,7 @@ def inspect(model: Location) -> Inspection:
     >>> rtl.inspect(model).card.classes
     ('across', 'aslant', 'down')
     """
+    model = checked_path("model", model)
     from toolchain.verification.inspection import inspect_model
 
-    return inspect_model(os.fspath(model))
+    return inspect_model(model)

@@ -13,11 +13,14 @@ from toolchain.api.arguments import (
     Progress,
     Split,
     Workers,
-    path_text,
-    require_valid,
+    checked,
+    checked_path,
+    checked_progress,
+    optional_path,
+    without_numpy,
 )
-from toolchain.progress_bar import progress_reporter
-from toolchain.runs.settings import FinetuneSettings, SettingsError
+from toolchain.errors import SettingsError
+from toolchain.runs.settings import FinetuneSettings
 
 if TYPE_CHECKING:
     from toolchain.evaluation.evaluate import Evaluation
@@ -42,7 +45,7 @@ def finetune(
     others of docs/settings.md, by their TOML keys.
 
     Returns the run folder, the data set, its audit, the figures of the best epoch and the time in
-    seconds. Raises SettingsError, a ValueError that names the setting; DataError for data that
+    seconds. Raises SettingsError, which names the setting; DataError for data that
     can't be used; TrainingError for what stops training; Interrupted for Ctrl-C after an epoch.
 
     >>> import toolchain as rtl
@@ -50,11 +53,11 @@ def finetune(
     >>> result.run.weights.name
     'model.safetensors'
     """
+    chosen, output = _settings(data, config, settings), optional_path("output", output)
+    reporter = checked_progress(progress)
     from toolchain.training import finetune as story
 
-    return story.finetune(
-        _settings(data, config, settings), output, progress=progress_reporter(progress)
-    )
+    return story.finetune(chosen, output, progress=reporter)
 
 
 def resume(
@@ -76,10 +79,13 @@ def resume(
     ...
     toolchain.errors.TrainingError: ... has finished; there is nothing to resume
     """
+    run = checked_path("run", run)
+    workers = checked("workers", workers, Workers | None)
+    device = checked("device", device, Device | None)
+    reporter = checked_progress(progress)
     from toolchain.training import finetune as story
 
-    require_valid(workers=(workers, Workers | None), device=(device, Device | None))
-    return story.resume(run, workers=workers, device=device, progress=progress_reporter(progress))
+    return story.resume(run, workers=workers, device=device, progress=reporter)
 
 
 def find_lr(
@@ -101,11 +107,11 @@ def find_lr(
     >>> len(result.rates) == len(result.losses)
     True
     """
+    chosen, output = _settings(data, config, settings), optional_path("output", output)
+    reporter = checked_progress(progress)
     from toolchain.training import lr_find as story
 
-    return story.find_lr(
-        _settings(data, config, settings), output, progress=progress_reporter(progress)
-    )
+    return story.find_lr(chosen, output, progress=reporter)
 
 
 def evaluate(
@@ -134,22 +140,22 @@ def evaluate(
     >>> 0 <= evaluation.accuracy <= 1
     True
     """
-    require_valid(
-        split=(split, Split),
-        batch_size=(batch_size, Count),
-        device=(device, Device),
-        workers=(workers, Workers),
-    )
+    run, data = checked_path("run", run), optional_path("data", data)
+    split = checked("split", split, Split)
+    batch_size = checked("batch_size", batch_size, Count)
+    workers = checked("workers", workers, Workers)
+    device = checked("device", device, Device)
+    reporter = checked_progress(progress)
     from toolchain.evaluation import evaluate as story
 
     return story.evaluate(
         run,
-        data=path_text(data),
+        data=data,
         split=split,
         batch_size=batch_size,
         workers=workers,
         device=device,
-        progress=progress_reporter(progress),
+        progress=reporter,
     )
 
 
@@ -159,10 +165,12 @@ def _settings(
     """Return the settings of a TOML file and, over it, those given; paths may be Path objects."""
     from toolchain.runs.settings_file import read_settings
 
-    given = {} if data is None else {"data": os.fspath(data)}
+    given: dict[str, Any] = {} if data is None else {"data": checked_path("data", data)}
     for name, value in settings.items():
-        given[name] = os.fspath(value) if isinstance(value, os.PathLike) else value
-    found = read_settings(None if config is None else Path(config), given)
+        text = isinstance(value, str | os.PathLike)
+        given[name] = checked_path(name, value) if text else without_numpy(value)
+    file = optional_path("config", config)
+    found = read_settings(None if file is None else Path(file), given)
     if not found.data:
         raise SettingsError("data: the folder of images is not given")
     return found

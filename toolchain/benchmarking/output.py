@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from toolchain.files import require_writable
 from toolchain.runs.runfolder import RunFolder
 
 
@@ -14,8 +15,16 @@ def benchmark_file(
     providers: Sequence[str],
     output: str | os.PathLike[str] | None,
 ) -> Path | None:
-    """Return the file to write: `output`, else one in bench/ of a run folder, else None."""
-    if output is not None:
-        return Path(output)
+    """Return the file to write: `output`, else one in bench/ of a run folder, else None.
+
+    Raises DataError where it can't be written.
+    """
     first = Path(models[0])
-    return RunFolder(first).bench_result("-".join(providers)) if first.is_dir() else None
+    if output is not None:
+        file = Path(output)
+    elif first.is_dir():
+        file = RunFolder(first).bench_result("-".join(providers))
+    else:
+        return None
+    require_writable(file)
+    return file

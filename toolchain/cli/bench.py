@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from toolchain.cli import tables, terminal
-from toolchain.cli.options import json_option, quiet_option, traceback_option
+from toolchain.cli.options import FiniteRange, json_option, quiet_option, traceback_option
 from toolchain.files import write_json
 
 
@@ -38,7 +38,7 @@ from toolchain.files import write_json
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.1),
+    type=FiniteRange(min=0.1),
     default=3.0,
     show_default=True,
     help="How long each case is measured, in five rounds that take turns.",
@@ -79,6 +79,7 @@ def command(
     from toolchain.benchmarking.bench import bench
     from toolchain.benchmarking.output import benchmark_file
 
+    file = benchmark_file(models, providers, output)
     result = bench(
         models,
         providers=providers,
@@ -88,7 +89,7 @@ def command(
         eager=eager,
         progress=terminal.progress_reporter(quiet),
     )
-    if file := benchmark_file(models, providers, output):
+    if file:
         write_json(file, result)
     if as_json:
         terminal.print_json(result)

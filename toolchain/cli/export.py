@@ -9,6 +9,7 @@ import click
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import (
+    FiniteRange,
     data_option,
     images_option,
     json_option,
@@ -80,14 +81,14 @@ class BatchSize(click.ParamType[int | None]):
 )
 @click.option(
     "--max-drop",
-    type=click.FloatRange(min=0, max=100),
+    type=FiniteRange(min=0, max=100),
     default=1.0,
     show_default=True,
     help="Points of accuracy that fp16 or int8 may cost.",
 )
 @click.option(
     "--max-flips",
-    type=click.FloatRange(min=0, max=100),
+    type=FiniteRange(min=0, max=100),
     default=2.0,
     show_default=True,
     help="Per cent of the labels that fp16 or int8 may change.",

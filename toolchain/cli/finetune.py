@@ -9,9 +9,9 @@ import click
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, quiet_option, settings_options, traceback_option
-from toolchain.errors import Interrupted
+from toolchain.errors import Interrupted, SettingsError
 from toolchain.progress import is_rank_zero
-from toolchain.runs.settings import FinetuneSettings, SettingsError
+from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
 
 if TYPE_CHECKING:

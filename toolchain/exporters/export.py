@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolchain.display import megabytes
 from toolchain.errors import ParityError, RefusedError
 from toolchain.exporters.candidate import open_candidate, verify_candidate
 from toolchain.exporters.destination import destinations
@@ -39,7 +40,7 @@ WRITERS: dict[Format, Callable[[InferenceModel, Card, Path], None]] = {
 """What writes each format in fp32; lower precisions have a room of their own."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExportedModel:
     """A model file that passed verification."""
 
@@ -50,6 +51,10 @@ class ExportedModel:
     verification: Verification
     seconds: float
     """To write and verify it."""
+
+    def __repr__(self) -> str:
+        kind = f"{self.variant.format} {self.variant.precision} {self.variant.input}"
+        return f"ExportedModel({str(self.path)!r}, {kind}, {megabytes(self.bytes)})"
 
     @property
     def record(self) -> ExportedFile:
@@ -67,12 +72,15 @@ class ExportedModel:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RejectedModel:
     """A model file that was not kept: it failed verification, or its precision cost too much."""
 
     path: Path
     error: ParityError | RefusedError
+
+    def __repr__(self) -> str:
+        return f"RejectedModel({str(self.path)!r}, {str(self.error)!r})"
 
     @property
     def record(self) -> RejectedFile:

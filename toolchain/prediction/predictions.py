@@ -17,11 +17,26 @@ SHOWN = 20
 
 
 class Predictions(Displayed, Sequence[Row]):
-    """The result for each image, in order: its file name, and a Prediction or an ImageError."""
+    """The result for each image, in order: its file name, and a Prediction or an ImageError.
 
-    def __init__(self, rows: Iterable[Row], task: Task = "single-label") -> None:
+    `not_found` is no part of the sequence, and slices have none.
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[Row],
+        task: Task = "single-label",
+        *,
+        not_found: Iterable[ImageError] = (),
+    ) -> None:
         self._rows = tuple(rows)
         self.task: Task = task
+        self._not_found = list(not_found)
+
+    @property
+    def not_found(self) -> list[ImageError]:
+        """Folders and patterns in which there are no images, and folders that can't be listed."""
+        return self._not_found
 
     @property
     def failed(self) -> list[ImageError]:
@@ -41,10 +56,14 @@ class Predictions(Displayed, Sequence[Row]):
         return len(self._rows)
 
     def blocks(self) -> list[Block]:
-        """Return a table of the first rows, and how many more there are."""
-        table = predictions_table(self._rows[:SHOWN], 1, self.task)
-        more = len(self) - SHOWN
-        return [table, Line(f"… and {more:,} more", "quiet")] if more > 0 else [table]
+        """Return a table of the first rows, how many more there are, and what was not found."""
+        blocks: list[Block] = [predictions_table(self._rows[:SHOWN], 1, self.task)]
+        if (more := len(self) - SHOWN) > 0:
+            blocks.append(Line(f"… and {more:,} more", "quiet"))
+        blocks += [Line(str(error), "error") for error in self.not_found[:SHOWN]]
+        if (more := len(self.not_found) - SHOWN) > 0:
+            blocks.append(Line(f"… and {more:,} more places without images", "quiet"))
+        return blocks
 
 
 def predictions_table(rows: Iterable[Row], top: int, task: Task = "single-label") -> Table:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta
 
+from toolchain.errors import SettingsError as SettingsError
 from toolchain.runtime.card import Task
 
 Architecture = Literal[
@@ -26,10 +27,6 @@ Architecture = Literal[
     "wide_resnet101_2",
 ]
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
-
-
-class SettingsError(ValueError):
-    """A setting is unknown or out of its bounds; the command line reports it as a usage error."""
 
 
 class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
-from toolchain.runs.settings import FinetuneSettings, SettingsError, describe
+from toolchain.errors import SettingsError
+from toolchain.runs.settings import FinetuneSettings, describe
 
 
 def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSettings:
@@ -30,26 +33,53 @@ def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSetting
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{config} is not TOML: {error}") from error
     source = f"{config}: " if config else ""
-    _require_known(values | given, source)
+    values |= given
+    _require_known(values, source)
     try:
-        return resolve(msgspec.convert(values | given, FinetuneSettings))
+        settings = msgspec.convert(values, FinetuneSettings)
     except msgspec.ValidationError as error:
-        raise SettingsError(source + _key_first(str(error))) from error
+        raise SettingsError(source + _explained(str(error), values)) from error
+    for key, value in values.items():
+        # Without an upper bound msgspec accepts infinity.
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SettingsError(f"{source}{key}: expected a finite number, got {value}")
+    return resolve(settings)
 
 
 def _require_known(values: dict[str, Any], source: str) -> None:
     known = FinetuneSettings.__struct_fields__
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            meant = f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(known)}"
-            raise SettingsError(f"{source}unknown setting '{key}'{meant}")
+            raise SettingsError(f"{source}unknown setting '{key}'; {_nearest(key, known)}")
 
 
-def _key_first(message: str) -> str:
-    """Return msgspec's message "Expected … - at `$.key`" as "key: expected …"."""
+def _nearest(word: str, known: Sequence[str]) -> str:
+    """Return a question with the name that is most like `word`; all names where none is."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+
+
+def _explained(message: str, values: dict[str, Any]) -> str:
+    """Return msgspec's "Expected … - at `$.key`" as "key: expected …, got VALUE".
+
+    A word that is not among the choices of its setting gets the nearest one, or all of them.
+    """
     text, _, path = message.rpartition(" - at `$.")
-    return f"{path.rstrip('`')}: {text[0].lower()}{text[1:]}" if text else message
+    if not text:
+        return message
+    key = path.rstrip("`")
+    if text.startswith("Invalid enum value"):
+        [kind] = [f.type for f in msgspec.structs.fields(FinetuneSettings) if f.name == key]
+        text += f"; {_nearest(values[key], _choices(kind))}"
+    elif ", got " not in text:
+        text += f", got {values[key]!r}"
+    return f"{key}: {text[0].lower()}{text[1:]}"
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    """Return the choices of a setting: a Literal, or one with a description around it."""
+    choices = get_args(kind)
+    return choices if isinstance(choices[0], str) else get_args(choices[0])
 
 
 def resolve(settings: FinetuneSettings) -> FinetuneSettings:

@@ -13,6 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from toolchain.errors import ModelFileError
 from toolchain.runtime.card import Card
+from toolchain.runtime.option_checks import (
+    count_option,
+    path_option,
+    switch_option,
+    text_option,
+)
 from toolchain.runtime.session import open_session, session_card
 
 if TYPE_CHECKING:
@@ -20,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class OpenModel:
-    """A model file with a card, opened; the arguments are those of `open_session`."""
+    """A model file with a card, opened; the arguments are those of `open_session`.
+
+    Raises TypeError or ValueError for an argument of another type or below its bound.
+    """
 
     def __init__(
         self,
@@ -31,14 +40,14 @@ class OpenModel:
         spin: bool,
         cache: bool,
     ) -> None:
-        self.model = os.fspath(model)
+        self.model = path_option("model", model)
         # The working folder may be another when the file is opened again.
         self.path = Path(model).absolute()
         self.options: dict[str, Any] = {
-            "provider": provider,
-            "threads": threads,
-            "spin": spin,
-            "cache": cache,
+            "provider": text_option("provider", provider),
+            "threads": None if threads is None else count_option("threads", threads),
+            "spin": switch_option("spin", spin),
+            "cache": switch_option("cache", cache),
         }
         self._closed = False
         self._session: InferenceSession | None = open_session(model, **self.options)

@@ -9,6 +9,7 @@ import numpy as np
 
 from toolchain.runtime.card import LABEL_THRESHOLD, Task
 from toolchain.runtime.model_inputs import Floats
+from toolchain.runtime.option_checks import count_option
 
 
 class ClassProbability(NamedTuple):
@@ -79,12 +80,15 @@ class Prediction(msgspec.Struct, frozen=True, eq=False):
         return self.threshold is not None and self.probability < self.threshold
 
     def top(self, count: int = 5) -> list[ClassProbability]:
-        """Return the `count` most probable classes, best first.
+        """Return the `count` most probable classes, best first; fewer where there are fewer.
+
+        Raises TypeError where `count` is no integer, ValueError where it is negative.
 
         >>> best, second = prediction.top(2)
         >>> best.label == prediction.label, best.probability >= second.probability
         (True, True)
         """
+        count = count_option("count", count, least=0)
         order = np.argsort(-self.logits, kind="stable")[:count]
         return [ClassProbability(self.classes[i], float(self.probabilities[i])) for i in order]
 

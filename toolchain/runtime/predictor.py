@@ -6,7 +6,6 @@ import os
 from collections.abc import Generator, Iterable, Iterator
 from functools import partial
 from itertools import chain, islice
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from toolchain.errors import ImageError, ModelFileError, ParityError
-from toolchain.runtime.card import OUTPUT_NAMES, Card
+from toolchain.runtime.card import OUTPUT_NAMES
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.image.decode import MAX_PIXELS, ImageSource, read_image
 from toolchain.runtime.image.preprocess import preprocess, require_resizable
 from toolchain.runtime.model_inputs import ModelOutputs, run_on_pixels
 from toolchain.runtime.openmodel import OpenModel
+from toolchain.runtime.option_checks import count_option, switch_option
 from toolchain.runtime.prediction import Prediction
 from toolchain.runtime.selftest import generated_pixels, proof_difference
 from toolchain.runtime.session import readable_reason
@@ -44,7 +44,8 @@ class Predictor:
     Any number of threads may share a predictor. A forked process opens the file again. A predictor
     pickles to the path of its file and its options, and a copy opens the file a second time.
 
-    Raises ModelFileError, ProviderError or MissingExtraError, and ParityError from the self test.
+    Raises ModelFileError, ProviderError or MissingExtraError, ParityError from the self test, and
+    TypeError or ValueError for an option of another type or a number below 1.
 
     >>> from toolchain import Predictor
     >>> with Predictor(model, threads=1) as predictor:
@@ -64,13 +65,15 @@ class Predictor:
         max_pixels: int = MAX_PIXELS,
         self_test: bool = False,
     ) -> None:
-        self.model = os.fspath(model)
+        self._own_options: dict[str, Any] = {
+            "max_pixels": count_option("max_pixels", max_pixels),
+            "self_test": switch_option("self_test", self_test),
+        }
         self._open_model = OpenModel(
             model, provider=provider, threads=threads, spin=spin, cache=cache
         )
-        self.card: Card = self._open_model.card
-        self._provider, self._threads = provider, threads
-        self._own_options: dict[str, Any] = {"max_pixels": max_pixels, "self_test": self_test}
+        self.model, self.card = self._open_model.model, self._open_model.card
+        self._provider, self._threads = provider, self._open_model.options["threads"]
         self._measured = False
         self._single_threaded: Predictor | None = None
         """The same model on a session of one thread, where that is faster for many images."""
@@ -119,17 +122,15 @@ class Predictor:
         short measurement after the first images decides. An error that `images` raises is raised
         after the results of the images before it. Close the iterator to stop early.
 
-        Raises ValueError for a `batch_size` or `workers` below 1.
+        Raises ValueError for a `batch_size` or `workers` below 1, TypeError for no integer.
 
         >>> first, second = predictor.predict_many([photo, b"no image"])
         >>> first.label in predictor.classes, type(second).__name__
         (True, 'ImageError')
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if workers is not None and workers < 1:
-            raise ValueError(f"workers must be at least 1, got {workers}")
-        return self._stream(iter(images), batch_size, workers or self._threads or usable_cores())
+        batch_size = count_option("batch_size", batch_size)
+        workers = self._threads if workers is None else count_option("workers", workers)
+        return self._stream(iter(images), batch_size, workers or usable_cores())
 
     def pixels(self, image: ImageSource) -> NDArray[np.uint8]:
         """Return an image resized and cropped to the network's size, uint8 RGB [size, size, 3].
@@ -202,13 +203,12 @@ class Predictor:
     def __enter__(self) -> Predictor:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        count = f"{len(self.classes)} classes"
+        return f"{type(self).__name__}({self.model!r}, provider={self._provider!r}, {count})"
 
     def _predictions(self, outputs: ModelOutputs) -> list[Prediction]:
         return [

@@ -12,7 +12,7 @@ import msgspec
 
 from toolchain.display import Block, Displayed, Facts, Picture
 from toolchain.errors import TrainingError
-from toolchain.files import write_json
+from toolchain.files import require_writable, write_json
 from toolchain.networks.device import choose_device
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, free_run_path
@@ -78,6 +78,7 @@ def find_lr(
     settings = msgspec.structs.replace(settings, accumulate=1)
     folder = RunFolder(output or free_run_path(Path("runs"), f"{data_name(settings.data)}-lr-find"))
     folder.require_free()
+    require_writable(folder.rate_sweep)
     processes = Processes()
     dataset, _ = read_data(settings, folder.path, processes, progress)
     start = make_starting_weights(settings, len(dataset.classes), progress)

@@ -6,9 +6,9 @@ import contextlib
 import shlex
 from collections.abc import Iterator
 
-from toolchain.errors import DataError, Interrupted, ToolchainError, TrainingError
+from toolchain.errors import DataError, Interrupted, SettingsError, ToolchainError, TrainingError
 from toolchain.runs.runfolder import RunFolder
-from toolchain.runs.settings import FinetuneSettings, SettingsError
+from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
 from toolchain.training.checkpoints import Checkpoints, resume_command
 from toolchain.training.trainer import Trainer
