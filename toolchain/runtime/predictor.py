@@ -37,7 +37,7 @@ class Predictor:
     `provider` is "cpu", "cuda" or any name onnxruntime knows; it is used or an error is raised,
     never replaced. `threads` defaults to the cores this process may use; with `spin` they wait for
     work in a busy loop instead of sleeping, which is faster only where nothing else needs the
-    cores. `cache=False` does not use the engine cache. Images of more than `max_pixels` are refused
+    cores. `cache=False` does not use the model cache. Images of more than `max_pixels` are refused
     before they are decoded. `self_test=True` checks the proof in the card before the first
     prediction.
 

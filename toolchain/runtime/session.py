@@ -55,7 +55,7 @@ def open_session(
 
     `provider` is a short name (cpu, cuda, …) or onnxruntime's own; `threads` are the intra-op
     threads, by default the cores this process may use; with `spin` they wait for work in a busy
-    loop. `cache` uses the engine cache (`modelcache/cache.py`) where it applies: on the CPU, with
+    loop. `cache` uses the model cache (`modelcache/cache.py`) where it applies: on the CPU, with
     `optimisation="all"` and no profile; a path replaces the user's cache folder. `optimisation` is
     a key of OPTIMISATIONS; `profile` is the beginning of the path of a profile.
 
@@ -199,7 +199,7 @@ def checked_scan(path: Path) -> ModelScan:
     Raises ModelFileError for a file that is not safe to open, and for a card that does not describe
     the graph.
     """
-    # Imported here, because opening an entry of the engine cache does not need them.
+    # Imported here, because opening an entry of the model cache does not need them.
     from toolchain.runtime.onnxfile.card_match import require_belonging
     from toolchain.runtime.onnxfile.scan import scan_model
 
