@@ -16,6 +16,7 @@ TESTS = Path(__file__).resolve().parent
 SLOW = (
     # Benchmarks start a process for each target.
     "benchmarking/test_bench.py",
+    "benchmarking/test_worker.py",
     # Processes that load torch, are killed and go on, or start a cluster.
     "cli/test_commands.py",
     "cli/test_edge.py",
@@ -26,12 +27,14 @@ SLOW = (
     "runtime/test_openmodel.py",
     "networks/test_torchvision_import.py",
     # Exports in every format and precision, each verified.
+    "backends/test_backend.py",
     "exporters/precision",
     "exporters/test_export.py",
     "exporters/test_formats.py",
     "runtime/modelcache/test_cache.py",
     "runtime/test_predictor.py",
     "verification/levels/test_pixels.py",
+    "verification/levels/test_sessions.py",
     "verification/levels/test_torchvision_pixels.py",
     "verification/test_inspection.py",
     "verification/test_mutations.py",
@@ -45,6 +48,7 @@ SLOW = (
     "cli/test_finetune.py",
     "training/features",
     "training/optim/test_precision.py",
+    "training/optim/test_schedules.py",
     "training/test_checkpoints.py",
     "training/test_decode_scale.py",
     "training/test_distributed.py",
