@@ -12,6 +12,7 @@ from typing import Any
 from toolchain.benchmarking.bench import Benchmark, bench
 from toolchain.data.walk import images_under
 from toolchain.demo.parts import draw_parts
+from toolchain.display import megabytes, percent
 from toolchain.errors import TrainingError
 from toolchain.evaluation.evaluate import Evaluation, evaluate
 from toolchain.exporters.export import ExportedModel, accepted_models, export
@@ -162,14 +163,14 @@ class Demo:
         chosen = next(r for r in evaluation.results if r.label == "crack")
         prediction = Predictor(self.model)(self.data / chosen.file)
         return (
-            f"{chosen.file} → {prediction.label} ({_percent(prediction.probability)}), "
+            f"{chosen.file} → {prediction.label} ({percent(prediction.probability)}), "
             f"as in the evaluation: {'yes' if prediction.label == chosen.predicted else 'NO'}"
         )
 
 
 def _training_line(trained: FinetuneResult) -> str:
     return (
-        f"{ARCH}: {_percent(trained.summary.val_accuracy)} on validation, "
+        f"{ARCH}: {percent(trained.summary.val_accuracy)} on validation, "
         f"epoch {trained.summary.best_epoch} of {trained.summary.epochs}"
     )
 
@@ -177,13 +178,13 @@ def _training_line(trained: FinetuneResult) -> str:
 def _evaluation_line(evaluation: Evaluation) -> str:
     low, high = evaluation.accuracy_interval
     return (
-        f"{_percent(evaluation.accuracy)} of {evaluation.images} {evaluation.split} images "
-        f"(95 % interval {_percent(low)} to {_percent(high)})"
+        f"{percent(evaluation.accuracy)} of {evaluation.images} {evaluation.split} images "
+        f"(95 % interval {percent(low)} to {percent(high)})"
     )
 
 
 def _export_line(exported: list[ExportedModel]) -> str:
-    return ", ".join(f"{item.variant.format} {item.bytes / 1e6:.1f} MB" for item in exported)
+    return ", ".join(f"{item.variant.format} {megabytes(item.bytes)}" for item in exported)
 
 
 def _verification_line(verified: Verification) -> str:
@@ -199,7 +200,3 @@ def _verification_line(verified: Verification) -> str:
 def _benchmark_line(measured: Benchmark) -> str:
     rows = [row for row in measured.results if row.batch_size == 1]
     return "batch 1, median: " + ", ".join(f"{row.target} {row.p50_ms:.1f} ms" for row in rows)
-
-
-def _percent(rate: float) -> str:
-    return f"{rate:.1%}".replace("%", " %")
