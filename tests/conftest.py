@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.made_once import made_once
 from tests.quick import mark_slow
+
+if TYPE_CHECKING:
+    from toolchain.exporters.variants import Variant
 
 # Before anything loads torch: the suite must not crawl where the machine is shared.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -78,23 +86,30 @@ def draw_stripes(path: Path, label: str, seed: int) -> None:
 
 @pytest.fixture(scope="session")
 def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of train/ (3 × 16 images) and val/ (3 × 8)."""
-    folder = tmp_path_factory.mktemp("stripes")
+    """A data set of train/ (3 × 16 images) and val/ (3 × 8), which no test changes."""
+    return made_once(tmp_path_factory, "stripes", draw_data_set)
+
+
+def draw_data_set(folder: Path) -> None:
+    """Draw the training and validation images of the three classes."""
     for split, count, offset in (("train", 16, 0), ("val", 8, 1000)):
         for number, label in enumerate(("across", "aslant", "down")):
             for i in range(count):
                 draw_stripes(folder / split / label / f"{i:02}.jpg", label, offset + number + 3 * i)
-    return folder
 
 
 @pytest.fixture(scope="session")
-def run_folder(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run trained from scratch on the stripes, at 64 pixels; it is evaluated too."""
+def shared_run(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of `run_folder` as it was trained, which no test changes."""
+    return made_once(tmp_path_factory, "run", partial(train, stripes)) / "stripes"
+
+
+def train(stripes: Path, folder: Path) -> None:
+    """Train the run of these tests in a folder, and evaluate it."""
     from toolchain.evaluation.evaluate import evaluate
     from toolchain.runs.settings_file import read_settings
     from toolchain.training.finetune import finetune
 
-    path = tmp_path_factory.mktemp("runs") / "stripes"
     settings = read_settings(
         None,
         {
@@ -110,19 +125,53 @@ def run_folder(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "workers": 0,
         },
     )
-    finetune(settings, path)
-    evaluate(path, workers=0)
-    return path
+    finetune(settings, folder / "stripes")
+    evaluate(folder / "stripes", workers=0)
 
 
 @pytest.fixture(scope="session")
-def exported(run_folder: Path) -> Path:
+def run_folder(shared_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run trained from scratch on the stripes, at 64 pixels; it is evaluated too."""
+    return shutil.copytree(shared_run, tmp_path_factory.mktemp("runs") / "stripes")
+
+
+@pytest.fixture(scope="session")
+def exported(run_folder: Path, shared_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The export folder of that run, with model.onnx and model.torchscript.pt."""
+    made = made_once(tmp_path_factory, "exported", partial(export_defaults, shared_run))
+    return shutil.copytree(made / "stripes" / "export", run_folder / "export")
+
+
+def export_defaults(shared_run: Path, folder: Path) -> None:
+    """Export a copy of a run in the two formats that most tests read."""
     from toolchain.exporters.export import accepted_models, export
     from toolchain.exporters.variants import Variant
 
-    accepted_models(export(run_folder, [Variant("onnx"), Variant("torchscript")]))
-    return run_folder / "export"
+    run = shutil.copytree(shared_run, folder / "stripes")
+    accepted_models(export(run, [Variant("onnx"), Variant("torchscript")]))
+
+
+@pytest.fixture(scope="session")
+def exported_as(
+    shared_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Variant], Path]:
+    """Return that run's file of a variant, alone with its report and references in a folder.
+
+    It is made when it is first asked for, and no test changes it.
+    """
+    from toolchain.exporters.export import accepted_models, export
+
+    def file(variant: Variant) -> Path:
+        name = "-".join(str(value) for value in dataclasses.astuple(variant))
+
+        def make(folder: Path) -> None:
+            accepted_models(export(shared_run, [variant], folder, images=3))
+
+        files = made_once(tmp_path_factory, name, make).iterdir()
+        [path] = (path for path in files if path.suffix not in (".json", ".npz"))
+        return path
+
+    return file
 
 
 @pytest.fixture(scope="session")

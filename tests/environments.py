@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+
+from tests.made_once import made_once
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -69,20 +70,10 @@ def stages(dockerfile: str) -> dict[str, Stage]:
 
 @pytest.fixture(scope="session")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """What the image holds, as an environment of this machine; made once, in about 20 s.
-
-    The processes of `pytest -n` share it: the folder above theirs belongs to the same session.
-    """
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    made = folder / "device" / "made"
-    with FileLock(folder / "device.lock"):
-        if not made.exists():
-            install_device(folder / "device")
-            made.touch()
-    [wheel] = (folder / "device" / "build" / "wheels").glob("*.whl")
-    return Environment(folder / "device" / "venv", wheel)
+    """What the image holds, as an environment of this machine; made once, in about 20 s."""
+    folder = made_once(tmp_path_factory, "device", install_device)
+    [wheel] = (folder / "build" / "wheels").glob("*.whl")
+    return Environment(folder / "venv", wheel)
 
 
 def install_device(folder: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import sysconfig
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,9 @@ from torch import nn
 
 from tests.conftest import ROOT
 from tests.exporters.writers.test_onnx import traces
+from tests.made_once import session_folder
 from toolchain.backends.backend import open_backend
 from toolchain.cli.main import run_command
-from toolchain.exporters.export import accepted_models, export
 from toolchain.exporters.variants import Variant, variants
 from toolchain.runs.runfolder import RunFolder, model_name, parity_file
 from toolchain.runs.trained_run import TrainedRun
@@ -58,19 +59,13 @@ Files = dict[Kind, Path]
 
 
 @pytest.fixture(scope="module")
-def files(run_folder: Path, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """Every format × input kind, with a free and with a fixed batch, exported several at once."""
-    found: Files = {}
-    for group, kinds in KINDS.items():
-        folder = tmp_path_factory.mktemp("kinds")
-        if group == "any batch":  # the suite has two of them already
-            for path in exported.iterdir():
-                (folder / path.name).hardlink_to(path)
-        wanted = [variant for name, variant in kinds if not (folder / name).exists()]
-        made = accepted_models(export(run_folder, wanted, folder, images=3))
-        assert [file.variant for file in made] == wanted
-        found |= {(group, name): folder / name for name, _ in kinds}
-    return found
+def files(exported: Path, exported_as: Callable[[Variant], Path]) -> Files:
+    """Every format × input kind, with a free and with a fixed batch."""
+    defaults = {Variant("onnx"): "model.onnx", Variant("torchscript"): "model.torchscript.pt"}
+    return {
+        kind: exported / defaults[variant] if variant in defaults else exported_as(variant)
+        for kind, variant in VARIANTS.items()
+    }
 
 
 def parts(path: Path) -> dict[str, bytes]:
@@ -141,10 +136,10 @@ def test_a_file_alone_computes_the_proof_of_its_card(
 
 @pytest.mark.parametrize("kind", EACH, ids=" ".join)
 def test_a_file_contains_no_path_of_the_exporting_machine(
-    files: Files, run_folder: Path, stripes: Path, kind: Kind
+    files: Files, tmp_path_factory: pytest.TempPathFactory, kind: Kind
 ) -> None:
     path = files[kind]
-    words = traces(run_folder, stripes, path.parent)
+    words = traces(session_folder(tmp_path_factory))  # of data, run and file
     if path.suffix == ".pt":
         words.remove(b".py")  # the names of its own records
     found = {name: [w for w in words if w in data] for name, data in parts(path).items()}

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.runtime.modelcache.engines import Kept, large_model, logits_of
+from toolchain.exporters.variants import Variant
 from toolchain.runtime import session
 from toolchain.runtime.modelcache import store
 
 
 @pytest.fixture(scope="session")
-def models_by_input(
-    run_folder: Path, model: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
+def models_by_input(model: Path, exported_as: Callable[[Variant], Path]) -> dict[str, Path]:
     """Model files of one run by the input of their graphs; `batch` is for batches of three."""
-    from toolchain.exporters.export import accepted_models, export
-    from toolchain.exporters.variants import Variant
-
-    folder = tmp_path_factory.mktemp("inputs")
-    wanted = [Variant(input="tensor"), Variant(input="image"), Variant(batch=3)]
-    tensor, image, batch = accepted_models(export(run_folder, wanted, folder, images=6))
-    return {"pixels": model, "tensor": tensor.path, "image": image.path, "batch": batch.path}
+    return {
+        "pixels": model,
+        "tensor": exported_as(Variant(input="tensor")),
+        "image": exported_as(Variant(input="image", opset=21)),
+        "batch": exported_as(Variant(batch=3, opset=19)),
+    }
 
 
 @pytest.fixture

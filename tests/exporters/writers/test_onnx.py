@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto
 
 from tests.conftest import ROOT
+from tests.made_once import session_folder
 from toolchain import Predictor
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runtime.card import CARD_KEY
@@ -97,7 +98,7 @@ def test_any_program_can_read_the_card_as_json(content: onnx.ModelProto) -> None
 
 
 def test_the_file_contains_no_path_of_the_exporting_machine(
-    model: Path, run_folder: Path, stripes: Path
+    model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     data = model.read_bytes()
     # Short words could occur in 45 MB of weights by chance, so they are sought in the rest only.
@@ -105,6 +106,7 @@ def test_the_file_contains_no_path_of_the_exporting_machine(
     for tensor in without_weights.graph.initializer:
         tensor.ClearField("raw_data")
     text = without_weights.SerializeToString()
-    assert [t for t in traces(run_folder, stripes) if t in text or (len(t) > 8 and t in data)] == []
+    words = traces(session_folder(tmp_path_factory))
+    assert [t for t in words if t in text or (len(t) > 8 and t in data)] == []
     assert len(text) < 200_000
     assert not any(node.doc_string or node.metadata_props for node in without_weights.graph.node)
