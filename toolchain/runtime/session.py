@@ -8,10 +8,11 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolchain.errors import MissingExtraError, ModelFileError, ProviderError
+from toolchain.errors import ModelFileError, ProviderError
 from toolchain.runtime.card import CARD_KEY, Card, decode_card
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.modelcache.cache import engine_of
+from toolchain.runtime.onnxruntime_import import import_onnxruntime
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -120,15 +121,6 @@ def _opened(path: Path, options: Any, *, provider: str, name: str) -> InferenceS
             hint="rtl doctor shows what is wrong with the provider",
         )
     return session
-
-
-def import_onnxruntime() -> Any:
-    """Return the module onnxruntime. Raises MissingExtraError where it is not installed."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("onnxruntime", "cpu") from error
-    return onnxruntime
 
 
 def provider_name(provider: str) -> str:
