@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from toolchain.errors import ModelFileError
 from toolchain.runtime.card import LABEL_THRESHOLD, Card, Task
 from toolchain.runtime.model_inputs import Floats, ModelOutputs
 from toolchain.runtime.option_checks import count_option
@@ -163,3 +164,11 @@ def predictions_of(card: Card, outputs: ModelOutputs) -> list[Prediction]:
         Prediction(card.classes, probabilities, logits, card.threshold, card.task)
         for probabilities, logits in zip(*outputs, strict=True)
     ]
+
+
+def nonfinite_error(model: str, image: str) -> ModelFileError:
+    """Return the error of a model whose outputs for an image are not finite numbers."""
+    return ModelFileError(
+        f"{model} gives outputs that are not finite numbers for {image}",
+        hint="its weights are damaged, or numbers overflow in it; rtl verify shows more",
+    )

@@ -26,7 +26,7 @@ from toolchain.runtime.option_checks import (
     switch_option,
     threads_option,
 )
-from toolchain.runtime.prediction import Prediction, predictions_of
+from toolchain.runtime.prediction import Prediction, nonfinite_error, predictions_of
 from toolchain.runtime.selftest import generated_pixels, proof_difference
 from toolchain.runtime.session import readable_reason
 
@@ -263,11 +263,7 @@ class Predictor:
         """Return the prediction. Raises ModelFileError where its numbers are not finite."""
         if prediction.finite or self._own_options["on_nonfinite"] == "keep":
             return prediction
-        which = "an image" if image is None else image_name(image)
-        raise ModelFileError(
-            f"{self.model} gives outputs that are not finite numbers for {which}",
-            hint="its weights are damaged, or numbers overflow in it; rtl verify shows more",
-        )
+        raise nonfinite_error(self.model, "an image" if image is None else image_name(image))
 
     def _described(self, graph_input: NDArray[Any]) -> str:
         single = self.card.input == "image" or len(graph_input) == 1

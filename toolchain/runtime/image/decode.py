@@ -169,7 +169,8 @@ def _decode(
         raise ImageError(f"{name}: not enough memory for {size} pixels") from error
     except Exception as error:  # see _identify
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        if CLOSED in reason:
+        without_file = getattr(image, "fp", image) is None and getattr(image, "tile", None)
+        if CLOSED in reason or without_file:
             raise ImageError(
                 f"{name}: a PIL image that is closed", hint="use it before its `with` block ends"
             ) from error

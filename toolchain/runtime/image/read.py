@@ -175,7 +175,7 @@ def _unreadable(source: object, name: str, error: Exception) -> ImageError:
     from toolchain.runtime.image import wrong_kind
 
     wrong = None
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, str | os.PathLike) and not isinstance(error, TypeError):
         wrong = wrong_kind.kind_of_text(os.fsdecode(source))
         name = name if wrong is None else f"{name[:SHOWN_OF_A_WRONG_PATH]}…"
     elif hasattr(source, "read"):

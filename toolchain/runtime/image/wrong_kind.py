@@ -25,6 +25,8 @@ BASE64_STARTS = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "Qk", "SUkq", "TU0AKg
 """How base64 text of common image formats begins."""
 LEAST_BASE64 = 40
 """Shorter texts are names."""
+LONGEST_NAME = 255
+"""Of a file, in most file systems."""
 BYTES_PATH = re.compile(rb"[^\0\r\n]{1,200}\.[A-Za-z]{3,4}")
 LARGEST_CHANNELS = 4
 
@@ -75,16 +77,18 @@ def kind_of(source: object) -> WrongKind:
     if package in PACKAGES:
         return PACKAGES[package]
     if isinstance(source, Mapping):
-        return WrongKind(f"a {kind}, not an image", "pass the value that holds the image")
+        return WrongKind(
+            f"{_with_article(source)}, not an image", "pass the value that holds the image"
+        )
     if isinstance(source, type):
         return WrongKind(f"the class {source.__name__}, not an image", PATH_OR_BYTES)
     if kind == "module":
         return WrongKind("a module, not an image", PATH_OR_BYTES)
     if isinstance(source, list | tuple | set | frozenset):
-        count = "an empty" if not source else "a"
-        return WrongKind(f"{count} {kind}, not an image", SEVERAL)
+        what = _with_article(source) if source else f"an empty {kind}"
+        return WrongKind(f"{what}, not an image", SEVERAL)
     if hasattr(source, "__next__") or hasattr(source, "__aiter__"):
-        return WrongKind(f"a {kind.replace('_', ' ')}, not an image", SEVERAL)
+        return WrongKind(f"{_with_article(source)}, not an image", SEVERAL)
     if hasattr(source, "__array__"):
         return WrongKind(f"{kind} is not an image", f"numpy.asarray(it); {ARRAY}")
     return WrongKind(f"{kind} is not an image", PATH_OR_BYTES)
@@ -190,7 +194,8 @@ def is_base64(text: str) -> bool:
         return False
     if stripped.startswith(BASE64_STARTS):
         return True
-    if len(stripped) <= 255 or os.sep in stripped[1:255:64]:
+    kinds = (str.isupper, str.islower, str.isdigit)
+    if len(stripped) <= LONGEST_NAME or not all(any(map(kind, stripped)) for kind in kinds):
         return False
     with_padding = stripped[: len(stripped) // 4 * 4]
     try:
@@ -211,14 +216,17 @@ def kind_of_many(images: object) -> WrongKind | None:
     if isinstance(images, np.ndarray) and images.ndim < 4 and images.dtype != object:
         return WrongKind(f"a single array of shape {images.shape}", "pass [array]")
     if isinstance(images, Mapping):
-        return WrongKind(f"a {type(images).__name__}", "pass its values()")
+        return WrongKind(_with_article(images), "pass its values()")
     if hasattr(images, "__aiter__") or hasattr(images, "__await__"):
-        return WrongKind(
-            f"a {type(images).__name__.replace('_', ' ')}", "collect its images into a list first"
-        )
+        return WrongKind(_with_article(images), "collect its images into a list first")
     if hasattr(images, "__iter__") or hasattr(images, "__getitem__"):
         package = type(images).__module__.partition(".")[0]
         return PACKAGES[package] if package in ("torch", "pandas", "matplotlib") else None
     if hasattr(images, "tobytes"):
         return WrongKind("a single PIL image", "pass [image]")
-    return WrongKind(f"a {type(images).__name__}", "pass a list, or any iterable, of images")
+    return WrongKind(_with_article(images), "pass a list, or any iterable, of images")
+
+
+def _with_article(thing: object) -> str:
+    kind = type(thing).__name__.replace("_", " ")
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
