@@ -22,6 +22,7 @@ ORDER = (
     "files",
     "display",
     "progress",
+    "screen",
     "progress_bar",
     "openmp",
     "runtime",

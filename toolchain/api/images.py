@@ -49,10 +49,12 @@ def predict(
     """Label images with a model file; needs no torch (`rtl predict`).
 
     `model` is a file, or a Predictor that is open already, whose provider, threads, cache and other
-    options then hold. `inputs` are image files, folders, and patterns such as `photos/**/*.jpg`; `files_from`
-    are files with a path a line. `workers` is how many images are under way at once, by default one
-    for each core. For images that are not in files, and for more than fit into memory as results,
-    use `Predictor` and its `predict_many`.
+    options then hold. `inputs` are image files, folders, and patterns such as `photos/**/*.jpg`;
+    `files_from` are files with a path a line. `workers` is how many images are under way at once,
+    by default one for each core. `on_nonfinite="keep"` returns predictions whose outputs are NaN or
+    infinite, without a label; `sha256` is the digest that the file must have. For images that are
+    not in files, and for more than fit into memory as results, use `Predictor` and its
+    `predict_many`.
 
     Returns (file name, Prediction) for each image, in order; one that can't be read has an
     ImageError in its place. Folders and patterns without images are no rows; their errors are in

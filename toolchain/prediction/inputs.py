@@ -137,7 +137,7 @@ def _paths_in_list(name: str) -> Iterator[str]:
 
 def _standard_input() -> IO[bytes]:
     """Return standard input as bytes. Raises DataError where it is closed (`<&-`)."""
-    if sys.stdin is None or sys.stdin.closed:
+    if sys.stdin is None:  # so Python sets it where the descriptor is closed
         raise DataError("standard input is closed; there is nothing to read from it")
     return sys.stdin.buffer
 

@@ -87,8 +87,8 @@ def _table_row(
         reason = Span("outputs that are not finite numbers", "error")
         return (shown, reason, "") if task == "single-label" else (shown, reason, "", "")
     best = result.top(top)
-    labels = () if task == "single-label" else ("\n".join(result.labels) or "–",)
-    names = [label for label, _ in best]
+    labels = () if task == "single-label" else ("\n".join(map(printable, result.labels)) or "–",)
+    names = [printable(label) for label, _ in best]
     if result.rejected:
         names[0] += " (rejected)"
     return shown, *labels, "\n".join(names), "\n".join(percent(p) for _, p in best)

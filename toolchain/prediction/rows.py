@@ -8,6 +8,7 @@ import json
 from collections.abc import Generator
 from typing import Any, Literal, NamedTuple, Protocol
 
+from toolchain.display import printable_json
 from toolchain.errors import ImageError
 from toolchain.runtime.card import Card
 from toolchain.runtime.prediction import Prediction
@@ -115,9 +116,8 @@ def _rounded(value: Any) -> Any:
 
 
 def utf8_json(value: object) -> str:
-    """Return JSON that can be encoded as UTF-8; lone surrogates in names are escaped."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if _is_utf8(text) else json.dumps(value)
+    """Return JSON that can be encoded as UTF-8 and printed; names keep their value by escapes."""
+    return printable_json(json.dumps(value, ensure_ascii=False))
 
 
 class Csv:
@@ -177,11 +177,3 @@ def _csv_line(cells: list[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\r\n").writerow(cells)  # \r and \n in a name are then quoted
     return line.getvalue().removesuffix("\r\n") + "\n"
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

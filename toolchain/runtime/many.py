@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.errors import ImageError, ModelFileError
+from toolchain.runtime.card import Card
 from toolchain.runtime.image.decode import ImageSource
 from toolchain.runtime.image.read import image_name
+from toolchain.runtime.model_inputs import ModelOutputs
 from toolchain.runtime.prediction import Prediction, predictions_of
 from toolchain.runtime.selftest import generated_pixels
 from toolchain.runtime.stream import in_order
-
-if TYPE_CHECKING:
-    from toolchain.runtime.predictor import Predictor
 
 UNMEASURED_IMAGES = 32
 """Which session is faster is measured after this many images: it takes 0.4 s."""
@@ -29,23 +28,43 @@ Finished = Callable[[Prediction, object], Prediction]
 """Returns the prediction of an image, or raises ModelFileError."""
 
 
+class OnePredictor(Protocol):
+    """What is used of a Predictor."""
+
+    @property
+    def card(self) -> Card:
+        """The card of the model."""
+
+    def __call__(self, image: ImageSource) -> Prediction:
+        """Return the prediction of one image."""
+
+    def pixels(self, image: ImageSource) -> NDArray[np.uint8]:
+        """Return the pixels of one image."""
+
+    def run(self, pixels: NDArray[np.uint8]) -> ModelOutputs:
+        """Return the outputs for a batch of pixels."""
+
+    def close(self) -> None:
+        """Free the session."""
+
+
 class ManyImages:
     """Streams of predictions of one predictor, and what was measured for them."""
 
     def __init__(self) -> None:
         self.measured = False
-        self.single_threaded: Predictor | None = None
+        self.single_threaded: OnePredictor | None = None
         """The same model on a session of one thread, where that is faster for many images."""
 
     def stream(
         self,
-        predictor: Predictor,
+        predictor: OnePredictor,
         images: Iterator[ImageSource],
         *,
         batch_size: int,
         workers: int,
         on_cpu: bool,
-        one_thread: Callable[[], Predictor],
+        one_thread: Callable[[], OnePredictor],
         finished: Finished,
     ) -> Generator[Prediction | ImageError, None, None]:
         """Yield the result of each image, in order; see `Predictor.predict_many`.
@@ -55,7 +74,7 @@ class ManyImages:
         """
 
         def results(
-            some: Iterable[ImageSource], on: Predictor
+            some: Iterable[ImageSource], on: OnePredictor
         ) -> Iterator[Prediction | ImageError]:
             work = partial(_predict_batch, on, finished)
             for result in in_order(work, some, batch_size=batch_size, workers=workers):
@@ -71,7 +90,7 @@ class ManyImages:
             yield from results(chain([image], images), self.single_threaded or predictor)
 
     def _measure(
-        self, predictor: Predictor, one_thread: Callable[[], Predictor], workers: int
+        self, predictor: OnePredictor, one_thread: Callable[[], OnePredictor], workers: int
     ) -> None:
         """Measure whether a session of one thread has the higher throughput."""
         from toolchain.runtime.autotune import fastest
@@ -93,7 +112,7 @@ class ManyImages:
 
 
 def _predict_batch(
-    predictor: Predictor, finished: Finished, images: Iterable[ImageSource]
+    predictor: OnePredictor, finished: Finished, images: Iterable[ImageSource]
 ) -> list[BatchResult]:
     """Return a result for each image."""
     if predictor.card.input == "image":
@@ -120,14 +139,14 @@ def _judged(finished: Finished, prediction: Prediction, name: str) -> Prediction
         return error
 
 
-def _one_at_a_time(predictor: Predictor, image: ImageSource) -> BatchResult:
+def _one_at_a_time(predictor: OnePredictor, image: ImageSource) -> BatchResult:
     try:
         return predictor(image)
     except (ImageError, ModelFileError) as error:
         return error
 
 
-def _pixels_or_error(predictor: Predictor, image: Any) -> NDArray[np.uint8] | ImageError:
+def _pixels_or_error(predictor: OnePredictor, image: Any) -> NDArray[np.uint8] | ImageError:
     try:
         return predictor.pixels(image)
     except ImageError as error:
