@@ -19,7 +19,7 @@ class TorchScriptBackend(TorchBackend):
         return load_script(path, self.device)
 
 
-def load_script(path: Path, device: torch.device | None = None) -> torch.jit.ScriptModule:
+def load_script(path: Path, device: torch.device | str | None = None) -> Any:
     """Read a TorchScript file that has been looked over.
 
     Raises ModelFileError for a file that must not be opened.
