@@ -12,7 +12,7 @@ from typing import TypeGuard
 import click
 
 from toolchain.display import printable
-from toolchain.errors import ToolchainError
+from toolchain.errors import ToolchainError, shortened
 from toolchain.extras import missing_extra
 from toolchain.openmp import set_passive_wait
 from toolchain.progress import is_rank_zero
@@ -128,7 +128,7 @@ def _report_unexpected(error: Exception) -> int:
     if missing is not None:
         return _report(str(missing), missing.hint, missing.exit_code, show=is_rank_zero())
     if isinstance(error, OSError):
-        where = f"{os.fsdecode(error.filename)}: " if _is_path(error.filename) else ""
+        where = f"{shortened(os.fsdecode(error.filename))}: " if _is_path(error.filename) else ""
         return _report(f"{where}{(error.strerror or str(error)).lower()}", None, 1)
     hint = "this is a bug in rtl; run again with --traceback and report it"
     message = f"unexpected {type(error).__name__}: {error}"

@@ -24,6 +24,7 @@ import ray.data
 from ray.data import DataContext
 
 from toolchain.errors import DataError, ImageError
+from toolchain.files import real_path
 from toolchain.prediction.inputs import InputImage
 from toolchain.prediction.rows import PredictionOrError, PredictionRows
 from toolchain.runtime.card import Card
@@ -104,7 +105,7 @@ class Cluster:
         resource = "GPU" if on_gpu else "CPU"
         self._actors = workers or max(1, int(ray.cluster_resources().get(resource, 1)))
         self._constructor = {
-            "model": str(Path(model).resolve()),
+            "model": str(real_path(model)),
             # Errors of an actor would arrive as Ray's: `_result` judges the outputs instead.
             "options": {**options, "threads": options["threads"] or 1, "on_nonfinite": "keep"},
             "batch_size": batch_size,

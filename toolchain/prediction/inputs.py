@@ -71,7 +71,7 @@ class Inputs:
 
     def _file_or_folder(self, path: Path) -> Iterator[Path]:
         """Return a file itself, whatever its suffix, or the images in a folder and below."""
-        if not path.is_dir():
+        if not os.path.isdir(path):  # noqa: PTH112  # for any name
             return iter([path])
         images = images_under(path, special_files=False, on_unlisted=self._add_unlisted)
         return self._or_not_found(images, str(path), "no images in this folder")
