@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from pathlib import Path
 
 import onnxruntime
 import pytest
 import torch
 
+from tests.conftest import ROOT, Rtl
 from toolchain import doctor
 from toolchain.doctor import Check, DoctorReport, examine
 from toolchain.extras import EXTRAS
@@ -111,3 +113,45 @@ def test_a_quota_below_the_hosts_cores_is_noted(monkeypatch: pytest.MonkeyPatch)
     found = named(examine().checks, "cores")
     assert found.state == "note"
     assert "of 512 may be used" in found.found
+
+
+BROKEN = {
+    "absent": "raise ModuleNotFoundError(\"No module named 'onnxruntime'\", name='onnxruntime')",
+    "broken": "raise ImportError('libonnxruntime.so.1: cannot open shared object file')",
+    "hollow": "__file__ = None",  # as of a folder without a file of its own
+}
+FOUND = {
+    "absent": "onnxruntime is not installed",
+    "broken": "can't be imported: libonnxruntime.so.1: cannot open shared object file",
+    "hollow": "is a folder without the package, as an uninstall leaves it",
+}
+
+
+@pytest.mark.parametrize("state", BROKEN)
+def test_doctor_survives_packages_that_cannot_be_imported(
+    rtl: Rtl, tmp_path: Path, state: str
+) -> None:
+    for name in EXTRAS["train"] + EXTRAS["cpu"]:
+        folder = tmp_path / "packages" / name
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text(BROKEN[state].replace("onnxruntime", name))
+    done = rtl("doctor", "--json", env={"PYTHONPATH": f"{tmp_path / 'packages'}:{ROOT}"})
+    assert done.returncode == 10, done.stderr
+    found = {check["what"]: check for check in json.loads(done.stdout)["checks"]}
+    assert found["onnxruntime"]["state"] == "problem"
+    assert FOUND[state] in found["onnxruntime"]["found"]
+    assert found["onnxruntime"]["remedy"]
+    if state != "absent":
+        broken = {name for name, check in found.items() if check["state"] == "problem"}
+        assert broken == {"onnxruntime", *EXTRAS["train"]} - {"torchvision"}
+
+
+@pytest.mark.parametrize(("setting", "state"), [(None, "ok"), ("1", "ok"), ("0", "note")])
+def test_telemetry_of_onnxruntime_is_shown(
+    monkeypatch: pytest.MonkeyPatch, setting: str | None, state: str
+) -> None:
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    if setting is not None:
+        monkeypatch.setenv("ORT_DISABLE_TELEMETRY", setting)
+    check = doctor._telemetry()
+    assert (check.what, check.state) == ("telemetry", state)

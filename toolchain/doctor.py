@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from toolchain.errors import ToolchainError
-from toolchain.extras import EXTRAS
+from toolchain.errors import MissingExtraError
+from toolchain.extras import EXTRAS, import_extra
 from toolchain.files import display_path
 from toolchain.machine import installed_versions, this_machine
 from toolchain.runtime.cores import cgroup_quota
-from toolchain.runtime.session import SHORT_NAMES, import_onnxruntime, short_name
+from toolchain.runtime.onnxruntime_import import import_onnxruntime, telemetry_is_off
+from toolchain.runtime.session import SHORT_NAMES, short_name
 from toolchain.version import __version__
 
 
@@ -48,6 +49,7 @@ def examine() -> DoctorReport:
         _cores(),
         _engine(),
         *_providers(),
+        _telemetry(),
         *_training(),
         _weights_cache(),
     ]
@@ -91,25 +93,24 @@ def _engine() -> Check:
     found = ", ".join(f"{name} {versions[name]}" for name in engines)
     try:
         import_onnxruntime()
-    except ToolchainError as error:
-        reason = f"{found} is installed and can't be imported: {error.__cause__}"
-        return Check("problem", "onnxruntime", reason, "install it again")
+    except MissingExtraError as error:
+        return _broken(error, f"{found}: ")
     return Check("ok", "onnxruntime", found)
+
+
+def _broken(error: MissingExtraError, version: str = "") -> Check:
+    """Return the problem of a package that is installed and can't be imported."""
+    return Check("problem", error.what, f"{version}{error}", error.hint or "")
 
 
 def _providers() -> list[Check]:
     try:
         available: list[str] = import_onnxruntime().get_available_providers()
-    except ToolchainError:
+    except MissingExtraError:
         return []
     names = [short_name(name) for name in available]
     checks = [Check("ok", "providers", f"compiled in: {', '.join(names)}")]
-    torch_sees_gpu = False
-    if importlib.util.find_spec("torch"):
-        import torch
-
-        torch_sees_gpu = torch.cuda.is_available()
-    if torch_sees_gpu and SHORT_NAMES["cuda"] not in available:
+    if _torch_sees_gpu() and SHORT_NAMES["cuda"] not in available:
         checks.append(
             Check(
                 "note",
@@ -121,22 +122,69 @@ def _providers() -> list[Check]:
     return checks
 
 
+def _torch_sees_gpu() -> bool:
+    if importlib.util.find_spec("torch") is None:
+        return False
+    try:
+        return bool(import_extra("torch").cuda.is_available())
+    except MissingExtraError:  # `_training` reports it
+        return False
+
+
+def _telemetry() -> Check:
+    if telemetry_is_off():
+        found = "onnxruntime's own is off: rtl sets ORT_DISABLE_TELEMETRY=1 before it is imported"
+        return Check("ok", "telemetry", found)
+    found = "onnxruntime's own is on, because ORT_DISABLE_TELEMETRY is set to nothing or 0"
+    return Check("note", "telemetry", found, "unset ORT_DISABLE_TELEMETRY to turn it off")
+
+
 def _training() -> list[Check]:
-    missing = [name for name in EXTRAS["train"] if importlib.util.find_spec(name) is None]
-    if missing:
-        return [
-            Check(
-                "note",
-                "training",
-                f"not installed: {', '.join(missing)}; predicting needs none of them",
-                'pip install "rtl-toolchain[train]"',
-            )
-        ]
+    # By the packages' names: torchvision can't be imported where torch can't.
+    errors = {error.what: error for error in map(_import_error, EXTRAS["train"]) if error}
+    absent = [name for name, error in errors.items() if error.reason is None]
+    problems = [_broken(error) for error in errors.values() if error.reason is not None]
+    if absent:
+        note = Check(
+            "note",
+            "training",
+            f"not installed: {', '.join(absent)}; predicting needs none of them",
+            'pip install "rtl-toolchain[train]"',
+        )
+        return [note, *problems]
+    return problems or _training_versions()
+
+
+def _import_error(name: str) -> MissingExtraError | None:
+    """Return why a package of the extra `train` can't be imported; None where it can."""
+    if importlib.util.find_spec(name) is None:
+        return MissingExtraError(name, "train")
+    try:
+        if name == "torchvision":
+            _import_torchvision()
+        else:
+            import_extra(name)
+    except MissingExtraError as error:
+        return error
+    except Exception as error:  # of torchvision, see `torchvision_import`
+        return MissingExtraError(name, "train", str(error))
+    return None
+
+
+def _import_torchvision() -> Any:
+    """Return torchvision, also where its library does not load; see `torchvision_import`."""
+    from toolchain.networks.torchvision_import import import_torchvision
+
+    return import_torchvision()
+
+
+def _training_versions() -> list[Check]:
+    """Return the versions of torch and torchvision, which can both be imported."""
     import torch
 
-    from toolchain.networks.torchvision_import import import_torchvision, operators_were_declared
+    from toolchain.networks.torchvision_import import operators_were_declared
 
-    vision = import_torchvision()
+    vision = _import_torchvision()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     checks = [
         Check("ok", "training", f"torch {torch.__version__} on {device}"),
@@ -153,10 +201,12 @@ def _training() -> list[Check]:
 
 
 def _weights_cache() -> Check:
-    if importlib.util.find_spec("torch") is None:
-        return Check("ok", "ImageNet weights", "not needed without training")
-    import torch
-
+    try:
+        if importlib.util.find_spec("torch") is None:
+            return Check("ok", "ImageNet weights", "not needed without training")
+        torch = import_extra("torch")
+    except MissingExtraError:
+        return Check("ok", "ImageNet weights", "not looked for: torch can't be imported")
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     cached = sorted(file.name for file in folder.glob("*.pth"))
     if cached:

@@ -8,7 +8,7 @@ ToolchainError
 ├── ParityError         6   verification failed
 ├── PartialFailure      7   some images of a batch could not be read
 ├── ProviderError       8   the provider asked for is missing, or nodes fell back
-├── MissingExtraError   9   an optional part of rtl is not installed
+├── MissingExtraError   9   an optional part of rtl is not installed, or can't be imported
 ├── RefusedError        10  the measured result of a step is not accepted
 ├── TrainingError       11  training can't start or go on
 └── Interrupted         130 the user stopped the command
@@ -19,6 +19,31 @@ Every message says what is wrong and where; `hint` says what to do about it.
 from __future__ import annotations
 
 from typing import Any, ClassVar
+
+MAX_SHOWN = 120
+"""Characters of a name or value in a message; a caller may pass a whole file by mistake."""
+
+
+def shortened(text: str) -> str:
+    """Return a text as messages show it: of a long one the beginning and the end.
+
+    >>> len(shortened("a" * 57_000))
+    120
+    """
+    if len(text) <= MAX_SHOWN:
+        return text
+    end = MAX_SHOWN // 3
+    return f"{text[: MAX_SHOWN - end - 1]}…{text[-end:]}"
+
+
+def shown_value(value: object) -> str:
+    """Return the `repr` of a value as messages show it, without writing out what is large."""
+    if isinstance(value, str | bytes | bytearray) and len(value) > MAX_SHOWN:
+        value = value[: MAX_SHOWN * 2]  # the repr of a whole file would take its size several times
+    try:
+        return shortened(repr(value))
+    except Exception:  # a repr of somebody else's may raise anything
+        return f"a {type(value).__name__}"
 
 
 class ToolchainError(Exception):
@@ -80,17 +105,30 @@ class ProviderError(ToolchainError):
 
 
 class MissingExtraError(ToolchainError):
-    """A part of rtl that is installed separately is missing."""
+    """A part of rtl that is installed separately is missing, or can't be imported."""
 
     exit_code = 9
 
-    def __init__(self, what: str, extra: str) -> None:
-        """`what` is the missing package, `extra` the extra of rtl that installs it."""
-        super().__init__(f"{what} is not installed", hint=f'pip install "rtl-toolchain[{extra}]"')
-        self._arguments = (what, extra)
+    def __init__(self, what: str, extra: str, reason: str | None = None) -> None:
+        """`what` is the package, `extra` the extra of rtl that installs it.
 
-    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str], dict[str, Any]]:
-        """Pickle to the two arguments: `args` holds the message alone."""
+        `reason` says why it can't be imported, for a package that is installed.
+        """
+        package = f'"rtl-toolchain[{extra}]"' if extra else "rtl-toolchain"
+        message, hint = f"{what} is not installed", f"pip install {package}"
+        if reason is not None:
+            message = f"{what} is installed and can't be imported: {reason}"
+            hint = f"pip install --force-reinstall {package}"
+        if reason is not None and "DLL load failed" in reason:
+            hint += "; on Windows it needs Microsoft's Visual C++ runtime too"
+        super().__init__(message, hint=hint)
+        self.what, self.reason = what, reason
+        self._arguments = (what, extra, reason)
+
+    def __reduce__(
+        self,
+    ) -> tuple[type[MissingExtraError], tuple[str, str, str | None], dict[str, Any]]:
+        """Pickle to the arguments: `args` holds the message alone."""
         return type(self), self._arguments, self.__dict__
 
 

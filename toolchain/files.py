@@ -89,6 +89,15 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def real_path(path: str | os.PathLike[str]) -> Path:
+    """Return an absolute path without links.
+
+    Of a loop of links it returns the path itself, which then can't be opened: `Path.resolve` raises
+    a RuntimeError.
+    """
+    return Path(os.path.realpath(path))
+
+
 def display_path(path: Path) -> str:
     """Return a path relative to the current folder, else to home with `~`, else as it is."""
     for start, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from toolchain.display import printable
 from toolchain.progress import ProgressReporter, SilentReporter
 
 Item = TypeVar("Item")
@@ -34,15 +35,15 @@ class TerminalReporter:
     """Shows lines and progress bars on standard error; in a pipe, lines only."""
 
     def __init__(self) -> None:
-        from rich.console import Console
+        from toolchain.screen import console
 
-        self.console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self.console = console(stderr=True)
 
     def message(self, text: str) -> None:
         """Print a line."""
         from rich.text import Text
 
-        self.console.print(Text(text), soft_wrap=not self.console.is_terminal)
+        self.console.print(Text(printable(text)), soft_wrap=not self.console.is_terminal)
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
         """Draw a bar that is removed after the last item."""
@@ -66,7 +67,7 @@ class TerminalReporter:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.console, transient=True) as progress:
-            yield from progress.track(items, total=total, description=label)
+            yield from progress.track(items, total=total, description=printable(label))
 
 
 class NotebookReporter:
@@ -84,6 +85,7 @@ class NotebookReporter:
 
     def message(self, text: str) -> None:
         """Show a line."""
+        text = printable(text)
         self.show(HtmlOutput(f"<div>{html.escape(text)}</div>", text))
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
@@ -116,6 +118,7 @@ class HtmlOutput:
 
 
 def _bar(label: str, done: int, total: int) -> HtmlOutput:
+    label = printable(label)
     text = f"{label} {done}/{total}"
     bar = f'<progress value="{done}" max="{total}"></progress>'
     return HtmlOutput(f"<div>{html.escape(label)} {bar} {done}/{total}</div>", text)

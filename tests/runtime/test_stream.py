@@ -16,8 +16,7 @@ from PIL import Image
 from tests.runtime.tiny import SIDE, tiny_model, write
 from toolchain import Predictor
 from toolchain.errors import ImageError
-from toolchain.runtime import autotune
-from toolchain.runtime import predictor as predictor_module
+from toolchain.runtime import autotune, many
 from toolchain.runtime.autotune import fastest
 from toolchain.runtime.prediction import Prediction
 from toolchain.runtime.stream import BATCHES_PER_WORKER, MAX_BYTES_UNDER_WAY, in_order
@@ -55,7 +54,7 @@ def test_results_are_in_order_although_the_first_take_longest() -> None:
 
 
 def test_results_are_in_order_across_the_change_of_the_session(predictor: Predictor) -> None:
-    numbers = range(3 * predictor_module.UNMEASURED_IMAGES + 5)
+    numbers = range(3 * many.UNMEASURED_IMAGES + 5)
     results = list(predictor.predict_many((flat(n) for n in numbers), workers=2))
     assert [r.label for r in results if isinstance(r, Prediction)] == [
         predictor.classes[n % 3] for n in numbers
@@ -66,7 +65,7 @@ def test_results_are_in_order_across_the_change_of_the_session(predictor: Predic
 def test_both_sessions_return_the_same_logits(
     model: Path, stripes: Path, monkeypatch: pytest.MonkeyPatch, chosen: int
 ) -> None:
-    monkeypatch.setattr(predictor_module, "UNMEASURED_IMAGES", 2)
+    monkeypatch.setattr(many, "UNMEASURED_IMAGES", 2)
     monkeypatch.setattr(autotune, "fastest", lambda functions, workers: chosen)
     images = sorted((stripes / "val").rglob("*.jpg"))[::4]
     with Predictor(model) as opened:

@@ -15,9 +15,10 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
-from toolchain.errors import SettingsError
+from toolchain.errors import SettingsError, shown_value
 from toolchain.progress import ProgressReporter
 from toolchain.progress_bar import progress_reporter
+from toolchain.runtime.option_checks import MAX_THREADS
 
 Value = TypeVar("Value")
 Location = str | os.PathLike[str]
@@ -25,7 +26,8 @@ Location = str | os.PathLike[str]
 Progress = bool | ProgressReporter | None
 """None: silent. True: lines and bars, on the terminal or in the notebook. Or a reporter."""
 Count = Annotated[int, Meta(ge=1)]
-"""A number of images or threads."""
+"""A number of images."""
+Threads = Annotated[int, Meta(ge=1, le=MAX_THREADS)]
 Workers = Annotated[int, Meta(ge=-1)]
 """Processes that decode images; -1 means one for each core, 0 none beside this one."""
 Side = Annotated[int, Meta(ge=32)]
@@ -38,6 +40,7 @@ CalibrationCount = Annotated[int, Meta(ge=8)]
 Split = Literal["auto", "train", "val", "test"]
 Device = Literal["auto", "cuda", "mps", "cpu"]
 OnError = Literal["continue", "fail"]
+OnNonfinite = Literal["raise", "keep"]
 
 
 def checked(name: str, value: Value, kind: Any) -> Value:
@@ -54,7 +57,7 @@ def checked(name: str, value: Value, kind: Any) -> Value:
     try:
         found: Value = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{name}: {value!r} {_reason(kind, str(error))}") from error
+        raise SettingsError(f"{name}: {shown_value(value)} {_reason(kind, str(error))}") from error
     if isinstance(found, float) and not math.isfinite(found):
         raise SettingsError(f"{name}: {found} is not a finite number")
     return found
@@ -90,9 +93,9 @@ def checked_path(name: str, value: object) -> str:
     """Return a path as text. Raises SettingsError for what is none, or has a null character."""
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(text, str):
-        raise SettingsError(f"{name}: {value!r} is not a path (`str` or `os.PathLike`)")
+        raise SettingsError(f"{name}: {shown_value(value)} is not a path (`str` or `os.PathLike`)")
     if "\0" in text:
-        raise SettingsError(f"{name}: {text!r} has a null character in it")
+        raise SettingsError(f"{name}: {shown_value(text)} has a null character in it")
     return text
 
 
@@ -117,7 +120,7 @@ def checked_progress(progress: Progress) -> ProgressReporter:
     methods = [getattr(progress, name, None) for name in ("message", "track")]
     if isinstance(progress, type) or not all(callable(method) for method in methods):
         raise SettingsError(
-            f"progress: {progress!r} is not `bool`, None, or an object with the methods "
+            f"progress: {shown_value(progress)} is not `bool`, None, or an object with the methods "
             "`message` and `track`"
         )
     return progress

@@ -11,13 +11,15 @@ from toolchain.api.arguments import (
     Count,
     Location,
     OnError,
+    OnNonfinite,
     Progress,
+    Threads,
     checked,
     checked_path,
     checked_paths,
     checked_progress,
 )
-from toolchain.errors import SettingsError
+from toolchain.errors import SettingsError, shown_value
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runtime.card import Task
 
@@ -39,16 +41,20 @@ def predict(
     batch_size: int = 8,
     workers: int | None = None,
     on_error: OnError = "continue",
+    on_nonfinite: OnNonfinite = "raise",
+    sha256: str | None = None,
     cache: bool = True,
     progress: Progress = None,
 ) -> Predictions:
     """Label images with a model file; needs no torch (`rtl predict`).
 
-    `model` is a file, or a Predictor that is open already, whose provider, threads and cache then
-    hold. `inputs` are image files, folders, and patterns such as `photos/**/*.jpg`; `files_from`
-    are files with a path a line. `workers` is how many images are under way at once, by default one
-    for each core. For images that are not in files, and for more than fit into memory as results,
-    use `Predictor` and its `predict_many`.
+    `model` is a file, or a Predictor that is open already, whose provider, threads, cache and other
+    options then hold. `inputs` are image files, folders, and patterns such as `photos/**/*.jpg`;
+    `files_from` are files with a path a line. `workers` is how many images are under way at once,
+    by default one for each core. `on_nonfinite="keep"` returns predictions whose outputs are NaN or
+    infinite, without a label; `sha256` is the digest that the file must have. For images that are
+    not in files, and for more than fit into memory as results, use `Predictor` and its
+    `predict_many`.
 
     Returns (file name, Prediction) for each image, in order; one that can't be read has an
     ImageError in its place. Folders and patterns without images are no rows; their errors are in
@@ -60,13 +66,15 @@ def predict(
     >>> prediction.label in prediction.classes
     True
     """
-    threads = checked("threads", threads, Count | None)
+    threads = checked("threads", threads, Threads | None)
+    on_nonfinite = checked("on_nonfinite", on_nonfinite, OnNonfinite)
+    sha256 = _checked_digest(sha256)
     provider, cache = checked("provider", provider, str), checked("cache", cache, bool)
     options = _Options(
         _inputs("inputs", inputs),
         _inputs("files_from", files_from),
         checked("batch_size", batch_size, Count),
-        checked("workers", workers, Count | None),
+        checked("workers", workers, Threads | None),
         checked("on_error", on_error, OnError),
         checked_progress(progress),
     )
@@ -77,8 +85,25 @@ def predict(
     model = checked_path("model", model)
     from toolchain.runtime.predictor import Predictor
 
-    with Predictor(model, provider=provider, threads=threads, cache=cache) as predictor:
+    with Predictor(
+        model,
+        provider=provider,
+        threads=threads,
+        cache=cache,
+        sha256=sha256,
+        on_nonfinite=on_nonfinite,
+    ) as predictor:
         return _predict(predictor, options)
+
+
+def _checked_digest(sha256: str | None) -> str | None:
+    """Return a digest in lower case. Raises SettingsError for what is none."""
+    from toolchain.runtime.modelfile import checked_digest
+
+    try:
+        return None if sha256 is None else checked_digest(sha256)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"sha256: {str(error).removeprefix('sha256 ')}") from error
 
 
 class _Options(NamedTuple):
@@ -107,7 +132,7 @@ def _checked_predictor(model: object) -> Predictor:
     from toolchain.runtime.predictor import Predictor
 
     if not isinstance(model, Predictor):
-        raise SettingsError(f"model: {model!r} is not a path or a Predictor")
+        raise SettingsError(f"model: {shown_value(model)} is not a path or a Predictor")
     return model
 
 

@@ -14,6 +14,7 @@ from toolchain.api.arguments import (
     Progress,
     Seconds,
     Side,
+    Threads,
     checked,
     checked_each,
     checked_path,
@@ -170,7 +171,7 @@ def verify(
     model, run = checked_path("model", model), optional_path("run", run)
     data, images = optional_path("data", data), checked("images", images, Count)
     provider = checked("provider", provider, str)
-    threads = checked("threads", threads, Count | None)
+    threads = checked("threads", threads, Threads | None)
     reporter = checked_progress(progress)
     from toolchain.verification import verify as story
 
@@ -217,7 +218,7 @@ def bench(
         raise SettingsError("models: none is given")
     providers: tuple[str, ...] = checked_each("provider", provider, str)
     batch_sizes: tuple[int, ...] = checked_each("batch_size", batch_size, Count)
-    counts: tuple[int, ...] = checked_each("threads", threads, Count, none=True)
+    counts: tuple[int, ...] = checked_each("threads", threads, Threads, none=True)
     seconds, eager = checked("seconds", seconds, Seconds), checked("eager", eager, bool | None)
     output, reporter = optional_path("output", output), checked_progress(progress)
     from toolchain.benchmarking import bench as story

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolchain.runtime.cores import usable_cores
+from toolchain.runtime.onnxruntime_import import import_onnxruntime
 from toolchain.runtime.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ def session_in_memory(model: onnx.ModelProto, *, optimised: bool) -> InferenceSe
 
     Without onnxruntime's optimisations every tensor of the graph is computed and can be an output.
     """
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     levels = onnxruntime.GraphOptimizationLevel
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = (

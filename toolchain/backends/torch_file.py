@@ -7,7 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from toolchain.errors import MissingExtraError, ModelFileError
+from toolchain.errors import ModelFileError, shortened
+from toolchain.extras import import_extra
 from toolchain.runtime.card import Card
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels, run_on_pixels
 
@@ -22,10 +23,7 @@ class TorchBackend:
     def __init__(
         self, path: Path, card: Card, *, provider: str = "cpu", threads: int | None = None
     ) -> None:
-        try:
-            import torch
-        except ImportError as error:
-            raise MissingExtraError(f"torch, which computes {path.name},", "train") from error
+        torch = import_extra("torch", what=f"torch, which computes {shortened(path.name)},")
         from toolchain.networks.device import torch_device
 
         self.card = card

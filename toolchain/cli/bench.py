@@ -9,6 +9,7 @@ import click
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import FiniteRange, json_option, quiet_option, traceback_option
 from toolchain.files import write_json
+from toolchain.runtime.option_checks import MAX_THREADS
 
 
 @click.command()
@@ -32,7 +33,7 @@ from toolchain.files import write_json
 )
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MAX_THREADS),
     multiple=True,
     help="Threads; may be given several times; by default the cores that may be used.",
 )

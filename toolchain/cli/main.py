@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
+import warnings
+from typing import TypeGuard
 
 import click
 
 from toolchain.display import printable
-from toolchain.errors import MissingExtraError, ToolchainError
-from toolchain.extras import EXTRA_OF
+from toolchain.errors import ToolchainError, shortened
+from toolchain.extras import missing_extra
 from toolchain.openmp import set_passive_wait
 from toolchain.progress import is_rank_zero
+from toolchain.runtime.onnxruntime_import import disable_telemetry
 from toolchain.version import __version__
 
 # Name → its line in `rtl --help`. Each command lives in the module of its name; importing them all
@@ -75,6 +79,10 @@ def rtl() -> None:
 def run() -> None:
     """Run the command line and exit with its status."""
     set_passive_wait()
+    disable_telemetry()
+    # What Pillow warns of in images is reported by rtl, as far as it matters. These filters are set
+    # here, and not where images are read, because they hold for the whole process.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     sys.exit(run_command(sys.argv[1:]))
 
 
@@ -95,15 +103,8 @@ def run_command(arguments: list[str]) -> int:
         return _report("interrupted", None, 130, show=is_rank_zero())
     except ToolchainError as error:
         return _report(str(error), error.hint, error.exit_code, show=is_rank_zero())
-    except ImportError as error:
-        return _report_import(error)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _report(f"{where}{(error.strerror or str(error)).lower()}", None, 1)
-    except Exception as error:  # a bug in rtl
-        hint = "this is a bug in rtl; run again with --traceback and report it"
-        message = f"unexpected {type(error).__name__}: {error}"
-        return _report(message, hint, 1, show=is_rank_zero() or not _is_from_another_rank(error))
+    except Exception as error:
+        return _report_unexpected(error)
     return 0
 
 
@@ -121,12 +122,21 @@ def _report(message: str, hint: str | None, status: int, *, show: bool = True) -
     return status
 
 
-def _report_import(error: ImportError) -> int:
-    package = (error.name or "").partition(".")[0]
-    if package not in EXTRA_OF:
-        raise error
-    missing = MissingExtraError(package, EXTRA_OF[package])
-    return _report(str(missing), missing.hint, missing.exit_code)
+def _report_unexpected(error: Exception) -> int:
+    """Report an optional package that can't be imported, a failure of the system, or a bug."""
+    missing = missing_extra(error)
+    if missing is not None:
+        return _report(str(missing), missing.hint, missing.exit_code, show=is_rank_zero())
+    if isinstance(error, OSError):
+        where = f"{shortened(os.fsdecode(error.filename))}: " if _is_path(error.filename) else ""
+        return _report(f"{where}{(error.strerror or str(error)).lower()}", None, 1)
+    hint = "this is a bug in rtl; run again with --traceback and report it"
+    message = f"unexpected {type(error).__name__}: {error}"
+    return _report(message, hint, 1, show=is_rank_zero() or not _is_from_another_rank(error))
+
+
+def _is_path(name: object) -> TypeGuard[str | bytes]:
+    return isinstance(name, str | bytes) and bool(name)
 
 
 def _usage_hint(error: click.ClickException) -> str | None:

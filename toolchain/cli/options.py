@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from toolchain.runs.settings import FinetuneSettings, describe
+from toolchain.runtime.option_checks import MAX_THREADS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -38,7 +39,9 @@ provider_option = click.option(
     help="onnxruntime provider: cpu, cuda, or its own name; used or refused, never replaced.",
 )
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), help="Threads; by default the cores that may be used."
+    "--threads",
+    type=click.IntRange(min=1, max=MAX_THREADS),
+    help="Threads; by default the cores that may be used.",
 )
 data_option = click.option("--data", help="Data folder of the run, where it was moved.")
 images_option = click.option(

@@ -32,6 +32,8 @@ from toolchain.prediction.predict import Compute, predict
 from toolchain.prediction.rowfile import PredictionFile
 from toolchain.prediction.rows import TextFormat
 from toolchain.prediction.sinks import Sink, TextStream
+from toolchain.runtime.modelfile import checked_digest
+from toolchain.runtime.option_checks import MAX_THREADS
 from toolchain.runtime.predictor import Predictor
 
 PARQUET_SUFFIX = ".parquet"
@@ -75,8 +77,16 @@ FORMAT_OF_SUFFIX = {".csv": "csv", PARQUET_SUFFIX: "parquet"}
     help="Whether an image that can't be read gets its error in its place, or ends the command.",
 )
 @click.option(
+    "--on-nonfinite",
+    type=click.Choice(["raise", "keep"]),
+    default="raise",
+    show_default=True,
+    help="Whether outputs that are NaN or infinite end the command, or get a row without a label.",
+)
+@click.option("--sha256", help="The digest that MODEL must have, 64 hex digits.")
+@click.option(
     "--workers",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MAX_THREADS),
     help="Images under way at once; by default one for each core. With --ray, actors.",
 )
 @click.option("--ray", "use_ray", is_flag=True, help="Compute on a Ray cluster, or a local one.")
@@ -96,6 +106,8 @@ def command(
     resume: bool,
     top: int,
     on_error: Literal["continue", "fail"],
+    on_nonfinite: str,
+    sha256: str | None,
     workers: int | None,
     use_ray: bool,
     no_cache: bool,
@@ -122,7 +134,15 @@ def command(
     if resume and (output is None or STDIN in inputs or parquet_inputs):
         raise click.UsageError("--resume needs an --output, and inputs that are files with names")
     _require_writable(row_format, use_ray, resume)
-    options: dict[str, Any] = {"provider": provider, "threads": threads, "cache": not no_cache}
+    options: dict[str, Any] = {
+        "provider": provider,
+        "threads": threads,
+        "cache": not no_cache,
+        "sha256": sha256,
+        "on_nonfinite": on_nonfinite,
+    }
+    if sha256 is not None:
+        _require_digest_form(sha256)
     progress = _progress(row_format, output, quiet)
     with (
         Predictor(model, **options) as predictor,
@@ -154,6 +174,15 @@ def _require_inputs(
         raise click.UsageError("missing INPUTS: files, folders, patterns, or --files-from")
     if parquet_inputs and (parquet_inputs != inputs or lists):
         raise click.UsageError("Parquet files of images can't be mixed with other inputs")
+
+
+def _require_digest_form(sha256: str) -> None:
+    try:
+        checked_digest(sha256)
+    except ValueError as error:
+        raise click.BadParameter(
+            str(error).removeprefix("sha256 "), param_hint="--sha256"
+        ) from error
 
 
 def _require_writable(row_format: str, use_ray: bool, resume: bool) -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from toolchain import display
 from toolchain.cli.terminal import console
-from toolchain.display import Block, Cell, Displayed, Tone, printable
+from toolchain.display import Block, Cell, Displayed, Tone, printable, printable_lines
 from toolchain.display import megabytes as megabytes
 from toolchain.display import percent as percent
 from toolchain.exporters.export_result import exported_blocks
@@ -94,7 +94,7 @@ def show_blocks(blocks: Iterable[Block]) -> None:
 def rich_block(block: display.Table | display.Facts | display.Line) -> Table | Text:
     """Return a block as rich draws it."""
     if isinstance(block, display.Line):
-        return Text(block.text, STYLES[block.tone])
+        return Text(printable(block.text), STYLES[block.tone])
     if isinstance(block, display.Facts):
         rows = [(name, _rich_cell(value)) for name, value in block.rows]
         return facts(rows, title=block.title)
@@ -105,7 +105,10 @@ def rich_block(block: display.Table | display.Facts | display.Line) -> Table | T
 
 
 def _rich_cell(cell: Cell) -> str | Text:
-    return cell if isinstance(cell, str) else Text(cell.text, STYLES[cell.tone])
+    # Before the columns get their widths; the console replaces what is left.
+    if isinstance(cell, str):
+        return printable_lines(cell)
+    return Text(printable_lines(cell.text), STYLES[cell.tone])
 
 
 def show_cache(folder: str, entries: Sequence[FeaturesEntry]) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.text import Text
 
+from toolchain.display import printable_json, shell_word
 from toolchain.files import json_text
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.progress_bar import TerminalReporter
+from toolchain.screen import console as printable_console
 
 PIPE_WIDTH = 160
 """Columns of a table that goes to a pipe or a file, where no screen sets the width."""
@@ -19,7 +20,7 @@ PIPE_WIDTH = 160
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console on standard output or error; plain text where that is no terminal."""
-    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    made = printable_console(stderr=stderr)
     if not made.is_terminal:
         made.width = PIPE_WIDTH
     return made
@@ -32,16 +33,16 @@ def progress_reporter(quiet: bool) -> ProgressReporter:
 
 def print_json(result: Any) -> None:
     """Print a result as indented JSON."""
-    click.echo(json_text(result))
+    click.echo(printable_json(json_text(result)))
 
 
 def print_next(*words: object, quiet: bool = False) -> None:
     """Print the command that a user may run next, ready to paste, to standard error."""
     if not quiet:
-        command = shlex.join(str(word) for word in words)
+        command = " ".join(shell_word(str(word)) for word in words)
         console(stderr=True).print(Text("next: ", "dim") + Text(command, "bold"), soft_wrap=True)
 
 
 def rtl_command(*words: object) -> str:
     """Return a command line of rtl, quoted for a shell."""
-    return shlex.join(["rtl", *(str(word) for word in words)])
+    return " ".join(["rtl", *(shell_word(str(word)) for word in words)])

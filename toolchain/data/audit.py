@@ -17,6 +17,7 @@ from PIL import Image
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.display import Block, Displayed, Facts, Line, Table
 from toolchain.errors import DataError, ImageError
+from toolchain.files import real_path
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
@@ -245,4 +246,4 @@ def is_inside(path: str | os.PathLike[str], folder: Path) -> bool:
 
     Commands use it to refuse outputs inside a data set.
     """
-    return Path(path).resolve().is_relative_to(folder.resolve())
+    return real_path(path).is_relative_to(real_path(folder))

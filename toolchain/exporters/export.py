@@ -27,7 +27,7 @@ from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import parity_file, references_file, rejected_file
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.card import Card, Format
-from toolchain.runtime.session import import_onnxruntime
+from toolchain.runtime.onnxruntime_import import import_onnxruntime
 from toolchain.verification.references.stored_outputs import write_stored_outputs
 from toolchain.verification.references.trained_model import TrainedReference, open_trained_reference
 from toolchain.verification.result import Verification

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from toolchain.errors import MissingExtraError
+from toolchain.extras import import_extra, missing_extra
 
 SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -22,10 +23,7 @@ _declared: list[Any] = []  # kept, because a torch.library.Library removes its o
 
 def import_torchvision() -> ModuleType:
     """Return the module torchvision; raise MissingExtraError where it or torch is not installed."""
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtraError("torch", "train") from error
+    torch = import_extra("torch")
     try:
         return _import()
     except RuntimeError as error:
@@ -48,7 +46,7 @@ def _import() -> ModuleType:
     try:
         import torchvision.transforms.v2
     except ImportError as error:
-        raise MissingExtraError("torchvision", "train") from error
+        raise missing_extra(error) or MissingExtraError("torchvision", "train") from error
     return torchvision  # type: ignore[no-any-return]
 
 

@@ -24,11 +24,12 @@ import ray.data
 from ray.data import DataContext
 
 from toolchain.errors import DataError, ImageError
+from toolchain.files import real_path
 from toolchain.prediction.inputs import InputImage
 from toolchain.prediction.rows import PredictionOrError, PredictionRows
 from toolchain.runtime.card import Card
 from toolchain.runtime.cores import usable_cores
-from toolchain.runtime.prediction import Prediction
+from toolchain.runtime.prediction import Prediction, nonfinite_error
 from toolchain.runtime.predictor import Predictor
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
@@ -97,13 +98,16 @@ class Cluster:
         workers: int | None,
     ) -> None:
         self.card = card
+        self._model = model
+        self._keep = options.get("on_nonfinite") == "keep"
         on_gpu = options["provider"].lower() != "cpu"
         self._start()
         resource = "GPU" if on_gpu else "CPU"
         self._actors = workers or max(1, int(ray.cluster_resources().get(resource, 1)))
         self._constructor = {
-            "model": str(Path(model).resolve()),
-            "options": {**options, "threads": options["threads"] or 1},
+            "model": str(real_path(model)),
+            # Errors of an actor would arrive as Ray's: `_result` judges the outputs instead.
+            "options": {**options, "threads": options["threads"] or 1, "on_nonfinite": "keep"},
             "batch_size": batch_size,
         }
         self._on_gpu = on_gpu
@@ -175,7 +179,10 @@ class Cluster:
             return ImageError(f"{name}{reason}")
         card = self.card
         p, logits = (np.asarray(row[key], np.float32) for key in ("probabilities", "logits"))
-        return Prediction(card.classes, p, logits, card.threshold, card.task)
+        prediction = Prediction(card.classes, p, logits, card.threshold, card.task)
+        if prediction.finite or self._keep:
+            return prediction
+        raise nonfinite_error(self._model, name)
 
     def _start(self) -> None:
         self._started_here = not ray.is_initialized()

@@ -48,7 +48,7 @@ class Inputs:
         self.not_found = []
         for word in self.words:
             if word == STDIN:
-                yield InputImage(STDIN, sys.stdin.buffer.read())
+                yield InputImage(STDIN, _standard_input().read())
             else:
                 yield from _named(self._expanded(word))
         for name in self.lists:
@@ -71,7 +71,7 @@ class Inputs:
 
     def _file_or_folder(self, path: Path) -> Iterator[Path]:
         """Return a file itself, whatever its suffix, or the images in a folder and below."""
-        if not path.is_dir():
+        if not os.path.isdir(path):  # noqa: PTH112  # for any name
             return iter([path])
         images = images_under(path, special_files=False, on_unlisted=self._add_unlisted)
         return self._or_not_found(images, str(path), "no images in this folder")
@@ -126,13 +126,20 @@ def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
 def _paths_in_list(name: str) -> Iterator[str]:
     """Yield the paths in a list: one a line, or each ended by a zero byte (`find -print0`)."""
     if name == STDIN:
-        yield from _separated(sys.stdin.buffer)
+        yield from _separated(_standard_input())
         return
     try:
         with Path(name).open("rb") as file:
             yield from _separated(file)
     except OSError as error:
         raise DataError(f"{name}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _standard_input() -> IO[bytes]:
+    """Return standard input as bytes. Raises DataError where it is closed (`<&-`)."""
+    if sys.stdin is None:  # so Python sets it where the descriptor is closed
+        raise DataError("standard input is closed; there is nothing to read from it")
+    return sys.stdin.buffer
 
 
 def _separated(stream: IO[bytes]) -> Iterator[str]:

@@ -35,7 +35,6 @@ class ParquetFile(Sink):
             raise DataError(
                 f"{self.path} exists; predictions are never written over", hint="another --output"
             )
-        self.card = predictor.card
         self.schema = _schema(predictor.card)
         temporary = self._opened.enter_context(atomic_file(self.path))
         self._file = self._opened.enter_context(pq.ParquetWriter(temporary, self.schema))
@@ -52,7 +51,7 @@ class ParquetFile(Sink):
 
     def write(self, name: str, result: PredictionOrError) -> None:
         """Add a row."""
-        row = json_row(shown_text(name), result, self.card, self.top)
+        row = json_row(shown_text(name), result, self.top)
         if "error" in row:
             row["error"] = shown_text(str(row["error"]))
         self._group.append(row)

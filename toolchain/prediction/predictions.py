@@ -83,9 +83,12 @@ def _table_row(
     if isinstance(result, ImageError):
         reason = Span(printable(str(result).removeprefix(f"{name}: ")), "error")
         return (shown, reason, "") if task == "single-label" else (shown, reason, "", "")
+    if not result.finite:
+        reason = Span("outputs that are not finite numbers", "error")
+        return (shown, reason, "") if task == "single-label" else (shown, reason, "", "")
     best = result.top(top)
-    labels = () if task == "single-label" else ("\n".join(result.labels) or "–",)
-    names = [label for label, _ in best]
+    labels = () if task == "single-label" else ("\n".join(map(printable, result.labels)) or "–",)
+    names = [printable(label) for label, _ in best]
     if result.rejected:
         names[0] += " (rejected)"
     return shown, *labels, "\n".join(names), "\n".join(percent(p) for _, p in best)

@@ -6,8 +6,9 @@ import csv
 import io
 import json
 from collections.abc import Generator
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
+from toolchain.display import printable_json
 from toolchain.errors import ImageError
 from toolchain.runtime.card import Card
 from toolchain.runtime.prediction import Prediction
@@ -66,7 +67,7 @@ class JsonLines:
 
     def row(self, name: str, result: PredictionOrError) -> str:
         """Return a JSON object and a line end."""
-        return utf8_json(json_row(name, result, self.card, self.top)) + "\n"
+        return utf8_json(json_row(name, result, self.top)) + "\n"
 
     def read(self, row: str) -> ParsedRow:
         """Parse a line; raise ValueError where its keys are not those that `row` writes."""
@@ -75,7 +76,9 @@ class JsonLines:
             raise ValueError("not a row")
         if set(fields) == {"file", "error", "accepted"}:
             return ParsedRow(fields["file"], [], str(fields["error"]))
-        if set(fields) != self._keys() or len(fields["top"]) != self.top:
+        without_label = fields.get("label", "") is None  # its outputs were not finite numbers
+        listed = 0 if without_label else self.top
+        if set(fields) != self._keys() or len(fields["top"]) != listed:
             raise ValueError("another model or other options")
         try:
             top = [(str(best["label"]), float(best["probability"])) for best in fields["top"]]
@@ -94,28 +97,27 @@ class JsonLines:
         return {"file", "label", "probability", "top"} | rejected
 
 
-def json_row(name: str, result: PredictionOrError, card: Card, top: int) -> dict[str, object]:
+def json_row(name: str, result: PredictionOrError, top: int) -> dict[str, object]:
     """Return the keys and values of docs/json.md for one image."""
     if isinstance(result, ImageError):
         return {"file": name, "error": str(result), "accepted": ImageError.accepted}
-    best = [{"label": label, "probability": round(p, 6)} for label, p in result.top(top)]
-    if result.task == "multi-label":
-        probabilities = [round(p, 6) for _, p in result.predicted]
-        return {"file": name, "labels": result.labels, "probabilities": probabilities, "top": best}
-    row: dict[str, object] = {
-        "file": name,
-        "label": result.label,
-        "probability": round(result.probability, 6),
-    }
-    if card.threshold is not None:
-        row["rejected"] = result.rejected
-    return row | {"top": best}
+    return {"file": name} | {key: _rounded(value) for key, value in result.as_dict(top).items()}
+
+
+def _rounded(value: Any) -> Any:
+    """Return a value of a row with its probabilities rounded to six digits."""
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    return value
 
 
 def utf8_json(value: object) -> str:
-    """Return JSON that can be encoded as UTF-8; lone surrogates in names are escaped."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if _is_utf8(text) else json.dumps(value)
+    """Return JSON that can be encoded as UTF-8 and printed; names keep their value by escapes."""
+    return printable_json(json.dumps(value, ensure_ascii=False))
 
 
 class Csv:
@@ -147,7 +149,7 @@ class Csv:
         # A model with fewer classes than `top` leaves the last columns empty.
         best += [""] * (2 * self.top - len(best))
         leading = [";".join(result.labels)] if self.leading else []
-        trailing = [str(result.rejected).lower()] if self.trailing else []
+        trailing = [str(result.finite and result.rejected).lower()] if self.trailing else []
         return _csv_line([name, *leading, *best, *trailing, ""])
 
     def read(self, row: str) -> ParsedRow:
@@ -175,11 +177,3 @@ def _csv_line(cells: list[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\r\n").writerow(cells)  # \r and \n in a name are then quoted
     return line.getvalue().removesuffix("\r\n") + "\n"
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

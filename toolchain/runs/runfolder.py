@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from toolchain.errors import DataError, TrainingError
-from toolchain.files import current_umask, write_text
+from toolchain.files import current_umask, real_path, write_text
 from toolchain.runtime.card import Card, decode_card, encode_card
 
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript.pt", "pt2": ".pt2"}
@@ -148,7 +148,7 @@ def model_name(model_format: str, precision: str = "fp32", input_kind: str = "pi
 
 def run_of_model(model: Path) -> RunFolder | None:
     """Return the run folder that a model file was exported into; None where it was moved out."""
-    run = RunFolder(model.resolve().parent.parent)
+    run = RunFolder(real_path(model).parent.parent)
     return run if run.settings.is_file() and run.weights.is_file() else None
 
 

@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import os
 import weakref
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolchain.errors import ModelFileError
 from toolchain.runtime.card import Card
+from toolchain.runtime.modelfile import (
+    CHANGED_HINT,
+    ModelFile,
+    checked_digest,
+    require_digest,
+)
 from toolchain.runtime.option_checks import (
-    count_option,
     path_option,
     switch_option,
     text_option,
+    threads_option,
 )
-from toolchain.runtime.session import open_session, session_card
+from toolchain.runtime.session import existing_model, open_session, session_card
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -28,7 +35,8 @@ if TYPE_CHECKING:
 class OpenModel:
     """A model file with a card, opened; the arguments are those of `open_session`.
 
-    Raises TypeError or ValueError for an argument of another type or below its bound.
+    `sha256` is the digest that the file must have. Raises TypeError or ValueError for an argument
+    of another type or out of its bounds.
     """
 
     def __init__(
@@ -39,27 +47,35 @@ class OpenModel:
         threads: int | None,
         spin: bool,
         cache: bool,
+        sha256: str | None = None,
     ) -> None:
         self.model = path_option("model", model)
-        # The working folder may be another when the file is opened again.
-        self.path = Path(model).absolute()
         self.options: dict[str, Any] = {
             "provider": text_option("provider", provider),
-            "threads": None if threads is None else count_option("threads", threads),
+            "threads": None if threads is None else threads_option("threads", threads),
             "spin": switch_option("spin", spin),
             "cache": switch_option("cache", cache),
         }
+        expected = None if sha256 is None else checked_digest(sha256)
         self._closed = False
-        self._session: InferenceSession | None = open_session(model, **self.options)
-        self.card: Card = session_card(self._session, model)
+        self.file = ModelFile(existing_model(model))
+        require_digest(self.file, expected)
+        self._session: InferenceSession | None = open_session(model, **self.options, file=self.file)
+        self.file.require_unchanged()
+        self.card: Card = session_card(self._session, self.model)
         _OPEN_MODELS.add(self)
 
     @property
-    def session(self) -> InferenceSession:
-        """The onnxruntime session; in a forked process a new one.
+    def path(self) -> Path:
+        """The absolute path of the file."""
+        return self.file.path
 
-        Raises ValueError when the model is closed, and ModelFileError where the file has another
-        card than when it was first opened.
+    @property
+    def session(self) -> InferenceSession:
+        """The onnxruntime session; in a forked process a new one, of the same bytes.
+
+        Raises ValueError when the model is closed, and ModelFileError where the bytes that were
+        opened are no longer there.
         """
         self.require_open()
         session = self._session
@@ -74,14 +90,30 @@ class OpenModel:
         """Release the session; it is freed when no thread computes with it any more."""
         self._closed = True
         self._session = None
+        self.file.close()
+
+    def with_threads(self, threads: int) -> OpenModel:
+        """Return the same bytes, opened on another number of threads.
+
+        Raises ModelFileError where they are no longer there.
+        """
+        other = copy(self)
+        other.options = {**self.options, "threads": threads}
+        other._session = other._new_session()
+        _OPEN_MODELS.add(other)
+        return other
 
     def _reopened(self) -> InferenceSession:
-        session = open_session(self.path, **self.options)
-        if session_card(session, self.model) != self.card:
-            raise ModelFileError(
-                f"{self.model} has changed since it was opened", hint="make a new Predictor of it"
-            )
-        self._session = session
+        self._session = self._new_session()
+        return self._session
+
+    def _new_session(self) -> InferenceSession:
+        path = self.file.same_bytes()
+        # By its descriptor a file has no name, which the cache needs.
+        options = self.options if path == self.path else {**self.options, "cache": False}
+        session = open_session(path, **options, file=self.file)
+        if self.file.same_bytes() != path or session_card(session, self.model) != self.card:
+            raise ModelFileError(f"{self.model} has changed since it was opened", hint=CHANGED_HINT)
         return session
 
     def _drop_session(self) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from functools import partial
-from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +16,27 @@ from toolchain.runtime.card import OUTPUT_NAMES
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.image.decode import MAX_PIXELS, ImageSource, read_image
 from toolchain.runtime.image.preprocess import preprocess, require_resizable
+from toolchain.runtime.image.read import image_name
 from toolchain.runtime.model_inputs import ModelOutputs, run_on_pixels
 from toolchain.runtime.openmodel import OpenModel
-from toolchain.runtime.option_checks import count_option, switch_option
-from toolchain.runtime.prediction import Prediction
+from toolchain.runtime.option_checks import (
+    choice_option,
+    count_option,
+    iterator_of_images,
+    switch_option,
+    threads_option,
+)
+from toolchain.runtime.prediction import Prediction, nonfinite_error, predictions_of
 from toolchain.runtime.selftest import generated_pixels, proof_difference
 from toolchain.runtime.session import readable_reason
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-UNMEASURED_IMAGES = 32
-"""`predict_many` measures which session is faster after this many images: it takes 0.4 s."""
+    from toolchain.runtime.many import ManyImages
+
+OnNonfinite = Literal["raise", "keep"]
+"""What becomes of outputs that are not finite numbers."""
 
 
 class Predictor:
@@ -39,13 +47,17 @@ class Predictor:
     work in a busy loop instead of sleeping, which is faster only where nothing else needs the
     cores. `cache=False` does not use the model cache. Images of more than `max_pixels` are refused
     before they are decoded. `self_test=True` checks the proof in the card before the first
-    prediction.
+    prediction. `sha256` is the digest (64 hex digits) that the file must have. `on_nonfinite` says
+    what becomes of outputs that are NaN or infinite: "raise" a ModelFileError, or "keep" them in a
+    Prediction whose `finite` is False.
 
-    Any number of threads may share a predictor. A forked process opens the file again. A predictor
-    pickles to the path of its file and its options, and a copy opens the file a second time.
+    Any number of threads may share a predictor. A predictor is the bytes that it opened: a forked
+    process and a second session open the same bytes again, and raise ModelFileError where the file
+    was written to meanwhile. A predictor pickles to path, options and digest of its file, and a
+    copy opens the file a second time.
 
     Raises ModelFileError, ProviderError or MissingExtraError, ParityError from the self test, and
-    TypeError or ValueError for an option of another type or a number below 1.
+    TypeError or ValueError for an option of another type or out of its bounds.
 
     >>> from toolchain import Predictor
     >>> with Predictor(model, threads=1) as predictor:
@@ -64,19 +76,21 @@ class Predictor:
         cache: bool = True,
         max_pixels: int = MAX_PIXELS,
         self_test: bool = False,
+        sha256: str | None = None,
+        on_nonfinite: OnNonfinite = "raise",
     ) -> None:
         self._own_options: dict[str, Any] = {
             "max_pixels": count_option("max_pixels", max_pixels),
             "self_test": switch_option("self_test", self_test),
+            "on_nonfinite": choice_option("on_nonfinite", on_nonfinite, get_args(OnNonfinite)),
         }
         self._open_model = OpenModel(
-            model, provider=provider, threads=threads, spin=spin, cache=cache
+            model, provider=provider, threads=threads, spin=spin, cache=cache, sha256=sha256
         )
         self.model, self.card = self._open_model.model, self._open_model.card
         self._provider, self._threads = provider, self._open_model.options["threads"]
-        self._measured = False
-        self._single_threaded: Predictor | None = None
-        """The same model on a session of one thread, where that is faster for many images."""
+        self._digest: str | None = None
+        self._many: ManyImages | None = None
         if self_test:
             self._require_proof()
 
@@ -90,12 +104,27 @@ class Predictor:
         return self._open_model.session
 
     @property
+    def digest(self) -> str:
+        """The sha256 of the model file in hex, of the bytes that were opened.
+
+        Computed from the bytes when it is first asked for. Raises ValueError when the predictor is
+        closed, and ModelFileError where the bytes were written over meanwhile.
+
+        >>> len(predictor.digest)
+        64
+        """
+        if self._digest is None:
+            self._open_model.require_open()
+            self._digest = self._open_model.file.digest()
+        return self._digest
+
+    @property
     def single_threaded(self) -> bool:
         """Whether `predict_many` computes each batch on one thread, which it found to be faster.
 
         False until it has measured, after its first 32 images.
         """
-        return self._single_threaded is not None
+        return self._many is not None and self._many.single_threaded is not None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -105,11 +134,14 @@ class Predictor:
     def __call__(self, image: ImageSource) -> Prediction:
         """Predict one image: a path, bytes, file object, PIL image or uint8 RGB array [H, W, 3].
 
-        Raises ImageError for an image that can't be read.
+        Raises ImageError for an image that can't be read, and ModelFileError for outputs that are
+        not finite numbers, unless `on_nonfinite` is "keep".
         """
         if self.card.input == "image":
-            return self._predictions(self.compute(self._whole_image(image)))[0]
-        return self.predict_pixels(self.pixels(image)[None])[0]
+            outputs = self.compute(self._whole_image(image))
+        else:
+            outputs = self.run(self.pixels(image)[None])
+        return self._finished(predictions_of(self.card, outputs)[0], image)
 
     def predict_many(
         self, images: Iterable[ImageSource], *, batch_size: int = 8, workers: int | None = None
@@ -129,8 +161,19 @@ class Predictor:
         (True, 'ImageError')
         """
         batch_size = count_option("batch_size", batch_size)
-        workers = self._threads if workers is None else count_option("workers", workers)
-        return self._stream(iter(images), batch_size, workers or usable_cores())
+        workers = self._threads if workers is None else threads_option("workers", workers)
+        from toolchain.runtime.many import ManyImages  # here, so that a first prediction is quick
+
+        self._many = self._many or ManyImages()
+        return self._many.stream(
+            self,
+            iterator_of_images(images),
+            batch_size=batch_size,
+            workers=workers or usable_cores(),
+            on_cpu=self._provider.lower() == "cpu",
+            one_thread=self._with_one_thread,
+            finished=self._finished,
+        )
 
     def pixels(self, image: ImageSource) -> NDArray[np.uint8]:
         """Return an image resized and cropped to the network's size, uint8 RGB [size, size, 3].
@@ -143,8 +186,13 @@ class Predictor:
         return preprocess(self._read(image), self.card.preprocessing)
 
     def predict_pixels(self, pixels: NDArray[np.uint8]) -> list[Prediction]:
-        """Predict a batch of pixels uint8 [batch, size, size, 3], as `pixels` returns them."""
-        return self._predictions(self.run(pixels))
+        """Predict a batch of pixels uint8 [batch, size, size, 3], as `pixels` returns them.
+
+        Raises ModelFileError for outputs that are not finite numbers, unless `on_nonfinite` is
+        "keep".
+        """
+        predictions = predictions_of(self.card, self.run(pixels))
+        return [self._finished(prediction, None) for prediction in predictions]
 
     def run(self, pixels: NDArray[np.uint8]) -> ModelOutputs:
         """Return (probabilities, logits), each float32 [batch, classes], of a batch of pixels.
@@ -157,6 +205,8 @@ class Predictor:
         (1, 3)
         """
         size = self.card.preprocessing.size
+        if not isinstance(pixels, np.ndarray):
+            raise TypeError(f"pixels must be a numpy array, got a {type(pixels).__name__}")
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):
             raise ImageError(
                 f"pixels: {pixels.dtype} of shape {pixels.shape}",
@@ -190,15 +240,14 @@ class Predictor:
     def close(self) -> None:
         """Free the session; the predictor can't be used after this. A second call does nothing."""
         self._open_model.close()
-        if self._single_threaded is not None:
-            self._single_threaded.close()
+        if self._many is not None:
+            self._many.close()
 
     def __reduce__(self) -> tuple[partial[Predictor], tuple[()]]:
-        """Pickle to the path of the file and the options. Raises ValueError when it is closed."""
+        """Pickle to path, options and digest of the file. Raises ValueError when it is closed."""
         self._open_model.require_open()
-        return partial(
-            type(self), str(self._open_model.path), **self._open_model.options, **self._own_options
-        ), ()
+        options = self._open_model.options | self._own_options | {"sha256": self.digest}
+        return partial(type(self), str(self._open_model.path), **options), ()
 
     def __enter__(self) -> Predictor:
         return self
@@ -210,11 +259,11 @@ class Predictor:
         count = f"{len(self.classes)} classes"
         return f"{type(self).__name__}({self.model!r}, provider={self._provider!r}, {count})"
 
-    def _predictions(self, outputs: ModelOutputs) -> list[Prediction]:
-        return [
-            Prediction(self.classes, p, row, self.card.threshold, self.card.task)
-            for p, row in zip(*outputs, strict=True)
-        ]
+    def _finished(self, prediction: Prediction, image: object) -> Prediction:
+        """Return the prediction. Raises ModelFileError where its numbers are not finite."""
+        if prediction.finite or self._own_options["on_nonfinite"] == "keep":
+            return prediction
+        raise nonfinite_error(self.model, "an image" if image is None else image_name(image))
 
     def _described(self, graph_input: NDArray[Any]) -> str:
         single = self.card.input == "image" or len(graph_input) == 1
@@ -231,60 +280,13 @@ class Predictor:
         require_resizable(decoded.size, self.card.preprocessing)
         return np.asarray(decoded)
 
-    def _stream(
-        self, images: Iterator[ImageSource], batch_size: int, workers: int
-    ) -> Generator[Prediction | ImageError, None, None]:
-        from toolchain.runtime.stream import in_order  # here, so that a first prediction is quick
-
-        def results(
-            predictor: Predictor, some: Iterable[ImageSource]
-        ) -> Iterator[Prediction | ImageError]:
-            work = predictor._predict_batch
-            return in_order(work, some, batch_size=batch_size, workers=workers)
-
-        if not self._measured:
-            yield from results(self, islice(images, UNMEASURED_IMAGES))
-        for image in images:  # runs once at most: the rest is consumed inside
-            yield from results(self._fastest(workers), chain([image], images))
-
-    def _fastest(self, workers: int) -> Predictor:
-        """Return this predictor or its single-threaded copy, whichever has the higher throughput.
-
-        They are measured in the first call.
-        """
-        if not self._measured and workers > 1 and self._provider.lower() == "cpu":
-            from toolchain.runtime.autotune import fastest
-
-            options = self._open_model.options | self._own_options
-            copy = Predictor(
-                self._open_model.path, **(options | {"threads": 1, "self_test": False})
-            )
-            pixels = generated_pixels(self.card.preprocessing.size)[:1]
-            calls = [partial(predictor.run, pixels) for predictor in (copy, self)]
-            if fastest(calls, workers=workers) == 0:
-                self._single_threaded = copy
-            self._measured = True
-        return self._single_threaded or self
-
-    def _predict_batch(self, images: Iterable[ImageSource]) -> list[Prediction | ImageError]:
-        if self.card.input == "image":
-            return [self._predict_or_error(image) for image in images]
-        read = [self._pixels_or_error(image) for image in images]
-        readable = [item for item in read if not isinstance(item, ImageError)]
-        predictions = iter(self.predict_pixels(np.stack(readable)) if readable else [])
-        return [item if isinstance(item, ImageError) else next(predictions) for item in read]
-
-    def _predict_or_error(self, image: ImageSource) -> Prediction | ImageError:
-        try:
-            return self(image)
-        except ImageError as error:
-            return error
-
-    def _pixels_or_error(self, image: ImageSource) -> NDArray[np.uint8] | ImageError:
-        try:
-            return self.pixels(image)
-        except ImageError as error:
-            return error
+    def _with_one_thread(self) -> Predictor:
+        """Return a predictor of the same bytes on a session of one thread."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        other._open_model = self._open_model.with_threads(1)
+        other._many = None
+        return other
 
     def _require_proof(self) -> None:
         proof = self.card.proof

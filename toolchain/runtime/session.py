@@ -8,14 +8,16 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolchain.errors import MissingExtraError, ModelFileError, ProviderError
+from toolchain.errors import ModelFileError, ProviderError, shortened
 from toolchain.runtime.card import CARD_KEY, Card, decode_card
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.modelcache.cache import engine_of
+from toolchain.runtime.onnxruntime_import import import_onnxruntime
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+    from toolchain.runtime.modelfile import ModelFile
     from toolchain.runtime.onnxfile.scan import ModelScan
 
 SHORT_NAMES = {
@@ -50,6 +52,7 @@ def open_session(
     cache: bool | Path = False,
     optimisation: str = "all",
     profile: Path | None = None,
+    file: ModelFile | None = None,
 ) -> InferenceSession:
     """Return a session of a model file that `checked_scan` has accepted.
 
@@ -57,7 +60,9 @@ def open_session(
     threads, by default the cores this process may use; with `spin` they wait for work in a busy
     loop. `cache` uses the model cache (`modelcache/cache.py`) where it applies: on the CPU, with
     `optimisation="all"` and no profile; a path replaces the user's cache folder. `optimisation` is
-    a key of OPTIMISATIONS; `profile` is the beginning of the path of a profile.
+    a key of OPTIMISATIONS; `profile` is the beginning of the path of a profile. `file` is the model
+    file where the caller has it open: an entry of the cache is then used only for its digest, where
+    that is known, and the digest that the cache has noted is added to it.
 
     Raises ModelFileError for a file that is not a model or has another model's card, ProviderError
     where the provider is missing or can't run every node, and MissingExtraError without
@@ -75,9 +80,13 @@ def open_session(
 
     cached = cache and name == SHORT_NAMES["cpu"] and optimisation == "all" and profile is None
     engine = engine_of(path, cache if isinstance(cache, Path) else None) if cached else None
+    if engine is not None and file is not None:
+        file.sha256 = file.sha256 or engine.key.model_sha256
+        if file.sha256 != engine.key.model_sha256:
+            engine = None  # the cache's note on this file is wrong
     # An entry was made from these very bytes, after they had been scanned: no need to do it again.
     session = engine.open_kept(options, open_file) if engine else None
-    if session is not None:
+    if session is not None and _has_the_card_of(session, path):
         return session
     scan = checked_scan(path)
     if engine is None or scan.card is None:
@@ -122,15 +131,6 @@ def _opened(path: Path, options: Any, *, provider: str, name: str) -> InferenceS
     return session
 
 
-def import_onnxruntime() -> Any:
-    """Return the module onnxruntime. Raises MissingExtraError where it is not installed."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("onnxruntime", "cpu") from error
-    return onnxruntime
-
-
 def provider_name(provider: str) -> str:
     """Return onnxruntime's name of a provider, given by either name in any case.
 
@@ -159,20 +159,29 @@ def short_name(name: str) -> str:
 def existing_model(model: str | os.PathLike[str]) -> Path:
     """Return the path of a regular file. Raises ModelFileError where it is none."""
     path = Path(model)
+    name = shortened(os.fspath(model)) or "(empty path)"
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise ModelFileError(f"{path}: no such file") from None
+        raise ModelFileError(f"{name}: no such file") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ModelFileError(f"{path} can't be opened: {(reason or '?').lower()}") from error
+        raise ModelFileError(f"{name} can't be opened: {(reason or '?').lower()}") from error
     if stat.S_ISDIR(mode):
         raise ModelFileError(
-            f"{path} is a folder, not a model file", hint=f"rtl export {path} --format onnx"
+            f"{name} is a folder, not a model file", hint=f"rtl export {name} --format onnx"
         )
     if not stat.S_ISREG(mode):
-        raise ModelFileError(f"{path} is a pipe or device, not a model file")
+        raise ModelFileError(f"{name} is a pipe or device, not a model file")
     return path
+
+
+def _has_the_card_of(session: InferenceSession, path: Path) -> bool:
+    """Return whether an entry of the model cache has the card that is in the model file."""
+    from toolchain.runtime.onnxfile.metadata import card_text
+
+    text = card_text(path)
+    return text is not None and text == session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
 
 
 def session_card(session: InferenceSession, model: str | os.PathLike[str]) -> Card:

@@ -11,6 +11,7 @@ import msgspec
 from toolchain.data.audit import Audit, audit_dataset, is_inside
 from toolchain.data.layouts import Dataset, Sample, read_dataset
 from toolchain.errors import DataError
+from toolchain.files import real_path
 from toolchain.progress import ProgressReporter
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
@@ -30,7 +31,7 @@ def read_data(
 
 def data_name(data: str) -> str:
     """Return the name of a data set, for the names of folders."""
-    path = Path(data).resolve()
+    path = real_path(data)
     return path.stem if path.is_file() else path.name
 
 

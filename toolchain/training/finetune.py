@@ -14,7 +14,7 @@ from toolchain.data.audit import Audit
 from toolchain.data.layouts import Dataset
 from toolchain.display import Block, Displayed
 from toolchain.errors import ToolchainError
-from toolchain.files import write_json
+from toolchain.files import real_path, write_json
 from toolchain.networks.device import choose_device
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, free_run_path
@@ -223,10 +223,8 @@ def _with_absolute_paths(settings: FinetuneSettings) -> FinetuneSettings:
     """Return the settings with absolute paths: a run may later be opened from another folder."""
     weights = settings.weights
     if weights not in ("imagenet", "none"):
-        weights = str(Path(weights).resolve())
-    return msgspec.structs.replace(
-        settings, data=str(Path(settings.data).resolve()), weights=weights
-    )
+        weights = str(real_path(weights))
+    return msgspec.structs.replace(settings, data=str(real_path(settings.data)), weights=weights)
 
 
 def _device_and_processes(device: torch.device, processes: Processes) -> str:

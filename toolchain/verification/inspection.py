@@ -19,11 +19,11 @@ from toolchain.errors import MissingExtraError, ModelFileError
 from toolchain.files import file_sha256
 from toolchain.runs.runfolder import parity_file, references_file, rejected_file
 from toolchain.runtime.card import Card, decode_card
+from toolchain.runtime.onnxruntime_import import import_onnxruntime
 from toolchain.runtime.session import (
     card_of,
     checked_scan,
     existing_model,
-    import_onnxruntime,
     open_session,
 )
 from toolchain.verification.inspection_result import (

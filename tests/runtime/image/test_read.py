@@ -194,7 +194,11 @@ def test_closed_files_and_released_memory_are_refused(photo: bytes, tmp_path: Pa
         pass
     with Image.open(tmp_path / "photo.jpg") as image:
         pass
-    for source, found in ((file, "closed file"), (memory, "released memory"), (image, "JPEG")):
+    for source, found in (
+        (file, "a file that is closed"),
+        (memory, "released memory"),
+        (image, "a PIL image that is closed"),
+    ):
         with pytest.raises(ImageError, match=found):
             read_image(source)
 

@@ -26,9 +26,10 @@ from toolchain.progress import ProgressReporter
 from toolchain.runs.sampling import evenly
 from toolchain.runtime.card import Acceptance, Card, Proof
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels
+from toolchain.runtime.onnxruntime_import import import_onnxruntime
 from toolchain.runtime.predictor import Predictor
 from toolchain.runtime.selftest import generated_pixels, make_proof
-from toolchain.runtime.session import SHORT_NAMES, import_onnxruntime
+from toolchain.runtime.session import SHORT_NAMES
 from toolchain.verification.references.trained_model import TrainedReference
 
 MOST_FLOAT_LAYERS = 8

@@ -17,6 +17,7 @@ from toolchain.errors import MissingExtraError
 from toolchain.exporters.variants import OPSETS
 from toolchain.exporters.writers.image_input import with_image_input
 from toolchain.exporters.writers.traced import example, free_axes, traced, traced_input_name
+from toolchain.extras import missing_extra
 from toolchain.networks.resnet import InferenceModel
 from toolchain.runtime.card import CARD_KEY, OUTPUT_NAMES, Card, encode_card
 
@@ -44,7 +45,7 @@ def build_onnx(inference_model: InferenceModel, card: Card) -> onnx.ModelProto:
                 verbose=False,
             )
         except ImportError as error:
-            raise MissingExtraError("onnxscript", "train") from error
+            raise missing_extra(error) or MissingExtraError("onnxscript", "train") from error
     assert program is not None
     model: onnx.ModelProto = program.model_proto
     _name_layers(model.graph)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import io
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from toolchain.errors import ImageError
 from toolchain.runtime.card import Preprocessing
-from toolchain.runtime.image.read import Readable, image_name, read_bytes
+from toolchain.runtime.image.read import Readable, image_name, read_bytes, shared_lock
 from toolchain.runtime.image.sniff import describe_bytes, has_many_scans
 
 ImageSource = Readable | Image.Image | NDArray[np.uint8]
@@ -58,12 +57,9 @@ RARER_FORMATS = {
 }
 """Format → the module of Pillow, which is imported when the common formats do not match."""
 
-# Set once, because changing the warning filters around each read is not thread-safe. Pillow's
-# warnings about large and damaged images are superseded by the checks below.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", module=r"PIL\.", category=UserWarning)
-
 CONVERT_FIRST = "convert it to 8-bit RGB first"
+CLOSED = "closed"
+"""Part of what Pillow says of an image, or the file of an image, that was closed."""
 JPEG = b"\xff\xd8\xff"
 ACCEPTED = f"accepted: {ImageError.accepted}"
 
@@ -92,7 +88,9 @@ def read_image(
     if isinstance(source, Image.Image):
         name = name or "PIL image"
         _require_size(source, name, max_pixels)
-        return _decode(source, preprocessing, name, max_pixels)
+        # Two threads that decode one image at the same time read each other's bytes of its file.
+        with shared_lock(getattr(source, "fp", None) or source):
+            return _decode(source, preprocessing, name, max_pixels)
     name = name or image_name(source)
     image = _identify(io.BytesIO(read_bytes(source, name)), name, max_pixels)
     if preprocessing.decode_scale:
@@ -107,13 +105,25 @@ def _identify(stream: io.BytesIO, name: str, max_pixels: int) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(name, max_pixels) from error
     except Exception as error:  # on damaged data Pillow's plugins raise exceptions of any type
-        raise ImageError(f"{name}: {describe_bytes(stream.getvalue())}", hint=ACCEPTED) from error
+        raise _unknown(stream.getvalue(), name, error) from error
     _require_size(image, name, max_pixels)
     if image.format in ("JPEG", "MPO") and has_many_scans(stream.getvalue(), MAX_SCANS):
         raise ImageError(
             f"{name}: a JPEG with more than {MAX_SCANS} scans", hint="save it anew to read it"
         )
     return image
+
+
+def _unknown(data: bytes, name: str, error: Exception) -> ImageError:
+    """Return the error of bytes that no decoder takes."""
+    from toolchain.runtime.image.wrong_kind import kind_of_bytes
+
+    if isinstance(error, Warning):  # the process turns warnings into exceptions (`-W error`)
+        return ImageError(f"{name}: Pillow warns, as an error here: {error}")
+    wrong = kind_of_bytes(data)
+    if wrong is not None:
+        return ImageError(f"{name}: {wrong.what}", hint=wrong.hint)
+    return ImageError(f"{name}: {describe_bytes(data)}", hint=ACCEPTED)
 
 
 def _open(stream: io.BytesIO) -> Image.Image:
@@ -159,6 +169,11 @@ def _decode(
         raise ImageError(f"{name}: not enough memory for {size} pixels") from error
     except Exception as error:  # see _identify
         reason = " ".join(str(error).split())[:200] or type(error).__name__
+        without_file = getattr(image, "fp", image) is None and getattr(image, "tile", None)
+        if CLOSED in reason or without_file:
+            raise ImageError(
+                f"{name}: a PIL image that is closed", hint="use it before its `with` block ends"
+            ) from error
         raise ImageError(
             f"{name}: damaged {image.format or 'image'} ({reason})", hint=ACCEPTED
         ) from error
@@ -223,8 +238,8 @@ def _from_16_bit(image: Image.Image, background: tuple[int, int, int], name: str
 
 def _from_array(array: NDArray[Any], name: str) -> Image.Image:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
-        raise ImageError(
-            f"{name}: {array.dtype} of shape {array.shape}",
-            hint="an array must be uint8 [height, width, 3], RGB",
-        )
+        from toolchain.runtime.image.wrong_kind import kind_of_array
+
+        wrong = kind_of_array(array)
+        raise ImageError(f"{name}: {wrong.what}", hint=wrong.hint)
     return Image.fromarray(np.ascontiguousarray(array))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import select
 import stat
+from collections.abc import Iterator
+from threading import Lock
 from typing import IO
 
-from toolchain.errors import ImageError
+from toolchain.errors import ImageError, shortened
 
 Readable = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 
@@ -17,6 +20,12 @@ MAX_BYTES = 2**30
 
 READ_BYTES = 2**24
 """How much is read from a stream at a time."""
+
+LOCKS = 64
+"""Objects share this many locks; few images are read at the same time."""
+
+SHOWN_OF_A_WRONG_PATH = 24
+"""Characters of a text that is no path, such as base64: the rest says nothing."""
 
 WRITER_TIMEOUT_S = 5
 """How long to wait for data or a writer at the other end of a pipe."""
@@ -27,7 +36,7 @@ def image_name(source: object) -> str:
     if not isinstance(source, str | os.PathLike):
         return "image"
     try:
-        return os.fsdecode(source) or "(empty path)"
+        return shortened(os.fsdecode(source)) or "(empty path)"
     except TypeError:  # its __fspath__ does not return a path
         return "image"
 
@@ -44,17 +53,43 @@ def read_bytes(source: Readable, name: str) -> bytes:
             data = bytes(source)
         elif isinstance(source, str | os.PathLike):
             data = _read_path(source)
-        elif hasattr(source, "read"):
-            data = _read_stream(source)
+        elif hasattr(source, "read") and not isinstance(source, type):
+            with shared_lock(source):
+                data = _read_stream(source)
         else:
-            raise ImageError(f"{name}: {type(source).__name__} is not an image")
+            raise _wrong_kind(source)
     except ImageError as error:
         raise ImageError(f"{name}: {error}", hint=error.hint) from error
     except Exception as error:  # a user's stream may raise exceptions of any type
-        raise ImageError(f"{name}: {_reason(error)}") from error
+        raise _unreadable(source, name, error) from error
     if not data:
         raise ImageError(f"{name}: empty file", hint=f"accepted: {ImageError.accepted}")
     return data
+
+
+@contextlib.contextmanager
+def shared_lock(item: object) -> Iterator[None]:
+    """Hold a lock that belongs to one object, which other threads may read at the same time."""
+    with _LOCKS[id(item) % len(_LOCKS)]:
+        yield
+
+
+def _new_locks() -> None:
+    """Make locks that no thread holds: of those of a parent process some may be held for ever."""
+    _LOCKS[:] = [Lock() for _ in range(LOCKS)]
+
+
+_LOCKS: list[Lock] = []
+_new_locks()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_locks)
+
+
+def _wrong_kind(source: object) -> ImageError:
+    from toolchain.runtime.image.wrong_kind import kind_of
+
+    wrong = kind_of(source)
+    return ImageError(wrong.what, hint=wrong.hint)
 
 
 def _read_path(path: str | os.PathLike[str]) -> bytes:
@@ -94,10 +129,27 @@ def _wait_for_writer(pipe: int) -> None:
 
 
 def _read_stream(stream: IO[bytes]) -> bytes:
-    seekable = getattr(stream, "seekable", None)
-    if seekable is not None and seekable():
+    can_seek = getattr(stream, "seekable", None)
+    seekable = False if can_seek is None else can_seek()
+    _require_now(seekable)
+    if seekable:
         stream.seek(0)
-    return _read_bounded(stream)
+    data = _read_bounded(stream)
+    if not data and not seekable:
+        raise ImageError("nothing is left to read in it", hint="it was read to its end before")
+    return data
+
+
+def _require_now(returned: object) -> None:
+    """Raise ImageError for what an asynchronous file returns in place of its bytes."""
+    if not hasattr(returned, "__await__"):
+        return
+    close = getattr(returned, "close", None)
+    if close is not None:
+        close()  # or Python warns that it was never awaited
+    from toolchain.runtime.image.wrong_kind import UPLOAD
+
+    raise ImageError(UPLOAD.what, hint=UPLOAD.hint)
 
 
 def _read_bounded(stream: IO[bytes] | io.RawIOBase) -> bytes:
@@ -105,6 +157,7 @@ def _read_bounded(stream: IO[bytes] | io.RawIOBase) -> bytes:
     chunks, length = [], 0
     while chunk := stream.read(READ_BYTES):
         if not isinstance(chunk, bytes | bytearray | memoryview):
+            _require_now(chunk)
             raise ImageError("a file opened as text", hint="open it in binary mode, 'rb'")
         chunks.append(chunk)
         length += len(chunk)
@@ -115,6 +168,21 @@ def _read_bounded(stream: IO[bytes] | io.RawIOBase) -> bytes:
 
 def _too_large() -> ImageError:
     return ImageError(f"more than {MAX_BYTES:,} bytes")
+
+
+def _unreadable(source: object, name: str, error: Exception) -> ImageError:
+    """Return the error of a path, file or object that could not be read."""
+    from toolchain.runtime.image import wrong_kind
+
+    wrong = None
+    if isinstance(source, str | os.PathLike) and not isinstance(error, TypeError):
+        wrong = wrong_kind.kind_of_text(os.fsdecode(source))
+        name = name if wrong is None else f"{name[:SHOWN_OF_A_WRONG_PATH]}…"
+    elif hasattr(source, "read"):
+        wrong = wrong_kind.kind_of_file(source, error)
+    if wrong is not None:
+        return ImageError(f"{name}: {wrong.what}", hint=wrong.hint)
+    return ImageError(f"{name}: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:

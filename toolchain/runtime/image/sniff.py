@@ -26,6 +26,27 @@ STARTS = (
     (b"PK\3\4", "a ZIP archive, not an image"),
     (b"\x1f\x8b", "a gzip archive, not an image"),
     (b"\x93NUMPY", "a NumPy array, not an image"),
+    (b"\x1aE\xdf\xa3", "a video (Matroska or WebM), not an image"),
+    (b"\0\0\1\xba", "a video (MPEG), not an image"),
+    (b"\0\0\1\xb3", "a video (MPEG), not an image"),
+    (b"FLV\1", "a video (Flash), not an image"),
+    (b"OggS", "sound or a video (Ogg), not an image"),
+    (b"ID3", "sound (MP3), not an image"),
+    (b"fLaC", "sound (FLAC), not an image"),
+    (b"\xd0\xcf\x11\xe0", "an Office document, not an image"),
+    (b"{\\rtf", "an RTF document, not an image"),
+    (b"7z\xbc\xaf", "a 7z archive, not an image"),
+    (b"Rar!", "a RAR archive, not an image"),
+    (b"BZh", "a bzip2 archive, not an image"),
+    (b"\xfd7zXZ", "an xz archive, not an image"),
+    (b"SQLite format 3", "a database, not an image"),
+    (b"PAR1", "a Parquet file, not an image"),
+    (b"\x7fELF", "a program, not an image"),
+    (b"MZ", "a program, not an image"),
+    (b"\xff\x0a", "a JPEG XL, which Pillow can't decode"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL, which Pillow can't decode"),
+    (b"qoif", "a QOI, which rtl does not read"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the image: git lfs pull fetches it"),
 )
 # Brands of ISO base media files, which have `ftyp` at byte 4.
 BRANDS = {
@@ -35,6 +56,12 @@ BRANDS = {
     b"mp41": "a video, not an image",
     b"mp42": "a video, not an image",
     b"qt  ": "a video, not an image",
+    b"M4V ": "a video, not an image",
+    b"3gp4": "a video, not an image",
+    b"3gp5": "a video, not an image",
+    b"iso2": "a video, not an image",
+    b"avc1": "a video, not an image",
+    b"M4A ": "sound, not an image",
 }
 HEIC = "a HEIC or similar container, which Pillow can't decode"
 
@@ -69,11 +96,17 @@ def _describe_text(data: bytes) -> str | None:
     start = plain.lstrip().lower()
     if start.startswith(b"<") and b"<svg" in start:
         return "an SVG drawing, not an image of pixels"
-    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+    if start.startswith((b"<!doctype", b"<html", b"<head", b"<body", b"<?xml")):
         return "a web page, not an image"
-    if all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in plain[:64]):
-        return "text, not an image"
-    return None
+    if start.startswith(b"<"):
+        return "XML or HTML, not an image"
+    if start.startswith((b"{", b"[")) and _is_ascii(plain[:64]):
+        return "JSON, not an image"
+    return "text, not an image" if _is_ascii(plain[:64]) else None
+
+
+def _is_ascii(data: bytes) -> bool:
+    return all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in data)
 
 
 def has_many_scans(data: bytes, limit: int) -> bool:

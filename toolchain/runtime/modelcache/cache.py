@@ -29,6 +29,7 @@ from toolchain.runtime.modelcache import store
 from toolchain.runtime.modelcache.background import BackgroundTask
 from toolchain.runtime.modelcache.digests import State, noted_sha256, state_of
 from toolchain.runtime.modelcache.store import GRAPH, NOTES, RECORD, SCHEMA, WEIGHTS, EngineKey
+from toolchain.runtime.onnxruntime_import import import_onnxruntime
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -136,8 +137,6 @@ def engine_of(model: Path, cache: Path | None = None) -> Engine | None:
 
     `cache` replaces the user's folder of all caches.
     """
-    import onnxruntime
-
     try:
         folder = store.private_folder(cache)
         sha256, state = noted_sha256(model, folder / NOTES)
@@ -145,7 +144,7 @@ def engine_of(model: Path, cache: Path | None = None) -> Engine | None:
         return None
     if state.bytes * 2 > store.MOST_BYTES:
         return None
-    key = EngineKey(sha256, onnxruntime.__version__, processor(), SCHEMA)
+    key = EngineKey(sha256, import_onnxruntime().__version__, processor(), SCHEMA)
     return Engine(model, state, key, folder)
 
 
@@ -162,11 +161,9 @@ def processor() -> str:
 
 
 def _open_entry(entry: Path, options: Options, open_file: Open) -> InferenceSession:
-    import onnxruntime
-
     entry_options = options()
     # The graph is optimised already.
-    level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    level = import_onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
     entry_options.graph_optimization_level = level
     return open_file(entry / GRAPH, entry_options)
 

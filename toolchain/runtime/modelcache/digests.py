@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from toolchain.files import file_sha256, write_bytes
+from toolchain.files import file_sha256, real_path, write_bytes
 
 SETTLED_NS = 2_000_000_000
 """A file that changed more recently may change again without a new time: clocks of file systems
@@ -57,7 +57,7 @@ def noted_sha256(file: Path, notes: Path) -> tuple[str, State]:
 
     `notes` is the folder of the notes. A new note is written where it can be.
     """
-    path = file.resolve()
+    path = real_path(file)
     state = state_of(path)
     # Two paths may share a checksum; then they take turns, because a note names its file.
     note_file = notes / f"{zlib.crc32(os.fsencode(path)):08x}.json"

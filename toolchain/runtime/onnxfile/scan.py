@@ -19,14 +19,13 @@ import msgspec
 from toolchain.errors import ModelFileError
 from toolchain.runtime.card import CARD_KEY
 from toolchain.runtime.onnxfile.constants import ConstantError, Constants
+from toolchain.runtime.onnxfile.metadata import MAX_CARD_BYTES as MAX_CARD_BYTES
 from toolchain.runtime.onnxfile.protobuf import Message, Wire, WireError
 
 MAX_FIELDS = 200_000
 """An int8 ResNet-18 has about 3,000 fields, a ResNet-152 seven times as many."""
 FILE_OPERATORS = frozenset({"EPContext"})
 """Operators that name another file, which the provider reads."""
-MAX_CARD_BYTES = 1 << 24
-"""Ten times what a card of 20,000 classes and its proof needs."""
 MAX_VALUES = 1 << 40
 """Values of a tensor: keeps the product of its dimensions from growing without limit."""
 MAX_OPSET = 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolchain.errors import MissingExtraError
+from toolchain.extras import missing_extra
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
 
@@ -35,5 +36,5 @@ def require_tensorboard() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise MissingExtraError("tensorboard", "tensorboard") from error
+        raise missing_extra(error) or MissingExtraError("tensorboard", "tensorboard") from error
     return SummaryWriter

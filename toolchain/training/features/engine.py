@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from toolchain.errors import MissingExtraError
 from toolchain.networks.split import FrozenBackbone
 from toolchain.runtime.cores import usable_cores
+from toolchain.runtime.onnxruntime_import import import_onnxruntime
 from toolchain.training.optim.precision import to_memory_format
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -64,8 +66,8 @@ def fastest_engine(backbone: FrozenBackbone, size: int, device: torch.device) ->
 def _onnxruntime_engine(backbone: FrozenBackbone, example: Tensor) -> Engine | None:
     """Return an engine that runs onnxruntime; None without it, or where the export fails."""
     try:
-        import onnxruntime
-    except ImportError:
+        onnxruntime = import_onnxruntime()
+    except MissingExtraError:
         return None
     file = io.BytesIO()
     with warnings.catch_warnings():

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from toolchain.data.layouts import Sample
+from toolchain.files import real_path
 from toolchain.networks.split import FrozenBackbone
 from toolchain.networks.weights import state_sha256
 from toolchain.progress import ProgressReporter
@@ -114,7 +115,7 @@ def _required_rows(spec: FeatureSpec, backbone: FrozenBackbone) -> list[Required
     with torch.inference_mode():
         shape = tuple(backbone(blank).shape[1:])
     key = CacheKey(
-        data=str(spec.dataset.root.resolve()),
+        data=str(real_path(spec.dataset.root)),
         arch=spec.settings.arch,
         boundary=spec.boundary,
         weights_sha256=state_sha256(backbone.state_dict()),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.backends.layer_names import LOGITS, NORMALISE
+from toolchain.backends.torchscript import load_script
 from toolchain.runtime.card import Card
 from toolchain.verification.layers.outputs import LayerOutput
 from toolchain.verification.layers.torch_operators import (
@@ -42,9 +43,7 @@ def script_layers(
     expected in its place. A graph with branches or calls of its own, which rtl doesn't write, has
     no layers.
     """
-    import torch
-
-    module = torch.jit.load(str(path))
+    module = load_script(path)
     graph = module.inlined_graph
     nodes = list(graph.nodes())
     if any(not n.kind().startswith("aten::") and n.kind() not in PRIMITIVES for n in nodes):
