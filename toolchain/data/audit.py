@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-from PIL import Image
 
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.display import Block, Displayed, Facts, Line, Table
@@ -20,7 +19,7 @@ from toolchain.errors import DataError, ImageError
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
-from toolchain.runtime.image.decode import ORIENTATION_TAG, read_image
+from toolchain.runtime.image.decode import ORIENTATION_TAG, open_image, read_image
 from toolchain.runtime.image.read import read_bytes
 
 SPLITS = ("train", "val", "test")
@@ -160,7 +159,7 @@ def _check_file(path: Path) -> _FileCheck:
 
 def _as_stored(data: bytes) -> tuple[bool, int]:
     """Return (whether EXIF rotates it, its short side in pixels as stored) from the header."""
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(io.BytesIO(data)) as image:
         try:
             rotated = image.getexif().get(ORIENTATION_TAG, 1) in range(2, 9)
         except Exception:  # damaged EXIF raises any exception; the image is then used as stored

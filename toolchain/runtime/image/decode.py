@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 
 from toolchain.errors import ImageError
 from toolchain.runtime.card import Preprocessing
+from toolchain.runtime.image.heif import INSTALL, is_heif, open_heif, reads_heif
 from toolchain.runtime.image.read import Readable, image_name, read_bytes
 from toolchain.runtime.image.sniff import describe_bytes, has_many_scans
 
@@ -63,6 +64,8 @@ RARER_FORMATS = {
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", module=r"PIL\.", category=UserWarning)
 
+HEIF = "HEIF"
+"""The format of HEIC images, of which `draft` would take an embedded thumbnail."""
 CONVERT_FIRST = "convert it to 8-bit RGB first"
 JPEG = b"\xff\xd8\xff"
 ACCEPTED = f"accepted: {ImageError.accepted}"
@@ -95,7 +98,7 @@ def read_image(
         return _decode(source, preprocessing, name, max_pixels)
     name = name or image_name(source)
     image = _identify(io.BytesIO(read_bytes(source, name)), name, max_pixels)
-    if preprocessing.decode_scale:
+    if preprocessing.decode_scale and image.format != HEIF:
         side = preprocessing.needed * preprocessing.decode_scale
         image.draft(image.mode, (side, side))
     return _decode(image, preprocessing, name, max_pixels)
@@ -103,11 +106,13 @@ def read_image(
 
 def _identify(stream: io.BytesIO, name: str, max_pixels: int) -> Image.Image:
     try:
-        image = _open(stream)
+        image = open_image(stream)
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(name, max_pixels) from error
     except Exception as error:  # on damaged data Pillow's plugins raise exceptions of any type
-        raise ImageError(f"{name}: {describe_bytes(stream.getvalue())}", hint=ACCEPTED) from error
+        data = stream.getvalue()
+        hint = INSTALL if is_heif(data) and not reads_heif() else ACCEPTED
+        raise ImageError(f"{name}: {describe_bytes(data)}", hint=hint) from error
     _require_size(image, name, max_pixels)
     if image.format in ("JPEG", "MPO") and has_many_scans(stream.getvalue(), MAX_SCANS):
         raise ImageError(
@@ -116,7 +121,8 @@ def _identify(stream: io.BytesIO, name: str, max_pixels: int) -> Image.Image:
     return image
 
 
-def _open(stream: io.BytesIO) -> Image.Image:
+def open_image(stream: io.BytesIO) -> Image.Image:
+    """Return an image of an accepted format, not decoded yet; raises any exception for others."""
     if stream.getbuffer()[: len(JPEG)] == JPEG:
         # Image.open would do the same, but first imports the modules of all common formats, which
         # takes as long as decoding a photograph.
@@ -128,7 +134,12 @@ def _open(stream: io.BytesIO) -> Image.Image:
     except UnidentifiedImageError:
         for module in RARER_FORMATS.values():
             importlib.import_module(f"PIL.{module}")
+    try:
         return Image.open(stream, formats=tuple(RARER_FORMATS))
+    except UnidentifiedImageError:
+        if not is_heif(stream.getvalue()[:12]):
+            raise
+        return open_heif(stream)
 
 
 def _require_size(image: Image.Image, name: str, max_pixels: int) -> None:

@@ -1,0 +1,99 @@
+"""What is wrong, or may be, with the classes and splits that were found: errors and notes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from toolchain.data.class_names import (
+    LabelledPaths,
+    class_names,
+    look_alike,
+    similar_names,
+    some_of,
+)
+from toolchain.data.folders import folders_with_images, looks_like_data
+from toolchain.data.left_out import Account, is_clutter, left_out_summary, remedy_for
+from toolchain.data.split_names import split_named
+from toolchain.errors import DataError
+
+
+def require_classes(root: Path, classes: set[str], account: Account, layouts: str) -> None:
+    """Raise DataError for fewer than two classes, with what was left out and what may be meant."""
+    if len(classes) > 1:
+        return
+    entries = [entry for entry in account.entries() if not is_clutter(entry)]
+    found = (
+        f"only one class, '{min(classes)}'; a classifier needs two or more"
+        if classes
+        else "no images found"
+    )
+    left_out = f" (left out: {left_out_summary(entries)})" if entries else ""
+    meant = _meant(root)
+    hint = f"did you mean {meant}?" if meant else remedy_for(entries) or f"expected {layouts}"
+    raise DataError(f"{root}: {found}{left_out}", hint=hint)
+
+
+def _meant(root: Path) -> Path | None:
+    """Return a folder below that looks like a data set, or the folder of a class's folder."""
+    if not root.is_dir():
+        return None
+    if below := looks_like_data(root):
+        return below
+    above = root.absolute().parent
+    is_class = not folders_with_images(root) and root.absolute() != above
+    return above if is_class and len(folders_with_images(above)) > 1 else None
+
+
+def require_known(root: Path, classes: Sequence[str], others: Mapping[str, LabelledPaths]) -> None:
+    """Raise DataError for a class of val or test that train lacks, with a similar name of train."""
+    known = {look_alike(name): name for name in classes}
+    for split, items in others.items():
+        unknown = sorted(class_names(items) - set(classes))
+        if not unknown:
+            continue
+        similar = [f"'{known[look]}'" for name in unknown if (look := look_alike(name)) in known]
+        hint = "class folders are matched by name; rename or move them"
+        if similar:
+            hint = f"train has {some_of(similar)}, which differs in case or blanks; rename one"
+        raise DataError(
+            f"{root}: {split} has classes that train lacks: {', '.join(unknown)}", hint=hint
+        )
+
+
+def split_notes(splits: Mapping[str, LabelledPaths], classes: Sequence[str]) -> list[str]:
+    """Return a line for names that are easily mistaken, and for each split without some class."""
+    notes = [
+        f"classes whose names differ in case or blanks only: {', '.join(map(repr, names))}"
+        for names in similar_names(classes)
+    ]
+    for split in ("val", "test"):
+        if splits[split] and (lacking := sorted(set(classes) - class_names(splits[split]))):
+            notes.append(f"{split} has no image of {some_of(lacking)}")
+    return notes
+
+
+def group_notes(splits: Mapping[str, LabelledPaths], groups: Mapping[Path, str]) -> list[str]:
+    """Return a line where images of one group are in several splits."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for split, items in splits.items():
+        for path, _ in items:
+            if path in groups:
+                found[groups[path]].add(split)
+    torn = sorted(group for group, where in found.items() if len(where) > 1)
+    if not torn:
+        return []
+    return [f"{len(torn)} groups of images are in more than one split, first {torn[0]}"]
+
+
+def beside_other_split(root: Path) -> list[str]:
+    """Return a line where a folder is itself a split: `photos/train` beside `photos/val`."""
+    own = split_named(root.absolute().name)
+    if own is None:
+        return []
+    above = root.absolute().parent
+    others = {split_named(path.name) for path in folders_with_images(above)} - {None, own}
+    if not others:
+        return []
+    return [f"{root} stands beside folders of other splits; to use those, give {above}"]
