@@ -78,7 +78,7 @@ def test_carving_does_not_depend_on_the_location(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_too_few_images_to_carve_from_are_refused(count: int, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"{count} training images are too few") as caught:
-        carve(named(tmp_path, "apple", count), tmp_path)
+        carve([item for n in range(count) for item in named(tmp_path, f"{n}", 1)], tmp_path)
     assert "val/" in str(caught.value.hint)
 
 

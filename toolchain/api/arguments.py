@@ -25,6 +25,7 @@ Location = str | os.PathLike[str]
 Progress = bool | ProgressReporter | None
 """None: silent. True: lines and bars, on the terminal or in the notebook. Or a reporter."""
 Count = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
 """A number of images or threads."""
 Workers = Annotated[int, Meta(ge=-1)]
 """Processes that decode images; -1 means one for each core, 0 none beside this one."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from toolchain.api.arguments import (
     Count,
     Location,
+    NotNegative,
     OnError,
     Progress,
     checked,
@@ -145,12 +146,22 @@ def _count_images(words: Sequence[str], lists: Sequence[str]) -> int:
     return Inputs(words, lists).count() or 0
 
 
-def check_data(data: Location, *, task: Task = "single-label", progress: Progress = None) -> Audit:
+def check_data(
+    data: Location,
+    *,
+    task: Task = "single-label",
+    split_ratio: str = "7:1:2",
+    split_seed: int = 0,
+    group_column: str = "",
+    progress: Progress = None,
+) -> Audit:
     """Read every image of a data set and list what would hurt training (`rtl data check`).
 
     Nothing is written. Returns the images of each class and split, the files that can't be read,
-    those with the same bytes in two splits or with different classes, and rare classes. Raises
-    DataError for a folder that can't be used, SettingsError.
+    those with the same bytes in two splits or with different classes, rare classes, and what was
+    left out. Data without splits of its own is split as `finetune` does with the same
+    `split_ratio`, `split_seed` and `group_column`. Raises DataError for a folder that can't be
+    used; where that is for its unreadable files, the audit is the error's `result`. SettingsError.
 
     >>> import toolchain as rtl
     >>> rtl.check_data(data).per_class["down"]
@@ -160,7 +171,13 @@ def check_data(data: Location, *, task: Task = "single-label", progress: Progres
     reporter = checked_progress(progress)
     from toolchain.data.audit import audit_dataset
     from toolchain.data.layouts import read_dataset
+    from toolchain.data.splits import Splitting
 
-    dataset = read_dataset(data, task)
+    splitting = Splitting(
+        checked("split_ratio", split_ratio, str),
+        checked("split_seed", split_seed, NotNegative),
+        checked("group_column", group_column, str),
+    )
+    dataset = read_dataset(data, task, splitting)
     _, audit = audit_dataset(dataset, reporter)
     return audit

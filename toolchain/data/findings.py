@@ -16,6 +16,7 @@ from toolchain.data.class_names import (
 from toolchain.data.folders import folders_with_images, looks_like_data
 from toolchain.data.left_out import Account, is_clutter, left_out_summary, remedy_for
 from toolchain.data.split_names import split_named
+from toolchain.data.walk import Entry, is_image_name, list_folder
 from toolchain.errors import DataError
 
 
@@ -30,20 +31,39 @@ def require_classes(root: Path, classes: set[str], account: Account, layouts: st
         else "no images found"
     )
     left_out = f" (left out: {left_out_summary(entries)})" if entries else ""
-    meant = _meant(root)
-    hint = f"did you mean {meant}?" if meant else remedy_for(entries) or f"expected {layouts}"
-    raise DataError(f"{root}: {found}{left_out}", hint=hint)
+    meant, remedy = _meant(root), remedy_for(entries)
+    hint = f"did you mean {meant}? " if meant else f"{remedy}; " if remedy else ""
+    raise DataError(f"{root}: {found}{left_out}", hint=f"{hint}expected {layouts}")
 
 
 def _meant(root: Path) -> Path | None:
-    """Return a folder below that looks like a data set, or the folder of a class's folder."""
+    """Return a folder below that looks like a data set, or that above a folder of one class."""
     if not root.is_dir():
         return None
     if below := looks_like_data(root):
         return below
     above = root.absolute().parent
-    is_class = not folders_with_images(root) and root.absolute() != above
-    return above if is_class and len(folders_with_images(above)) > 1 else None
+    return above if _holds_images(root) and _siblings_hold_images(root, above) else None
+
+
+def _siblings_hold_images(folder: Path, above: Path) -> bool:
+    # Only the names directly in them are listed: what lies above may be a whole home folder.
+    return any(
+        entry.is_folder and entry.path.name != folder.name and _holds_images(entry.path)
+        for entry in _listed(above)
+    )
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(is_image_name(e.path.name) for e in _listed(folder) if not e.is_folder)
+
+
+def _listed(folder: Path) -> list[Entry]:
+    """Return what lies in a folder that nobody named; nothing where it can't be listed."""
+    try:
+        return list_folder(folder)
+    except DataError:
+        return []
 
 
 def require_known(root: Path, classes: Sequence[str], others: Mapping[str, LabelledPaths]) -> None:
@@ -93,7 +113,11 @@ def beside_other_split(root: Path) -> list[str]:
     if own is None:
         return []
     above = root.absolute().parent
-    others = {split_named(path.name) for path in folders_with_images(above)} - {None, own}
-    if not others:
+    others = [
+        entry.path
+        for entry in _listed(above)
+        if entry.is_folder and split_named(entry.path.name) not in (None, own)
+    ]
+    if not any(map(folders_with_images, others)):
         return []
     return [f"{root} stands beside folders of other splits; to use those, give {above}"]

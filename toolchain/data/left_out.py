@@ -11,7 +11,8 @@ from typing import Literal
 import msgspec
 
 Kind = str
-"""An ending such as `.heic`; or "file", "image", "folder", "line", "column"."""
+"""An ending such as `.heic`, or "no ending"; else "file", "image", "folder" or "line"."""
+NO_ENDING = "no ending"
 Reason = Literal[
     "no image by its ending",
     "hidden",
@@ -43,34 +44,11 @@ WORDS: dict[Reason, tuple[str, str]] = {
 }
 """Reason → what is left out for it, one and several; those that are missing depend on the kind."""
 HEIC_ENDINGS = frozenset((".heic", ".heif", ".hif", ".heics", ".heifs"))
-RAW_ENDINGS = frozenset(
-    [
-        ".3fr",
-        ".arw",
-        ".cr2",
-        ".cr3",
-        ".crw",
-        ".dcr",
-        ".dng",
-        ".erf",
-        ".iiq",
-        ".kdc",
-        ".mef",
-        ".mrw",
-        ".nef",
-        ".nrw",
-        ".orf",
-        ".pef",
-        ".raf",
-        ".raw",
-        ".rw2",
-        ".rwl",
-        ".sr2",
-        ".srf",
-        ".srw",
-        ".x3f",
-    ]
-)
+RAW_ENDINGS = frozenset((
+    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mef",
+    ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf",
+    ".srw", ".x3f",
+))  # fmt: skip
 PLACES_SHOWN = 4
 """How many places a line shows for files that are no images by their ending."""
 HEIC_REMEDY = 'pip install "rtl-toolchain[heif]" reads .heic, or convert them to JPEG'
@@ -118,12 +96,12 @@ class Account:
 
 
 def ending_of(name: str) -> Kind:
-    """Return the ending of a file's name in small letters, or "file" for one without.
+    """Return the ending of a file's name in small letters, or "no ending".
 
     >>> ending_of("IMG_1.HEIC"), ending_of("README")
-    ('.heic', 'file')
+    ('.heic', 'no ending')
     """
-    return os.path.splitext(name)[1].lower() or "file"  # noqa: PTH122  # a name is no path
+    return os.path.splitext(name)[1].lower() or NO_ENDING  # noqa: PTH122  # a name is no path
 
 
 def is_clutter(entry: LeftOut) -> bool:
@@ -164,7 +142,7 @@ def remedy_for(left_out: Iterable[LeftOut]) -> str:
 def _words(entry: LeftOut) -> tuple[str, str]:
     """Return what an entry counts, for one and for several."""
     if entry.reason == "no image by its ending":
-        name = entry.kind if entry.kind != "file" else "without an ending"
+        name = entry.kind if entry.kind != NO_ENDING else "without an ending"
         return name, name
     if entry.reason == "hidden":
         return f"hidden {entry.kind}", f"hidden {entry.kind}s"

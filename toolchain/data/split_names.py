@@ -1,4 +1,4 @@
-"""Which split the name of a folder, a list, a table or a cell means: the only place that decides."""
+"""Which split a folder, list, table or cell means by its name: the only place that decides."""
 
 from __future__ import annotations
 

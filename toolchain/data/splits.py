@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,22 +32,12 @@ class Splitting:
 
     def __post_init__(self) -> None:
         """Raise SettingsError for a ratio that is none."""
-        assert self.shares
+        _parsed(self.ratio)
 
     @cached_property
     def shares(self) -> dict[str, float]:
         """Split → its share of the images; they add up to 1."""
-        try:
-            parts = [float(part) for part in re.split(r"[:/,]", self.ratio)]
-        except ValueError:
-            parts = []
-        fits = len(parts) in (2, 3) and all(math.isfinite(p) and p >= 0 for p in parts)
-        if not fits or not parts[0] or not parts[1] or not math.isfinite(sum(parts)):
-            raise SettingsError(
-                f"split_ratio: {self.ratio!r} is not train:val:test or train:val, such as 7:1:2, "
-                "with images for both train and val"
-            )
-        parts += [0.0] * (3 - len(parts))
+        parts = _parsed(self.ratio)
         return {split: part / sum(parts) for split, part in zip(SPLITS, parts, strict=True)}
 
     @property
@@ -72,6 +60,22 @@ class Splitting:
         """Return the same proportion of train and val, without a test split."""
         train, val, _ = self.shares.values()
         return Splitting(f"{train!r}:{val!r}", self.seed, self.group_column)
+
+
+def _parsed(ratio: str) -> list[float]:
+    """Return the parts of train, val and test in a ratio such as 7:1:2 or 8:2."""
+    try:
+        parts = [float(part) for part in ratio.split(":")]
+    except ValueError:
+        parts = []
+    if len(parts) == 2:
+        parts.append(0.0)
+    if len(parts) != 3 or min(parts) < 0 or not parts[0] or not parts[1] or not sum(parts) < 1e9:
+        raise SettingsError(
+            f"split_ratio: {ratio!r} is not train:val:test or train:val, such as 7:1:2 or 8:2; "
+            "train and val need a share"
+        )
+    return parts
 
 
 USUAL = Splitting()

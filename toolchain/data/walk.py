@@ -15,36 +15,11 @@ from toolchain.data.left_out import HEIC_ENDINGS, Kind, Reason, ending_of
 from toolchain.errors import DataError
 from toolchain.runtime.image.heif import reads_heif
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".apng",
-        ".webp",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".jp2",
-        ".j2k",
-        ".j2c",
-        ".jpc",
-        ".jpf",
-        ".jpx",
-        ".avif",
-        ".avifs",
-        ".mpo",
-        ".ico",
-    ]
-)
+IMAGE_SUFFIXES = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif",
+    ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx",
+    ".avif", ".avifs", ".mpo", ".ico",
+))  # fmt: skip
 """The usual endings of the formats that `runtime/image/decode.py` accepts."""
 SYSTEM_NAMES = frozenset(
     ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin")
