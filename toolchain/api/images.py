@@ -39,6 +39,7 @@ def predict(
     threads: int | None = None,
     batch_size: int = 8,
     workers: int | None = None,
+    null: bool = False,
     on_error: OnError = "continue",
     cache: bool = True,
     progress: Progress = None,
@@ -47,14 +48,15 @@ def predict(
 
     `model` is a file, or a Predictor that is open already, whose provider, threads and cache then
     hold. `inputs` are image files, folders, and patterns such as `photos/**/*.jpg`; `files_from`
-    are files with a path a line. `workers` is how many images are under way at once, by default one
-    for each core. For images that are not in files, and for more than fit into memory as results,
-    use `Predictor` and its `predict_many`.
+    are files with a path a line, or with `null` a zero byte after each path. `workers` is how many
+    images are under way at once, by default one for each core. For images that are not in files,
+    and for more than fit into memory as results, use `Predictor` and its `predict_many`.
 
     Returns (file name, Prediction) for each image, in order; one that can't be read has an
     ImageError in its place. Folders and patterns without images are no rows; their errors are in
-    `not_found`. With `on_error="fail"` the first error of either kind is raised. Raises
-    ModelFileError or ProviderError for a model that can't be opened, SettingsError.
+    `not_found`, and `left_out` counts the files in folders that were passed over. With
+    `on_error="fail"` the first error of either kind is raised. Raises ModelFileError or
+    ProviderError for a model that can't be opened, SettingsError.
 
     >>> import toolchain as rtl
     >>> [(name, prediction)] = rtl.predict(model, photo)
@@ -68,6 +70,7 @@ def predict(
         _inputs("files_from", files_from),
         checked("batch_size", batch_size, Count),
         checked("workers", workers, Count | None),
+        checked("null", null, bool),
         checked("on_error", on_error, OnError),
         checked_progress(progress),
     )
@@ -89,6 +92,7 @@ class _Options(NamedTuple):
     files_from: Sequence[str]
     batch_size: int
     workers: int | None
+    null: bool
     on_error: OnError
     reporter: ProgressReporter
 
@@ -122,7 +126,7 @@ def _predict(predictor: Predictor, options: _Options) -> Predictions:
 
     def compute(images: Iterable[InputImage]) -> PredictionRows:
         silent = isinstance(options.reporter, SilentReporter)
-        total = 0 if silent else _count_images(options.inputs, options.files_from)
+        total = 0 if silent else _count_images(options)
         many = predict_here(predictor, options.batch_size, options.workers, images)
         with contextlib.closing(many) as rows:
             yield from options.reporter.track(rows, "predicting", total)
@@ -131,19 +135,25 @@ def _predict(predictor: Predictor, options: _Options) -> Predictions:
         predictor,
         options.inputs,
         files_from=options.files_from,
+        null=options.null,
         sink=sink,
         on_error=options.on_error,
         compute=compute,
     )
     if options.on_error == "fail" and summary.not_found:
         raise summary.not_found[0]
-    return Predictions(sink.rows, predictor.card.task, not_found=summary.not_found)
+    return Predictions(
+        sink.rows,
+        predictor.card.task,
+        not_found=summary.not_found,
+        left_out=summary.left_out,
+    )
 
 
-def _count_images(words: Sequence[str], lists: Sequence[str]) -> int:
+def _count_images(options: _Options) -> int:
     from toolchain.prediction.inputs import Inputs
 
-    return Inputs(words, lists).count() or 0
+    return Inputs(options.inputs, options.files_from, null=options.null).count() or 0
 
 
 def check_data(

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from toolchain.display import printable
+
 Kind = str
 """An ending such as `.heic`, or "no ending"; else "file", "image", "folder" or "line"."""
 NO_ENDING = "no ending"
@@ -51,6 +53,12 @@ RAW_ENDINGS = frozenset((
 ))  # fmt: skip
 PLACES_SHOWN = 4
 """How many places a line shows for files that are no images by their ending."""
+DOCUMENT_ENDINGS = frozenset((
+    ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".pdf", ".yaml",
+    ".yml", ".toml", ".ini", ".log",
+))  # fmt: skip
+LONGEST_ENDING = 12
+"""In characters; a longer one is part of a name."""
 HEIC_REMEDY = 'pip install "rtl-toolchain[heif]" reads .heic, or convert them to JPEG'
 
 
@@ -101,16 +109,26 @@ def ending_of(name: str) -> Kind:
     >>> ending_of("IMG_1.HEIC"), ending_of("README")
     ('.heic', 'no ending')
     """
-    return os.path.splitext(name)[1].lower() or NO_ENDING  # noqa: PTH122  # a name is no path
+    # Of what is no word, such as the end of a sentence, no kind is made.
+    ending = os.path.splitext(name)[1].lower()  # noqa: PTH122  # a name is no path
+    is_word = 1 < len(ending) <= LONGEST_ENDING and ending[1:].isalnum()
+    return ending if is_word else NO_ENDING
 
 
 def is_clutter(entry: LeftOut) -> bool:
-    """Return whether an entry is of files that nobody means: `.DS_Store`, `Thumbs.db`."""
-    return entry.reason == "hidden" and entry.kind == "file"
+    """Return whether an entry is of files that nobody takes for images.
+
+    These are `.DS_Store`, `Thumbs.db` and the like, and a README beside the folders.
+    """
+    is_document = entry.place == "." and entry.kind in DOCUMENT_ENDINGS
+    return is_document or (entry.reason == "hidden" and entry.kind == "file")
 
 
 def left_out_lines(left_out: Iterable[LeftOut]) -> list[str]:
-    """Return a line for each reason, with the number of each kind and the first name."""
+    """Return a line for each reason, with the number of each kind and the first name.
+
+    Clutter has none.
+    """
     by_reason: dict[Reason, list[LeftOut]] = defaultdict(list)
     for entry in left_out:
         if not is_clutter(entry):
@@ -150,11 +168,11 @@ def _words(entry: LeftOut) -> tuple[str, str]:
 
 
 def _line(reason: Reason, entries: list[LeftOut]) -> str:
-    first = min(entry.first for entry in entries)
+    first = printable(min(entry.first for entry in entries))
     summary = left_out_summary(entries)
     if reason != "no image by its ending":
         return f"left out {summary}: {'' if _total(entries) == 1 else 'first '}{first}"
-    shown = [f"{e.count:,} {_words(e)[0]} in {e.place}" for e in entries[:PLACES_SHOWN]]
+    shown = [f"{e.count:,} {_words(e)[0]} in {printable(e.place)}" for e in entries[:PLACES_SHOWN]]
     more = ["…"] if len(entries) > PLACES_SHOWN else []
     remedy = remedy_for(entries)
     return (
