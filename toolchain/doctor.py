@@ -14,6 +14,7 @@ from toolchain.extras import EXTRAS
 from toolchain.files import display_path
 from toolchain.machine import installed_versions, this_machine
 from toolchain.runtime.cores import cgroup_quota
+from toolchain.runtime.image.heif import reads_heif
 from toolchain.runtime.session import SHORT_NAMES, import_onnxruntime, short_name
 from toolchain.version import __version__
 
@@ -49,6 +50,7 @@ def examine() -> DoctorReport:
         _engine(),
         *_providers(),
         *_training(),
+        _heic(),
         _weights_cache(),
     ]
     order = ("problem", "note", "ok")
@@ -150,6 +152,13 @@ def _training() -> list[Check]:
     else:
         checks.append(Check("ok", "torchvision", str(vision.__version__)))
     return checks
+
+
+def _heic() -> Check:
+    if reads_heif():
+        return Check("ok", "HEIC", "read by pillow-heif")
+    found = "not read: files in it are left out, and counted"
+    return Check("ok", "HEIC", found, 'pip install "rtl-toolchain[heif]"')
 
 
 def _weights_cache() -> Check:

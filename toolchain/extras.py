@@ -14,6 +14,7 @@ EXTRAS = {
         "torchmetrics",
         "filelock",
     ),
+    "heif": ("pillow_heif",),
     "ray": ("ray", "pyarrow"),
 }
 """Extra → modules that are imported from its packages; pyarrow comes with ray[data].

@@ -55,11 +55,8 @@ def write_note(output: Path, model: MadeBy) -> None:
             return
 
 
-def require_same_model(output: Path, model: MadeBy) -> bool:
-    """Return whether the note beside a file names this model; False without a note.
-
-    Raises DataError where it names another one.
-    """
+def require_same_model(output: Path, model: MadeBy) -> None:
+    """Raise DataError where the note beside a file of predictions names another model."""
     before = written_note(output)
     if before is not None and before.model_sha256 != model.model_sha256:
         raise DataError(
@@ -67,4 +64,3 @@ def require_same_model(output: Path, model: MadeBy) -> bool:
             f"{model.model_sha256[:16]}… now",
             hint="choose another --output",
         )
-    return before is not None

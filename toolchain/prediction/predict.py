@@ -90,9 +90,9 @@ def predict(
 
     `inputs` are image files, folders, patterns, and `-` for an image on standard input;
     `files_from` are lists of paths, with `null` each ended by a zero byte. Images that the sink has
-    a row of already are skipped. With `on_error="fail"` the first image that can't be read raises its ImageError and has no row.
-    `compute` replaces the computation in this process, by `Cluster.predict` for example;
-    `batch_size` and `workers` are then not used.
+    a row of already are skipped. With `on_error="fail"` the first image that can't be read raises
+    its ImageError and has no row. `compute` replaces the computation in this process, by
+    `Cluster.predict` for example; `batch_size` and `workers` are then not used.
 
     Raises what opening the model raises, and DataError for inputs and sinks that can't be used.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import overload
 
-from toolchain.data.left_out import LeftOut
+from toolchain.data.left_out import LeftOut, left_out_lines
 from toolchain.display import Block, Cell, Displayed, Line, Span, Table, percent, printable
 from toolchain.errors import ImageError
 from toolchain.runtime.card import Task

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from toolchain.errors import DataError, ToolchainError
-from toolchain.prediction.made_by import model_of, require_same_model, write_note
+from toolchain.prediction.made_by import model_of, require_same_model, write_note, written_note
 from toolchain.prediction.resume import EarlierRows, complete_rows
 from toolchain.prediction.rows import PredictionOrError, TextFormat, row_format
 from toolchain.prediction.sinks import Sink
@@ -56,8 +56,9 @@ class PredictionFile(Sink):
             if not self._end:
                 self._append(self.format.header)
             model = model_of(predictor)
-            is_known = bool(earlier.rows) and require_same_model(self.path, model)
-            earlier.require_made_by(predictor, is_known=is_known)
+            earlier.require_made_by(predictor, is_known=written_note(self.path) is not None)
+            if earlier.rows:
+                require_same_model(self.path, model)
             if self._regular:
                 write_note(self.path, model)
         except BaseException:

@@ -111,8 +111,10 @@ def _identify(stream: io.BytesIO, name: str, max_pixels: int) -> Image.Image:
         raise _too_many_pixels(name, max_pixels) from error
     except Exception as error:  # on damaged data Pillow's plugins raise exceptions of any type
         data = stream.getvalue()
-        hint = INSTALL if is_heif(data) and not reads_heif() else ACCEPTED
-        raise ImageError(f"{name}: {describe_bytes(data)}", hint=hint) from error
+        found, hint = describe_bytes(data), ACCEPTED
+        if is_heif(data):
+            found, hint = ("a damaged HEIC", ACCEPTED) if reads_heif() else (found, INSTALL)
+        raise ImageError(f"{name}: {found}", hint=hint) from error
     _require_size(image, name, max_pixels)
     if image.format in ("JPEG", "MPO") and has_many_scans(stream.getvalue(), MAX_SCANS):
         raise ImageError(
