@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from toolchain.data.class_names import as_text
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.data.left_out import LeftOut, left_out_summary, remedy_for
 from toolchain.data.split_names import SPLITS
@@ -141,7 +142,7 @@ def audit_dataset(
     groups = _same_content(rows)
     per_class = _per_class(readable)
     audit = Audit(
-        data=str(dataset.root),
+        data=as_text(str(dataset.root)),
         split_by=dataset.split_by,
         images=len(rows),
         per_class=per_class,

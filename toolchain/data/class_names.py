@@ -17,8 +17,14 @@ def class_name(text: str) -> str:
     """Return the name of a class in NFC, in which each letter with an accent is one character.
 
     macOS writes `é` as two characters (NFD), most other systems as one: both are the same class.
+    Bytes of a folder's name that are not UTF-8 become `\\udcff`, as a name has to be a text.
     """
-    return unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", as_text(text))
+
+
+def as_text(name: str) -> str:
+    """Return a name that can be written as UTF-8: bytes that are not become `\\udcff`."""
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
 
 
 def class_names(images: LabelledPaths) -> set[str]:

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
-from toolchain.data.class_names import LabelledPaths, class_names
+from toolchain.data.class_names import LabelledPaths, as_text, class_names
 from toolchain.data.findings import (
     beside_other_split,
     group_notes,
@@ -27,7 +28,7 @@ from toolchain.data.findings import (
 )
 from toolchain.data.folders import FolderTree, images_of_classes, require_no_splits
 from toolchain.data.label_table import find_tables, only_table, read_tables
-from toolchain.data.left_out import Account, LeftOut, ending_of
+from toolchain.data.left_out import Account, Kind, LeftOut, Reason, ending_of
 from toolchain.data.lists import read_list, with_class_names
 from toolchain.data.split_names import SPLITS, named_for_splits
 from toolchain.data.splits import USUAL, SplitImages, Splitting, carve, split_images
@@ -79,11 +80,14 @@ class Dataset:
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
     def name_of(self, path: Path) -> str:
-        """Return a path relative to `root`, or else unchanged, with forward slashes."""
+        """Return a path relative to `root`, or else unchanged, with forward slashes, as a text.
+
+        Bytes that are not UTF-8 become `\\udcff`, so that it can be written as JSON.
+        """
         try:
-            return path.relative_to(self.root).as_posix()
+            return as_text(path.relative_to(self.root).as_posix())
         except ValueError:
-            return path.as_posix()
+            return as_text(path.as_posix())
 
 
 def read_dataset(
@@ -223,14 +227,21 @@ def _account_for_unlisted(
     if not found.path.is_dir():
         return
     account = found.account
-    named = {path.resolve() for items in images.values() for path, _ in items}
+    named = {path for items in images.values() for path, _ in items}
 
-    def leave_out(path: Path, kind: str, reason: str) -> None:
-        if path not in lists and path.resolve() not in named:
-            account.add(path, kind, reason)  # type: ignore[arg-type]
+    def leave_out(path: Path, kind: Kind, reason: Reason) -> None:
+        if path not in lists and not is_named(path):
+            account.add(path, kind, reason)
+
+    def is_named(path: Path) -> bool:
+        return path in named or os.path.realpath(path) in real_paths()
+
+    @cache
+    def real_paths() -> set[str]:
+        return {os.path.realpath(path) for path in named}
 
     for path in images_under(found.path, on_left_out=leave_out):
-        if path.resolve() not in named:
+        if not is_named(path):
             account.add(path, ending_of(path.name), "in no list")
 
 

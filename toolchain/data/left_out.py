@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from toolchain.data.class_names import as_text
 from toolchain.display import printable
 
 Kind = str
@@ -100,7 +101,7 @@ class Account:
 
     def _name(self, path: Path) -> str:
         inside = path.relative_to(self.root) if path.is_relative_to(self.root) else path
-        return inside.as_posix()
+        return as_text(inside.as_posix())
 
 
 def ending_of(name: str) -> Kind:

@@ -116,7 +116,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _loops(link: Path) -> bool:
-    return link.absolute().parent.resolve().is_relative_to(link.resolve())
+    above = os.path.realpath(link.absolute().parent)
+    return Path(above).is_relative_to(os.path.realpath(link))
 
 
 def walk_files(
