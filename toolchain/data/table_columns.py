@@ -54,8 +54,6 @@ def columns_of(
         raise DataError(f"{table} is empty", hint=f"expected {TABLES[task]}")
     # pandas writes its index as a first column without a name.
     named = [i for i, name in enumerate(header) if name]
-    if not named:
-        raise DataError(f"{table}, line 1: no column has a name", hint=f"expected {TABLES[task]}")
     file = first_of(FILE_COLUMNS, header)
     file = named[0] if file is None else file
     group = _group(table, header, group_column)

@@ -44,5 +44,6 @@ def open_heif(stream: io.BytesIO) -> Image.Image:
     """
     from pillow_heif import HeifImageFile
 
+    stream.seek(0)  # other formats were tried before
     image: Image.Image = HeifImageFile(stream)
     return image
