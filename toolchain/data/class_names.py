@@ -11,6 +11,8 @@ LabelledPaths = list[tuple[Path, tuple[str, ...]]]
 """Images with the names of their classes, which become indices once all classes are known."""
 SHOWN = 5
 """How many names a line shows; it counts the others."""
+LONGEST_TEXT = 400
+"""In characters."""
 
 
 def class_name(text: str) -> str:
@@ -25,6 +27,11 @@ def class_name(text: str) -> str:
 def as_text(name: str) -> str:
     """Return a name that can be written as UTF-8: bytes that are not become `\\udcff`."""
     return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
+
+
+def shortened(text: str) -> str:
+    """Return a text for an error: its beginning, where it is longer than a path may be."""
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
 
 
 def class_names(images: LabelledPaths) -> set[str]:

@@ -33,6 +33,8 @@ def require_classes(root: Path, classes: set[str], account: Account, layouts: st
     left_out = f" (left out: {left_out_summary(entries)})" if entries else ""
     meant, remedy = _meant(root), remedy_for(entries)
     hint = f"did you mean {meant}? " if meant else f"{remedy}; " if remedy else ""
+    if tables := [e.path for e in _listed(root) if e.path.suffix.lower() in (".csv", ".tsv")]:
+        hint += f"a table is given itself, as {tables[0]}; "
     raise DataError(f"{root}: {found}{left_out}", hint=f"{hint}expected {layouts}")
 
 

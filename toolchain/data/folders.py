@@ -10,7 +10,7 @@ from pathlib import Path
 from toolchain.data.class_names import LabelledPaths, class_name, look_alike, some_of
 from toolchain.data.left_out import Account, ending_of
 from toolchain.data.split_names import paths_by_split, split_named
-from toolchain.data.walk import images_under, is_image_name, list_folder
+from toolchain.data.walk import folders_in, has_images, images_under, is_image_name, list_folder
 from toolchain.errors import DataError
 
 DATE = re.compile(r"(19|20)\d\d([-_.]?\d\d){0,2}|\d{1,2}")
@@ -86,18 +86,9 @@ def images_of_classes(folder: Path, account: Account) -> LabelledPaths:
     return images
 
 
-def has_images(folder: Path) -> bool:
-    """Return whether there is an image in a folder or below."""
-    return next(images_under(folder), None) is not None
-
-
 def folders_with_images(folder: Path) -> list[Path]:
     """Return the folders directly in a folder that have images; none where it can't be listed."""
-    try:
-        entries = list_folder(folder)
-    except DataError:
-        return []
-    return [e.path for e in entries if e.is_folder and not e.loops and has_images(e.path)]
+    return [path for path in folders_in(folder) if has_images(path)]
 
 
 def looks_like_data(folder: Path) -> Path | None:

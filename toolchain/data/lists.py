@@ -16,7 +16,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolchain.data.class_names import LabelledPaths, class_name, class_names
+from toolchain.data.class_names import LabelledPaths, class_name, class_names, shortened
 from toolchain.data.left_out import Account
 from toolchain.data.listed import ListedFiles, is_file, read_text
 from toolchain.data.table_text import FILE_COLUMNS, LABEL_COLUMNS
@@ -63,7 +63,7 @@ def _named(
 ) -> tuple[Path, str]:
     """Return the file and the label of a line; raise DataError where no reading has a file."""
     if not pairs:
-        raise DataError(f"{where}: {text!r} is not `path label`", hint=FORM)
+        raise DataError(f"{where}: {shortened(text)!r} is not `path label`", hint=FORM)
     if found is not None:
         return files.folder / found[0], found[1]
     for name, label in pairs:
@@ -74,7 +74,7 @@ def _named(
         if path is not None:
             return path, label
     raise DataError(
-        f"{where}: {files.folder / pairs[0][0]} does not exist",
+        f"{where}: {files.folder / shortened(pairs[0][0])} does not exist",
         hint=f"{FORM}; paths are relative to {files.folder}",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -124,26 +125,30 @@ def split_classes(
     with the nearest positions are moved. Images of one of the `groups` stay together.
     """
     keys = list(names) if groups is None else [f"group {group}" for group in groups]
-    units: dict[str, _Unit] = {}
+    shares, units = splitting.shares, dict[str, _Unit]()
     for key, own in zip(keys, classes, strict=True):
-        if key not in units:
-            units[key] = _Unit(position(key, splitting.seed))
-        units[key].images += 1
-        units[key].classes.update(own)
-    assignment = _Assignment(list(units.values()), splitting)
-    assignment.fill()
-    moved = sum(u.images for u in units.values() if u.split != _split_at(u.place, splitting.shares))
+        if (unit := units.get(key)) is None:
+            place = position(key, splitting.seed)
+            split = _split_at(place, shares)
+            unit = units[key] = _Unit(place, split, split)
+        unit.images += 1
+        for name in own:
+            unit.classes[name] = unit.classes.get(name, 0) + 1
+    _Assignment(list(units.values()), splitting).fill()
+    moved = sum(unit.images for unit in units.values() if unit.split != unit.by_hash)
     return [units[key].split for key in keys], moved
 
 
-@dataclass
+@dataclass(slots=True)
 class _Unit:
     """Images that stay together: one, or those of a group."""
 
     place: float
-    split: str = ""
+    by_hash: str
+    """The split that the hash gives it."""
+    split: str
     images: int = 0
-    classes: Counter[str] = field(default_factory=Counter)
+    classes: dict[str, int] = field(default_factory=dict)
     """Class → how many of its images are in this unit."""
 
 
@@ -156,7 +161,6 @@ class _Assignment:
         self.counts: dict[str, Counter[str]] = {}
         """Class → split → images."""
         for unit in units:
-            unit.split = _split_at(unit.place, self.shares)
             for name, images in unit.classes.items():
                 self.of_class.setdefault(name, []).append(unit)
                 self.counts.setdefault(name, Counter())[unit.split] += images
@@ -260,11 +264,17 @@ def carve(
 def _assign(
     images: LabelledPaths, root: Path, splitting: Splitting, groups: Mapping[Path, str]
 ) -> tuple[list[str], int]:
-    names = [
-        (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
-        for path, _ in images
-    ]
+    names = [_name_within(path, root) for path, _ in images]
     # An image without a cell in the column of groups is alone.
     of_group = [groups.get(path) or name for (path, _), name in zip(images, names, strict=True)]
     classes = [own for _, own in images]
     return split_classes(names, classes, splitting, of_group if groups else None)
+
+
+def _name_within(path: Path, root: Path) -> str:
+    """Return a path relative to a folder, or else unchanged, with forward slashes."""
+    # pathlib takes longer for this than the hash does, and there is one call for each image.
+    text, prefix = str(path), f"{root}{os.sep}"
+    if text.startswith(prefix):
+        return text[len(prefix) :].replace(os.sep, "/")
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()

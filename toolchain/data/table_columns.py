@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolchain.data.class_names import some_of
 from toolchain.data.listed import is_file
 from toolchain.data.table_text import FILE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS, first_of
 from toolchain.errors import DataError
@@ -80,7 +81,7 @@ def _group(table: Path, header: list[str], group_column: str) -> int | None:
         return None
     if group_column not in header:
         raise DataError(
-            f"{table}, line 1: no column '{group_column}'; it has {', '.join(header)}",
+            f"{table}, line 1: no column '{group_column}'; it has {some_of(header)}",
             hint="--group-column names the column whose equal cells keep images together",
         )
     return header.index(group_column)
@@ -99,11 +100,11 @@ def _label(table: Path, header: list[str], others: list[int], label_column: str)
         return others[0]
     if not others:
         raise DataError(
-            f"{table}, line 1: {', '.join(header)!r} has no column of labels",
+            f"{table}, line 1: {some_of(header)!r} has no column of labels",
             hint=f"expected {TABLES['single-label']}",
         )
     raise DataError(
-        f"{table}, line 1: which of {', '.join(candidates)} is the class?",
+        f"{table}, line 1: which of {some_of(candidates)} is the class?",
         hint="call its column label; for a column of 0 and 1 for each class, --task multi-label",
     )
 
@@ -125,12 +126,12 @@ def _multi(
         )
     if labels is not None and others:
         raise DataError(
-            f"{table}, line 1: beside 'labels' stand {', '.join(header[i] for i in others)}",
+            f"{table}, line 1: beside 'labels' stand {some_of(header[i] for i in others)}",
             hint="keep the column 'labels', or a column for each class",
         )
     if labels is None and not others:
         raise DataError(
-            f"{table}, line 1: {', '.join(header)!r} names no classes",
+            f"{table}, line 1: {some_of(header)!r} names no classes",
             hint=f"expected {TABLES['multi-label']}; columns are separated by commas",
         )
     classes = {header[i]: i for i in others}

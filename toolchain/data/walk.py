@@ -58,6 +58,22 @@ def images_under(
     return (path for path, _ in walked)
 
 
+def has_images(folder: Path) -> bool:
+    """Return whether there is an image in a folder or below, by suffix; ends at the first one."""
+    folders = [os.fspath(folder)]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders += [entry.path] if is_visible(entry.name) else []
+                    elif is_image_name(entry.name) and _is_file(entry, special_files=True):
+                        return True
+        except OSError:  # the walk that yields the images reports it
+            continue
+    return False
+
+
 def is_image_name(name: str) -> bool:
     """Return whether a name has the suffix of an image, in any case, and is not hidden.
 
@@ -106,6 +122,17 @@ def list_folder(folder: Path, on_left_out: OnLeftOut = ignore_left_out) -> list[
         for name, is_folder, is_link in sorted(entries)
         if is_visible(name)
     ]
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Return the visible folders in a folder, sorted; none where it can't be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [e.name for e in entries if _is_folder(e) and is_visible(e.name)]
+    except OSError:
+        return []
+    paths = [folder / name for name in sorted(found)]
+    return [path for path in paths if not (path.is_symlink() and _loops(path))]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
