@@ -14,6 +14,7 @@ from toolchain.extras import EXTRAS, import_extra
 from toolchain.files import display_path
 from toolchain.machine import installed_versions, this_machine
 from toolchain.runtime.cores import cgroup_quota
+from toolchain.runtime.image.heif import reads_heif
 from toolchain.runtime.onnxruntime_import import import_onnxruntime, telemetry_is_off
 from toolchain.runtime.session import SHORT_NAMES, short_name
 from toolchain.version import __version__
@@ -51,6 +52,7 @@ def examine() -> DoctorReport:
         *_providers(),
         _telemetry(),
         *_training(),
+        _heic(),
         _weights_cache(),
     ]
     order = ("problem", "note", "ok")
@@ -198,6 +200,13 @@ def _training_versions() -> list[Check]:
     else:
         checks.append(Check("ok", "torchvision", str(vision.__version__)))
     return checks
+
+
+def _heic() -> Check:
+    if reads_heif():
+        return Check("ok", "HEIC", "read by pillow-heif")
+    found = "not read: files in it are left out, and counted"
+    return Check("ok", "HEIC", found, 'pip install "rtl-toolchain[heif]"')
 
 
 def _weights_cache() -> Check:

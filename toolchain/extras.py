@@ -23,6 +23,7 @@ EXTRAS = {
         "filelock",
     ),
     "tensorboard": ("tensorboard",),
+    "heif": ("pillow_heif",),
     "ray": ("ray", "pyarrow"),
 }
 """Extra → modules that are imported from its packages; pyarrow comes with ray[data].

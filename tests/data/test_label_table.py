@@ -143,7 +143,7 @@ def test_a_rare_class_is_moved_to_training_and_split_by_reports_it(tmp_path: Pat
     write(tmp_path, "file,labels", *many(100), f"{name},owl")
     dataset = read_dataset(tmp_path, "multi-label")
     assert classes_of(dataset, "train")[name] == ("owl",)
-    assert "1 moved so that train and val meet every class" in dataset.split_by
+    assert "1 moved so that the splits meet every class" in dataset.split_by
 
 
 def test_tables_named_for_splits_are_taken_together(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_folders_beside_the_table_change_nothing(tmp_path: Path) -> None:
     [
         (["1.jpg,cat", "2.jpg,dog"], "line 1: 1.jpg is an image; the first line names"),
         (["file,split", "1.jpg,train"], "line 1: 'file, split' names no classes"),
-        (["file;cat;dog", "1.jpg;1;0"], "names no classes"),
+        (["file:cat:dog", "1.jpg:1:0"], "names no classes"),
         (["file,cat,cat", "1.jpg,1,0"], "several columns are called 'cat'"),
         (["file,labels,cat", "1.jpg,cat,1"], "beside 'labels' stand cat"),
         (["file,labels", "1.jpg,cat,dog"], "line 2: 3 cells, where the header has 2"),

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolchain.data.class_names import LabelledPaths
 from toolchain.data.splits import (
-    LabelledPaths,
+    Splitting,
     carve,
     position,
     split_class,
     split_classes,
     split_of,
 )
-from toolchain.errors import DataError
+from toolchain.errors import DataError, SettingsError
 
 
 def named(root: Path, label: str, count: int) -> LabelledPaths:
@@ -78,7 +79,7 @@ def test_carving_does_not_depend_on_the_location(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_too_few_images_to_carve_from_are_refused(count: int, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"{count} training images are too few") as caught:
-        carve(named(tmp_path, "apple", count), tmp_path)
+        carve([item for n in range(count) for item in named(tmp_path, f"{n}", 1)], tmp_path)
     assert "val/" in str(caught.value.hint)
 
 
@@ -108,3 +109,53 @@ def test_images_of_one_class_each_are_split_as_their_folders_would_be(
 def test_images_without_a_class_follow_the_hash() -> None:
     names = [f"{number}.jpg" for number in range(50)]
     assert split_classes(names, [()] * 50) == ([split_of(name) for name in names], 0)
+
+
+@pytest.mark.parametrize("count", [3, 5, 12, 13, 30, 100])
+@pytest.mark.parametrize("label", ["apple", "pear", "plum"])
+def test_every_split_has_an_image_of_a_class_and_half_of_its_share(count: int, label: str) -> None:
+    counts = Counter(split_class([f"{label}/{number:03}.jpg" for number in range(count)]))
+    for split, share in (("train", 0.7), ("val", 0.1), ("test", 0.2)):
+        assert counts[split] >= max(1, int(count * share / 2)), (split, counts)
+
+
+def test_hardly_any_image_moves_when_others_are_added() -> None:
+    names = [f"pear/{number:03}.jpg" for number in range(60)]
+    whole = dict(zip(names, split_class(names), strict=True))
+    for count in (20, 40):
+        some = split_class(names[:count])
+        assert sum(whole[name] != split for name, split in zip(names, some, strict=False)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("ratio", "shares"),
+    [("7:1:2", (0.7, 0.1, 0.2)), ("8:2", (0.8, 0.2, 0)), ("60:20:20", (0.6, 0.2, 0.2))],
+)
+def test_the_ratio_decides_the_shares(ratio: str, shares: tuple[float, ...]) -> None:
+    splitting = Splitting(ratio)
+    counts = Counter(split_class([f"a/{number}.jpg" for number in range(3000)], splitting))
+    found = [counts[split] / 3000 for split in ("train", "val", "test")]
+    assert found == pytest.approx(shares, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "ratio", ["", "7", "0:1", "1:0:1", "a:b", "-1:2", "1:nan", "inf:1", "1:1:1:1"]
+)
+def test_a_ratio_that_is_none_is_refused(ratio: str) -> None:
+    with pytest.raises(SettingsError, match=r"split_ratio: .*such as 7:1:2 or 8:2"):
+        Splitting(ratio)
+
+
+def test_another_seed_draws_another_split_and_zero_the_known_one() -> None:
+    names = [f"a/{number}.jpg" for number in range(200)]
+    zero, one = (split_class(names, Splitting(seed=seed)) for seed in (0, 1))
+    assert zero == [split_of(name) for name in names]
+    assert one != zero
+    assert one == split_class(names, Splitting(seed=1))
+
+
+def test_carving_gives_every_class_a_validation_image(tmp_path: Path) -> None:
+    labels = ("apple", "pear", "plum")
+    train = [item for label in labels for item in named(tmp_path, label, 12)]
+    _, val = carve(train, tmp_path)
+    assert {name for _, (name,) in val} == set(labels)

@@ -157,3 +157,70 @@ def test_count_is_the_number_of_images_or_none_where_a_list_is_streamed(photos: 
 def test_standard_input_given_twice_is_refused() -> None:
     with pytest.raises(DataError, match="once only"):
         Inputs(["-"], ["-"])
+
+
+def passed_over(inputs: Inputs) -> dict[tuple[str, str, str], int]:
+    list(inputs)
+    return {(e.place, e.kind, e.reason): e.count for e in inputs.left_out}
+
+
+def test_what_a_folder_holds_beside_images_is_counted(photos: Path) -> None:
+    (photos / "IMG_1.HEIC").touch()
+    (photos / "b" / "up").symlink_to("..")
+    os.mkfifo(photos / "pipe.jpg")
+    expected = {
+        ("photos", ".heic", "no image by its ending"): 1,
+        ("photos", ".cr2", "no image by its ending"): 1,
+        ("photos", ".txt", "no image by its ending"): 2,
+        ("photos", "folder", "hidden"): 1,
+        ("photos", "image", "hidden"): 1,
+        ("photos", "folder", "a link to a folder"): 1,
+        ("photos", "file", "not a regular file"): 1,
+    }
+    assert passed_over(Inputs(["photos"])) == expected
+    assert passed_over(Inputs(["photos/a.jpg"])) == {}
+
+
+def test_a_pattern_that_names_no_ending_counts_what_it_matches_and_passes_over(
+    photos: Path,
+) -> None:
+    counted = passed_over(Inputs(["photos/*"]))
+    assert counted[("photos/*", ".cr2", "no image by its ending")] == 1
+    assert ("photos/*", ".jpg", "hidden") not in counted
+    assert passed_over(Inputs(["photos/*.cr2"])) == {}
+
+
+def test_a_folder_without_images_says_what_it_holds(photos: Path) -> None:
+    inputs = Inputs(["photos/none"])
+    list(inputs)
+    [error] = inputs.not_found
+    assert error.hint == "passed over: 1 .txt"
+
+
+def test_files_keep_the_name_they_were_given(photos: Path) -> None:
+    Path("list.txt").write_text("./photos/a.jpg\nphotos//b.png\n")
+    assert names("./photos/a.jpg", lists=("list.txt",)) == [
+        "./photos/a.jpg",
+        "./photos/a.jpg",
+        "photos//b.png",
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_belongs_to_no_path(photos: Path, encoding: str) -> None:
+    (photos / "é.jpg").touch()
+    Path("list.txt").write_bytes("photos/a.jpg\r\nphotos/é.jpg\r\n".encode(encoding))
+    assert names(lists=("list.txt",)) == ["photos/a.jpg", "photos/é.jpg"]
+
+
+def test_a_name_that_ends_with_a_return_is_found(photos: Path) -> None:
+    (photos / "odd.jpg\r").touch()
+    for content in (b"photos/odd.jpg\r\nphotos/a.jpg\r\n", b"photos/odd.jpg\r\0photos/a.jpg\0"):
+        Path("list.txt").write_bytes(content)
+        assert names(lists=("list.txt",)) == ["photos/odd.jpg\r", "photos/a.jpg"]
+
+
+def test_null_keeps_line_ends_in_names(photos: Path) -> None:
+    (photos / "two\nlines.jpg").touch()
+    Path("list.txt").write_bytes(b"photos/two\nlines.jpg")
+    assert [i.name for i in Inputs([], ["list.txt"], null=True)] == ["photos/two\nlines.jpg"]

@@ -28,6 +28,7 @@ Progress = bool | ProgressReporter | None
 Count = Annotated[int, Meta(ge=1)]
 """A number of images."""
 Threads = Annotated[int, Meta(ge=1, le=MAX_THREADS)]
+NotNegative = Annotated[int, Meta(ge=0)]
 Workers = Annotated[int, Meta(ge=-1)]
 """Processes that decode images; -1 means one for each core, 0 none beside this one."""
 Side = Annotated[int, Meta(ge=32)]

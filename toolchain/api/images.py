@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from toolchain.api.arguments import (
     Count,
     Location,
+    NotNegative,
     OnError,
     OnNonfinite,
     Progress,
@@ -40,6 +41,7 @@ def predict(
     threads: int | None = None,
     batch_size: int = 8,
     workers: int | None = None,
+    null: bool = False,
     on_error: OnError = "continue",
     on_nonfinite: OnNonfinite = "raise",
     sha256: str | None = None,
@@ -50,16 +52,17 @@ def predict(
 
     `model` is a file, or a Predictor that is open already, whose provider, threads, cache and other
     options then hold. `inputs` are image files, folders, and patterns such as `photos/**/*.jpg`;
-    `files_from` are files with a path a line. `workers` is how many images are under way at once,
-    by default one for each core. `on_nonfinite="keep"` returns predictions whose outputs are NaN or
-    infinite, without a label; `sha256` is the digest that the file must have. For images that are
-    not in files, and for more than fit into memory as results, use `Predictor` and its
-    `predict_many`.
+    `files_from` are files with a path a line, or with `null` a zero byte after each path. `workers`
+    is how many images are under way at once, by default one for each core. `on_nonfinite="keep"`
+    returns predictions whose outputs are NaN or infinite, without a label; `sha256` is the digest
+    that the file must have. For images that are not in files, and for more than fit into memory as
+    results, use `Predictor` and its `predict_many`.
 
     Returns (file name, Prediction) for each image, in order; one that can't be read has an
     ImageError in its place. Folders and patterns without images are no rows; their errors are in
-    `not_found`. With `on_error="fail"` the first error of either kind is raised. Raises
-    ModelFileError or ProviderError for a model that can't be opened, SettingsError.
+    `not_found`, and `left_out` counts the files in folders that were passed over. With
+    `on_error="fail"` the first error of either kind is raised. Raises ModelFileError or
+    ProviderError for a model that can't be opened, SettingsError.
 
     >>> import toolchain as rtl
     >>> [(name, prediction)] = rtl.predict(model, photo)
@@ -75,6 +78,7 @@ def predict(
         _inputs("files_from", files_from),
         checked("batch_size", batch_size, Count),
         checked("workers", workers, Threads | None),
+        checked("null", null, bool),
         checked("on_error", on_error, OnError),
         checked_progress(progress),
     )
@@ -113,6 +117,7 @@ class _Options(NamedTuple):
     files_from: Sequence[str]
     batch_size: int
     workers: int | None
+    null: bool
     on_error: OnError
     reporter: ProgressReporter
 
@@ -146,7 +151,7 @@ def _predict(predictor: Predictor, options: _Options) -> Predictions:
 
     def compute(images: Iterable[InputImage]) -> PredictionRows:
         silent = isinstance(options.reporter, SilentReporter)
-        total = 0 if silent else _count_images(options.inputs, options.files_from)
+        total = 0 if silent else _count_images(options)
         many = predict_here(predictor, options.batch_size, options.workers, images)
         with contextlib.closing(many) as rows:
             yield from options.reporter.track(rows, "predicting", total)
@@ -155,27 +160,43 @@ def _predict(predictor: Predictor, options: _Options) -> Predictions:
         predictor,
         options.inputs,
         files_from=options.files_from,
+        null=options.null,
         sink=sink,
         on_error=options.on_error,
         compute=compute,
     )
     if options.on_error == "fail" and summary.not_found:
         raise summary.not_found[0]
-    return Predictions(sink.rows, predictor.card.task, not_found=summary.not_found)
+    return Predictions(
+        sink.rows,
+        predictor.card.task,
+        not_found=summary.not_found,
+        left_out=summary.left_out,
+    )
 
 
-def _count_images(words: Sequence[str], lists: Sequence[str]) -> int:
+def _count_images(options: _Options) -> int:
     from toolchain.prediction.inputs import Inputs
 
-    return Inputs(words, lists).count() or 0
+    return Inputs(options.inputs, options.files_from, null=options.null).count() or 0
 
 
-def check_data(data: Location, *, task: Task = "single-label", progress: Progress = None) -> Audit:
+def check_data(
+    data: Location,
+    *,
+    task: Task = "single-label",
+    split_ratio: str = "7:1:2",
+    split_seed: int = 0,
+    group_column: str = "",
+    progress: Progress = None,
+) -> Audit:
     """Read every image of a data set and list what would hurt training (`rtl data check`).
 
     Nothing is written. Returns the images of each class and split, the files that can't be read,
-    those with the same bytes in two splits or with different classes, and rare classes. Raises
-    DataError for a folder that can't be used, SettingsError.
+    those with the same bytes in two splits or with different classes, rare classes, and what was
+    left out. Data without splits of its own is split as `finetune` does with the same
+    `split_ratio`, `split_seed` and `group_column`. Raises DataError for a folder that can't be
+    used; where that is for its unreadable files, the audit is the error's `result`. SettingsError.
 
     >>> import toolchain as rtl
     >>> rtl.check_data(data).per_class["down"]
@@ -185,7 +206,13 @@ def check_data(data: Location, *, task: Task = "single-label", progress: Progres
     reporter = checked_progress(progress)
     from toolchain.data.audit import audit_dataset
     from toolchain.data.layouts import read_dataset
+    from toolchain.data.splits import Splitting
 
-    dataset = read_dataset(data, task)
+    splitting = Splitting(
+        checked("split_ratio", split_ratio, str),
+        checked("split_seed", split_seed, NotNegative),
+        checked("group_column", group_column, str),
+    )
+    dataset = read_dataset(data, task, splitting)
     _, audit = audit_dataset(dataset, reporter)
     return audit

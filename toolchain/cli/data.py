@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from toolchain.cli import tables, terminal
-from toolchain.cli.options import json_option, quiet_option, traceback_option
+from toolchain.cli.options import (
+    json_option,
+    quiet_option,
+    splitting_options,
+    splitting_words,
+    traceback_option,
+)
+from toolchain.data.splits import Splitting
+from toolchain.errors import DataError
 from toolchain.runtime.card import Task
+
+if TYPE_CHECKING:
+    from toolchain.data.audit import Audit
 
 
 @click.group()
@@ -25,11 +36,23 @@ def command() -> None:
     show_default=True,
     help="What an image has: one class, or any number of them, read from a CSV.",
 )
+@splitting_options
 @json_option
 @quiet_option
 @traceback_option
-def check(data: str, task: Task, as_json: bool, quiet: bool) -> None:
+def check(
+    data: str,
+    task: Task,
+    split_ratio: str,
+    split_seed: int,
+    group_column: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Read every image of DATA and list its problems for training; nothing is written.
+
+    What is left out is counted, with the reason: files that are no images by their ending, hidden
+    ones, links to folders, images that stand in no class folder or in no list.
 
     \b
     rtl data check photos
@@ -38,10 +61,25 @@ def check(data: str, task: Task, as_json: bool, quiet: bool) -> None:
     from toolchain.data.audit import audit_dataset
     from toolchain.data.layouts import read_dataset
 
-    _, audit = audit_dataset(read_dataset(data, task), terminal.progress_reporter(quiet))
+    splitting = Splitting(split_ratio, split_seed, group_column)
+    try:
+        _, audit = audit_dataset(
+            read_dataset(data, task, splitting), terminal.progress_reporter(quiet)
+        )
+    except DataError as error:
+        # The list of files comes first, the verdict after.
+        if error.result is not None:
+            _show(error.result, as_json)
+            error.hint = "repair, move or remove the files that the table calls unreadable"
+        raise
+    _show(audit, as_json)
+    of_task = ("--task", task) if task == "multi-label" else ()
+    words = (*of_task, *splitting_words(splitting))
+    terminal.print_next("rtl", "finetune", data, *words, quiet=quiet)
+
+
+def _show(audit: Audit, as_json: bool) -> None:
     if as_json:
         terminal.print_json(audit)
     else:
         tables.show_result(audit)
-    of_task = ("--task", task) if task == "multi-label" else ()
-    terminal.print_next("rtl", "finetune", data, *of_task, quiet=quiet)

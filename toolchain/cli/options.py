@@ -9,8 +9,12 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 import msgspec
 
+from toolchain.data.splits import Splitting
 from toolchain.runs.settings import FinetuneSettings, describe
 from toolchain.runtime.option_checks import MAX_THREADS
+
+SPLITTING = ("split_ratio", "split_seed", "group_column")
+"""Settings that say how data is split; in the order of `Splitting`."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -77,6 +81,29 @@ def batch_size_option(default: int) -> Callable[[Function], Function]:
         show_default=True,
         help="Images computed at once.",
     )
+
+
+def splitting_options(function: Function) -> Function:
+    """Add the options for splitting a data set, which are settings of `rtl finetune` too."""
+    for field in reversed(msgspec.structs.fields(FinetuneSettings)):
+        if field.name in SPLITTING:
+            decorate = click.option(
+                f"--{field.name.replace('_', '-')}",
+                type=click.IntRange(min=0) if isinstance(field.default, int) else str,
+                default=field.default,
+                show_default=True,
+                help=describe(field),
+            )
+            function = decorate(function)
+    return function
+
+
+def splitting_words(splitting: Splitting) -> list[object]:
+    """Return the words of a command line that ask for a splitting; none for the usual one."""
+    values = zip(SPLITTING, (splitting.ratio, splitting.seed, splitting.group_column), strict=True)
+    usual = FinetuneSettings()
+    asked = [(name, value) for name, value in values if value != getattr(usual, name)]
+    return [word for name, value in asked for word in (f"--{name.replace('_', '-')}", value)]
 
 
 def settings_options(function: Function) -> Function:

@@ -49,8 +49,10 @@ FORMAT_OF_SUFFIX = {".csv": "csv", PARQUET_SUFFIX: "parquet"}
     "lists",
     multiple=True,
     metavar="FILE",
-    help="Also label the files in a list: a path a line, or each ended by a zero byte; - is "
-    "standard input.",
+    help="Also label the files in a list, which has a path a line; - is standard input.",
+)
+@click.option(
+    "--null", "-0", "null", is_flag=True, help="Paths in lists end with a zero byte, not a line."
 )
 @click.option(
     "--format",
@@ -101,6 +103,7 @@ def command(
     model: str,
     inputs: tuple[str, ...],
     lists: tuple[str, ...],
+    null: bool,
     output_format: str,
     output: Path | None,
     resume: bool,
@@ -154,6 +157,7 @@ def command(
                 predictor,
                 () if parquet_inputs else inputs,
                 files_from=lists,
+                null=null,
                 sink=sink,
                 batch_size=batch_size,
                 workers=workers,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from toolchain.cli import terminal
+from toolchain.data.left_out import left_out_lines
 from toolchain.errors import Interrupted, PartialFailure
 from toolchain.prediction.predict import FIRST_FAILURES, PredictionSummary
 from toolchain.prediction.rowfile import PredictionFile
@@ -31,6 +32,8 @@ def report_outcome(
     """Report the file that was written, and raise an error if images failed."""
     if output is not None:
         progress.message(_written_line(output, summary))
+    for line in left_out_lines(summary.left_out):
+        progress.message(line)
     _raise_for_failures(summary, output, progress)
 
 

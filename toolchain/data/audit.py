@@ -12,19 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-from PIL import Image
 
+from toolchain.data.class_names import as_text
 from toolchain.data.layouts import Dataset, Sample
+from toolchain.data.left_out import LeftOut, left_out_summary, remedy_for
+from toolchain.data.split_names import SPLITS
 from toolchain.display import Block, Displayed, Facts, Line, Table
 from toolchain.errors import DataError, ImageError
 from toolchain.files import real_path
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
-from toolchain.runtime.image.decode import ORIENTATION_TAG, read_image
+from toolchain.runtime.image.decode import ORIENTATION_TAG, open_image, read_image
 from toolchain.runtime.image.read import read_bytes
 
-SPLITS = ("train", "val", "test")
 IMBALANCE = 10
 """A class with at most 1/IMBALANCE of the largest class's training images counts as rare."""
 SMALL_SIDE = 64
@@ -59,6 +60,10 @@ class Audit(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     rare_classes: tuple[str, ...]
     fingerprint: str
     """sha256 over split, label and content of every readable file."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What was seen and not used, by place, kind and reason."""
+    notes: tuple[str, ...] = ()
+    """What may be a mistake in the names of classes and in the splits."""
 
     def blocks(self) -> list[Block]:
         """Return the images of each class, the files that something is wrong with, and counts."""
@@ -66,7 +71,14 @@ class Audit(Displayed, msgspec.Struct, frozen=True, kw_only=True):
         blocks: list[Block] = [
             Line(f"{self.data}: {self.images} files, split by {self.split_by}"),
             Table(("class", *SPLITS), classes, right=SPLITS),
+            *(Line(f"note: {note}", "unsure") for note in self.notes),
         ]
+        if self.left_out:
+            rows = [(e.place, e.kind, e.reason, str(e.count), e.first) for e in self.left_out]
+            columns = ("in", "left out", "reason", "number", "first")
+            blocks.append(Table(columns, rows, right=("number",)))
+            if remedy := remedy_for(self.left_out):
+                blocks.append(Line(f"note: {remedy}", "unsure"))
         if self.unreadable:
             files = [(item.file, item.reason) for item in self.unreadable]
             blocks.append(Table(("file", "unreadable because"), files))
@@ -82,6 +94,7 @@ class Audit(Displayed, msgspec.Struct, frozen=True, kw_only=True):
         return Facts(
             [
                 ("unreadable", str(len(self.unreadable))),
+                ("left out", left_out_summary(self.left_out) or "none"),
                 ("duplicates", f"{len(self.duplicates)} groups with the same bytes"),
                 ("leaks", f"{len(self.leaks)} groups in more than one split"),
                 ("label conflicts", f"{len(self.label_conflicts)} groups with different classes"),
@@ -114,7 +127,7 @@ def audit_dataset(
     """Decode every file once; return (the data set without its unreadable files, the audit).
 
     The samples that are returned have their digests. Raises DataError when a class has no readable
-    training image, or no validation image is left.
+    training image, or no validation image is left; its `result` is the audit, with the files.
     """
     progress = progress or SilentReporter()
     samples = [(split, sample) for split in SPLITS for sample in dataset.split(split)]
@@ -129,8 +142,8 @@ def audit_dataset(
     readable = _readable(dataset, digests)
     groups = _same_content(rows)
     per_class = _per_class(readable)
-    return readable, Audit(
-        data=str(dataset.root),
+    audit = Audit(
+        data=as_text(str(dataset.root)),
         split_by=dataset.split_by,
         images=len(rows),
         per_class=per_class,
@@ -142,7 +155,11 @@ def audit_dataset(
         small=sum(c.error is None and c.short_side < SMALL_SIDE for *_, c in rows),
         rare_classes=_rare(per_class),
         fingerprint=_fingerprint(rows),
+        left_out=dataset.left_out,
+        notes=dataset.notes,
     )
+    _require_trainable(readable, audit)
+    return readable, audit
 
 
 def _check_file(path: Path) -> _FileCheck:
@@ -161,7 +178,7 @@ def _check_file(path: Path) -> _FileCheck:
 
 def _as_stored(data: bytes) -> tuple[bool, int]:
     """Return (whether EXIF rotates it, its short side in pixels as stored) from the header."""
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(io.BytesIO(data)) as image:
         try:
             rotated = image.getexif().get(ORIENTATION_TAG, 1) in range(2, 9)
         except Exception:  # damaged EXIF raises any exception; the image is then used as stored
@@ -184,18 +201,25 @@ def _readable(dataset: Dataset, digests: dict[Path, str]) -> Dataset:
     def keep(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
         return tuple(replace(s, digest=digests[s.path]) for s in samples if s.path in digests)
 
-    readable = replace(
+    return replace(
         dataset, train=keep(dataset.train), val=keep(dataset.val), test=keep(dataset.test)
     )
-    present = {label for sample in readable.train for label in sample.labels}
-    if gone := [name for i, name in enumerate(dataset.classes) if i not in present]:
-        raise DataError(
-            f"{dataset.root}: no readable training image in {', '.join(gone)}",
-            hint=f"rtl data check {dataset.root}{_task_option(dataset)} lists the files",
+
+
+def _require_trainable(readable: Dataset, audit: Audit) -> None:
+    gone = [name for name, counts in audit.per_class.items() if not counts["train"]]
+    found = ""
+    if gone:
+        found = f"no readable training image in {', '.join(gone)}"
+    elif not readable.val:
+        found = "no readable validation image"
+    if found:
+        error = DataError(
+            f"{readable.root}: {found}",
+            hint=f"rtl data check {readable.root}{_task_option(readable)} lists the files",
         )
-    if not readable.val:
-        raise DataError(f"{dataset.root}: no readable validation image")
-    return readable
+        error.result = audit
+        raise error
 
 
 def _task_option(dataset: Dataset) -> str:

@@ -1,62 +1,32 @@
-"""Multi-label data: a CSV in which an image has any number of classes.
+"""Labels from a CSV: any number of classes an image (multi-label), or one (single-label).
 
-    file,labels                  file,cat,dog,split
-    img/1.jpg,cat;dog            img/1.jpg,1,1,train
-    img/2.jpg,                   img/2.jpg,0,0,val
+    file,labels                  file,cat,dog,split           image,label
+    img/1.jpg,cat;dog            img/1.jpg,1,1,train          1.jpg,cat
+    img/2.jpg,                   img/2.jpg,0,0,val            2.jpg,dog
 
-The first line names the columns. The image is in the column file, path, image or filename, else in
-the first column, as a path relative to the CSV's folder. The classes are in one column `labels`,
-with `;` or `|` between the names, or each has a column of 0 and 1. A column `split` is optional;
-without it `train.csv` takes the `val.csv` and `test.csv` beside it, and any other CSV is split
-7:1:2 by a stable hash of the files' names.
+The first line names the columns. The image is in the column file, path, image, filename or id, else
+in the first column, as a path relative to the CSV's folder or as a name that one image has.
+Multi-label: the classes are in one column `labels`, with `;` or `|` between the names, or each has
+a column of 0 and 1. Single-label: the class is in the column label or class, else in the only other
+column. A column `split` is optional; without it `train.csv` takes the `val.csv` and `test.csv`
+beside it, and any other CSV is split 7:1:2 by a stable hash of the files' names.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain.data.splits import (
-    BY_HASH,
-    SPLIT_NAMES,
-    LabelledPaths,
-    class_names,
-    named_for_splits,
-    split_classes,
-)
+from toolchain.data.class_names import LabelledPaths, class_name, class_names
+from toolchain.data.left_out import Account
+from toolchain.data.listed import ListedFiles
+from toolchain.data.split_names import SPLITS, named_for_splits
+from toolchain.data.splits import SplitImages, Splitting, split_images
+from toolchain.data.table_columns import TABLES, Columns, columns_of
+from toolchain.data.table_rows import Row, read_row
+from toolchain.data.table_text import table_lines
 from toolchain.errors import DataError
-
-TABLES = (
-    "labels.csv with a header: file, and labels (names with ; between) or a column of 0 and 1 "
-    "for each class"
-)
-FILE_COLUMNS = ("file", "path", "image", "filename")
-# The spellings of 0 and 1 in files from spreadsheets and pandas.
-FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
-SPLIT_OF_NAME = {name: split for split, names in SPLIT_NAMES.items() for name in names}
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """The index of each column in a line."""
-
-    count: int
-    file: int
-    split: int | None
-    labels: int | None
-    classes: dict[str, int]
-    """Class → index of its column of 0 and 1; empty where there is a column `labels`."""
-
-
-@dataclass(frozen=True)
-class _Row:
-    path: Path
-    classes: tuple[str, ...]
-    split: str
-    """train, val or test; empty where the table has no column `split`."""
+from toolchain.runtime.card import Task
 
 
 def find_tables(path: Path) -> dict[Path, str | None]:
@@ -76,53 +46,74 @@ def find_tables(path: Path) -> dict[Path, str | None]:
     return {table: None for table in tables if table.name.lower() == "labels.csv"}
 
 
-def read_tables(tables: dict[Path, str | None], root: Path) -> tuple[dict[str, LabelledPaths], str]:
-    """Return (the images of each split and their classes, where the splits come from).
+def only_table(folder: Path) -> dict[Path, str | None]:
+    """Return the only CSV of a folder; empty where there are none or several."""
+    tables = [f for f in folder.iterdir() if f.is_file() and f.suffix.lower() == ".csv"]
+    return {tables[0]: None} if len(tables) == 1 else {}
+
+
+def read_tables(
+    tables: dict[Path, str | None], root: Path, task: Task, splitting: Splitting, account: Account
+) -> tuple[SplitImages, list[str]]:
+    """Return (the images of each split and their classes, notes about the columns).
 
     `tables` is the result of `find_tables`. Raises DataError naming the file and the line that is
     wrong, or the class that no training image has.
     """
-    images: dict[str, LabelledPaths] = {"train": [], "val": [], "test": []}
+    images: dict[str, LabelledPaths] = {split: [] for split in SPLITS}
+    found = SplitImages(images, "the tables " + ", ".join(table.name for table in tables))
+    notes: list[str] = []
     declared: set[str] = set()
-    split_by = "the tables " + ", ".join(table.name for table in tables)
+    label = ""
     for table, split in tables.items():
-        columns, rows = _read_table(table)
-        declared |= columns.classes.keys()
-        if split is not None and columns.split is not None:
-            raise DataError(
-                f"{table} is named for a split and has a column 'split'",
-                hint="remove the column, or rename the file to labels.csv",
-            )
-        if split is not None:
-            splits = [split] * len(rows)
-        elif columns.split is not None:
-            splits = [row.split for row in rows]
-            split_by = f"the column 'split' of {table.name}"
-        else:
-            splits, split_by = _by_hash(rows, root)
-        for row, row_split in zip(rows, splits, strict=True):
-            images[row_split].append((row.path, row.classes))
-    _require_classes(images, declared, tables)
-    return images, split_by
+        read = _read_table(table, split, task, splitting.group_column, label, account)
+        if read is None:
+            continue
+        declared |= {class_name(name) for name in read.columns.classes}
+        label = label or read.columns.label_name
+        notes += read.notes
+        found.groups |= {row.path: row.group for row in read.rows if row.group}
+        _sort_into_splits(read, split, root, splitting, found)
+    where = ", ".join(str(table) for table in tables)
+    _require_classes(images, declared, where, task)
+    return found, notes
 
 
-def _by_hash(rows: list[_Row], root: Path) -> tuple[list[str], str]:
-    names = [
-        (row.path.relative_to(root) if row.path.is_relative_to(root) else row.path).as_posix()
-        for row in rows
-    ]
-    splits, moved = split_classes(names, [row.classes for row in rows])
-    if not moved:
-        return splits, BY_HASH
-    return splits, f"{BY_HASH}, but for {moved} moved so that train and val meet every class"
+@dataclass
+class _TableRows:
+    table: Path
+    columns: Columns
+    rows: list[Row]
+    notes: list[str]
+
+
+def _sort_into_splits(
+    read: _TableRows, split: str | None, root: Path, splitting: Splitting, found: SplitImages
+) -> None:
+    """Add the rows to their splits, and say where those come from."""
+    columns, table = read.columns, read.table
+    if split is not None and columns.split is not None:
+        raise DataError(
+            f"{table} is named for a split and has a column '{columns.header[columns.split]}'",
+            hint="remove the column, or rename the file to labels.csv",
+        )
+    labelled = [(row.path, row.classes) for row in read.rows]
+    if split is None and columns.split is None:
+        hashed = split_images(labelled, root, splitting, found.groups)
+        found.images.update(hashed.images)
+        found.split_by, found.by_hash = hashed.split_by, True
+        return
+    for row, item in zip(read.rows, labelled, strict=True):
+        found.images[split or row.split].append(item)
+    if columns.split is not None:
+        found.split_by = f"the column '{columns.header[columns.split]}' of {table.name}"
 
 
 def _require_classes(
-    images: dict[str, LabelledPaths], declared: set[str], tables: dict[Path, str | None]
+    images: dict[str, LabelledPaths], declared: set[str], where: str, task: Task
 ) -> None:
-    where = ", ".join(str(table) for table in tables)
     if not images["train"]:
-        raise DataError(f"{where}: no training images", hint=f"expected {TABLES}")
+        raise DataError(f"{where}: no training images", hint=f"expected {TABLES[task]}")
     known = class_names(images["train"])
     every_class = declared.union(*(class_names(items) for items in images.values()))
     if lacking := sorted(every_class - known):
@@ -138,15 +129,27 @@ def _require_classes(
         )
 
 
-def _read_table(table: Path) -> tuple[_Columns, list[_Row]]:
-    lines = _lines(table)
-    _, header = next(lines, (1, []))
-    columns = _columns(table, header)
-    rows = []
+def _read_table(
+    table: Path,
+    split: str | None,
+    task: Task,
+    group_column: str,
+    label_column: str,
+    account: Account,
+) -> _TableRows | None:
+    """Return the rows of a table; None for one without labels beside a `train.csv` with them."""
+    lines = list(table_lines(table))
+    files = ListedFiles(table.parent)
+    header = lines[0][1] if lines else []
+    columns = columns_of(table, header, task, group_column, label_column)
+    if columns is None:
+        account.add(table, "file", "without labels")
+        return None
+    rows: list[Row] = []
     lines_of: dict[Path, int] = {}
-    for number, cells in lines:
+    for number, cells in lines[0 if columns.headless else 1 :]:
         where = f"{table}, line {number}"
-        row = _row(where, table.parent, columns, cells)
+        row = read_row(where, files, columns, cells, split)
         if row.path in lines_of:
             raise DataError(
                 f"{where}: {cells[columns.file]} stands in line {lines_of[row.path]} already",
@@ -154,112 +157,13 @@ def _read_table(table: Path) -> tuple[_Columns, list[_Row]]:
             )
         lines_of[row.path] = number
         rows.append(row)
-    return columns, rows
+    return _TableRows(table, columns, rows, _notes(table, columns, files))
 
 
-def _lines(table: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, cells) of each line that is not blank; quoted cells may span lines."""
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{table} is not a CSV in UTF-8", hint="save it again as CSV UTF-8"
-        ) from error
-    # Strict, because an unclosed quote would otherwise take in all lines after it.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        for cells in reader:
-            stripped = [cell.strip() for cell in cells]
-            if any(stripped):
-                yield reader.line_num, stripped
-    except csv.Error as error:
-        raise DataError(
-            f"{table}, line {reader.line_num}: {error}", hint="look for a quote that is not closed"
-        ) from error
-
-
-def _columns(table: Path, header: list[str]) -> _Columns:
-    if not header:
-        raise DataError(f"{table} is empty", hint=f"expected {TABLES}")
-    lower = [name.lower() for name in header]
-    # pandas writes its index as a first column without a name.
-    with_name = [i for i, name in enumerate(header) if name]
-    file = next((i for i in with_name if lower[i] in FILE_COLUMNS), with_name[0])
-    if _is_file(table.parent / header[file]):
-        raise DataError(
-            f"{table}, line 1: {header[file]} is an image; the first line names the columns",
-            hint=f"expected {TABLES}",
-        )
-    split = lower.index("split") if "split" in lower else None
-    labels = lower.index("labels") if "labels" in lower else None
-    others = [i for i in with_name if i not in (file, split, labels)]
-    if repeated := {header[i] for i in others if header.count(header[i]) > 1}:
-        raise DataError(
-            f"{table}, line 1: several columns are called '{min(repeated)}'",
-            hint="give each class one column",
-        )
-    if labels is not None and others:
-        raise DataError(
-            f"{table}, line 1: beside 'labels' stand {', '.join(header[i] for i in others)}",
-            hint="keep the column 'labels', or a column for each class",
-        )
-    if labels is None and not others:
-        raise DataError(
-            f"{table}, line 1: {', '.join(header)!r} names no classes",
-            hint=f"expected {TABLES}; columns are separated by commas",
-        )
-    return _Columns(len(header), file, split, labels, {header[i]: i for i in others})
-
-
-def _row(where: str, folder: Path, columns: _Columns, cells: list[str]) -> _Row:
-    if len(cells) != columns.count:
-        raise DataError(
-            f"{where}: {len(cells)} cells, where the header has {columns.count}",
-            hint="a name with a comma in it stands in double quotes",
-        )
-    name = cells[columns.file]
-    path = folder / name
-    if not name or not _is_file(path):
-        raise DataError(
-            f"{where}: {path} does not exist" if name else f"{where}: no file",
-            hint=f"files are relative to {folder}",
-        )
-    classes = (
-        _names(cells, columns) if columns.labels is not None else _flagged(where, cells, columns)
-    )
-    return _Row(path, classes, _split(where, cells, columns))
-
-
-def _names(cells: list[str], columns: _Columns) -> tuple[str, ...]:
-    assert columns.labels is not None
-    names = (name.strip() for name in cells[columns.labels].replace("|", ";").split(";"))
-    return tuple(sorted({name for name in names if name}))
-
-
-def _flagged(where: str, cells: list[str], columns: _Columns) -> tuple[str, ...]:
-    for name, column in columns.classes.items():
-        if cells[column].lower() not in FLAGS:
-            raise DataError(
-                f"{where}: {cells[column]!r} in column '{name}' is not 0 or 1",
-                hint="a column other than file and split is a class; names of classes stand in a "
-                "column 'labels'",
-            )
-    return tuple(sorted(n for n, column in columns.classes.items() if FLAGS[cells[column].lower()]))
-
-
-def _split(where: str, cells: list[str], columns: _Columns) -> str:
-    if columns.split is None:
-        return ""
-    name = cells[columns.split].lower()
-    if name not in SPLIT_OF_NAME:
-        raise DataError(
-            f"{where}: {cells[columns.split]!r} is not a split", hint="train, val or test"
-        )
-    return SPLIT_OF_NAME[name]
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a text in the wrong column that is too long for a file name
-        return False
+def _notes(table: Path, columns: Columns, files: ListedFiles) -> list[str]:
+    notes = []
+    if files.by_name:
+        notes.append(f"{table.name}: {files.by_name:,} images were found by their name alone")
+    if columns.unused:
+        notes.append(f"{table.name}: columns that are not used: {', '.join(columns.unused)}")
+    return notes

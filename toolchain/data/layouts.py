@@ -1,30 +1,38 @@
 """From a path to labelled samples: the layouts of folders, lists and tables that rtl reads.
 
-1. `DATA/train/CLASS/*.jpg`, `DATA/val/CLASS/*.jpg`, optionally `DATA/test/CLASS/*.jpg`
+1. `DATA/train/CLASS/*.jpg`, `DATA/val/CLASS/*.jpg`, optionally `DATA/test/CLASS/*.jpg`;
+   `split_names` knows other names of the splits
 2. `DATA/CLASS/*.jpg`, split 7:1:2 by a stable hash
-3. `DATA/train.txt`, `DATA/val.txt` and/or `DATA/test.txt`, each line `path label`
-4. multi-label: `DATA/labels.csv`, or `DATA/train.csv` beside `val.csv` and `test.csv`; see
-   `label_table`
+3. `DATA/train.txt`, `DATA/val.txt` and/or `DATA/test.txt`, each line `path label`; see `lists`
+4. `DATA/labels.csv`, or `DATA/train.csv` beside `val.csv` and `test.csv`: one class an image, or
+   for multi-label any number; see `label_table`
 
 Classes are matched by name, never by position: one that `val/` lacks does not shift the others.
+Every file that was seen and not used is in `Dataset.left_out`.
 """
 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
-from toolchain.data.label_table import TABLES, find_tables, read_tables
-from toolchain.data.splits import (
-    BY_HASH,
-    LabelledPaths,
-    carve,
-    class_names,
-    named_for_splits,
-    split_class,
+from toolchain.data.class_names import LabelledPaths, as_text, class_names
+from toolchain.data.findings import (
+    beside_other_split,
+    group_notes,
+    require_classes,
+    require_known,
+    split_notes,
 )
+from toolchain.data.folders import FolderTree, images_of_classes, require_no_splits
+from toolchain.data.label_table import find_tables, only_table, read_tables
+from toolchain.data.left_out import Account, Kind, LeftOut, Reason, ending_of
+from toolchain.data.lists import read_list, with_class_names
+from toolchain.data.split_names import SPLITS, named_for_splits
+from toolchain.data.splits import USUAL, SplitImages, Splitting, carve, split_images
+from toolchain.data.table_columns import TABLES
 from toolchain.data.walk import images_under
 from toolchain.errors import DataError
 from toolchain.runtime.card import Task
@@ -62,166 +70,193 @@ class Dataset:
     split_by: str
     """Where the splits come from, as the end of a sentence: "the folders train/, val/"."""
     task: Task = "single-label"
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
+    """What was seen and not used."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What may be a mistake in the names and the splits, a line each."""
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """Return the samples of `train`, `val` or `test`."""
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
     def name_of(self, path: Path) -> str:
-        """Return a path relative to `root`, or else unchanged, with forward slashes."""
+        """Return a path relative to `root`, or else unchanged, with forward slashes, as a text.
+
+        Bytes that are not UTF-8 become `\\udcff`, so that it can be written as JSON.
+        """
         try:
-            return path.relative_to(self.root).as_posix()
+            return as_text(path.relative_to(self.root).as_posix())
         except ValueError:
-            return path.as_posix()
+            return as_text(path.as_posix())
 
 
-def read_dataset(path: str | os.PathLike[str], task: Task = "single-label") -> Dataset:
+def read_dataset(
+    path: str | os.PathLike[str],
+    task: Task = "single-label",
+    splitting: Splitting = USUAL,
+) -> Dataset:
     """Find the images under a path and their labels.
 
-    Nothing is decoded or written. Raises DataError for a path that no layout of the task fits, for
-    fewer than two classes, and for a class of `val` or `test` that `train` lacks.
+    `splitting` is how a data set without splits of its own is split. Nothing is decoded or written.
+    Raises DataError for a path that no layout of the task fits, for fewer than two classes, and for
+    a class of `val` or `test` that `train` lacks.
     """
     root = Path(path)
+    try:
+        return _read(root, task, splitting)
+    except OSError as error:  # a folder without access, a name that is too long
+        place = error.filename or root
+        raise DataError(f"{place}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _read(root: Path, task: Task, splitting: Splitting) -> Dataset:
     if not root.exists():
-        expected = TABLES if task == "multi-label" else LAYOUTS
+        expected = TABLES[task] if task == "multi-label" else LAYOUTS
         raise DataError(f"{root}: no such folder", hint=f"DATA is a folder with {expected}")
+    found = _Found(root, Account(root if root.is_dir() else root.parent), splitting)
     if task == "multi-label":
-        return _from_tables(root)
-    return _from_file(root) if root.is_file() else _from_folder(root)
+        return _from_tables(found)
+    return _from_file(found) if root.is_file() else _from_folder(found)
 
 
-def _from_tables(path: Path) -> Dataset:
+@dataclass
+class _Found:
+    """What a path was given as, and what is known before the images are sorted into splits."""
+
+    path: Path
+    account: Account
+    splitting: Splitting
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def root(self) -> Path:
+        """The folder that names are relative to."""
+        return self.account.root
+
+
+def _from_tables(found: _Found) -> Dataset:
+    path = found.path
     tables = find_tables(path)
     if not tables:
-        found = "is no CSV" if path.is_file() else "has no labels.csv and no train.csv"
+        wrong = "is no CSV" if path.is_file() else "has no labels.csv and no train.csv"
         raise DataError(
-            f"{path} {found}; multi-label reads its labels from one", hint=f"expected {TABLES}"
+            f"{path} {wrong}; multi-label reads its labels from one",
+            hint=f"expected {TABLES['multi-label']}",
         )
-    root = path.parent if path.is_file() else path
-    images, split_by = read_tables(tables, root)
-    return _assemble(root, images, split_by, task="multi-label")
+    return _read_tables(found, tables, "multi-label")
 
 
-def _from_file(file: Path) -> Dataset:
-    if find_tables(file):
-        raise DataError(
-            f"{file} is a CSV, which is for images with any number of classes",
-            hint="--task multi-label",
-        )
+def _read_tables(found: _Found, tables: dict[Path, str | None], task: Task) -> Dataset:
+    read, notes = read_tables(tables, found.root, task, found.splitting, found.account)
+    if task == "single-label":
+        read.images = with_class_names(read.images)
+    found.notes += notes
+    _account_for_unlisted(found, read.images, set(tables))
+    return _assemble(found, read, task=task)
+
+
+def _from_file(found: _Found) -> Dataset:
+    file = found.path
+    if tables := find_tables(file):
+        return _read_tables(found, tables, "single-label")
     lists = _lists_in(file.parent)
-    return _from_lists(lists if file in lists.values() else {"train": file}, file.parent)
+    return _from_lists(found, lists if file in lists.values() else {"train": file})
 
 
-def _from_folder(root: Path) -> Dataset:
-    folders = named_for_splits(d for d in root.iterdir() if d.is_dir())
-    lists = _lists_in(root)
-    if "train" in folders:
-        return _from_split_folders(folders, root)
+def _from_folder(found: _Found) -> Dataset:
+    tree = FolderTree(found.root)
+    lists = _lists_in(found.root)
+    if "train" in tree.splits:
+        return _from_split_folders(found, tree)
     if "train" in lists:
-        return _from_lists(lists, root)
-    if folders:
-        names = ", ".join(f"{folder.name}/" for folder in folders.values())
-        raise DataError(f"{root} has {names} and no train/", hint=f"expected {LAYOUTS}")
-    return _from_one_folder(root)
+        return _from_lists(found, lists)
+    are_classes = len(tree.class_folders) > 1 and not tree.splits_read_as_classes
+    if not are_classes and (tables := find_tables(found.root) or only_table(found.root)):
+        return _read_tables(found, tables, "single-label")
+    if tree.splits:
+        names = ", ".join(f"{folder.name}/" for folder in tree.splits.values())
+        raise DataError(f"{found.root} has {names} and no train/", hint=f"expected {LAYOUTS}")
+    return _from_one_folder(found, tree)
 
 
 def _lists_in(folder: Path) -> dict[str, Path]:
     return named_for_splits(f for f in folder.iterdir() if f.is_file() and f.suffix == ".txt")
 
 
-def _from_split_folders(folders: dict[str, Path], root: Path) -> Dataset:
-    images = {split: _class_folders(folder) for split, folder in folders.items()}
-    return _assemble(
-        root, images, "the folders " + ", ".join(f"{f.name}/" for f in folders.values())
-    )
+def _from_split_folders(found: _Found, tree: FolderTree) -> Dataset:
+    images = tree.images_of_splits(found.account)
+    names = ", ".join(f"{folder.name}/" for folder in tree.splits.values())
+    _require_no_groups(found)
+    return _assemble(found, SplitImages(images, f"the folders {names}"))
 
 
-def _from_one_folder(root: Path) -> Dataset:
-    images: dict[str, LabelledPaths] = {"train": [], "val": [], "test": []}
-    by_class: dict[str, list[Path]] = defaultdict(list)
-    for path, (name,) in _class_folders(root):
-        by_class[name].append(path)
-    for name, paths in by_class.items():
-        splits = split_class([path.relative_to(root).as_posix() for path in paths])
-        for path, split in zip(paths, splits, strict=True):
-            images[split].append((path, (name,)))
-    return _assemble(root, images, BY_HASH)
+def _from_one_folder(found: _Found, tree: FolderTree) -> Dataset:
+    if tree.class_folders:
+        require_no_splits(found.root, tree.class_folders)
+    if names := tree.splits_read_as_classes:
+        found.notes.append(
+            f"{', '.join(f'{name}/' for name in names)} hold images and no folders of images, so "
+            "they are read as classes; a split holds a folder for each class"
+        )
+    found.notes += beside_other_split(found.root)
+    images = images_of_classes(found.root, found.account)
+    _require_no_groups(found)
+    return _assemble(found, split_images(images, found.root, found.splitting))
 
 
-def _class_folders(root: Path) -> LabelledPaths:
-    """Return (path, class) of the images in each class folder, deeper folders included."""
-    classes = sorted(d for d in root.iterdir() if d.is_dir() and not d.name.startswith("."))
-    return [(path, (folder.name,)) for folder in classes for path in images_under(folder)]
+def _from_lists(found: _Found, lists: dict[str, Path]) -> Dataset:
+    images = {split: read_list(file, split, found.account) for split, file in lists.items()}
+    _account_for_unlisted(found, images, set(lists.values()))
+    names = ", ".join(file.name for file in lists.values())
+    _require_no_groups(found)
+    return _assemble(found, SplitImages(with_class_names(images), f"the lists {names}"))
 
 
-def _from_lists(lists: dict[str, Path], root: Path) -> Dataset:
-    images = {split: _read_list(file) for split, file in lists.items()}
-    return _assemble(
-        root, _with_class_names(images), "the lists " + ", ".join(f.name for f in lists.values())
-    )
-
-
-def _read_list(file: Path) -> LabelledPaths:
-    """Read lines `path label`; a path may hold spaces and is relative to the list's folder."""
-    samples: LabelledPaths = []
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
+def _require_no_groups(found: _Found) -> None:
+    if column := found.splitting.group_column:
         raise DataError(
-            f"{file} is not a list of `path label` lines in UTF-8", hint=f"expected {LAYOUTS}"
-        ) from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        name, _, label = line.strip().rpartition(" ")
-        if not name:
-            raise DataError(
-                f"{file}, line {number}: {line.strip()!r} is not `path label`",
-                hint="each line is a path, a space and a label",
-            )
-        path = file.parent / name.strip()
-        if not path.is_file():
-            raise DataError(f"{file}, line {number}: {path} does not exist")
-        samples.append((path, (label,)))
-    return samples
+            f"{found.path} is no table, so it has no column '{column}' to group images by",
+            hint=f"give {TABLES['single-label']}, and a column of groups",
+        )
 
 
-def _with_class_names(images: dict[str, LabelledPaths]) -> dict[str, LabelledPaths]:
-    """Replace integer labels by folder names where numbers and folders match one to one.
+def _account_for_unlisted(
+    found: _Found, images: dict[str, LabelledPaths], lists: set[Path]
+) -> None:
+    """Count the files in a data set's folder that no list names; a list alone may lie anywhere."""
+    if not found.path.is_dir():
+        return
+    account = found.account
+    named = {path for items in images.values() for path, _ in items}
 
-    `./food/apple/1.jpg 0` then means class "apple". Otherwise the labels stay as they are written,
-    numbers padded with zeros so that they sort as numbers.
-    """
-    everything = [item for samples in images.values() for item in samples]
-    labels = class_names(everything)
-    if not all(label.isdecimal() for label in labels):
-        return images
-    pairs = {(label, path.parent.name) for path, (label,) in everything}
-    if len(pairs) == len(labels) == len({folder for _, folder in pairs}):
-        names = dict(pairs)
-    else:
-        width = max(len(label) for label in labels)
-        names = {label: label.zfill(width) for label in labels}
-    return {
-        split: [(path, (names[label],)) for path, (label,) in items]
-        for split, items in images.items()
-    }
+    def leave_out(path: Path, kind: Kind, reason: Reason) -> None:
+        if path not in lists and not is_named(path):
+            account.add(path, kind, reason)
+
+    def is_named(path: Path) -> bool:
+        return path in named or os.path.realpath(path) in real_paths()
+
+    @cache
+    def real_paths() -> set[str]:
+        return {os.path.realpath(path) for path in named}
+
+    for path in images_under(found.path, on_left_out=leave_out):
+        if not is_named(path):
+            account.add(path, ending_of(path.name), "in no list")
 
 
-def _assemble(
-    root: Path, images: dict[str, LabelledPaths], split_by: str, *, task: Task = "single-label"
-) -> Dataset:
-    train, val = images.get("train", []), images.get("val", [])
-    test = images.get("test", [])
-    classes = tuple(sorted(class_names(train)))
-    if not train:
-        raise _unfit(root, "no images found")
-    if len(classes) < 2:
-        raise _unfit(root, f"only one class, '{classes[0]}'; a classifier needs two or more")
+def _assemble(found: _Found, read: SplitImages, *, task: Task = "single-label") -> Dataset:
+    root, account = found.path, found.account
+    train, val, test = (read.images.get(split, []) for split in SPLITS)
+    require_classes(root, class_names(train), account, LAYOUTS)
+    split_by = read.split_by
+    if val and not read.by_hash and (unused := found.splitting.asked_for):
+        found.notes.append(f"{unused}: not used, the data has splits of its own")
     if not val:
-        train, val = carve(train, root)
+        train, val = carve(train, found.root, found.splitting, read.groups)
         split_by += "; one in eight training images became the validation split"
-    _require_known(root, classes, {"val": val, "test": test})
+    classes = tuple(sorted(class_names(train)))
+    require_known(root, classes, {"val": val, "test": test})
     indices = {name: index for index, name in enumerate(classes)}
 
     def samples(items: LabelledPaths) -> tuple[Sample, ...]:
@@ -232,20 +267,15 @@ def _assemble(
             )
         return tuple(Sample(path, label) for (path, _), (label,) in zip(items, labels, strict=True))
 
-    return Dataset(root, classes, samples(train), samples(val), samples(test), split_by, task)
-
-
-def _unfit(root: Path, found: str) -> DataError:
-    """Return the error for a folder without classes; a CSV in it suggests multi-label."""
-    if tables := ", ".join(table.name for table in find_tables(root)):
-        return DataError(f"{root}: {found}, beside {tables}", hint="--task multi-label")
-    return DataError(f"{root}: {found}", hint=f"expected {LAYOUTS}")
-
-
-def _require_known(root: Path, classes: tuple[str, ...], others: dict[str, LabelledPaths]) -> None:
-    for split, items in others.items():
-        if unknown := sorted(class_names(items) - set(classes)):
-            raise DataError(
-                f"{root}: {split} has classes that train lacks: {', '.join(unknown)}",
-                hint="class folders are matched by name; rename or move them",
-            )
+    splits = {"train": train, "val": val, "test": test}
+    return Dataset(
+        found.root,
+        classes,
+        samples(train),
+        samples(val),
+        samples(test),
+        split_by,
+        task,
+        account.entries(),
+        (*found.notes, *split_notes(splits, classes), *group_notes(splits, read.groups)),
+    )

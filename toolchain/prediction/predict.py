@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from toolchain.data.left_out import LeftOut
 from toolchain.errors import ImageError
 from toolchain.prediction.inputs import InputImage, Inputs
 from toolchain.prediction.rows import PredictionRows
@@ -62,6 +63,8 @@ class PredictionSummary(msgspec.Struct):
     """The first ten of them; without those of earlier rows, of which only the text is known."""
     not_found: list[ImageError] = msgspec.field(default_factory=list)
     """Folders that can't be listed, and inputs without any image. They have no row."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What was seen in folders and passed over, counted by kind and reason. It has no row."""
     already_there: int = 0
     """Rows that the sink had before."""
     added: int = 0
@@ -78,6 +81,7 @@ def predict(
     files_from: Iterable[str | os.PathLike[str]] = (),
     batch_size: int = 8,
     workers: int | None = None,
+    null: bool = False,
     on_error: Literal["continue", "fail"] = "continue",
     progress: PredictionProgress | None = None,
     compute: Compute | None = None,
@@ -85,10 +89,10 @@ def predict(
     """Predict the images that `inputs` name and write a row for each to the sink.
 
     `inputs` are image files, folders, patterns, and `-` for an image on standard input;
-    `files_from` are lists of paths. Images that the sink has a row of already are skipped. With
-    `on_error="fail"` the first image that can't be read raises its ImageError and has no row.
-    `compute` replaces the computation in this process, by `Cluster.predict` for example;
-    `batch_size` and `workers` are then not used.
+    `files_from` are lists of paths, with `null` each ended by a zero byte. Images that the sink has
+    a row of already are skipped. With `on_error="fail"` the first image that can't be read raises
+    its ImageError and has no row. `compute` replaces the computation in this process, by
+    `Cluster.predict` for example; `batch_size` and `workers` are then not used.
 
     Raises what opening the model raises, and DataError for inputs and sinks that can't be used.
 
@@ -102,7 +106,7 @@ def predict(
     progress = progress or NoProgress()
     summary = PredictionSummary()
     with opened(model) as predictor:
-        images = Inputs(_texts(inputs), _texts(files_from))
+        images = Inputs(_texts(inputs), _texts(files_from), null=null)
         compute = compute or partial(predict_here, predictor, batch_size, workers)
         with (
             sink.open(predictor),
@@ -120,7 +124,7 @@ def predict(
         summary.already_there = sink.earlier.rows
         summary.images += sink.earlier.rows
         summary.failed += sink.earlier.failed
-    summary.not_found = images.not_found
+    summary.not_found, summary.left_out = images.not_found, images.left_out
     summary.seconds = time.monotonic() - started
     return summary
 

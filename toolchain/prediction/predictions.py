@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import overload
 
+from toolchain.data.left_out import LeftOut, left_out_lines
 from toolchain.display import Block, Cell, Displayed, Line, Span, Table, percent, printable
 from toolchain.errors import ImageError
 from toolchain.runtime.card import Task
@@ -19,7 +20,7 @@ SHOWN = 20
 class Predictions(Displayed, Sequence[Row]):
     """The result for each image, in order: its file name, and a Prediction or an ImageError.
 
-    `not_found` is no part of the sequence, and slices have none.
+    `not_found` and `left_out` are no part of the sequence, and slices have none.
     """
 
     def __init__(
@@ -28,15 +29,22 @@ class Predictions(Displayed, Sequence[Row]):
         task: Task = "single-label",
         *,
         not_found: Iterable[ImageError] = (),
+        left_out: Iterable[LeftOut] = (),
     ) -> None:
         self._rows = tuple(rows)
         self.task: Task = task
         self._not_found = list(not_found)
+        self._left_out = tuple(left_out)
 
     @property
     def not_found(self) -> list[ImageError]:
         """Folders and patterns in which there are no images, and folders that can't be listed."""
         return self._not_found
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What was seen in folders and passed over, counted by kind and reason."""
+        return self._left_out
 
     @property
     def failed(self) -> list[ImageError]:
@@ -63,6 +71,7 @@ class Predictions(Displayed, Sequence[Row]):
         blocks += [Line(str(error), "error") for error in self.not_found[:SHOWN]]
         if (more := len(self.not_found) - SHOWN) > 0:
             blocks.append(Line(f"… and {more:,} more places without images", "quiet"))
+        blocks += [Line(line, "unsure") for line in left_out_lines(self.left_out)]
         return blocks
 
 

@@ -1,7 +1,7 @@
 """`--resume`: which images a file of predictions has already, and whether this model made it.
 
 No second file records the progress. The rows themselves show which images are done, and some of
-them are predicted again and compared before anything is added.
+them are predicted again and compared before anything is added. `made_by` notes the model.
 """
 
 from __future__ import annotations
@@ -73,6 +73,10 @@ class EarlierRows:
         """
         if not len(self._digests):
             return False
+        # Earlier versions wrote `a.jpg` for a file that a list calls `./a.jpg`.
+        return any(self._take(text) for text in dict.fromkeys((name, str(Path(name)))))
+
+    def _take(self, name: str) -> bool:
         digest = np.uint64(_digest(self.format.written_name(name)))
         index = min(int(np.searchsorted(self._digests, digest)), len(self._digests) - 1)
         if self._digests[index] != digest or not self._left[index]:
@@ -80,13 +84,19 @@ class EarlierRows:
         self._left[index] -= 1
         return True
 
-    def require_made_by(self, predictor: Predictor) -> None:
-        """Raise DataError where this model predicts otherwise for images that have a row."""
+    def require_made_by(self, predictor: Predictor, *, is_known: bool) -> None:
+        """Raise DataError where this model predicts otherwise for images that have a row.
+
+        Also where none of these images can be read any more, unless the model `is_known` to have
+        made the file.
+        """
+        compared = 0
         for row in self._checked:
             try:
                 prediction = predictor(Path(row.name))
             except ImageError:  # moved or removed meanwhile
                 continue
+            compared += 1
             now = dict(zip(prediction.classes, prediction.probabilities.tolist(), strict=True))
             if any(abs(now.get(label, 2.0) - p) > RESUME_TOLERANCE for label, p in row.top):
                 label, before = row.top[0]
@@ -95,6 +105,12 @@ class EarlierRows:
                     f"{before:.4f} there, and {now.get(label, 0.0):.4f} now",
                     hint="choose another --output",
                 )
+        if self._checked and not (compared or is_known):
+            raise DataError(
+                f"{self.path} may be of another model: none of its images that would be predicted "
+                f"again can be read, first {self._checked[0].name}",
+                hint="put the images back for this, or choose another --output",
+            )
 
     def _parse(self, text: bytes, *, is_header: bool) -> ParsedRow | None:
         """Return a row; None for the header."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from toolchain.errors import DataError, ToolchainError
+from toolchain.prediction.made_by import model_of, require_same_model, write_note, written_note
 from toolchain.prediction.resume import EarlierRows, complete_rows
 from toolchain.prediction.rows import PredictionOrError, TextFormat, row_format
 from toolchain.prediction.sinks import Sink
@@ -54,7 +55,12 @@ class PredictionFile(Sink):
             self.earlier = earlier
             if not self._end:
                 self._append(self.format.header)
-            earlier.require_made_by(predictor)
+            model = model_of(predictor)
+            earlier.require_made_by(predictor, is_known=written_note(self.path) is not None)
+            if earlier.rows:
+                require_same_model(self.path, model)
+            if self._regular:
+                write_note(self.path, model)
         except BaseException:
             self._file.close()
             raise

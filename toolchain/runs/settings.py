@@ -11,6 +11,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta
 
+from toolchain.data.splits import USUAL, Splitting
 from toolchain.errors import SettingsError as SettingsError
 from toolchain.runtime.card import Task
 
@@ -249,6 +250,23 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     tensorboard: Annotated[
         bool, Meta(description="Write TensorBoard logs into the run folder.")
     ] = False
+    split_ratio: Annotated[
+        str,
+        Meta(
+            description="Proportions of train, val and test for data without splits of its own; "
+            "two numbers make no test split."
+        ),
+    ] = USUAL.ratio
+    split_seed: Annotated[
+        int, Meta(ge=0, description="Which images the hash puts into which split.")
+    ] = USUAL.seed
+    group_column: Annotated[
+        str,
+        Meta(
+            description="Column of a CSV; images with the same text in it, such as several of one "
+            "object, stay in one split."
+        ),
+    ] = USUAL.group_column
     seed: Annotated[int, Meta(ge=0, description="Seed of everything random.")] = 0
     device: Annotated[
         Literal["auto", "cuda", "mps", "cpu"],
@@ -257,6 +275,11 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     workers: Annotated[
         int, Meta(ge=-1, description="Processes that decode images; -1 means one for each core.")
     ] = -1
+
+    @property
+    def splitting(self) -> Splitting:
+        """How data without splits of its own is split; raises SettingsError for a ratio."""
+        return Splitting(self.split_ratio, self.split_seed, self.group_column)
 
 
 def describe(field: msgspec.structs.FieldInfo) -> str:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from toolchain.data.splits import Splitting
 from toolchain.errors import SettingsError
 from toolchain.runs.settings import FinetuneSettings, describe
 
@@ -113,6 +114,7 @@ def resolve(settings: FinetuneSettings) -> FinetuneSettings:
 
 
 def _require_consistent(settings: FinetuneSettings) -> None:
+    Splitting(settings.split_ratio)  # it raises for a ratio that is none
     if settings.task == "multi-label" and settings.loss == "cross-entropy":
         raise SettingsError("loss: cross-entropy needs one class an image; multi-label takes bce")
     if settings.task == "single-label" and settings.loss == "bce":
@@ -159,4 +161,8 @@ def settings_sha256(settings: FinetuneSettings) -> str:
     values["weights"] = Path(settings.weights).name
     for key in ("data", "device", "workers", "cache_gb", "tensorboard"):
         del values[key]
+    # Runs from before there were such settings keep their digest.
+    for key in ("split_ratio", "split_seed", "group_column"):
+        if values[key] == getattr(FinetuneSettings(), key):
+            del values[key]
     return hashlib.sha256(msgspec.json.encode(values, order="sorted")).hexdigest()

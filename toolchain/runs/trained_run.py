@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from toolchain.data.audit import Audit
+from toolchain.data.class_names import class_name
 from toolchain.data.layouts import Dataset, Sample, read_dataset
 from toolchain.errors import DataError
 from toolchain.runs.runfolder import RunFolder
@@ -59,8 +60,9 @@ class TrainedRun:
                 f"{place}: the data of {self.folder.path} is no longer there",
                 hint="say where with --data",
             )
-        dataset = read_dataset(place, self.settings.task)
-        if dataset.classes != self.card.classes:
+        dataset = read_dataset(place, self.settings.task, self.settings.splitting)
+        # Runs of earlier versions may have names in another form of Unicode.
+        if dataset.classes != tuple(map(class_name, self.card.classes)):
             raise DataError(
                 f"{place}: its classes are not those that {self.folder.path} was trained on"
             )

@@ -10,6 +10,7 @@ import msgspec
 
 from toolchain.data.audit import Audit, audit_dataset, is_inside
 from toolchain.data.layouts import Dataset, Sample, read_dataset
+from toolchain.data.left_out import left_out_lines
 from toolchain.errors import DataError
 from toolchain.files import real_path
 from toolchain.progress import ProgressReporter
@@ -53,7 +54,7 @@ def require_same_data(run: RunFolder, audit: Audit) -> None:
 
 def audit_warnings(audit: Audit) -> list[str]:
     """Return one line for each kind of problem that the audit found."""
-    lines = []
+    lines = [*left_out_lines(audit.left_out), *audit.notes]
     if audit.unreadable:
         first = audit.unreadable[0]
         lines.append(
@@ -83,15 +84,25 @@ def _read_and_report(
             f"{output} lies inside the data folder {settings.data}, which rtl never writes to",
             hint="choose another folder with -o",
         )
-    dataset, audit = audit_dataset(read_dataset(settings.data, settings.task), progress)
+    found = read_dataset(settings.data, settings.task, settings.splitting)
+    try:
+        dataset, audit = audit_dataset(found, progress)
+    except DataError as error:
+        if isinstance(error.result, Audit):  # first what can't be read, then the verdict
+            _report(audit_warnings(error.result), progress)
+        raise
     dataset = _sorted_by_name(dataset)
     counts = ", ".join(f"{len(dataset.split(s))} {s}" for s in ("train", "val", "test"))
     progress.message(
         f"{dataset.root}: {len(dataset.classes)} classes; {counts} ({dataset.split_by})"
     )
-    for line in audit_warnings(audit):
-        progress.message(line)
+    _report(audit_warnings(audit), progress)
     return dataset, audit
+
+
+def _report(lines: list[str], progress: ProgressReporter) -> None:
+    for line in lines:
+        progress.message(line)
 
 
 def _sorted_by_name(dataset: Dataset) -> Dataset:

@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from toolchain.errors import ImageError
 from toolchain.runtime.card import Preprocessing
+from toolchain.runtime.image.heif import INSTALL, is_heif, open_heif, reads_heif
 from toolchain.runtime.image.read import Readable, image_name, read_bytes, shared_lock
 from toolchain.runtime.image.sniff import describe_bytes, has_many_scans
 
@@ -57,6 +58,8 @@ RARER_FORMATS = {
 }
 """Format → the module of Pillow, which is imported when the common formats do not match."""
 
+HEIF = "HEIF"
+"""The format of HEIC images, of which `draft` would take an embedded thumbnail."""
 CONVERT_FIRST = "convert it to 8-bit RGB first"
 CLOSED = "closed"
 """Part of what Pillow says of an image, or the file of an image, that was closed."""
@@ -93,7 +96,7 @@ def read_image(
             return _decode(source, preprocessing, name, max_pixels)
     name = name or image_name(source)
     image = _identify(io.BytesIO(read_bytes(source, name)), name, max_pixels)
-    if preprocessing.decode_scale:
+    if preprocessing.decode_scale and image.format != HEIF:
         side = preprocessing.needed * preprocessing.decode_scale
         image.draft(image.mode, (side, side))
     return _decode(image, preprocessing, name, max_pixels)
@@ -101,7 +104,7 @@ def read_image(
 
 def _identify(stream: io.BytesIO, name: str, max_pixels: int) -> Image.Image:
     try:
-        image = _open(stream)
+        image = open_image(stream)
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(name, max_pixels) from error
     except Exception as error:  # on damaged data Pillow's plugins raise exceptions of any type
@@ -120,13 +123,19 @@ def _unknown(data: bytes, name: str, error: Exception) -> ImageError:
 
     if isinstance(error, Warning):  # the process turns warnings into exceptions (`-W error`)
         return ImageError(f"{name}: Pillow warns, as an error here: {error}")
+    if is_heif(data):
+        found, hint = (
+            ("a damaged HEIC", ACCEPTED) if reads_heif() else (describe_bytes(data), INSTALL)
+        )
+        return ImageError(f"{name}: {found}", hint=hint)
     wrong = kind_of_bytes(data)
     if wrong is not None:
         return ImageError(f"{name}: {wrong.what}", hint=wrong.hint)
     return ImageError(f"{name}: {describe_bytes(data)}", hint=ACCEPTED)
 
 
-def _open(stream: io.BytesIO) -> Image.Image:
+def open_image(stream: io.BytesIO) -> Image.Image:
+    """Return an image of an accepted format, not decoded yet; raises any exception for others."""
     if stream.getbuffer()[: len(JPEG)] == JPEG:
         # Image.open would do the same, but first imports the modules of all common formats, which
         # takes as long as decoding a photograph.
@@ -138,7 +147,12 @@ def _open(stream: io.BytesIO) -> Image.Image:
     except UnidentifiedImageError:
         for module in RARER_FORMATS.values():
             importlib.import_module(f"PIL.{module}")
+    try:
         return Image.open(stream, formats=tuple(RARER_FORMATS))
+    except UnidentifiedImageError:
+        if not is_heif(stream.getvalue()[:12]):
+            raise
+        return open_heif(stream)
 
 
 def _require_size(image: Image.Image, name: str, max_pixels: int) -> None:

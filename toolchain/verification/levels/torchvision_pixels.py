@@ -11,9 +11,10 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from toolchain.runtime.card import Preprocessing
+from toolchain.runtime.image.heif import is_heif
 from toolchain.runtime.model_inputs import Pixels
 
 ORIENTATION = 274
@@ -48,7 +49,7 @@ def reference_stages(data: bytes, preprocessing: Preprocessing) -> ReferenceStag
     from toolchain.networks.torchvision_import import import_torchvision
 
     transforms = import_torchvision().transforms.v2
-    with Image.open(io.BytesIO(data)) as image:
+    with _opened(data) as image:
         if preprocessing.decode_scale:
             side = preprocessing.needed * preprocessing.decode_scale
             image.draft(image.mode, (side, side))
@@ -63,6 +64,19 @@ def reference_stages(data: bytes, preprocessing: Preprocessing) -> ReferenceStag
     resized = transforms.Resize(preprocessing.resize_size)(oriented)
     cropped = np.asarray(transforms.CenterCrop(size)(resized))
     return ReferenceStages(decoded, oriented, resized, cropped)
+
+
+def _opened(data: bytes) -> Image.Image:
+    """Return an image; HEIC, which Pillow can't read, by pillow-heif's own interface."""
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        if not is_heif(data):
+            raise
+    from pillow_heif import open_heif
+
+    image: Image.Image = open_heif(io.BytesIO(data), convert_hdr_to_8bit=True).to_pillow()
+    return image
 
 
 def _rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
