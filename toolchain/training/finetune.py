@@ -109,7 +109,7 @@ def finetune(
             if settings.tensorboard:
                 require_tensorboard()
         dataset, audit = read_data(settings, run.path, processes, progress)
-        start = make_starting_weights(settings, len(dataset.classes), progress)
+        start = make_starting_weights(settings, dataset.classes, progress)
         device = choose_device(settings.device, processes.local_rank)
         place = _device_and_processes(device, processes)
         progress.message(f"{settings.arch} from {start.origin}, on {place}")
@@ -143,10 +143,14 @@ def resume(
         )
         dataset, audit = read_data(settings, run.path, processes, progress)
         require_same_data(run, audit)
-        checkpoints, classes = Checkpoints(run), len(dataset.classes)
+        checkpoints = Checkpoints(run)
         checkpoint = checkpoints.load()
-        start = restore_starting_weights(checkpoints, settings, classes) if checkpoint else None
-        start = start or make_starting_weights(settings, classes, progress)
+        start = (
+            restore_starting_weights(checkpoints, settings, len(dataset.classes))
+            if checkpoint
+            else None
+        )
+        start = start or make_starting_weights(settings, dataset.classes, progress)
         chosen = choose_device(settings.device, processes.local_rank)
         progress.message(f"resuming {run.path}, on {_device_and_processes(chosen, processes)}")
         setup = prepare(settings, dataset, start, chosen, processes, progress)
