@@ -16,7 +16,7 @@ import torch
 from toolchain.data.audit import Unreadable, audit_dataset
 from toolchain.data.layouts import read_dataset
 from toolchain.errors import DataError, ModelFileError
-from toolchain.files import write_json
+from toolchain.files import file_sha256, write_json
 from toolchain.networks import weights as weights_module
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
 from toolchain.networks.weights import weights_bytes
@@ -44,7 +44,7 @@ def finished(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             preprocessing=Preprocessing(size=32, resize_size=37),
             normalisation=IMAGENET_NORMALISATION,
             architecture="resnet18",
-            weights=Weights(origin="random", sha256=""),
+            weights=Weights(origin="random", sha256=file_sha256(run.weights)),
             settings_sha256="",
             data_sha256=audit.fingerprint,
             versions={"rtl": "0"},
@@ -75,7 +75,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(module, name, counted)
 
     count(RunFolder, "read_card")
-    count(trained_run_module, "read_settings")
+    count(trained_run_module, "stored_settings")
     count(trained_run_module, "read_dataset")
     count(weights_module, "load_classifier")
     return names
@@ -93,7 +93,7 @@ def test_every_part_is_read_on_first_access_and_only_once(finished: Path, calls:
         assert run.settings.arch == "resnet18"
         assert len(run.readable("train")) == len(run.dataset.train) == 48
         assert run.classifier is run.classifier
-    assert calls == ["read_card", "read_settings", "read_dataset", "load_classifier"]
+    assert calls == ["read_card", "stored_settings", "read_dataset", "load_classifier"]
 
 
 def test_the_network_is_in_eval_mode_and_has_the_weights_of_the_run(finished: Path) -> None:

@@ -69,7 +69,7 @@ class Predictor:
             "max_pixels": count_option("max_pixels", max_pixels),
             "self_test": switch_option("self_test", self_test),
         }
-        self._open_model = OpenModel(
+        self._open_model = self._opened(
             model, provider=provider, threads=threads, spin=spin, cache=cache
         )
         self.model, self.card = self._open_model.model, self._open_model.card
@@ -209,6 +209,10 @@ class Predictor:
     def __repr__(self) -> str:
         count = f"{len(self.classes)} classes"
         return f"{type(self).__name__}({self.model!r}, provider={self._provider!r}, {count})"
+
+    def _opened(self, model: str | os.PathLike[str], **options: Any) -> OpenModel:
+        """Return the model opened; a subclass may compute it by other means."""
+        return OpenModel(model, **options)
 
     def _predictions(self, outputs: ModelOutputs) -> list[Prediction]:
         return [

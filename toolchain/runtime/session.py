@@ -167,12 +167,25 @@ def existing_model(model: str | os.PathLike[str]) -> Path:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ModelFileError(f"{path} can't be opened: {(reason or '?').lower()}") from error
     if stat.S_ISDIR(mode):
-        raise ModelFileError(
-            f"{path} is a folder, not a model file", hint=f"rtl export {path} --format onnx"
-        )
+        raise _folder_error(path)
     if not stat.S_ISREG(mode):
         raise ModelFileError(f"{path} is a pipe or device, not a model file")
     return path
+
+
+def _folder_error(path: Path) -> ModelFileError:
+    """Return the error for a folder; for that of a run it names the model file in it."""
+    exported = path / "export" / "model.onnx"
+    if exported.is_file():
+        return ModelFileError(f"{path} is a run folder, not a model file", hint=f"open {exported}")
+    if not (path / "card.json").is_file():
+        return ModelFileError(
+            f"{path} is a folder, not a model file", hint="give the model.onnx that rtl export made"
+        )
+    return ModelFileError(
+        f"{path} is a run folder, not a model file",
+        hint=f"rtl export {path} --format onnx makes one; rtl predict {path} IMAGE needs none",
+    )
 
 
 def session_card(session: InferenceSession, model: str | os.PathLike[str]) -> Card:
