@@ -160,18 +160,31 @@ def test_data_of_other_classes_are_refused(
 
 
 def test_readable_samples_leave_out_the_files_that_training_could_not_read(
-    own_run: RunFolder, stripes: Path
+    own_run: RunFolder, stripes: Path, tmp_path: Path
 ) -> None:
-    _, audit = audit_dataset(read_dataset(stripes))
+    data = shutil.copytree(stripes, tmp_path / "data")
     names = ("train/down/03.jpg", "val/across/00.jpg")
-    damaged = tuple(Unreadable(name, "damaged") for name in names)
-    write_json(own_run.audit, msgspec.structs.replace(audit, unreadable=damaged))
-    run = TrainedRun.open(own_run.path)
+    for name in names:
+        (data / name).write_bytes(b"no image")
+    _, audit = audit_dataset(read_dataset(data))
+    assert {item.file for item in audit.unreadable} == set(names)
+    write_json(own_run.audit, audit)
+    run = TrainedRun.open(own_run.path, data=str(data))
     assert run.unreadable == set(names)
     assert len(run.readable("train")) == len(run.dataset.train) - 1
     assert [s for s in run.dataset.val if s not in run.readable("val")] == [
-        s for s in run.dataset.val if s.path == stripes / names[1]
+        s for s in run.dataset.val if s.path == data / names[1]
     ]
+
+
+def test_a_file_that_training_could_not_read_and_that_is_good_now_is_readable(
+    own_run: RunFolder, stripes: Path
+) -> None:
+    _, audit = audit_dataset(read_dataset(stripes))
+    damaged = (Unreadable("val/across/00.jpg", "damaged"),)
+    write_json(own_run.audit, msgspec.structs.replace(audit, unreadable=damaged))
+    run = TrainedRun.open(own_run.path)
+    assert run.readable("val") == list(run.dataset.val)
 
 
 def test_without_an_audit_every_sample_is_readable(own_run: RunFolder) -> None:
@@ -179,3 +192,51 @@ def test_without_an_audit_every_sample_is_readable(own_run: RunFolder) -> None:
     run = TrainedRun.open(own_run.path)
     assert run.unreadable == frozenset()
     assert run.readable("val") == list(run.dataset.val)
+
+
+def read_everything(folder: RunFolder) -> None:
+    """Read every file that a run's users read."""
+    run = TrainedRun.open(folder.path)
+    assert run.settings.size == 32
+    assert len(run.readable("val")) == 24
+    assert not run.classifier.training
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("settings.toml", b"epochs ="),
+        ("settings.toml", b"epochs = 'many'"),
+        ("settings.toml", b"[train]\nepochs = 3"),
+        ("settings.toml", b"\xff\xfe\x00"),
+        ("audit.json", b""),
+        ("audit.json", b"{}"),
+        ("audit.json", b"[" * 5000),
+        ("audit.json", b'{"unreadable": "\xff"}'),
+        ("card.json", b"{"),
+        ("card.json", b"\xff" * 20),
+        ("model.safetensors", b""),
+        ("model.safetensors", b"text"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(own_run: RunFolder, name: str, content: bytes) -> None:
+    (own_run.path / name).write_bytes(content)
+    with pytest.raises((DataError, ModelFileError), match=rf"{name} is damaged") as caught:
+        read_everything(own_run)
+    assert "copy the run folder again" in str(caught.value.hint)
+
+
+def test_settings_with_a_byte_order_mark_are_read(own_run: RunFolder) -> None:
+    own_run.settings.write_text(own_run.settings.read_text(), encoding="utf-8-sig")
+    assert TrainedRun.open(own_run.path).settings.size == 32
+
+
+def test_a_foreign_model_is_refused_even_where_its_digest_was_put_into_the_card(
+    own_run: RunFolder,
+) -> None:
+    own_run.weights.write_bytes(weights_bytes(build_network("resnet18", 3).state_dict()))
+    card = own_run.read_card()
+    weights = Weights(card.weights.origin, file_sha256(own_run.weights))
+    own_run.write_card(msgspec.structs.replace(card, weights=weights))
+    with pytest.raises(DataError, match=r"model\.safetensors is damaged: not a model of"):
+        _ = TrainedRun.open(own_run.path).classifier

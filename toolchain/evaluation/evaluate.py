@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from toolchain.data.evaluation_set import ALL
 from toolchain.display import Block, Displayed, Facts, Picture, Table, percent
 from toolchain.evaluation.images import EvaluatedImages, images_to_evaluate
 from toolchain.files import display_path, write_json
@@ -133,10 +134,9 @@ def evaluate(
     run = TrainedRun.open(run_path, data=data)
     card = run.card
     images = images_to_evaluate(run, split)
-    progress.message(
-        f"evaluating {run.folder.path} on {len(images.samples)} {images.split} images of "
-        f"{display_path(images.dataset.root)}"
-    )
+    kind = "images" if images.split == ALL else f"{images.split} images"
+    place = display_path(images.dataset.root)
+    progress.message(f"evaluating {run.folder.path} on {len(images.samples)} {kind} of {place}")
     for line in images.notes:
         progress.message(line)
     source = clean_source(

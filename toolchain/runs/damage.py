@@ -29,4 +29,6 @@ def reading(file: Path, *, hint: str = RESTORE) -> Iterator[None]:
 def damaged(file: Path, reason: Exception | str, *, hint: str = RESTORE) -> DataError:
     """Return the error for a damaged file of a run, with the reason in one line."""
     text = next(iter(str(reason).splitlines()), "") or type(reason).__name__
-    return DataError(f"{file} is damaged: {text.removeprefix(f'{file}: ')}", hint=hint)
+    for start in (f"{file}: ", f"{file} is "):
+        text = text.removeprefix(start)
+    return DataError(f"{file} is damaged: {text}", hint=hint)
