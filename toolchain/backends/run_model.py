@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from toolchain.backends.archive import archived_card
 from toolchain.backends.torch_eager import EagerBackend
 from toolchain.errors import DataError, MissingExtraError, ToolchainError
@@ -75,7 +77,8 @@ class _EagerSession:
     def run(self, names: Sequence[str], inputs: dict[str, Any]) -> ModelOutputs:
         """Return (probabilities, logits) of the only input, pixels uint8."""
         [pixels] = inputs.values()
-        return self._backend.run(pixels)
+        # torch warns of arrays that it could not write to, as those of Pillow's images are.
+        return self._backend.run(np.require(pixels, requirements="W"))
 
 
 def open_predictor(
