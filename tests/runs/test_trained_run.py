@@ -205,6 +205,7 @@ def read_everything(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
+        ("settings.toml", b""),
         ("settings.toml", b"epochs ="),
         ("settings.toml", b"epochs = 'many'"),
         ("settings.toml", b"[train]\nepochs = 3"),

@@ -57,6 +57,13 @@ def test_other_images_are_refused(stopped: RunFolder, stripes: Path, tmp_path: P
     assert stored_settings(stopped.settings).data == str(tmp_path / "gone")
 
 
+def test_settings_that_were_cut_do_not_train_with_others(stopped: RunFolder, stripes: Path) -> None:
+    lines = stopped.settings.read_text().splitlines(keepends=True)
+    stopped.settings.write_text("".join(lines[: len(lines) // 2]))
+    with pytest.raises(DataError, match=r"settings\.toml is damaged: it lacks"):
+        resume(stopped.path, data=str(stripes))
+
+
 def test_data_as_an_option_belongs_to_resume(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["finetune", "photos", "--data", "elsewhere"]) == 2
     assert "--data is for --resume" in capsys.readouterr().err
