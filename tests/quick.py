@@ -28,6 +28,7 @@ SLOW = (
     "networks/test_torchvision_import.py",
     # Exports in every format and precision, each verified.
     "backends/test_backend.py",
+    "backends/test_run_model.py",
     "exporters/precision",
     "exporters/test_export.py",
     "exporters/test_formats.py",
@@ -53,6 +54,7 @@ SLOW = (
     "training/test_decode_scale.py",
     "training/test_distributed.py",
     "training/test_finetune.py",
+    "training/test_moved_data.py",
     "training/test_multi_label_training.py",
     "training/test_options.py",
     "training/test_resume.py",

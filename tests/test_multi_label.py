@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import shutil
@@ -97,7 +98,7 @@ def run(hatches: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
             normalisation=IMAGENET_NORMALISATION,
             temperature=TEMPERATURE,
             architecture="resnet18",
-            weights=Weights(origin="random", sha256=""),
+            weights=Weights(origin="random", sha256=hashlib.sha256(data).hexdigest()),
             settings_sha256="",
             data_sha256=audit.fingerprint,
             versions={"rtl": "0"},

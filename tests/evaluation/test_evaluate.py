@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,9 +16,14 @@ from PIL import Image
 from tests.conftest import draw_stripes
 from toolchain.data.audit import Audit, Unreadable
 from toolchain.errors import DataError
+from toolchain.evaluation import evaluate as evaluate_module
 from toolchain.evaluation.evaluate import Evaluation, evaluate
 from toolchain.metrics.intervals import wilson_interval
+from toolchain.networks.weights import read_weights, weights_bytes
+from toolchain.progress import SilentReporter
 from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.settings_file import settings_toml
+from toolchain.runs.stored_settings import stored_settings
 
 KEYS = {"accuracy", "accuracy_interval", "macro_f1", "per_class"}  # see docs/json.md
 
@@ -172,9 +180,10 @@ def test_an_image_damaged_since_training_is_named(own_run: RunFolder, own_data: 
 def test_a_split_of_nothing_but_unreadable_files_is_refused(
     own_run: RunFolder, own_data: Path
 ) -> None:
-    draw_stripes(own_data / "test" / "down" / "new.jpg", "down", 5)
+    (own_data / "test" / "down").mkdir(parents=True)
+    (own_data / "test" / "down" / "new.jpg").write_bytes(b"not an image")
     mark_unreadable(own_run, "test/down/new.jpg")
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match="no readable image in its test split"):
         evaluate(own_run.path, data=str(own_data), workers=0)
 
 
@@ -182,3 +191,130 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a finished run") as caught:
         evaluate(tmp_path)
     assert "rtl finetune" in str(caught.value.hint)
+
+
+def classes_in(folder: Path, labels: tuple[str, ...], seed: int, count: int = 2) -> Path:
+    """Draw some images of each class that training has not seen."""
+    for number, label in enumerate(labels):
+        for i in range(count):
+            draw_stripes(folder / label / f"{i}.jpg", label, seed + number + 3 * i)
+    return folder
+
+
+def messages_of(run: RunFolder, **given: Any) -> tuple[Evaluation, str]:
+    """Return (the result, the messages) of an evaluation."""
+    reporter = Messages()
+    return evaluate(run.path, workers=0, progress=reporter, **given), "\n".join(reporter.lines)
+
+
+class Messages(SilentReporter):
+    """Keeps the messages."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_a_folder_of_classes_is_evaluated_whole(own_run: RunFolder, tmp_path: Path) -> None:
+    data = classes_in(tmp_path / "new", ("across", "aslant", "down"), 7000)
+    found = evaluate(own_run.path, data=str(data), workers=0)
+    assert (found.split, found.images) == ("all", 6)
+    assert found.data == str(data)
+    assert len(found.results) == sum(row.images for row in found.per_class) == 6
+
+
+@pytest.mark.parametrize("name", ["test", "val", "validation"])
+def test_a_folder_with_one_split_alone_is_evaluated(
+    own_run: RunFolder, tmp_path: Path, name: str
+) -> None:
+    classes_in(tmp_path / "new" / name, ("aslant", "down"), 7000, count=1)
+    found, messages = messages_of(own_run, data=str(tmp_path / "new"))
+    assert (found.split, found.images) == ({"validation": "val"}.get(name, name), 2)
+    assert "no images of across" in messages
+    other = "val" if name == "test" else "test"
+    with pytest.raises(DataError, match=f"has no {other} split"):
+        evaluate(own_run.path, data=str(tmp_path / "new"), split=other, workers=0)
+
+
+def test_images_that_the_run_was_trained_on_are_left_out(
+    own_run: RunFolder, stripes: Path, tmp_path: Path
+) -> None:
+    data = classes_in(tmp_path / "new", ("across", "down"), 7000)
+    shutil.copy(stripes / "train" / "down" / "00.jpg", data / "down" / "seen.jpg")
+    found, messages = messages_of(own_run, data=str(data))
+    assert found.images == 4
+    assert "left out 1 images" in messages
+    shutil.rmtree(data)
+    shutil.copytree(stripes / "train", data)
+    with pytest.raises(DataError, match="trained on all of its 48 images"):
+        evaluate(own_run.path, data=str(data), workers=0)
+
+
+def test_folders_of_unknown_classes_are_refused(own_run: RunFolder, tmp_path: Path) -> None:
+    data = classes_in(tmp_path / "new", ("across",), 7000)
+    (data / "across").rename(data / "along")
+    with pytest.raises(DataError, match="'along' is not one of them"):
+        evaluate(own_run.path, data=str(data), workers=0)
+
+
+def with_data(run: RunFolder, data: Path) -> None:
+    """Write another place of its data into a run."""
+    settings = msgspec.structs.replace(stored_settings(run.settings), data=str(data))
+    run.settings.write_text(settings_toml(settings))
+
+
+def test_changed_validation_images_leave_the_card_alone(own_run: RunFolder, own_data: Path) -> None:
+    with_data(own_run, own_data)
+    before = own_run.read_card()
+    assert evaluate(own_run.path, workers=0).as_trained is True
+    (own_data / "val" / "down" / "03.jpg").unlink()
+    found, messages = messages_of(own_run)
+    assert (found.images, found.as_trained) == (23, False)
+    assert "the val images or labels have changed since" in messages
+    assert own_run.read_card() == before
+
+
+def test_relabelled_images_are_a_change_too(own_run: RunFolder, own_data: Path) -> None:
+    with_data(own_run, own_data)
+    val = own_data / "val"
+    (val / "down" / "00.jpg").rename(val / "across" / "moved.jpg")
+    assert evaluate(own_run.path, workers=0).as_trained is False
+
+
+def test_the_evaluation_names_weights_and_images(own_run: RunFolder, result: Evaluation) -> None:
+    audit = msgspec.json.decode(own_run.audit.read_bytes(), type=Audit)
+    assert result.weights_sha256 == own_run.read_card().weights.sha256
+    assert result.data_sha256 == audit.fingerprints["val"]
+
+
+def test_a_file_unreadable_at_training_and_good_now_is_judged(
+    own_run: RunFolder, own_data: Path
+) -> None:
+    mark_unreadable(own_run, "val/down/03.jpg")
+    found, messages = messages_of(own_run, data=str(own_data))
+    assert found.images == 24
+    assert "on 24 val images" in messages
+
+
+def test_another_runs_weights_are_refused(own_run: RunFolder) -> None:
+    state = read_weights(own_run.weights)
+    state["network.fc.bias"] += 1
+    own_run.weights.write_bytes(weights_bytes(state))
+    with pytest.raises(DataError, match=r"model\.safetensors is damaged, or of another run"):
+        evaluate(own_run.path, workers=0)
+
+
+def test_a_run_that_cannot_be_written_gives_its_result_and_says_so(
+    own_run: RunFolder, result: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(evaluate_module, "write_json", read_only)
+    found, messages = messages_of(own_run)
+    assert found.accuracy == result.accuracy
+    assert not found.saved
+    assert "warning: the result is not kept" in messages
+    assert "read-only file system" in messages

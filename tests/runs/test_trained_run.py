@@ -16,7 +16,7 @@ import torch
 from toolchain.data.audit import Unreadable, audit_dataset
 from toolchain.data.layouts import read_dataset
 from toolchain.errors import DataError, ModelFileError
-from toolchain.files import write_json
+from toolchain.files import file_sha256, write_json
 from toolchain.networks import weights as weights_module
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
 from toolchain.networks.weights import weights_bytes
@@ -44,7 +44,7 @@ def finished(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             preprocessing=Preprocessing(size=32, resize_size=37),
             normalisation=IMAGENET_NORMALISATION,
             architecture="resnet18",
-            weights=Weights(origin="random", sha256=""),
+            weights=Weights(origin="random", sha256=file_sha256(run.weights)),
             settings_sha256="",
             data_sha256=audit.fingerprint,
             versions={"rtl": "0"},
@@ -75,7 +75,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(module, name, counted)
 
     count(RunFolder, "read_card")
-    count(trained_run_module, "read_settings")
+    count(trained_run_module, "stored_settings")
     count(trained_run_module, "read_dataset")
     count(weights_module, "load_classifier")
     return names
@@ -93,7 +93,7 @@ def test_every_part_is_read_on_first_access_and_only_once(finished: Path, calls:
         assert run.settings.arch == "resnet18"
         assert len(run.readable("train")) == len(run.dataset.train) == 48
         assert run.classifier is run.classifier
-    assert calls == ["read_card", "read_settings", "read_dataset", "load_classifier"]
+    assert calls == ["read_card", "stored_settings", "read_dataset", "load_classifier"]
 
 
 def test_the_network_is_in_eval_mode_and_has_the_weights_of_the_run(finished: Path) -> None:
@@ -160,18 +160,31 @@ def test_data_of_other_classes_are_refused(
 
 
 def test_readable_samples_leave_out_the_files_that_training_could_not_read(
-    own_run: RunFolder, stripes: Path
+    own_run: RunFolder, stripes: Path, tmp_path: Path
 ) -> None:
-    _, audit = audit_dataset(read_dataset(stripes))
+    data = shutil.copytree(stripes, tmp_path / "data")
     names = ("train/down/03.jpg", "val/across/00.jpg")
-    damaged = tuple(Unreadable(name, "damaged") for name in names)
-    write_json(own_run.audit, msgspec.structs.replace(audit, unreadable=damaged))
-    run = TrainedRun.open(own_run.path)
+    for name in names:
+        (data / name).write_bytes(b"no image")
+    _, audit = audit_dataset(read_dataset(data))
+    assert {item.file for item in audit.unreadable} == set(names)
+    write_json(own_run.audit, audit)
+    run = TrainedRun.open(own_run.path, data=str(data))
     assert run.unreadable == set(names)
     assert len(run.readable("train")) == len(run.dataset.train) - 1
     assert [s for s in run.dataset.val if s not in run.readable("val")] == [
-        s for s in run.dataset.val if s.path == stripes / names[1]
+        s for s in run.dataset.val if s.path == data / names[1]
     ]
+
+
+def test_a_file_that_training_could_not_read_and_that_is_good_now_is_readable(
+    own_run: RunFolder, stripes: Path
+) -> None:
+    _, audit = audit_dataset(read_dataset(stripes))
+    damaged = (Unreadable("val/across/00.jpg", "damaged"),)
+    write_json(own_run.audit, msgspec.structs.replace(audit, unreadable=damaged))
+    run = TrainedRun.open(own_run.path)
+    assert run.readable("val") == list(run.dataset.val)
 
 
 def test_without_an_audit_every_sample_is_readable(own_run: RunFolder) -> None:
@@ -179,3 +192,52 @@ def test_without_an_audit_every_sample_is_readable(own_run: RunFolder) -> None:
     run = TrainedRun.open(own_run.path)
     assert run.unreadable == frozenset()
     assert run.readable("val") == list(run.dataset.val)
+
+
+def read_everything(folder: RunFolder) -> None:
+    """Read every file that a run's users read."""
+    run = TrainedRun.open(folder.path)
+    assert run.settings.size == 32
+    assert len(run.readable("val")) == 24
+    assert not run.classifier.training
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("settings.toml", b""),
+        ("settings.toml", b"epochs ="),
+        ("settings.toml", b"epochs = 'many'"),
+        ("settings.toml", b"[train]\nepochs = 3"),
+        ("settings.toml", b"\xff\xfe\x00"),
+        ("audit.json", b""),
+        ("audit.json", b"{}"),
+        ("audit.json", b"[" * 5000),
+        ("audit.json", b'{"unreadable": "\xff"}'),
+        ("card.json", b"{"),
+        ("card.json", b"\xff" * 20),
+        ("model.safetensors", b""),
+        ("model.safetensors", b"text"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(own_run: RunFolder, name: str, content: bytes) -> None:
+    (own_run.path / name).write_bytes(content)
+    with pytest.raises((DataError, ModelFileError), match=rf"{name} is damaged") as caught:
+        read_everything(own_run)
+    assert "copy the run folder again" in str(caught.value.hint)
+
+
+def test_settings_with_a_byte_order_mark_are_read(own_run: RunFolder) -> None:
+    own_run.settings.write_text(own_run.settings.read_text(), encoding="utf-8-sig")
+    assert TrainedRun.open(own_run.path).settings.size == 32
+
+
+def test_a_foreign_model_is_refused_even_where_its_digest_was_put_into_the_card(
+    own_run: RunFolder,
+) -> None:
+    own_run.weights.write_bytes(weights_bytes(build_network("resnet18", 3).state_dict()))
+    card = own_run.read_card()
+    weights = Weights(card.weights.origin, file_sha256(own_run.weights))
+    own_run.write_card(msgspec.structs.replace(card, weights=weights))
+    with pytest.raises(DataError, match=r"model\.safetensors is damaged: not a model of"):
+        _ = TrainedRun.open(own_run.path).classifier

@@ -77,6 +77,18 @@ def flip_last_bit(file: Path) -> None:
     file.write_bytes(damaged)
 
 
+def edit(file: Path) -> None:
+    file.write_text(file.read_text().replace('"stage": 2', '"stage": 3'))
+
+
+def replace_by_a_list(file: Path) -> None:
+    file.write_text("[1, 2]")
+
+
+def cut_to_an_object(file: Path) -> None:
+    file.write_text("{}")
+
+
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
@@ -85,6 +97,9 @@ def flip_last_bit(file: Path) -> None:
         ("epoch-0002.safetensors", Path.unlink),
         ("epoch-0002.json", Path.unlink),
         ("epoch-0002.json", truncate),
+        ("epoch-0002.json", edit),
+        ("epoch-0002.json", replace_by_a_list),
+        ("epoch-0002.json", cut_to_an_object),
     ],
 )
 def test_a_damaged_checkpoint_is_skipped(run: RunFolder, name: str, damage: Any) -> None:

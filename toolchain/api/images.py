@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolchain.api.arguments import (
     Count,
@@ -50,13 +51,14 @@ def predict(
 ) -> Predictions:
     """Label images with a model file; needs no torch (`rtl predict`).
 
-    `model` is a file, or a Predictor that is open already, whose provider, threads, cache and other
-    options then hold. `inputs` are image files, folders, and patterns such as `photos/**/*.jpg`;
-    `files_from` are files with a path a line, or with `null` a zero byte after each path. `workers`
-    is how many images are under way at once, by default one for each core. `on_nonfinite="keep"`
-    returns predictions whose outputs are NaN or infinite, without a label; `sha256` is the digest
-    that the file must have. For images that are not in files, and for more than fit into memory as
-    results, use `Predictor` and its `predict_many`.
+    `model` is a file, or a run folder, which its export/model.onnx answers or else torch; or a
+    Predictor that is open already, whose provider, threads, cache and other options then hold.
+    `inputs` are image files, folders, and patterns such as `photos/**/*.jpg`; `files_from` are
+    files with a path a line, or with `null` a zero byte after each path. `workers` is how many
+    images are under way at once, by default one for each core. `on_nonfinite="keep"` returns
+    predictions whose outputs are NaN or infinite, without a label; `sha256` is the digest that the
+    file must have. For images that are not in files, and for more than fit into memory as results,
+    use `Predictor` and its `predict_many`.
 
     Returns (file name, Prediction) for each image, in order; one that can't be read has an
     ImageError in its place. Folders and patterns without images are no rows; their errors are in
@@ -87,17 +89,26 @@ def predict(
     if not isinstance(model, str | os.PathLike):
         return _predict(_checked_predictor(model), options)
     model = checked_path("model", model)
+    opening: dict[str, Any] = {
+        "provider": provider,
+        "threads": threads,
+        "cache": cache,
+        "sha256": sha256,
+        "on_nonfinite": on_nonfinite,
+    }
+    with _opened(model, options.reporter, opening) as predictor:
+        return _predict(predictor, options)
+
+
+def _opened(model: str, reporter: ProgressReporter, opening: dict[str, Any]) -> Predictor:
+    """Open a model file, or the run in a folder: by its export, else by torch."""
+    if Path(model).is_dir():
+        from toolchain.backends.run_model import open_predictor
+
+        return open_predictor(model, report=reporter.message, **opening)
     from toolchain.runtime.predictor import Predictor
 
-    with Predictor(
-        model,
-        provider=provider,
-        threads=threads,
-        cache=cache,
-        sha256=sha256,
-        on_nonfinite=on_nonfinite,
-    ) as predictor:
-        return _predict(predictor, options)
+    return Predictor(model, **opening)
 
 
 def _checked_digest(sha256: str | None) -> str | None:

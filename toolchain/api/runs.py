@@ -63,13 +63,15 @@ def finetune(
 def resume(
     run: Location,
     *,
+    data: Location | None = None,
     workers: int | None = None,
     device: Device | None = None,
     progress: Progress = None,
 ) -> FinetuneResult:
     """Go on with a run that was stopped (`rtl finetune --resume`).
 
-    The run's own settings hold, but for `workers` and `device`. On a CPU it ends with the weights
+    The run's own settings hold, but for `workers` and `device`; `data` is where the images are now,
+    if they were moved. On a CPU it ends with the weights
     that it would have had without the stop. Raises DataError where the folder is no run or its data
     has changed, TrainingError where it has finished or another process trains it, SettingsError.
 
@@ -79,13 +81,13 @@ def resume(
     ...
     toolchain.errors.TrainingError: ... has finished; there is nothing to resume
     """
-    run = checked_path("run", run)
+    run, data = checked_path("run", run), optional_path("data", data)
     workers = checked("workers", workers, Workers | None)
     device = checked("device", device, Device | None)
     reporter = checked_progress(progress)
     from toolchain.training import finetune as story
 
-    return story.resume(run, workers=workers, device=device, progress=reporter)
+    return story.resume(run, data=data, workers=workers, device=device, progress=reporter)
 
 
 def find_lr(
@@ -126,10 +128,10 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate the trained model of a run folder on one split (`rtl evaluate`).
 
-    `split="auto"` takes test where there is one, else val. `data` names the data folder, where it
-    is not the one that the run was trained on. `workers` is how many processes decode images: -1 is
-    one for each core, 0 decodes in this process. Leaves evaluation.json and confusion.png in the
-    run folder, and the metrics in its card.
+    `split="auto"` takes test where there is one, else val. `data` names images in another place: of
+    a folder without training images all but those that the run was trained on. `workers` is how
+    many processes decode images: -1 is one for each core, 0 decodes in this process. Leaves
+    evaluation.json and confusion.png in the run folder, and the metrics in its card.
 
     Returns rates in 0…1: `accuracy` with its 95 % interval, `macro_f1`, precision, recall and F1 of
     each class, `confusion` [true class][predicted class] in images, and the result of each image.

@@ -32,6 +32,12 @@ CHANGEABLE_ON_RESUME = ("workers", "device")
     help="Resume a run that was stopped, with the run's own settings.",
 )
 @click.option(
+    "--data",
+    "moved_data",
+    metavar="DATA",
+    help="With --resume: where the images are now, if they were moved.",
+)
+@click.option(
     "--lr-find",
     is_flag=True,
     help="Train nothing: try learning rates on a few batches, draw the curve, suggest one.",
@@ -45,6 +51,7 @@ def command(
     config: Path | None,
     output: Path | None,
     resume: Path | None,
+    moved_data: str | None,
     lr_find: bool,
     as_json: bool,
     quiet: bool,
@@ -55,6 +62,8 @@ def command(
     DATA is a folder with train/ and val/ and a folder for each class in them, or a folder for each
     class (split 7:1:2), or a list train.txt of lines `path label`, or for --task multi-label a CSV.
     It is only read.
+
+    More epochs for a finished run are a new run that starts from it: --weights RUN.
 
     Settings come from --config; an option on the command line replaces the value in the file.
 
@@ -67,8 +76,11 @@ def command(
     """
     given = {name: value for name, value in options.items() if value is not None}
     if resume is not None:
-        _resume(resume, data, config, output, lr_find, given, as_json, quiet)
+        _refuse_on_resume(data, config, output, lr_find, given)
+        _resume(resume, moved_data, given, as_json, quiet)
         return
+    if moved_data is not None:
+        raise click.UsageError("--data is for --resume; without it: rtl finetune DATA")
     if data is not None:
         given["data"] = data
     try:
@@ -94,17 +106,14 @@ def command(
     _show(result, as_json, quiet)
 
 
-def _resume(
-    run: Path,
+def _refuse_on_resume(
     data: str | None,
     config: Path | None,
     output: Path | None,
     lr_find: bool,
     given: dict[str, Any],
-    as_json: bool,
-    quiet: bool,
 ) -> None:
-    """Resume a run; a usage error names everything that was given and can't be changed."""
+    """Raise a usage error that names everything that was given and can't be changed."""
     fixed = {name: value for name, value in given.items() if name not in CHANGEABLE_ON_RESUME}
     refused = [word for word in _command_words(fixed, None, None) if str(word).startswith("--")]
     refused += ["DATA"] if data is not None else []
@@ -115,16 +124,20 @@ def _resume(
         named = ", ".join(str(word) for word in refused)
         raise click.UsageError(
             f"--resume uses the run's own settings; {named} can't be changed "
-            "(--workers and --device can)"
+            "(--workers and --device can); --data says where the images are now"
         )
 
+
+def _resume(run: Path, data: str | None, given: dict[str, Any], as_json: bool, quiet: bool) -> None:
+    """Resume a run that was stopped."""
     from toolchain.training.finetune import resume
 
     progress = terminal.progress_reporter(quiet or not is_rank_zero())
     try:
-        result = resume(run, progress=progress, **given)
+        result = resume(run, data=data, progress=progress, **given)
     except KeyboardInterrupt as stop:
-        again = terminal.rtl_command("finetune", "--resume", run)
+        moved = ("--data", data) if data is not None else ()
+        again = terminal.rtl_command("finetune", "--resume", run, *moved)
         raise Interrupted("interrupted", hint=again) from stop
     _show(result, as_json, quiet)
 

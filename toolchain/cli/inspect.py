@@ -18,7 +18,8 @@ def command(model: str, as_json: bool, quiet: bool) -> None:
 
     Classes, input, preprocessing, metrics, origin and digests come from its card; the parity
     report, the reference outputs and the report of a rejected file from beside it. TorchScript
-    and .pt2 files need no torch for this.
+    and .pt2 files need no torch for this. For a run folder in the place of MODEL, the trained
+    model in it is described.
 
     \b
     rtl inspect model.onnx
@@ -30,4 +31,5 @@ def command(model: str, as_json: bool, quiet: bool) -> None:
         terminal.print_json(result)
     else:
         tables.show_result(result)
-    terminal.print_next("rtl", "verify", model, quiet=quiet)
+    exported = result.card.format is not None
+    terminal.print_next("rtl", "verify" if exported else "export", model, quiet=quiet)

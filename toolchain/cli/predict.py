@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from toolchain.prediction.predict import Compute, predict
 from toolchain.prediction.rowfile import PredictionFile
 from toolchain.prediction.rows import TextFormat
 from toolchain.prediction.sinks import Sink, TextStream
+from toolchain.progress import ProgressReporter
 from toolchain.runtime.modelfile import checked_digest
 from toolchain.runtime.option_checks import MAX_THREADS
 from toolchain.runtime.predictor import Predictor
@@ -122,11 +124,14 @@ def command(
 ) -> None:
     """Label INPUTS with MODEL: image files, folders of them, patterns, or - for standard input.
 
+    MODEL is a model file, or a run folder: its export/model.onnx answers then, or else torch.
+
     An image that can't be read gets a row with its error, and the others are predicted; the exit
     status is then 7 (4 when it was the only one).
 
     \b
     rtl predict model.onnx lunch.jpg
+    rtl predict runs/photos lunch.jpg
     rtl predict model.onnx photos/ --top 3 --format csv
     rtl predict model.onnx photos/ --output labels.jsonl --resume
     find photos -newer labels.jsonl -print0 | rtl predict model.onnx --files-from -
@@ -147,8 +152,9 @@ def command(
     if sha256 is not None:
         _require_digest_form(sha256)
     progress = _progress(row_format, output, quiet)
+    reporter = terminal.progress_reporter(quiet)
     with (
-        Predictor(model, **options) as predictor,
+        _open(model, options, use_ray, reporter) as predictor,
         _computing(predictor, use_ray, parquet_inputs, options, batch_size, workers) as compute,
     ):
         sink = _sink(row_format, output, top, resume, progress)
@@ -167,8 +173,24 @@ def command(
             )
         except KeyboardInterrupt as error:
             raise_interrupted(sink, error, resume=resume)
-    report_outcome(summary, output, terminal.progress_reporter(quiet))
+    report_outcome(summary, output, reporter)
     terminal.print_next("rtl", "inspect", model, quiet=quiet)
+
+
+def _open(
+    model: str, options: dict[str, Any], use_ray: bool, reporter: ProgressReporter
+) -> Predictor:
+    """Open a model file, or the run in a folder: by its export, else by torch."""
+    if not Path(model).is_dir():
+        return Predictor(model, **options)
+    from toolchain.backends.run_model import RunPredictor, open_predictor
+
+    predictor = open_predictor(model, report=reporter.message, **options)
+    if use_ray and isinstance(predictor, RunPredictor):
+        raise DataError(
+            f"{model}: --ray computes with a model file", hint=f"rtl export {shlex.quote(model)}"
+        )
+    return predictor
 
 
 def _require_inputs(

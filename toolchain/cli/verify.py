@@ -39,7 +39,8 @@ def command(
     """Verify MODEL against every reference at hand; exit status 6 when a level fails.
 
     The card inside the file is always one, reference outputs beside the file are another. Where
-    the run folder and torch are at hand, the trained model itself is the third.
+    the run folder and torch are at hand, the trained model itself is the third. For a run folder
+    in the place of MODEL the file exported from it is verified.
 
     \b
     rtl verify runs/photos/export/model.onnx

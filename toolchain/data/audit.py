@@ -28,6 +28,8 @@ from toolchain.runtime.image.read import read_bytes
 
 IMBALANCE = 10
 """A class with at most 1/IMBALANCE of the largest class's training images counts as rare."""
+DIGEST_DIGITS = 12
+"""Of `Audit.train_digests`: enough to tell a million images apart."""
 SMALL_SIDE = 64
 """Images with a short side below this, in pixels, are counted as small."""
 
@@ -64,6 +66,10 @@ class Audit(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     """What was seen and not used, by place, kind and reason."""
     notes: tuple[str, ...] = ()
     """What may be a mistake in the names of classes and in the splits."""
+    fingerprints: dict[str, str] = {}
+    """The same of each split alone."""
+    train_digests: tuple[str, ...] = ()
+    """In the run folder only: the first 12 hex digits of the sha256 of each training image."""
 
     def blocks(self) -> list[Block]:
         """Return the images of each class, the files that something is wrong with, and counts."""
@@ -157,9 +163,32 @@ def audit_dataset(
         fingerprint=_fingerprint(rows),
         left_out=dataset.left_out,
         notes=dataset.notes,
+        fingerprints={split: _fingerprint([r for r in rows if r[0] == split]) for split in SPLITS},
     )
     _require_trainable(readable, audit)
     return readable, audit
+
+
+def with_train_digests(audit: Audit, dataset: Dataset) -> Audit:
+    """Return the audit with the digests of the training images, by which they are known again."""
+    digests = sorted({sample.digest[:DIGEST_DIGITS] for sample in dataset.train})
+    return msgspec.structs.replace(audit, train_digests=tuple(digests))
+
+
+def is_readable(path: Path) -> bool:
+    """Return whether a file can be decoded."""
+    return _check_file(path).error is None
+
+
+def split_fingerprint(dataset: Dataset, split: str, samples: Iterable[Sample]) -> str:
+    """Return the fingerprint of some samples as a split, comparable with `Audit.fingerprints`.
+
+    The samples have their digests.
+    """
+    checks = [
+        (split, _label_text(dataset, s), "", _FileCheck(s.digest, None, False, 0)) for s in samples
+    ]
+    return _fingerprint(checks)
 
 
 def _check_file(path: Path) -> _FileCheck:

@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from toolchain.data.evaluation_set import ALL
 from toolchain.display import Block, Displayed, Facts, Picture, Table, percent
-from toolchain.errors import DataError
+from toolchain.evaluation.images import EvaluatedImages, images_to_evaluate
 from toolchain.files import display_path, write_json
 from toolchain.metrics.intervals import wilson_interval
 from toolchain.metrics.per_class import ClassMetrics, Flags, class_metrics, macro_f1
@@ -18,7 +19,7 @@ from toolchain.metrics.wording import accuracy_qualifier
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.trained_run import TrainedRun
-from toolchain.runtime.card import Card, Metrics, Task
+from toolchain.runtime.card import Metrics, Task
 
 if TYPE_CHECKING:
     from toolchain.metrics.outputs import Outputs
@@ -54,7 +55,18 @@ class Evaluation(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     run: str
     task: Task = "single-label"
     split: str
+    """train, val or test; all for a folder of classes given as `data`."""
     images: int
+    data: str = ""
+    """Where the images are."""
+    data_sha256: str = ""
+    """sha256 over split, label and content of these images."""
+    as_trained: bool | None = None
+    """Whether the split had the same images and labels at training; None where that is unknown."""
+    weights_sha256: str = ""
+    """Digest of the weights that were evaluated."""
+    saved: bool = True
+    """Whether the result is in the run folder."""
     accuracy: float
     """The share of images that are right; multi-label: in all classes."""
     accuracy_interval: tuple[float, float]
@@ -89,7 +101,7 @@ class Evaluation(Displayed, msgspec.Struct, frozen=True, kw_only=True):
         if self.calibration_error is not None:
             rows.append(("calibration", f"probabilities off by {percent(self.calibration_error)}"))
         blocks: list[Block] = [_class_table(self.per_class), Facts(rows)]
-        if self.task == "single-label":
+        if self.task == "single-label" and self.saved:
             blocks.append(Picture(RunFolder(self.run).confusion, "confusion matrix"))
         return blocks
 
@@ -107,8 +119,11 @@ def evaluate(
     """Evaluate the trained model of a run folder on a split; `auto` is test if present, else val.
 
     Writes evaluation.json and, for single-label, confusion.png into the run folder and, for val and
-    test of the run's own data, the metrics into its card. `data` replaces the path of the data in
-    the run's settings; `workers` is the number of processes that decode, -1 one for each core.
+    test of the run's own data, unchanged since training, the metrics into its card. `data` are
+    images in another place: all of a folder without training images, but for those that the run was
+    trained on. `workers` is the number of processes that decode, -1 one for each core. Where the
+    run folder can't be written the result is returned with `saved` false.
+
     Raises DataError where the run, its data or the split can't be used.
     """
     from toolchain.networks.device import choose_device
@@ -117,35 +132,49 @@ def evaluate(
 
     progress = progress or SilentReporter()
     run = TrainedRun.open(run_path, data=data)
-    dataset, card = run.dataset, run.card
-    if split == "auto":
-        split = "test" if dataset.test else "val"
-    if not dataset.split(split):
-        raise DataError(f"{dataset.root} has no {split} split", hint="--split val")
-
-    progress.message(
-        f"evaluating {run.folder.path} on {len(dataset.split(split))} {split} images of "
-        f"{display_path(dataset.root)}"
-    )
-    samples = run.readable(split)
-    if not samples:
-        raise DataError(f"{dataset.root} has no readable image in its {split} split")
+    card = run.card
+    images = images_to_evaluate(run, split)
+    kind = "images" if images.split == ALL else f"{images.split} images"
+    place = display_path(images.dataset.root)
+    progress.message(f"evaluating {run.folder.path} on {len(images.samples)} {kind} of {place}")
+    for line in images.notes:
+        progress.message(line)
     source = clean_source(
-        samples, len(card.classes), card.preprocessing, batch_size=batch_size, workers=workers
+        images.samples,
+        len(card.classes),
+        card.preprocessing,
+        batch_size=batch_size,
+        workers=workers,
     )
     torch_device = choose_device(device)
     classifier = run.classifier.to(torch_device)
-    label = f"evaluating {split}"
+    label = f"evaluating {images.split}"
     outputs = predict_split(classifier, source, torch_device, progress, label=label)
+    result = _evaluation(run, images, outputs)
+    return _save(run, images, result, outputs, progress)
 
-    names = [dataset.name_of(sample.path) for sample in samples]
-    result = _evaluation(run.folder, split, card, outputs, names)
-    write_json(run.folder.evaluation, result)
-    if not outputs.multi_label:
-        _draw_confusion(run.folder, result, outputs)
-    if split != "train" and data is None:
-        # The card is to have metrics of the run's own data that the model was not trained on.
-        run.folder.write_card(msgspec.structs.replace(card, metrics=_card_metrics(result)))
+
+def _save(
+    run: TrainedRun,
+    images: EvaluatedImages,
+    result: Evaluation,
+    outputs: Outputs,
+    progress: ProgressReporter,
+) -> Evaluation:
+    """Leave the result in the run folder; where that fails it is said, and the result returned."""
+    own = run.data is None and images.split != "train" and images.as_trained is not False
+    try:
+        write_json(run.folder.evaluation, result)
+        if not outputs.multi_label:
+            _draw_confusion(run.folder, result, outputs)
+        if own:
+            # The card has metrics of the run's own data that the model was not trained on.
+            card = msgspec.structs.replace(run.card, metrics=_card_metrics(result))
+            run.folder.write_card(card)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        progress.message(f"warning: the result is not kept in {run.folder.path}: {reason}")
+        return msgspec.structs.replace(result, saved=False)
     return result
 
 
@@ -158,24 +187,27 @@ def _class_table(per_class: list[ClassMetrics]) -> Table:
     return Table(("class", *numbers), rows, right=numbers)
 
 
-def _evaluation(
-    folder: RunFolder, split: str, card: Card, outputs: Outputs, names: list[str]
-) -> Evaluation:
+def _evaluation(run: TrainedRun, images: EvaluatedImages, outputs: Outputs) -> Evaluation:
     from toolchain.metrics.calibration import calibration_error
 
+    card, names = run.card, images.names
     probabilities = outputs.probabilities(card.temperature)
     multi_label = outputs.multi_label
     # Multi-label: with the threshold of the card, as the predictor decides on a device.
     predicted = probabilities >= card.label_threshold if multi_label else outputs.predicted
-    correct, images = int((predicted == outputs.truth).all(axis=1).sum()), len(names)
+    correct = int((predicted == outputs.truth).all(axis=1).sum())
     image_results = _multi_label_results if multi_label else _single_label_results
     return Evaluation(
-        run=str(folder.path),
+        run=str(run.folder.path),
         task=card.task,
-        split=split,
-        images=images,
-        accuracy=correct / images,
-        accuracy_interval=wilson_interval(correct, images),
+        split=images.split,
+        images=len(names),
+        data=str(images.dataset.root),
+        data_sha256=images.fingerprint,
+        as_trained=images.as_trained,
+        weights_sha256=run.weights_sha256,
+        accuracy=correct / len(names),
+        accuracy_interval=wilson_interval(correct, len(names)),
         macro_f1=macro_f1(outputs.truth, predicted),
         auc=outputs.auc,
         loss=outputs.loss,

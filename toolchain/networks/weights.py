@@ -1,92 +1,142 @@
-"""Weights of networks: where training starts from, reading, loading, writing and digests."""
+"""Weights of networks: where training starts from, loading a trained model, digests."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from safetensors.torch import save
+from torch import Tensor
 
-from toolchain.errors import TrainingError
+from toolchain.errors import ModelFileError, TrainingError
+from toolchain.files import display_path, file_sha256
+from toolchain.networks.checkpoint_layout import find_network
+from toolchain.networks.fitting import load_weights, usable
 from toolchain.networks.imagenet import imagenet_state
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, State, build_network
+from toolchain.networks.weights_file import ACCEPTED, SUFFIXES, read_content
 from toolchain.progress import ProgressReporter
-from toolchain.runtime.card import Normalisation
+from toolchain.runtime.card import Card, Normalisation, decode_card
+
+MODEL_FILE, CARD_FILE = "model.safetensors", "card.json"
+"""Names of a run's weights and of the card beside them."""
+
+
+class WeightsFile(NamedTuple):
+    """A file to start training from."""
+
+    path: Path
+    card: Card | None
+    """The card of a trained run, where the file is its model: it names the classes of the head."""
+
+    @property
+    def origin(self) -> str:
+        """A few words about where the weights come from, for the card of the new model."""
+        if self.card is not None and self.path.name == MODEL_FILE:
+            return f"run {self.path.absolute().parent.name}"
+        return f"file {self.path.name}"
 
 
 def start_classifier(
-    arch: str, classes: int, weights: str, *, dropout: float, progress: ProgressReporter
+    arch: str, classes: Sequence[str], weights: str, *, dropout: float, progress: ProgressReporter
 ) -> tuple[Classifier, str]:
     """Return (classifier, origin) to start training from; `origin` describes the weights in a line.
 
-    `weights` is `none` (random), `imagenet` (torchvision's), or the path of a file for
-    `read_weights`. The head is always new. Raises TrainingError where the weights can't be
-    downloaded or read, or don't fit the architecture.
+    `weights` is `none` (random), `imagenet` (torchvision's), or the path of a weights file or a run
+    folder. The head is new, but for the classes that a run's model knows already. What was
+    unwrapped, converted or left out is reported in one message. Raises TrainingError where the
+    weights can't be downloaded or read, or don't fit the architecture.
     """
-    network = build_network(arch, classes, dropout=dropout)
+    network = build_network(arch, len(classes), dropout=dropout)
     if weights == "none":
         return Classifier(network, IMAGENET_NORMALISATION), "random"
     if weights == "imagenet":
         state, origin = imagenet_state(arch, progress)
-    else:
-        state, origin = read_weights(Path(weights)), f"file {Path(weights).name}"
-    _load_backbone(network, state, arch, origin)
-    return Classifier(network, IMAGENET_NORMALISATION), origin
+        load_weights(network, state, arch, origin, classes=classes, known_classes=None)
+        return Classifier(network, IMAGENET_NORMALISATION), origin
+    file = weights_file(Path(weights))
+    where = display_path(file.path)
+    found = find_network(read_content(file.path), where)
+    known = file.card.classes if file.card is not None else None
+    notes = load_weights(
+        network, found.state, arch, file.origin, classes=classes, known_classes=known
+    )
+    progress.message(f"weights of {where}: {'; '.join((*found.notes, *notes))}")
+    return Classifier(network, IMAGENET_NORMALISATION), file.origin
 
 
-def _load_backbone(network: nn.Module, state: State, arch: str, origin: str) -> None:
-    """Load all weights but those of the head `fc`, which was trained for other classes."""
-    own = network.state_dict()
-    backbone = {name for name in own if not name.startswith("fc.")}
-    missing = sorted(backbone - state.keys())
-    wrong = [n for n in sorted(backbone & state.keys()) if state[n].shape != own[n].shape]
-    if missing or wrong:
-        what = f"lacks {missing[0]}" if missing else f"{wrong[0]} has another shape"
+def weights_file(path: Path) -> WeightsFile:
+    """Return the weights file that a path names: itself, that of a run folder, or the only one.
+
+    Raises TrainingError for a folder without one, or with several.
+    """
+    if path.is_dir():
+        path = _file_in(path)
+    return WeightsFile(path, _card_beside(path))
+
+
+def _file_in(folder: Path) -> Path:
+    model = folder / MODEL_FILE
+    if model.is_file():
+        return model
+    if (folder / "settings.toml").is_file():
         raise TrainingError(
-            f"the weights ({origin}) don't fit {arch}: {what}",
-            hint=f"--arch must name the network the weights were made with, by torchvision's "
-            f"key names; {len(missing) + len(wrong)} of {len(backbone)} tensors don't fit",
+            f"{folder} is a run without {MODEL_FILE}: its training was stopped early",
+            hint=f"rtl finetune --resume {folder}",
         )
-    network.load_state_dict({name: state[name] for name in backbone}, strict=False)
+    files = sorted(f for f in folder.iterdir() if f.suffix in SUFFIXES and f.is_file())
+    if len(files) == 1:
+        return files[0]
+    found = f"several weights files: {', '.join(f.name for f in files[:5])}" if files else "none"
+    raise TrainingError(f"{folder}: no {MODEL_FILE} in this folder, and {found}", hint=ACCEPTED)
+
+
+def _card_beside(path: Path) -> Card | None:
+    """Return the card beside a weights file; None without one, or where it is of other weights."""
+    file = path.with_name(CARD_FILE)
+    if not file.is_file() or not path.is_file():
+        return None
+    try:
+        card = decode_card(file.read_bytes(), source=str(file))
+    except (ModelFileError, OSError):
+        return None
+    return card if card.weights.sha256 == file_sha256(path) else None
 
 
 def load_classifier(
     arch: str, classes: int, weights: Path, normalisation: Normalisation
 ) -> Classifier:
-    """Return a trained classifier from its weights file, in eval mode, on the CPU."""
+    """Return a trained classifier from its weights file, in eval mode, on the CPU.
+
+    Raises TrainingError where the file can't be read or is not of such a classifier.
+    """
     state = read_weights(weights)
     # A Dropout does nothing in eval mode, but it changes the name of the linear layer's weights.
     dropout = 0.5 if "network.fc.1.weight" in state else 0.0
     classifier = Classifier(build_network(arch, classes, dropout=dropout), normalisation)
-    classifier.load_state_dict(state)
+    own = classifier.state_dict()
+    wrong = sorted(own.keys() ^ state.keys()) or [n for n in own if own[n].shape != state[n].shape]
+    if wrong:
+        raise TrainingError(
+            f"{weights} is not a model of {arch} for {classes} classes: "
+            f"{len(wrong)} tensors differ, such as {wrong[0]}"
+        )
+    origin = str(weights)
+    classifier.load_state_dict({n: usable(t, own[n], n, origin)[0] for n, t in state.items()})
     return classifier.eval()
 
 
 def read_weights(path: Path) -> State:
     """Return the state dict in a .safetensors or .pth file, floating-point tensors as float32.
 
-    A .pth file is opened with `weights_only`, which runs no code from it. Raises TrainingError
-    where the file is missing or holds no state dict.
+    The names are those of the file. No code of it is run. Raises TrainingError where the file is
+    missing or holds no state dict.
     """
-    if not path.is_file():
-        raise TrainingError(f"{path}: no such weights file")
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise TrainingError(
-            f"{path} can't be read as weights: {str(error).splitlines()[0]}",
-            hint="a .safetensors file, or a .pth file with a state dict",
-        ) from error
+    state = read_content(path)
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise TrainingError(f"{path} holds no state dict (names and tensors)")
+        raise TrainingError(f"{path} holds no state dict (names and tensors)", hint=ACCEPTED)
     return {name: v.float() if v.is_floating_point() else v for name, v in state.items()}
 
 

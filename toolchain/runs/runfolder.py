@@ -9,8 +9,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from toolchain.errors import DataError, TrainingError
+from toolchain.errors import DataError, ModelFileError, TrainingError
 from toolchain.files import current_umask, real_path, write_text
+from toolchain.runs.damage import RESTORE
 from toolchain.runtime.card import Card, decode_card, encode_card
 
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript.pt", "pt2": ".pt2"}
@@ -121,7 +122,16 @@ class RunFolder:
 
     def read_card(self) -> Card:
         """Return the card of the trained model; raise ModelFileError for a damaged one."""
-        return decode_card(self.card.read_bytes(), source=str(self.card))
+        try:
+            return decode_card(self.card.read_bytes(), source=str(self.card))
+        except ModelFileError as error:
+            if error.__cause__ is None:  # it is of a newer rtl
+                raise
+            reason = str(error).partition("can't be read: ")[2] or str(error)
+            raise ModelFileError(f"{self.card} is damaged: {reason}", hint=RESTORE) from error
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise ModelFileError(f"{self.card} can't be read: {reason}", hint=RESTORE) from error
 
     def write_card(self, card: Card) -> None:
         """Write card.json."""

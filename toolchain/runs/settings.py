@@ -50,7 +50,7 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         str,
         Meta(
             description="Where training starts: imagenet (torchvision's, cached or downloaded), "
-            "none (from scratch), or a .safetensors or .pth file."
+            "none (from scratch), a run folder, or a weights file (.safetensors, .pth, .ckpt)."
         ),
     ] = "imagenet"
     strategy: Annotated[

@@ -26,7 +26,7 @@ def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSetting
     values: dict[str, Any] = {}
     if config is not None:
         try:
-            values = tomllib.loads(config.read_text(encoding="utf-8"))
+            values = tomllib.loads(config.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise SettingsError(
                 f"{config}: {(error.strerror or 'not readable').lower()}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,9 @@ class Predictor:
     True
     """
 
+    has_sessions: ClassVar[bool] = True
+    """Whether sessions of onnxruntime compute, of which one of a single thread may be faster."""
+
     def __init__(
         self,
         model: str | os.PathLike[str],
@@ -84,7 +87,7 @@ class Predictor:
             "self_test": switch_option("self_test", self_test),
             "on_nonfinite": choice_option("on_nonfinite", on_nonfinite, get_args(OnNonfinite)),
         }
-        self._open_model = OpenModel(
+        self._open_model = self._opened(
             model, provider=provider, threads=threads, spin=spin, cache=cache, sha256=sha256
         )
         self.model, self.card = self._open_model.model, self._open_model.card
@@ -170,7 +173,7 @@ class Predictor:
             iterator_of_images(images),
             batch_size=batch_size,
             workers=workers or usable_cores(),
-            on_cpu=self._provider.lower() == "cpu",
+            on_cpu=self.has_sessions and self._provider.lower() == "cpu",
             one_thread=self._with_one_thread,
             finished=self._finished,
         )
@@ -258,6 +261,10 @@ class Predictor:
     def __repr__(self) -> str:
         count = f"{len(self.classes)} classes"
         return f"{type(self).__name__}({self.model!r}, provider={self._provider!r}, {count})"
+
+    def _opened(self, model: str | os.PathLike[str], **options: Any) -> OpenModel:
+        """Return the model opened; a subclass may compute it by other means."""
+        return OpenModel(model, **options)
 
     def _finished(self, prediction: Prediction, image: object) -> Prediction:
         """Return the prediction. Raises ModelFileError where its numbers are not finite."""

@@ -83,7 +83,8 @@ class Checkpoints:
         write_bytes(self._tensors_file(epoch), data, durable=True)
         digest = hashlib.sha256(data).hexdigest()
         # Python's json, because it keeps infinities and every bit of a float.
-        text = json.dumps({**checkpoint.record, "epoch": epoch, "sha256": digest})
+        record = {**checkpoint.record, "epoch": epoch, "sha256": digest}
+        text = json.dumps({**record, "record_sha256": _record_sha256(record)})
         write_bytes(self._record_file(epoch), text.encode(), durable=True)
         for file in self.folder.glob("epoch-*"):
             if file not in (self._tensors_file(epoch), self._record_file(epoch)):
@@ -95,12 +96,20 @@ class Checkpoints:
         """Return the newest whole checkpoint; None where there is none."""
         for file in sorted(self.folder.glob("epoch-*.json"), reverse=True):
             # A damaged or incomplete checkpoint is skipped; an older one may be whole.
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(
+                OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError
+            ):
                 record = json.loads(file.read_text(encoding="utf-8"))
+                if record.pop("record_sha256") != _record_sha256(record):
+                    continue
                 data = file.with_suffix(".safetensors").read_bytes()
                 if hashlib.sha256(data).hexdigest() == record["sha256"]:
                     return Checkpoint(load(data), record)
         return None
+
+    def damaged(self) -> list[str]:
+        """Return the names of the files of epochs, for a message where `load` found none whole."""
+        return sorted(file.name for file in self.folder.glob("epoch-*"))
 
     def save_start(self, frozen: State, origin: str) -> None:
         """Write the weights that training does not change, and the line about their origin."""
@@ -113,7 +122,7 @@ class Checkpoints:
         try:
             origin = json.loads((self.folder / "start.json").read_bytes())["origin"]
             return load((self.folder / "start.safetensors").read_bytes()), origin
-        except (OSError, ValueError, SafetensorError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError):
             return None
 
     def _tensors_file(self, epoch: int) -> Path:
@@ -121,3 +130,8 @@ class Checkpoints:
 
     def _record_file(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:04}.json"
+
+
+def _record_sha256(record: dict[str, Any]) -> str:
+    """Return the digest of a checkpoint's record, by which an edited or cut one is known."""
+    return hashlib.sha256(json.dumps(record).encode()).hexdigest()

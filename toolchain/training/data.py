@@ -12,10 +12,13 @@ from toolchain.data.audit import Audit, audit_dataset, is_inside
 from toolchain.data.layouts import Dataset, Sample, read_dataset
 from toolchain.data.left_out import left_out_lines
 from toolchain.errors import DataError
-from toolchain.files import real_path
+from toolchain.files import real_path, write_text
 from toolchain.progress import ProgressReporter
+from toolchain.runs.damage import reading
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings_file import settings_toml
+from toolchain.runs.stored_settings import stored_settings
 from toolchain.training.distributed import Processes
 
 
@@ -36,14 +39,28 @@ def data_name(data: str) -> str:
     return path.stem if path.is_file() else path.name
 
 
+def require_there(data: str, run: RunFolder) -> None:
+    """Raise DataError where the images of a stopped run are no longer at their place."""
+    if not Path(data).exists():
+        raise DataError(
+            f"{data}: the data of {run.path} is no longer there",
+            hint=f"say where: rtl finetune --resume {shlex.quote(str(run.path))} --data DATA",
+        )
+
+
+def remember_data(run: RunFolder, data: str) -> None:
+    """Write the new place of the images into the run's settings, for the commands after it."""
+    settings = stored_settings(run.settings)
+    moved = msgspec.structs.replace(settings, data=str(real_path(data)))
+    write_text(run.settings, settings_toml(moved))
+
+
 def require_same_data(run: RunFolder, audit: Audit) -> None:
     """Raise DataError where images or labels have changed since the run began."""
     if not run.audit.is_file():
         return  # the run was stopped before its audit was written
-    try:
+    with reading(run.audit):
         before = msgspec.json.decode(run.audit.read_bytes(), type=Audit)
-    except msgspec.DecodeError as error:
-        raise DataError(f"{run.audit} is damaged: {error}") from error
     if before.fingerprint != audit.fingerprint:
         raise DataError(
             f"{audit.data} has changed since {run.path} began: {before.images} files then, "

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import torch
 
-from toolchain.data.audit import Audit
+from toolchain.data.audit import Audit, with_train_digests
 from toolchain.data.layouts import Dataset
 from toolchain.display import Block, Displayed
 from toolchain.errors import ToolchainError
@@ -24,7 +24,13 @@ from toolchain.training.analysis.diagnosis import Finding
 from toolchain.training.analysis.tensorboard import require_tensorboard
 from toolchain.training.artifacts import Summary, summarise, write_model
 from toolchain.training.checkpoints import Checkpoint, Checkpoints, run_lock
-from toolchain.training.data import data_name, read_data, require_same_data
+from toolchain.training.data import (
+    data_name,
+    read_data,
+    remember_data,
+    require_same_data,
+    require_there,
+)
 from toolchain.training.distributed import Processes, process_group
 from toolchain.training.finetune_display import finetune_blocks
 from toolchain.training.setup import Setup, prepare
@@ -109,7 +115,7 @@ def finetune(
             if settings.tensorboard:
                 require_tensorboard()
         dataset, audit = read_data(settings, run.path, processes, progress)
-        start = make_starting_weights(settings, len(dataset.classes), progress)
+        start = make_starting_weights(settings, dataset.classes, progress)
         device = choose_device(settings.device, processes.local_rank)
         place = _device_and_processes(device, processes)
         progress.message(f"{settings.arch} from {start.origin}, on {place}")
@@ -122,13 +128,15 @@ def finetune(
 def resume(
     run_path: str | os.PathLike[str],
     *,
+    data: str | None = None,
     workers: int | None = None,
     device: str | None = None,
     progress: ProgressReporter | None = None,
 ) -> FinetuneResult:
     """Resume a run that was stopped; on a CPU the weights are those of an uninterrupted run.
 
-    `workers` and `device` may differ from the run's. Raises DataError where the folder is no run or
+    `data` is where the images are now, if they were moved; `workers` and `device` may differ from
+    the run's. Raises DataError where the folder is no run or
     its data has changed, and TrainingError where the run is finished or another process trains it.
     """
     progress = progress or SilentReporter()
@@ -138,15 +146,25 @@ def resume(
         settings = settings_of_stopped_run(run)
         settings = msgspec.structs.replace(
             settings,
+            data=settings.data if data is None else data,
             workers=settings.workers if workers is None else workers,
             device=settings.device if device is None else device,
         )
+        require_there(settings.data, run)
         dataset, audit = read_data(settings, run.path, processes, progress)
         require_same_data(run, audit)
-        checkpoints, classes = Checkpoints(run), len(dataset.classes)
+        if data is not None and processes.is_rank_zero:
+            remember_data(run, data)
+        checkpoints = Checkpoints(run)
         checkpoint = checkpoints.load()
-        start = restore_starting_weights(checkpoints, settings, classes) if checkpoint else None
-        start = start or make_starting_weights(settings, classes, progress)
+        if checkpoint is None and (files := checkpoints.damaged()):
+            progress.message(f"{', '.join(files)}: no whole checkpoint; training starts again")
+        start = (
+            restore_starting_weights(checkpoints, settings, len(dataset.classes))
+            if checkpoint
+            else None
+        )
+        start = start or make_starting_weights(settings, dataset.classes, progress)
         chosen = choose_device(settings.device, processes.local_rank)
         progress.message(f"resuming {run.path}, on {_device_and_processes(chosen, processes)}")
         setup = prepare(settings, dataset, start, chosen, processes, progress)
@@ -208,7 +226,7 @@ def _fit(trainer: Trainer, run: RunFolder, audit: Audit, checkpoint: Checkpoint 
     if checkpoint is not None:
         trainer.load(checkpoint)
     elif trainer.setup.processes.is_rank_zero:
-        write_json(run.audit, audit)
+        write_json(run.audit, with_train_digests(audit, trainer.setup.dataset))
         run.metrics.unlink(missing_ok=True)
         trainer.checkpoints.save_start(trainer.setup.frozen_state(), trainer.setup.origin)
     trainer.fit()

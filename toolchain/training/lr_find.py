@@ -81,7 +81,7 @@ def find_lr(
     require_writable(folder.rate_sweep)
     processes = Processes()
     dataset, _ = read_data(settings, folder.path, processes, progress)
-    start = make_starting_weights(settings, len(dataset.classes), progress)
+    start = make_starting_weights(settings, dataset.classes, progress)
     device = choose_device(settings.device)
     setup = prepare(settings, dataset, start, device, processes, progress)
     progress.message(str(enter_stage(setup.classifier.network, setup.stages[-1])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,7 +23,7 @@ class StartingWeights(NamedTuple):
 
 
 def make_starting_weights(
-    settings: FinetuneSettings, classes: int, progress: ProgressReporter
+    settings: FinetuneSettings, classes: Sequence[str], progress: ProgressReporter
 ) -> StartingWeights:
     """Return the classifier that the settings ask for; its new head depends on the seed only.
 

@@ -6,10 +6,12 @@ import contextlib
 import shlex
 from collections.abc import Iterator
 
-from toolchain.errors import DataError, Interrupted, SettingsError, ToolchainError, TrainingError
+from toolchain.errors import DataError, Interrupted, ToolchainError, TrainingError
+from toolchain.runs.damage import reading
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
+from toolchain.runs.stored_settings import stored_settings
 from toolchain.training.checkpoints import Checkpoints, resume_command
 from toolchain.training.trainer import Trainer
 
@@ -50,9 +52,8 @@ def settings_of_stopped_run(run: RunFolder) -> FinetuneSettings:
     if run.weights.is_file() and not run.checkpoints.is_dir():
         raise TrainingError(
             f"{run.path} has finished; there is nothing to resume",
-            hint=f"rtl evaluate {shlex.quote(str(run.path))}",
+            hint=f"more epochs: rtl finetune DATA --weights {shlex.quote(str(run.path))}",
         )
-    try:
+    stored_settings(run.settings, whole=True)
+    with reading(run.settings):
         return read_settings(run.settings, {})
-    except SettingsError as error:
-        raise DataError(f"{run.path} can't be resumed: {error}") from error

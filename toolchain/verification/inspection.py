@@ -15,9 +15,11 @@ import msgspec
 import numpy as np
 
 from toolchain.backends.archive import archived_card
+from toolchain.backends.run_model import is_run
 from toolchain.errors import MissingExtraError, ModelFileError
 from toolchain.files import file_sha256
-from toolchain.runs.runfolder import parity_file, references_file, rejected_file
+from toolchain.runs.damage import RESTORE
+from toolchain.runs.runfolder import RunFolder, parity_file, references_file, rejected_file
 from toolchain.runtime.card import Card, decode_card
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
 from toolchain.runtime.session import (
@@ -50,7 +52,13 @@ class _StoredReport(msgspec.Struct):
 
 
 def inspect_model(model: str | Path) -> Inspection:
-    """Describe a model file; ModelFileError for one that is not rtl's or not safe to open."""
+    """Describe a model file, or the model of a run folder.
+
+    Raises ModelFileError for a file that is not rtl's or not safe to open, DataError for a run
+    without a model.
+    """
+    if is_run(model):
+        return _inspect_run(RunFolder.open(model))
     path = existing_model(model)
     graph = opening = None
     if zipfile.is_zipfile(path):
@@ -76,6 +84,28 @@ def inspect_model(model: str | Path) -> Inspection:
         parity=_report(parity_file(path), digest),
         rejected=_report(rejected_file(path), digest),
         references=_references(references_file(path), card),
+        card=card,
+    )
+
+
+def _inspect_run(run: RunFolder) -> Inspection:
+    """Describe the trained model of a run, which needs no export."""
+    card = run.read_card()
+    digest = file_sha256(run.weights)
+    if digest != card.weights.sha256:
+        raise ModelFileError(
+            f"{run.weights} is damaged, or of another run: its digest is not that in {run.card}",
+            hint=RESTORE,
+        )
+    return Inspection(
+        model=str(run.weights),
+        bytes=run.weights.stat().st_size,
+        sha256=digest,
+        graph=None,
+        opening=None,
+        parity=None,
+        rejected=None,
+        references=None,
         card=card,
     )
 

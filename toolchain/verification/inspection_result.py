@@ -137,7 +137,8 @@ def _kind_words(result: Inspection) -> str:
     """Return the format and precision, and of ONNX the versions in it."""
     card, graph = result.card, result.graph
     of_onnx = "" if graph is None else f", opset {graph.opset}, IR version {graph.ir_version}"
-    return f"{card.format} {card.precision}, {megabytes(result.bytes)}{of_onnx}"
+    kind = card.format or "trained weights, not exported,"
+    return f"{kind} {card.precision}, {megabytes(result.bytes)}{of_onnx}"
 
 
 def _opening_rows(result: Inspection) -> list[tuple[str, Cell]]:

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from toolchain.backends.backend import open_backend
+from toolchain.backends.run_model import exported_file
 from toolchain.errors import DataError
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, references_file, run_of_model
@@ -31,7 +32,7 @@ def verify(
     images: int = MOST_IMAGES,
     progress: ProgressReporter | None = None,
 ) -> Verification:
-    """Verify a model file by every reference at hand.
+    """Verify a model file by every reference at hand; for a run folder, the file exported from it.
 
     `run` names the run folder where the file was moved out of it, `data` the images where they were
     moved; a run folder around the file is not used where its images are gone. At most `images`
@@ -42,7 +43,9 @@ def verify(
     comparison is in the result; `require_parity` raises it.
     """
     progress = progress or SilentReporter()
-    path = Path(model)
+    path = exported_file(model)
+    if path != Path(model):
+        progress.message(f"verifying {path}")
     backend = open_backend(path, provider=provider, threads=threads)
     folder = RunFolder.open(run) if run is not None else run_of_model(path)
     trained = None

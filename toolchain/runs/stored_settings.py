@@ -1,0 +1,32 @@
+"""The settings of a run as they are stored, without the rules for new ones.
+
+They were checked when the run began. A rule that came later must not keep an older run from being
+evaluated or exported.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from toolchain.runs.damage import reading
+from toolchain.runs.settings import FinetuneSettings
+
+
+def stored_settings(file: Path, *, whole: bool = False) -> FinetuneSettings:
+    """Return the settings in a run's settings.toml; DataError where it is damaged.
+
+    `whole` asks for every setting, as training does: a missing one would get another value without
+    a word. A finished run may be of an older rtl, which had fewer.
+    """
+    with reading(file):
+        # Editors on Windows write a byte order mark.
+        values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        settings = msgspec.convert(values, FinetuneSettings)
+        needed = FinetuneSettings.__struct_fields__ if whole else ("data", "arch")
+        if missing := [name for name in needed if values.get(name, "") == ""]:
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            raise ValueError(f"it lacks {', '.join(missing[:3])}{more}")
+        return settings
