@@ -48,7 +48,7 @@ class TrainedRun:
     @cached_property
     def settings(self) -> FinetuneSettings:
         """The settings that the run was trained with."""
-        return read_settings(self.folder.settings, {})
+        return read_settings(self.folder.settings, {}, judge=False)
 
     @cached_property
     def dataset(self) -> Dataset:

@@ -53,6 +53,6 @@ def settings_of_stopped_run(run: RunFolder) -> FinetuneSettings:
             hint=f"rtl evaluate {shlex.quote(str(run.path))}",
         )
     try:
-        return read_settings(run.settings, {})
+        return read_settings(run.settings, {}, judge=False)
     except SettingsError as error:
         raise DataError(f"{run.path} can't be resumed: {error}") from error
