@@ -34,7 +34,7 @@ class ToolchainError(Exception):
 
 
 class SettingsError(ToolchainError, ValueError):
-    """An argument or a setting is unknown, out of its bounds or can't work; the message names it."""
+    """An argument or a setting is unknown, out of bounds or can't work; the message names it."""
 
     exit_code = 2
 

@@ -75,7 +75,7 @@ def _cpuinfo() -> tuple[str, set[str]]:
 
 
 def memory_limit_bytes() -> int | None:
-    """Return how much memory this process may use: the machine's, or a container's; None unknown."""
+    """Return the memory that this process may use, a container's limit included; None unknown."""
     limits = [] if (memory := _memory_gb()) is None else [int(memory * 1e9)]
     for place in ("memory.max", "memory/memory.limit_in_bytes"):
         with contextlib.suppress(OSError, ValueError):

@@ -18,7 +18,9 @@ from toolchain.runs.settings_rules import require_workable
 from toolchain.runs.settings_sources import SettingsSources, refuse
 from toolchain.runs.settings_values import converted, explained, require_in_bounds
 
-FROM_SCRATCH = "weights none: everything is trained (strategy full); frozen layers would stay random"
+FROM_SCRATCH = (
+    "weights none: everything is trained (strategy full); frozen layers would stay random"
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def _file_values(config: Path | None) -> dict[str, Any]:
 
 
 def _convert(values: dict[str, Any], sources: SettingsSources) -> FinetuneSettings:
-    """Return the settings with these values; each has to be known, of its type and in its bounds."""
+    """Return the settings with these values, each of which is known, of its type and in bounds."""
     _require_known(values, sources)
     with sources.named():
         values = converted(values)

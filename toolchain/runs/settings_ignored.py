@@ -82,7 +82,7 @@ def ignored_settings(
     plain["t_max"], plain["resize_size"] = settings.epochs, round(settings.size * 256 / 224)
     lines = []
     for key, value in values.items():
-        as_default = value == plain[key] or not value and key in ("t_max", "resize_size")
+        as_default = value == plain[key] or (not value and key in ("t_max", "resize_size"))
         if as_default and key not in sources.given:
             continue
         reason = _reason(settings, key)

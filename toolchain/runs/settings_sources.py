@@ -44,11 +44,11 @@ class SettingsSources:
 
     def advice(self, error: SettingsError) -> str | None:
         """Return the changes that would work as they are typed; None where none is known."""
-        ways = [
-            " ".join(self._typed(setting, value) for setting, value in change.items())
-            for change in error.instead
-        ]
-        return " or ".join(ways) or None
+        return " or ".join(self.typed(change) for change in error.instead) or None
+
+    def typed(self, change: dict[str, Any]) -> str:
+        """Return values of settings as they are typed: `--epochs 6`, or in Python `epochs=6`."""
+        return " ".join(self._typed(setting, value) for setting, value in change.items())
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:

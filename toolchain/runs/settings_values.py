@@ -109,7 +109,7 @@ def explained(key: str, value: Any, reason: str) -> tuple[Any, ...]:
 
 
 def _nearest_value(field: msgspec.structs.FieldInfo, value: Any) -> Any:
-    """Return the value in the bounds of a setting that is nearest to `value`; None where unclear."""
+    """Return the allowed value of a setting that is nearest to `value`; None where unclear."""
     kind, *metas = get_args(field.type)
     if kind is bool or kind not in (int, float):
         return None

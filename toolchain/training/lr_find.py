@@ -21,6 +21,7 @@ from toolchain.training.analysis import plots
 from toolchain.training.analysis.lr_curve import should_stop, smoothed, suggest_rate, sweep_rates
 from toolchain.training.data import data_name, read_data
 from toolchain.training.distributed import Processes, is_single_process
+from toolchain.training.feasible import require_device_fits, require_feasible
 from toolchain.training.inputs.samples import Batch, BatchSource
 from toolchain.training.loop import Stepper, make_stepper
 from toolchain.training.optim.schedules import make_optimizer
@@ -80,9 +81,11 @@ def find_lr(
     folder.require_free()
     require_writable(folder.rate_sweep)
     processes = Processes()
-    dataset, _ = read_data(settings, folder.path, processes, progress)
-    start = make_starting_weights(settings, len(dataset.classes), progress)
     device = choose_device(settings.device)
+    require_device_fits(settings, device)
+    dataset, _ = read_data(settings, folder.path, processes, progress)
+    require_feasible(settings, dataset, device, processes.count, progress)
+    start = make_starting_weights(settings, len(dataset.classes), progress)
     setup = prepare(settings, dataset, start, device, processes, progress)
     progress.message(str(enter_stage(setup.classifier.network, setup.stages[-1])))
     inputs = stage_inputs(setup, setup.stages[-1], progress)
