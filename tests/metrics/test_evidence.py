@@ -23,14 +23,14 @@ def test_an_accuracy_comes_with_its_interval() -> None:
 @pytest.mark.parametrize(
     ("flips", "images", "words"),
     [
-        (0, 1, "1 image proves nothing: up to 95.0 % of labels may differ"),
-        (0, 5, "5 images prove nothing: up to 45.1 % of labels may differ"),
-        (0, 24, "24 images can't rule out that up to 11.7 % of labels differ (95 %)"),
-        (0, 149, "at most 2.0 % of labels differ (95 %)"),
+        (0, 1, "1 image proves nothing: up to 95.0 % of all may differ"),
+        (0, 5, "5 images prove nothing: up to 45.1 % of all may differ"),
+        (0, 24, "at most 11.7 % of all (95 %)"),
+        (0, 149, "at most 2.0 % of all (95 %)"),
     ],
 )
 def test_labels_that_may_differ_are_bounded(flips: int, images: int, words: str) -> None:
-    assert flips_words(flips, images, 0.02) == words
+    assert flips_words(flips, images) == words
 
 
 def test_an_epoch_is_as_good_as_the_best_where_no_test_could_tell_them_apart() -> None:

@@ -47,21 +47,19 @@ def most_flips(flips: int, images: int) -> float:
     return clopper_pearson_upper(flips, images)
 
 
-def flips_words(flips: int, images: int, allowed: float) -> str:
-    """Return what a number of differing labels shows beside the share that is allowed.
+def flips_words(flips: int, images: int) -> str:
+    """Return what so many differing labels of so many images show about all images.
 
-    >>> flips_words(0, 1, 0.02)
-    '1 image proves nothing: up to 95.0 % of labels may differ'
-    >>> flips_words(0, 300, 0.02)
-    'at most 1.0 % of labels differ (95 %)'
+    >>> flips_words(0, 1)
+    '1 image proves nothing: up to 95.0 % of all may differ'
+    >>> flips_words(0, 300)
+    'at most 1.0 % of all (95 %)'
     """
-    bound = most_flips(flips, images)
-    if not can_show_a_difference(images):
-        counted = "1 image proves" if images == 1 else f"{images} images prove"
-        return f"{counted} nothing: up to {percent(bound)} of labels may differ"
-    if bound <= allowed:
-        return f"at most {percent(bound)} of labels differ (95 %)"
-    return f"{images} images can't rule out that up to {percent(bound)} of labels differ (95 %)"
+    bound = percent(most_flips(flips, images))
+    if can_show_a_difference(images):
+        return f"at most {bound} of all (95 %)"
+    counted = "1 image proves" if images == 1 else f"{images} images prove"
+    return f"{counted} nothing: up to {bound} of all may differ"
 
 
 def as_good_as_the_best(correct: list[int], images: int) -> int:

@@ -27,5 +27,5 @@ def acceptance_words(found: Acceptance) -> str:
     return (
         f"accuracy {percent(found.accuracy_before)} → {percent(found.accuracy_after)} "
         f"(p = {found.p_value:.2g}), {found.flips} of {found.images} labels differ, "
-        f"{flips_words(found.flips, found.images, found.max_flips)}, {speed}{kept}"
+        f"{flips_words(found.flips, found.images)}, {speed}{kept}"
     )

@@ -79,4 +79,4 @@ class SettingsSources:
         option = self.option(setting)
         if isinstance(value, bool):
             return option if value else f"--no-{option[2:]}"
-        return f"{option} {value:g}" if isinstance(value, float) else f"{option} {value}"
+        return f"{option} {value}"

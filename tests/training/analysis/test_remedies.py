@@ -129,14 +129,15 @@ def test_each_option_of_a_remedy_works_with_the_settings_of_the_run(
     given: dict[str, Any], name: str
 ) -> None:
     for finding in diagnose(recorded(name), settings(**given), CLASSES.get(name, 2)):
-        for option, value in re.findall(r"(--[a-z-]+) ([\w.+-]+)", finding.remedy):
-            key = option[2:].replace("-", "_")
-            if key not in FinetuneSettings.__struct_fields__:
-                continue
-            kind = type(getattr(FinetuneSettings(), key))
-            changed = gather_settings(None, {**given, key: kind(value)})
-            assert not [note for note in changed.notes if key in note]
-            assert key not in ("lr_head", "lr_backbone") or 1e-9 <= float(value) <= 0.5
+        for advice in re.split(r", | or ", finding.remedy):
+            pairs = re.findall(r"--([a-z-]+) ([\w.+-]+)", advice)
+            change = {key.replace("-", "_"): value for key, value in pairs if key != "lr-find"}
+            kinds = {key: type(getattr(FinetuneSettings(), key)) for key in change}
+            typed = {key: kinds[key](value) for key, value in change.items()}
+            notes = gather_settings(None, {**given, **typed}).notes
+            assert not [note for note in notes if note.startswith(tuple(typed))] or not typed
+            rates = [typed[key] for key in typed if key.startswith("lr_")]
+            assert all(1e-9 <= rate <= 0.5 for rate in rates)
 
 
 def test_a_rate_that_is_a_typing_error_is_not_divided_by_three() -> None:

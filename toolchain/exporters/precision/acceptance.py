@@ -75,8 +75,8 @@ def require_accepted(found: Acceptance, precision: Precision) -> None:
     possible = most_flips(found.flips, found.images)
     if not can_show_a_difference(found.images) and possible > found.max_flips:
         raise RefusedError(
-            f"{precision} is refused: {flips_words(found.flips, found.images, found.max_flips)}; "
-            "the file was not kept",
+            f"{precision} is refused: {found.flips} of {found.images} labels differ, "
+            f"{flips_words(found.flips, found.images)}; the file was not kept",
             hint="a run with 6 validation images or more can show what it costs; "
             f"--max-flips {math.ceil(possible * 100)} keeps it without",
         )
