@@ -2,13 +2,13 @@
 
     python tests/slow/settings_fuzzing.py [--combinations 2000] [--train 40] [--seed 0]
 
-Values are ordinary, extreme (zero, negative, huge, nan, inf) and of wrong types, given as options or
-in a TOML file. Each combination is judged in this process as `rtl finetune` does, by the rules
-without data and by those with the sizes of a small data set. Of those that are accepted, `--train`
-are trained for an epoch at 32 or 64 pixels, in this process too. An exception that is no
-ToolchainError, a message of more than one line, and an error of training other than a loss that is
-not finite are printed with the number of the combination; the exit status is 1 then. `--only NUMBER`
-repeats one.
+Values are ordinary, extreme (zero, negative, huge, nan, inf) and of wrong types, given as options
+or as arguments in Python. Each combination is judged in this process as `rtl finetune` does, by the
+rules without data and by those with the sizes of a small data set. Of those that are accepted,
+`--train` are trained for one to three epochs at 32 or 64 pixels, in this process too. An exception
+that is no ToolchainError, a message of more than one line, and an error of training other than a
+loss that is not finite are printed with the number of the combination; the exit status is 1 then.
+`--only NUMBER` repeats one.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def value_of(field: msgspec.structs.FieldInfo, random: Random) -> Any:
 
 
 def outcome(number: int, given: dict[str, Any], dataset: Dataset, run: Path | None) -> str:
-    """Return what became of a combination; prints those that failed. Trained where `run` is given."""
+    """Return what became of a combination, which is trained where `run` is given."""
     try:
         found = gather_settings(None, given, options=number % 2 == 0)
         settings = found.settings

@@ -76,8 +76,8 @@ def test_too_few_images_to_show_any_difference_are_refused(images: int) -> None:
 def test_acceptance_in_words_has_all_figures() -> None:
     words = acceptance_words(acceptance(p_value=0.0312))
     assert words == (
-        "accuracy 90.0 % → 89.0 % (p = 0.031), 2 of 100 labels differ, at most 6.2 % of all (95 %), "
-        "1.50 × as fast as fp32 on 1 thread (cpu)"
+        "accuracy 90.0 % → 89.0 % (p = 0.031), 2 of 100 labels differ, "
+        "at most 6.2 % of all (95 %), 1.50 × as fast as fp32 on 1 thread (cpu)"
     )
     kept = msgspec.structs.replace(acceptance(speed_ratio=None), kept_float=("conv1", "fc"))
     assert acceptance_words(kept).endswith("not timed, as no GPU is at hand; in float: conv1, fc")
