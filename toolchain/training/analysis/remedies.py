@@ -84,12 +84,19 @@ def typed(settings: FinetuneSettings, changes: Iterable[dict[str, Any]]) -> list
 
 def _works(settings: FinetuneSettings, change: dict[str, Any]) -> bool:
     changed = msgspec.structs.replace(settings, **change)
-    try:
-        require_workable(changed)
-    except SettingsError:
+    # One change can't mend settings that break several rules, as those of an older run may.
+    if _is_workable(settings) and not _is_workable(changed):
         return False
     sources = SettingsSources(given=frozenset(change))
     return changed != settings and not ignored_settings(resolve(changed), change, sources)
+
+
+def _is_workable(settings: FinetuneSettings) -> bool:
+    try:
+        require_workable(settings)
+    except SettingsError:
+        return False
+    return True
 
 
 def _generalisation(settings: FinetuneSettings, images: int | None) -> Iterator[dict[str, Any]]:
