@@ -57,6 +57,7 @@ def run() -> None:
             settings = read_settings(
                 config_of("photos-head"),
                 {"data": str(SHARED / "data" / DATA), "arch": network, **given},
+                judge=False,  # a head on random layers, which is refused, is exported alike
             )
             trained = finetune(settings, Path(scratch) / "run")
             outcomes = export(trained.run.path, VARIANTS)

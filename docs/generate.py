@@ -68,7 +68,7 @@ def allowed_values(annotated: Any) -> str:
     if get_origin(kind) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))
     bounds = [
-        f"{sign} {bound:g}"
+        f"{sign} {bound:.10g}"
         for meta in metas
         if isinstance(meta, Meta)
         for name, sign in BOUNDS.items()

@@ -42,6 +42,9 @@ pytest_plugins = ["tests.environments"]
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("RTL_SHARED", ROOT.parent / "shared"))
 
+RANDOM_WEIGHTS = Path(CACHE.name) / "random-resnet18.safetensors"
+"""Random weights of a ResNet-18: quick to train a head on, where `--weights none` is refused."""
+
 Rtl = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -96,6 +99,21 @@ def draw_data_set(folder: Path) -> None:
         for number, label in enumerate(("across", "aslant", "down")):
             for i in range(count):
                 draw_stripes(folder / split / label / f"{i:02}.jpg", label, offset + number + 3 * i)
+
+
+@pytest.fixture(scope="session")
+def random_weights() -> Path:
+    """The file RANDOM_WEIGHTS, made if it is not there."""
+    if not RANDOM_WEIGHTS.exists():
+        import torch
+        from safetensors.torch import save_file
+
+        from toolchain.networks.resnet import build_network
+
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            save_file(build_network("resnet18", 2).state_dict(), RANDOM_WEIGHTS)
+    return RANDOM_WEIGHTS
 
 
 @pytest.fixture(scope="session")

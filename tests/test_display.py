@@ -225,10 +225,12 @@ def test_the_result_of_training_shows_its_curves_in_a_notebook(
     audit = msgspec.json.decode(run.audit.read_bytes(), type=Audit)
     summary = Summary(
         best_epoch=3, epochs=4, val_loss=1.0, val_accuracy=0.5, val_macro_f1=0.5, val_auc=None,
-        temperature=1.5, calibration_error=(0.2, 0.1), findings=[],
+        temperature=1.5, temperature_reason=None, calibration_error=(0.2, 0.1), findings=[],
+        epochs_as_good=2, val_images=24,
     )  # fmt: skip
     result = FinetuneResult(run, read_dataset(stripes, "single-label"), audit, summary, 12.0)
-    assert "best epoch   3 of 4" in repr(result).splitlines()
+    best = "best epoch   3 of 4; 24 images can't tell it from 1 of the others"
+    assert best in repr(result).splitlines()
     assert result._repr_html_().count("<img ") == 2
 
 

@@ -59,9 +59,23 @@ class ToolchainError(Exception):
 
 
 class SettingsError(ToolchainError, ValueError):
-    """An argument or a setting is unknown or out of its bounds; the message names it."""
+    """An argument or a setting is unknown, out of bounds or can't work; the message names it."""
 
     exit_code = 2
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        setting: str | None = None,
+        instead: tuple[dict[str, Any], ...] = (),
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.setting = setting
+        """The setting of `rtl finetune` that is refused; None for other arguments."""
+        self.instead = instead
+        """Changes of settings that would work, one of them is enough."""
 
 
 class DataError(ToolchainError):

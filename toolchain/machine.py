@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -71,6 +72,15 @@ def _cpuinfo() -> tuple[str, set[str]]:
     return fields.get("model name", ""), set(
         fields.get("flags", fields.get("Features", "")).split()
     )
+
+
+def memory_limit_bytes() -> int | None:
+    """Return the memory that this process may use, a container's limit included; None unknown."""
+    limits = [] if (memory := _memory_gb()) is None else [int(memory * 1e9)]
+    for place in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int((Path("/sys/fs/cgroup") / place).read_text()))
+    return min(limits, default=None)
 
 
 def _memory_gb() -> float | None:

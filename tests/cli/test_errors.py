@@ -132,7 +132,6 @@ def test_provider_that_is_missing_or_falls_back(
 
 
 def test_unknown_names_are_errors_that_name_the_nearest(rtl_here: Rtl, tmp_path: Path) -> None:
-    (tmp_path / "my.toml").write_text("learning_rate_head = 1e-3\n")
     assert_one_line(rtl_here("fintune"), 2, "did you mean 'finetune'?")
     assert_one_line(rtl_here("finetune", "data", "--lr-haed", "1"), 2, "--lr-head")
     assert_one_line(rtl_here("finetune", "data", "--arch", "resnet19"), 2, "resnet18")
@@ -178,9 +177,10 @@ def test_not_a_run_folder(rtl_here: Rtl, tmp_path: Path) -> None:
 
 
 def test_interrupted_training_keeps_the_best_epoch_and_prints_the_command_to_resume(
-    stripes: Path, tmp_path: Path
+    stripes: Path, random_weights: Path, tmp_path: Path
 ) -> None:
-    command = ["finetune", str(stripes), "--weights", "none", "--epochs", "500", "-o", "run"]
+    start = ["--weights", str(random_weights)]
+    command = ["finetune", str(stripes), *start, "--epochs", "500", "-o", "run"]
     quick = ["--strategy", "head", "--augment", "none", "--size", "32", "--workers", "0"]
     process = subprocess.Popen(
         [sys.executable, "-m", "toolchain", *command, *quick],

@@ -26,11 +26,11 @@ SMALL = ("--weights", "none", "--size", "32", "--epochs", "1", "--workers", "0")
     [
         (
             ("--strategy", "two-stage", "--head-epochs", "8", "--epochs", "8"),
-            "head_epochs: 8 of 8 epochs leave none for the second stage",
+            "--head-epochs: 8 of 8 epochs leave none for the second stage",
         ),
         (
             ("--schedule", "one-cycle", "--warmup-epochs", "2"),
-            "warmup_epochs: one-cycle warms up by itself",
+            "--warmup-epochs: one-cycle warms up by itself",
         ),
         (("--loss", "bce"), "bce is for --task multi-label"),
         (
@@ -38,10 +38,8 @@ SMALL = ("--weights", "none", "--size", "32", "--epochs", "1", "--workers", "0")
             "cross-entropy needs one class an image; multi-label takes bce",
         ),
         (("--task", "multi-label", "--balanced-sampling"), "for multi-label use class_weights"),
-        (("--resume", "run"), "DATA can't be changed"),
-        (("--batch-size", "0"), "batch_size: expected `int` >= 1"),
-        (("--ema", "1"), "ema: expected `float` < 1.0"),
-        (("--views", "many"), "--views"),
+        (("--batch-size", "0"), "--batch-size: expected `int` >= 1"),
+        (("--ema", "1"), "--ema: expected `float` < 1.0"),
         (("--freeze-until", "layer5"), "'layer5' is not layer1 to layer4, third, or a number"),
     ],
 )
@@ -51,6 +49,22 @@ def test_options_that_contradict_each_other_are_usage_errors(
     assert run_command(["finetune", "photos", *words]) == 2
     error, hint = capsys.readouterr().err.splitlines()
     assert error.startswith("error: ")
+    assert message in error
+    assert hint.startswith("hint: --")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--resume", "run"), "DATA can't be changed"),
+        (("--views", "many"), "--views"),
+    ],
+)
+def test_a_usage_error_without_a_way_out_names_the_help(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    assert run_command(["finetune", "photos", *words]) == 2
+    error, hint = capsys.readouterr().err.splitlines()
     assert message in error
     assert hint == "hint: rtl finetune --help"
 

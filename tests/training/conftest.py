@@ -10,6 +10,11 @@ import pytest
 from tests.training.sandbox import EACH_EPOCH, HEAD, Sandbox, killed_in_step
 
 
+@pytest.fixture(scope="session", autouse=True)
+def weights_to_start_from(random_weights: Path) -> None:
+    """Make the file that `small` and the sandbox's words name."""
+
+
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     return Sandbox(tmp_path_factory.mktemp("sandbox"))

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from tests.conftest import RANDOM_WEIGHTS
 from toolchain.cli.main import run_command
 from toolchain.networks.torchvision_import import import_torchvision
 
@@ -216,7 +217,8 @@ def _checkpoint_after(epochs: Sequence[int]) -> None:
 
 
 EACH_EPOCH = checkpoint_after(*range(1, 100))
-COMMON = ["--weights", "none", "--size", "32", "--batch-size", "16", "--epochs", "3"]
+COMMON = ["--size", "32", "--batch-size", "16", "--epochs", "3"]
+COMMON += ["--weights", str(RANDOM_WEIGHTS)]
 # Three steps an epoch, from features that all runs share; dropout uses the random generators.
 HEAD = [*COMMON, "--strategy", "head", "--dropout", "0.4", "--augment", "none"]
 TWO_LAYERS = [*COMMON, "--strategy", "partial", "--freeze-until", "16"]

@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.conftest import RANDOM_WEIGHTS
 from tests.training.sandbox import EACH_EPOCH, Ended, Fault, Sandbox, killed_in_step
 from tests.training.test_finetune import epochs_of, small
 from toolchain.cli.main import run_command
@@ -71,7 +72,7 @@ def options(**given: Any) -> list[str]:
 
 
 def words_for(data: Path, **given: Any) -> list[str]:
-    fixed = {"weights": "none", "strategy": "head", "size": 32, "workers": 0}
+    fixed = {"weights": RANDOM_WEIGHTS, "strategy": "head", "size": 32, "workers": 0}
     return [str(data), "-o", "run", *options(**{**fixed, **given})]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import RANDOM_WEIGHTS
 from tests.training.test_finetune import epochs_of
 from toolchain.cli.main import run_command
 from toolchain.evaluation.evaluate import evaluate
@@ -19,7 +20,8 @@ from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings_file import read_settings
 
 CLASSES = ("across", "aslant", "down")
-SETTINGS = ("--task", "multi-label", "--weights", "none", "--size", "32", "--batch-size", "16")
+SETTINGS = ("--task", "multi-label", "--size", "32", "--batch-size", "16")
+SETTINGS += ("--weights", str(RANDOM_WEIGHTS))
 LEARNING = ("--lr-head", "0.01", "--epochs", "12", "--augment", "none", "--workers", "0")
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.conftest import RANDOM_WEIGHTS
 from tests.training.test_finetune import epochs_of, small
 from toolchain.cli.main import run_command
 from toolchain.evaluation.evaluate import Evaluation, evaluate
@@ -197,7 +198,7 @@ def test_tensorboard_holds_what_the_metrics_hold(train: Train, plain: FinetuneRe
 
 def test_a_config_and_the_same_options_make_the_same_run(uneven: Path, tmp_path: Path) -> None:
     options = {
-        "weights": "none",
+        "weights": str(RANDOM_WEIGHTS),
         "strategy": "head",
         "size": 32,
         "epochs": 2,

@@ -13,6 +13,7 @@ from tests.training.test_finetune import small
 from toolchain.errors import TrainingError
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
 from toolchain.progress import SilentReporter
+from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
 from toolchain.training.finetune import finetune
 from toolchain.training.optim.schedules import make_optimizer
@@ -35,17 +36,18 @@ class Listener(SilentReporter):
         self.lines.append(text)
 
 
-def plan(arch: str, **given: Any) -> tuple[Stage, ...]:
+def plan(arch: Any, **given: Any) -> tuple[Stage, ...]:
     with torch.device("meta"):  # no memory for weights that are not used
         network = build_network(arch, 4)
-    return plan_stages(network, read_settings(None, {"arch": arch, **given}))
+    # Not judged: the plan of settings that `rtl finetune` refuses has to hold too.
+    return plan_stages(network, FinetuneSettings(arch=arch, **given))
 
 
-def strategy(arch: str, device: str = "meta", **given: Any) -> tuple[Classifier, TrainableCounts]:
+def strategy(arch: Any, device: str = "meta", **given: Any) -> tuple[Classifier, TrainableCounts]:
     """Return a classifier in the last stage of a strategy, and what is trainable in it."""
     with torch.device(device):
         classifier = Classifier(build_network(arch, 4), IMAGENET_NORMALISATION)
-    stages = plan_stages(classifier.network, read_settings(None, {"arch": arch, **given}))
+    stages = plan_stages(classifier.network, FinetuneSettings(arch=arch, **given))
     return classifier, enter_stage(classifier.network, stages[-1])
 
 

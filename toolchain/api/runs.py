@@ -20,10 +20,11 @@ from toolchain.api.arguments import (
     without_numpy,
 )
 from toolchain.errors import SettingsError
-from toolchain.runs.settings import FinetuneSettings
+from toolchain.progress import ProgressReporter
 
 if TYPE_CHECKING:
     from toolchain.evaluation.evaluate import Evaluation
+    from toolchain.runs.settings_file import GivenSettings
     from toolchain.training.finetune import FinetuneResult
     from toolchain.training.lr_find import LrFindResult
 
@@ -54,10 +55,11 @@ def finetune(
     'model.safetensors'
     """
     chosen, output = _settings(data, config, settings), optional_path("output", output)
-    reporter = checked_progress(progress)
+    reporter = _with_notes(checked_progress(progress), chosen)
     from toolchain.training import finetune as story
 
-    return story.finetune(chosen, output, progress=reporter)
+    with chosen.sources.named():
+        return story.finetune(chosen.settings, output, progress=reporter)
 
 
 def resume(
@@ -110,10 +112,11 @@ def find_lr(
     True
     """
     chosen, output = _settings(data, config, settings), optional_path("output", output)
-    reporter = checked_progress(progress)
+    reporter = _with_notes(checked_progress(progress), chosen)
     from toolchain.training import lr_find as story
 
-    return story.find_lr(chosen, output, progress=reporter)
+    with chosen.sources.named():
+        return story.find_lr(chosen.settings, output, progress=reporter)
 
 
 def evaluate(
@@ -163,16 +166,23 @@ def evaluate(
 
 def _settings(
     data: Location | None, config: Location | None, settings: dict[str, Any]
-) -> FinetuneSettings:
+) -> GivenSettings:
     """Return the settings of a TOML file and, over it, those given; paths may be Path objects."""
-    from toolchain.runs.settings_file import read_settings
+    from toolchain.runs.settings_file import gather_settings
 
     given: dict[str, Any] = {} if data is None else {"data": checked_path("data", data)}
     for name, value in settings.items():
         text = isinstance(value, str | os.PathLike)
         given[name] = checked_path(name, value) if text else without_numpy(value)
     file = optional_path("config", config)
-    found = read_settings(None if file is None else Path(file), given)
-    if not found.data:
+    found = gather_settings(None if file is None else Path(file), given)
+    if not found.settings.data:
         raise SettingsError("data: the folder of images is not given")
     return found
+
+
+def _with_notes(reporter: ProgressReporter, chosen: GivenSettings) -> ProgressReporter:
+    """Return the reporter, after it was told what was given and is not used."""
+    for note in chosen.notes:
+        reporter.message(note)
+    return reporter

@@ -11,8 +11,7 @@ from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, quiet_option, settings_options, traceback_option
 from toolchain.errors import Interrupted, SettingsError
 from toolchain.progress import is_rank_zero
-from toolchain.runs.settings import FinetuneSettings
-from toolchain.runs.settings_file import read_settings
+from toolchain.runs.settings_file import GivenSettings, gather_settings
 
 if TYPE_CHECKING:
     from toolchain.training.finetune import FinetuneResult
@@ -84,21 +83,24 @@ def command(
     if data is not None:
         given["data"] = data
     try:
-        settings = read_settings(config, given)
+        chosen = gather_settings(config, given, options=True)
     except SettingsError as error:
-        raise click.UsageError(str(error)) from error
-    if not settings.data:
+        error.hint = error.hint or "rtl finetune --help"
+        raise
+    if not chosen.settings.data:
         raise click.UsageError("Missing argument 'DATA': the folder of images.")
     if lr_find:
-        _find_learning_rate(settings, config, output, given, as_json, quiet)
+        _find_learning_rate(chosen, config, output, given, as_json, quiet)
         return
+    progress = terminal.progress_reporter(quiet or not is_rank_zero())
+    for note in chosen.notes:
+        progress.message(note)
 
     from toolchain.training.finetune import finetune
 
     try:
-        result = finetune(
-            settings, output, progress=terminal.progress_reporter(quiet or not is_rank_zero())
-        )
+        with chosen.sources.named():
+            result = finetune(chosen.settings, output, progress=progress)
     except KeyboardInterrupt as stop:
         # Interrupted before the first epoch ended: there is no run to resume.
         again = terminal.rtl_command(*_command_words(given, config, output)[1:])
@@ -143,7 +145,7 @@ def _resume(run: Path, data: str | None, given: dict[str, Any], as_json: bool, q
 
 
 def _find_learning_rate(
-    settings: FinetuneSettings,
+    chosen: GivenSettings,
     config: Path | None,
     output: Path | None,
     given: dict[str, Any],
@@ -153,13 +155,18 @@ def _find_learning_rate(
     """Suggest a learning rate, and print the command that trains with it."""
     from toolchain.training.lr_find import find_lr
 
-    result = find_lr(settings, output, progress=terminal.progress_reporter(quiet))
+    progress = terminal.progress_reporter(quiet)
+    for note in chosen.notes:
+        progress.message(note)
+    with chosen.sources.named():
+        result = find_lr(chosen.settings, output, progress=progress)
     if as_json:
         terminal.print_json(result)
     else:
         tables.show_result(result)
     if result.lr_head is not None:
-        found = {**given, "lr_head": result.lr_head, "lr_backbone": result.lr_backbone}
+        rates = {"lr_head": result.lr_head, "lr_backbone": result.lr_backbone}
+        found = given | {name: rate for name, rate in rates.items() if rate is not None}
         terminal.print_next(*_command_words(found, config, None), quiet=quiet)
 
 

@@ -97,6 +97,11 @@ def run_command(arguments: list[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
+    except click.NoSuchOption as error:
+        # Imported here, because it loads the settings, which `rtl --help` has no use for.
+        from toolchain.cli.option_names import unknown_option
+
+        return _report(unknown_option(error), _usage_hint(error), error.exit_code)
     except click.ClickException as error:
         return _report(error.format_message(), _usage_hint(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):

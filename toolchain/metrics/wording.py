@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from toolchain.display import percent
+from toolchain.metrics.evidence import flips_words
 from toolchain.runtime.card import Acceptance, Task
 
 
@@ -25,5 +26,6 @@ def acceptance_words(found: Acceptance) -> str:
     kept = f"; in float: {', '.join(found.kept_float)}" if found.kept_float else ""
     return (
         f"accuracy {percent(found.accuracy_before)} → {percent(found.accuracy_after)} "
-        f"(p = {found.p_value:.2g}), {found.flips} of {found.images} labels differ, {speed}{kept}"
+        f"(p = {found.p_value:.2g}), {found.flips} of {found.images} labels differ, "
+        f"{flips_words(found.flips, found.images)}, {speed}{kept}"
     )

@@ -28,6 +28,11 @@ Architecture = Literal[
     "wide_resnet101_2",
 ]
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
+MOST_EPOCHS = 1_000_000
+"""Upper bound of every number of epochs, layers and images: beyond it a number is a typing error,
+and what computes with it may overflow."""
+HIGHEST_RATE = 1000.0
+"""Upper bound of a learning rate. Networks diverge from about 1 on."""
 
 
 class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,7 +63,7 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Meta(
             description="What is trained: the new classifier (head), the later layers too "
             "(partial), everything (full), first head and then partial (two-stage), more layers "
-            "every few epochs (progressive)."
+            "every few epochs (progressive). With --weights none it is full where nothing is given."
         ),
     ] = "head"
     freeze_until: Annotated[
@@ -69,22 +74,39 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         ),
     ] = "layer4"
     head_epochs: Annotated[
-        int, Meta(ge=1, description="two-stage: epochs in which only the classifier is trained.")
+        int,
+        Meta(
+            ge=1,
+            le=MOST_EPOCHS,
+            description="two-stage: epochs in which only the classifier is trained.",
+        ),
     ] = 5
     unfreeze_layers: Annotated[
-        int, Meta(ge=1, description="progressive: layers that are trained in addition each time.")
+        int,
+        Meta(
+            ge=1,
+            le=MOST_EPOCHS,
+            description="progressive: layers that are trained in addition each time.",
+        ),
     ] = 10
     unfreeze_every: Annotated[
-        int, Meta(ge=1, description="progressive: epochs from one time to the next.")
+        int,
+        Meta(ge=1, le=MOST_EPOCHS, description="progressive: epochs from one time to the next."),
     ] = 5
-    epochs: Annotated[int, Meta(ge=1, description="Passes over the training images.")] = 25
-    batch_size: Annotated[int, Meta(ge=1, description="Images in one training step.")] = 32
+    epochs: Annotated[
+        int, Meta(ge=1, le=MOST_EPOCHS, description="Passes over the training images.")
+    ] = 25
+    batch_size: Annotated[
+        int, Meta(ge=1, le=MOST_EPOCHS, description="Images in one training step.")
+    ] = 32
     optimizer: Annotated[Literal["adam", "adamw", "sgd"], Meta(description="The optimiser.")] = (
         "adam"
     )
-    lr_head: Annotated[float, Meta(gt=0, description="Learning rate of the new classifier.")] = 5e-3
+    lr_head: Annotated[
+        float, Meta(gt=0, le=HIGHEST_RATE, description="Learning rate of the new classifier.")
+    ] = 5e-3
     lr_backbone: Annotated[
-        float, Meta(gt=0, description="Learning rate of trained backbone layers.")
+        float, Meta(gt=0, le=HIGHEST_RATE, description="Learning rate of trained backbone layers.")
     ] = 1e-4
     layer_decay: Annotated[
         float,
@@ -97,10 +119,10 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = 1.0
     momentum: Annotated[float, Meta(ge=0, lt=1, description="Momentum of sgd.")] = 0.9
     weight_decay: Annotated[
-        float, Meta(ge=0, description="Weight decay; norms and biases have none.")
+        float, Meta(ge=0, le=10, description="Weight decay; norms and biases have none.")
     ] = 1e-4
     clip_norm: Annotated[
-        float, Meta(ge=0, description="Clip gradients to this norm; 0 does not clip.")
+        float, Meta(ge=0, le=1e6, description="Clip gradients to this norm; 0 does not clip.")
     ] = 0.0
     schedule: Annotated[
         Literal["constant", "plateau", "cosine", "one-cycle", "step"],
@@ -110,26 +132,37 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         ),
     ] = "plateau"
     warmup_epochs: Annotated[
-        int, Meta(ge=0, description="Epochs in which the rates rise from near zero.")
+        int,
+        Meta(ge=0, le=MOST_EPOCHS, description="Epochs in which the rates rise from near zero."),
     ] = 0
     plateau_factor: Annotated[
         float, Meta(gt=0, lt=1, description="plateau: multiply the rates by this.")
     ] = 0.5
     plateau_patience: Annotated[
         int,
-        Meta(ge=0, description="plateau: epochs without a gain that come before that."),
+        Meta(
+            ge=0,
+            le=MOST_EPOCHS,
+            description="plateau: epochs without a gain that come before that.",
+        ),
     ] = 3
     t_max: Annotated[
         int,
         Meta(
             ge=0,
+            le=MOST_EPOCHS,
             description="cosine: epochs until the lowest rate, after which it rises again; 0 means "
             "all epochs.",
         ),
     ] = 0
-    eta_min: Annotated[float, Meta(ge=0, description="cosine: the lowest rate.")] = 1e-6
+    eta_min: Annotated[
+        float, Meta(ge=0, le=HIGHEST_RATE, description="cosine: the lowest rate.")
+    ] = 1e-6
     step_epochs: Annotated[
-        int, Meta(ge=1, description="step: epochs from one fall of the rates to the next.")
+        int,
+        Meta(
+            ge=1, le=MOST_EPOCHS, description="step: epochs from one fall of the rates to the next."
+        ),
     ] = 10
     step_factor: Annotated[
         float, Meta(gt=0, lt=1, description="step: multiply the rates by this.")
@@ -143,7 +176,11 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = "accuracy"
     early_stopping: Annotated[
         int,
-        Meta(ge=0, description="Stop after this many epochs without a better one; 0 never does."),
+        Meta(
+            ge=0,
+            le=MOST_EPOCHS,
+            description="Stop after this many epochs without a better one; 0 never does.",
+        ),
     ] = 0
     augment: Annotated[
         Literal["none", "s0", "s1", "s3", "turns", "randaugment", "trivialaugment"],
@@ -154,12 +191,13 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         ),
     ] = "s3"
     mixup: Annotated[
-        float, Meta(ge=0, description="MixUp with Beta(alpha, alpha); 0 does not mix.")
+        float, Meta(ge=0, le=100, description="MixUp with Beta(alpha, alpha); 0 does not mix.")
     ] = 0.0
     cutmix: Annotated[
         float,
         Meta(
             ge=0,
+            le=100,
             description="CutMix with Beta(alpha, alpha); 0 does not. With MixUp too, each batch "
             "takes one of them.",
         ),
@@ -171,15 +209,22 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             "(resize to the square), auto (what the augmentation preset was published with)."
         ),
     ] = "auto"
-    size: Annotated[int, Meta(ge=32, description="Side of the network's input, in pixels.")] = 224
+    size: Annotated[
+        int, Meta(ge=32, le=8192, description="Side of the network's input, in pixels.")
+    ] = 224
     resize_size: Annotated[
         int,
-        Meta(ge=0, description="crop: short side before the crop; 0 means 256/224 of the size."),
+        Meta(
+            ge=0,
+            le=16384,
+            description="crop: short side before the crop; 0 means 256/224 of the size.",
+        ),
     ] = 0
     decode_scale: Annotated[
         int,
         Meta(
             ge=0,
+            le=64,
             description="Decode JPEGs smaller while this many times larger than needed; "
             "0 never does.",
         ),
@@ -196,7 +241,7 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         ),
     ] = "auto"
     focal_gamma: Annotated[
-        float, Meta(ge=0, description="focal: how little easy images count.")
+        float, Meta(ge=0, le=20, description="focal: how little easy images count.")
     ] = 2.0
     class_weights: Annotated[
         bool, Meta(description="Let each class count alike in the loss, however rare it is.")
@@ -214,7 +259,8 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         ),
     ] = 0.0
     accumulate: Annotated[
-        int, Meta(ge=1, description="Batches whose gradients are added before a step.")
+        int,
+        Meta(ge=1, le=MOST_EPOCHS, description="Batches whose gradients are added before a step."),
     ] = 1
     precision: Annotated[
         Literal["fp32", "bf16", "fp16", "auto"],
@@ -240,12 +286,14 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         int,
         Meta(
             ge=1,
+            le=1000,
             description="cache: augmented views of each training image that are computed. Without "
             "augmentation it is the clean view alone.",
         ),
     ] = 5
     cache_gb: Annotated[
-        float, Meta(gt=0, description="cache: most space that all kept features take, in GB.")
+        float,
+        Meta(gt=0, le=1e6, description="cache: most space that all kept features take, in GB."),
     ] = 10.0
     tensorboard: Annotated[
         bool, Meta(description="Write TensorBoard logs into the run folder.")
@@ -273,7 +321,10 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Meta(description="Where training runs; auto takes cuda, else mps, else cpu."),
     ] = "auto"
     workers: Annotated[
-        int, Meta(ge=-1, description="Processes that decode images; -1 means one for each core.")
+        int,
+        Meta(
+            ge=-1, le=1024, description="Processes that decode images; -1 means one for each core."
+        ),
     ] = -1
 
     @property

@@ -2,143 +2,147 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import math
 import tomllib
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 
-from toolchain.data.splits import Splitting
 from toolchain.errors import SettingsError
 from toolchain.runs.settings import FinetuneSettings, describe
+from toolchain.runs.settings_ignored import ignored_settings
+from toolchain.runs.settings_names import did_you_mean
+from toolchain.runs.settings_rules import require_workable
+from toolchain.runs.settings_sources import SettingsSources, refuse
+from toolchain.runs.settings_values import converted, explained, require_in_bounds
+
+FROM_SCRATCH = (
+    "weights none: everything is trained (strategy full); frozen layers would stay random"
+)
+
+
+@dataclass(frozen=True)
+class GivenSettings:
+    """The settings of a run, where they were given, and what whoever gave them should know."""
+
+    settings: FinetuneSettings
+    sources: SettingsSources
+    notes: tuple[str, ...]
+    """One line for each thing that was given and is not used, or was chosen for the user."""
 
 
 def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSettings:
-    """Return the settings of a TOML file, replaced by those `given` on the command line.
+    """Return the settings of a TOML file, replaced by those `given`.
 
-    Raises SettingsError with the unknown key and the nearest known one, or the setting and its
-    bounds.
+    Raises SettingsError with the unknown key and the nearest known one, the setting and its bounds,
+    or settings that can't work together. Those of a run that is trained already are read by
+    `stored_settings`, whatever a later rtl thinks of them.
     """
-    values: dict[str, Any] = {}
-    if config is not None:
-        try:
-            values = tomllib.loads(config.read_text(encoding="utf-8-sig"))
-        except OSError as error:
-            raise SettingsError(
-                f"{config}: {(error.strerror or 'not readable').lower()}"
-            ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{config} is not TOML: {error}") from error
-    source = f"{config}: " if config else ""
-    values |= given
-    _require_known(values, source)
+    return gather_settings(config, given).settings
+
+
+def gather_settings(
+    config: Path | None, given: dict[str, Any], *, options: bool = False
+) -> GivenSettings:
+    """Return the settings as `read_settings`, with where they come from and what is not used.
+
+    `options` says that `given` are options of the command line; errors then name them so.
+    """
+    in_file = _file_values(config)
+    sources = SettingsSources(
+        config, frozenset(in_file) - frozenset(given), frozenset(given), options
+    )
+    values = in_file | given
+    # A frozen part with random weights learns nothing, so the default strategy can't be meant.
+    from_scratch = values.get("weights") == "none" and "strategy" not in values
+    if from_scratch:
+        values["strategy"] = "full"
+    settings = _convert(values, sources)
+    with sources.named():
+        require_workable(settings)
+    resolved = resolve(settings)
+    notes = [FROM_SCRATCH] if from_scratch else []
+    notes += ignored_settings(resolved, values, sources)
+    return GivenSettings(resolved, sources, tuple(notes))
+
+
+def _file_values(config: Path | None) -> dict[str, Any]:
+    """Return the keys and values of a TOML file; none without a file."""
+    if config is None:
+        return {}
     try:
-        settings = msgspec.convert(values, FinetuneSettings)
-    except msgspec.ValidationError as error:
-        raise SettingsError(source + _explained(str(error), values)) from error
-    for key, value in values.items():
-        # Without an upper bound msgspec accepts infinity.
-        if isinstance(value, float) and not math.isfinite(value):
-            raise SettingsError(f"{source}{key}: expected a finite number, got {value}")
-    return resolve(settings)
+        # A byte order mark, which Windows' editors write, is no part of the text.
+        return tomllib.loads(config.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise SettingsError(f"{config}: {(error.strerror or 'not readable').lower()}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
+        raise SettingsError(
+            f"{config} is not TOML: {error}",
+            hint='a line is a key, an equals sign and a value: epochs = 10, arch = "resnet18"',
+        ) from error
 
 
-def _require_known(values: dict[str, Any], source: str) -> None:
+def _convert(values: dict[str, Any], sources: SettingsSources) -> FinetuneSettings:
+    """Return the settings with these values, each of which is known, of its type and in bounds."""
+    _require_known(values, sources)
+    with sources.named():
+        values = converted(values)
+        try:
+            settings = msgspec.convert(values, FinetuneSettings)
+        except msgspec.ValidationError as error:
+            raise _refusal(str(error), values) from error
+        require_in_bounds(settings)
+    return settings
+
+
+def _require_known(values: dict[str, Any], sources: SettingsSources) -> None:
     known = FinetuneSettings.__struct_fields__
-    for key in values:
+    for key, value in values.items():
+        in_file = key in sources.in_config
+        source = f"{sources.config}: " if in_file else ""
+        if in_file and _is_table(value):
+            raise SettingsError(
+                f"{source}[{key}] is a table; settings have none",
+                hint=f"write its keys at the top of the file, without the line [{key}]",
+            )
         if key not in known:
-            raise SettingsError(f"{source}unknown setting '{key}'; {_nearest(key, known)}")
+            raise SettingsError(f"{source}unknown setting '{key}'; {did_you_mean(key, known)}")
 
 
-def _nearest(word: str, known: Sequence[str]) -> str:
-    """Return a question with the name that is most like `word`; all names where none is."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+def _is_table(value: Any) -> bool:
+    tables = value if isinstance(value, list) else [value]
+    return bool(tables) and all(isinstance(table, dict) for table in tables)
 
 
-def _explained(message: str, values: dict[str, Any]) -> str:
-    """Return msgspec's "Expected … - at `$.key`" as "key: expected …, got VALUE".
-
-    A word that is not among the choices of its setting gets the nearest one, or all of them.
-    """
+def _refusal(message: str, values: dict[str, Any]) -> SettingsError:
+    """Return the error of msgspec's "Expected … - at `$.key`", with the value and what would do."""
     text, _, path = message.rpartition(" - at `$.")
     if not text:
-        return message
-    key = path.rstrip("`")
-    if text.startswith("Invalid enum value"):
-        [kind] = [f.type for f in msgspec.structs.fields(FinetuneSettings) if f.name == key]
-        text += f"; {_nearest(values[key], _choices(kind))}"
-    elif ", got " not in text:
-        text += f", got {values[key]!r}"
-    return f"{key}: {text[0].lower()}{text[1:]}"
-
-
-def _choices(kind: Any) -> tuple[str, ...]:
-    """Return the choices of a setting: a Literal, or one with a description around it."""
-    choices = get_args(kind)
-    return choices if isinstance(choices[0], str) else get_args(choices[0])
+        return SettingsError(message)
+    key = path.rstrip("`").partition(".")[0].partition("[")[0]
+    return refuse(key, *explained(key, values[key], f"{text[0].lower()}{text[1:]}"))
 
 
 def resolve(settings: FinetuneSettings) -> FinetuneSettings:
     """Return the settings with each value that depends on another setting filled in.
 
-    These are `auto` for preprocessing and loss, and 0 for resize_size and t_max. Raises
-    SettingsError where two settings contradict each other.
+    These are `auto` for preprocessing and loss, and 0 for resize_size and t_max.
     """
     mode = settings.preprocessing
     if mode == "auto":
         mode = "squash" if settings.augment in ("s0", "s1") else "crop"
-    resize_size = settings.resize_size or round(settings.size * 256 / 224)
-    if mode == "crop" and resize_size < settings.size:
-        raise SettingsError(f"resize_size: {resize_size} is smaller than size {settings.size}")
-    freeze = settings.freeze_until
-    if freeze not in ("third", "layer1", "layer2", "layer3", "layer4") and not freeze.isdecimal():
-        raise SettingsError(
-            f"freeze_until: '{freeze}' is not layer1 to layer4, third, or a number of layers"
-        )
-    _require_consistent(settings)
     loss = settings.loss
     if loss == "auto":
         loss = "bce" if settings.task == "multi-label" else "cross-entropy"
     return msgspec.structs.replace(
         settings,
         preprocessing=mode,
-        resize_size=resize_size,
+        resize_size=settings.resize_size or round(settings.size * 256 / 224),
         loss=loss,
         t_max=settings.t_max or settings.epochs,
     )
-
-
-def _require_consistent(settings: FinetuneSettings) -> None:
-    Splitting(settings.split_ratio)  # it raises for a ratio that is none
-    if settings.task == "multi-label" and settings.loss == "cross-entropy":
-        raise SettingsError("loss: cross-entropy needs one class an image; multi-label takes bce")
-    if settings.task == "single-label" and settings.loss == "bce":
-        raise SettingsError("loss: bce is for --task multi-label, whose labels come from a CSV")
-    if settings.task == "multi-label" and settings.balanced_sampling:
-        raise SettingsError(
-            "balanced_sampling: an image of several classes belongs to none of them alone; "
-            "for multi-label use class_weights"
-        )
-    if settings.schedule == "one-cycle" and settings.warmup_epochs:
-        raise SettingsError("warmup_epochs: one-cycle warms up by itself, for cycle_warmup of it")
-    schedule_epochs = settings.epochs
-    if settings.schedule == "cosine" and settings.t_max:
-        schedule_epochs = min(settings.t_max, settings.epochs)
-    if settings.warmup_epochs and settings.warmup_epochs >= schedule_epochs:
-        raise SettingsError(
-            f"warmup_epochs: {settings.warmup_epochs} of {schedule_epochs} leave none at the full "
-            "rate"
-        )
-    if settings.strategy == "two-stage" and settings.head_epochs >= settings.epochs:
-        raise SettingsError(
-            f"head_epochs: {settings.head_epochs} of {settings.epochs} epochs leave none for the "
-            "second stage"
-        )
 
 
 def settings_toml(settings: FinetuneSettings) -> str:

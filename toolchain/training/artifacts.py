@@ -12,7 +12,8 @@ import torch
 from toolchain.data.audit import Audit
 from toolchain.files import write_bytes
 from toolchain.metrics import confusion_plot
-from toolchain.metrics.calibration import calibration_error, fit_temperature
+from toolchain.metrics.evidence import as_good_as_the_best
+from toolchain.metrics.temperature import choose_temperature
 from toolchain.networks import resnet
 from toolchain.networks.weights import weights_bytes
 from toolchain.runs.runfolder import RunFolder
@@ -20,6 +21,7 @@ from toolchain.runs.settings_file import settings_sha256
 from toolchain.runtime.card import Card, Weights
 from toolchain.training.analysis import plots
 from toolchain.training.analysis.diagnosis import Finding, diagnose
+from toolchain.training.analysis.validated import Validated
 from toolchain.training.epoch_log import write_metrics
 from toolchain.training.setup import Setup
 from toolchain.training.trainer import Trainer
@@ -33,13 +35,18 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Epochs that were trained."""
     best_epoch: int
     """The epoch whose weights are kept, from 1; the validation metrics are its own."""
+    epochs_as_good: int
+    """Epochs whose accuracy so many images can't tell from the highest, that one included."""
+    val_images: int
     val_loss: float
     """Mean cross entropy in nats."""
     val_accuracy: float
     val_macro_f1: float
     val_auc: float | None
     temperature: float
-    """Fitted on the validation images of the best epoch."""
+    """Fitted on the validation images of the best epoch where it helps, else 1."""
+    temperature_reason: str | None
+    """Why none is used; None where one is, or where 1 is the best."""
     calibration_error: tuple[float, float]
     """Expected calibration error before and after the temperature."""
     findings: list[Finding]
@@ -49,20 +56,27 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 def summarise(setup: Setup, trainer: Trainer) -> Summary:
     """Return the summary of a trainer that has finished an epoch or more."""
     outputs = trainer.best.outputs
-    temperature = fit_temperature(outputs)
+    chosen = choose_temperature(outputs)
+    history, images = trainer.finished.history, len(outputs.labels)
+    correct = [round(row["val_accuracy"] * images) for row in history]
     return Summary(
         epochs=trainer.epoch,
         best_epoch=trainer.best.epoch,
+        epochs_as_good=as_good_as_the_best(correct, images),
+        val_images=images,
         val_loss=outputs.loss,
         val_accuracy=outputs.accuracy,
         val_macro_f1=outputs.macro_f1,
         val_auc=outputs.auc,
-        temperature=temperature,
-        calibration_error=(
-            calibration_error(outputs, 1.0),
-            calibration_error(outputs, temperature),
+        temperature=chosen.value,
+        temperature_reason=chosen.reason,
+        calibration_error=(chosen.error_before, chosen.error_after),
+        findings=diagnose(
+            history,
+            setup.settings,
+            len(setup.dataset.classes),
+            validated=_validated(setup, trainer),
         ),
-        findings=diagnose(trainer.finished.history, setup.settings, len(setup.dataset.classes)),
     )
 
 
@@ -83,6 +97,24 @@ def write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) ->
             outputs.confusion, setup.dataset.classes, title, run.confusion
         )
     return summary
+
+
+def _validated(setup: Setup, trainer: Trainer) -> Validated:
+    """Return the best epoch's predictions, and how long the run was trained on how many images."""
+    outputs = trainer.best.outputs
+    batches = -(-len(setup.dataset.train) // setup.settings.batch_size)
+    counts = [0] * len(setup.dataset.classes)
+    for sample in setup.dataset.train:
+        for label in sample.labels:
+            counts[label] += 1
+    return Validated(
+        classes=tuple(setup.dataset.classes),
+        truth=outputs.truth,
+        predicted=outputs.predicted,
+        train_counts=tuple(counts),
+        steps=trainer.epoch * -(-batches // setup.settings.accumulate),
+        multi_label=outputs.multi_label,
+    )
 
 
 def _card(setup: Setup, audit: Audit, weights: Weights, temperature: float) -> Card:

@@ -32,6 +32,7 @@ from toolchain.training.data import (
     require_there,
 )
 from toolchain.training.distributed import Processes, process_group
+from toolchain.training.feasible import require_device_fits, require_feasible
 from toolchain.training.finetune_display import finetune_blocks
 from toolchain.training.setup import Setup, prepare
 from toolchain.training.starting_weights import make_starting_weights, restore_starting_weights
@@ -50,10 +51,13 @@ class FinetuneReport(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     best_epoch: int
     epochs: int
+    epochs_as_good: int
+    val_images: int
     val_accuracy: float
     val_macro_f1: float
     val_auc: float | None
     temperature: float
+    temperature_reason: str | None
     calibration_error: tuple[float, float]
     findings: list[Finding]
     seconds: float
@@ -79,10 +83,13 @@ class FinetuneResult(Displayed):
             run=str(self.run.path),
             best_epoch=self.summary.best_epoch,
             epochs=self.summary.epochs,
+            epochs_as_good=self.summary.epochs_as_good,
+            val_images=self.summary.val_images,
             val_accuracy=self.summary.val_accuracy,
             val_macro_f1=self.summary.val_macro_f1,
             val_auc=self.summary.val_auc,
             temperature=self.summary.temperature,
+            temperature_reason=self.summary.temperature_reason,
             calibration_error=self.summary.calibration_error,
             findings=self.summary.findings,
             seconds=round(self.seconds, 3),
@@ -114,9 +121,11 @@ def finetune(
             run.require_free()
             if settings.tensorboard:
                 require_tensorboard()
-        dataset, audit = read_data(settings, run.path, processes, progress)
-        start = make_starting_weights(settings, dataset.classes, progress)
         device = choose_device(settings.device, processes.local_rank)
+        require_device_fits(settings, device)
+        dataset, audit = read_data(settings, run.path, processes, progress)
+        require_feasible(settings, dataset, device, processes.count, progress)
+        start = make_starting_weights(settings, dataset.classes, progress)
         place = _device_and_processes(device, processes)
         progress.message(f"{settings.arch} from {start.origin}, on {place}")
         setup = prepare(settings, dataset, start, device, processes, progress)

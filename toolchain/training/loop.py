@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 from toolchain.errors import TrainingError
 from toolchain.metrics.outputs import Outputs
 from toolchain.progress import ProgressReporter
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.training.analysis.remedies import against_instability
 from toolchain.training.distributed import Processes
 from toolchain.training.inputs.mixing import Mixer, make_mixer
 from toolchain.training.inputs.samples import Batch, BatchSource, labels_of
@@ -110,12 +112,12 @@ def train_epoch(
     batches: Iterator[Batch],
     count: int,
     *,
-    accumulate: int,
+    settings: FinetuneSettings,
     after_step: Callable[[], None],
     progress: ProgressReporter,
     label: str,
 ) -> EpochMetrics:
-    """Train on each of `count` batches once, with an update after every `accumulate` of them.
+    """Train on each of `count` batches once, with an update after as many as the settings say.
 
     `after_step` is called after each update. Raises TrainingError when the loss becomes NaN or
     infinite.
@@ -127,7 +129,7 @@ def train_epoch(
     for index, batch in enumerate(progress.track(batches, label, count)):
         batch_loss, batch_correct = stepper.backward(batch)
         is_last = index + 1 == count
-        if (index + 1) % accumulate == 0 or is_last:
+        if (index + 1) % settings.accumulate == 0 or is_last:
             stepper.update()
             after_step()
         loss_sum += batch_loss
@@ -136,7 +138,7 @@ def train_epoch(
         if len(first) < START_STEPS:
             first.append((batch_loss, batch.counted))
         if stepper.device.type == "cpu" or index % STEPS_BETWEEN_LOSS_CHECKS == 0 or is_last:
-            require_finite_loss(loss_sum.item(), label)
+            require_finite_loss(loss_sum.item(), label, settings)
     loss, correct, total = stepper.processes.sums(loss_sum.item(), correct_sum.item(), images)
     return EpochMetrics(loss / total, correct / total, _step_losses(first, stepper.processes))
 
@@ -177,10 +179,9 @@ def _step_losses(first: list[tuple[Tensor, int]], processes: Processes) -> list[
     ]
 
 
-def require_finite_loss(loss: float, label: str) -> None:
-    """Raise TrainingError where a loss is NaN or infinite."""
+def require_finite_loss(loss: float, label: str, settings: FinetuneSettings) -> None:
+    """Raise TrainingError where a loss is NaN or infinite, with settings that may prevent it."""
     if not math.isfinite(loss):
         raise TrainingError(
-            f"the loss became {loss} in {label}",
-            hint="lower --lr-head and --lr-backbone, or clip gradients with --clip-norm 1.0",
+            f"the loss became {loss} in {label}", hint=against_instability(settings)
         )

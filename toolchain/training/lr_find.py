@@ -16,11 +16,12 @@ from toolchain.files import require_writable, write_json
 from toolchain.networks.device import choose_device
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, free_run_path
-from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings import HIGHEST_RATE, FinetuneSettings
 from toolchain.training.analysis import plots
 from toolchain.training.analysis.lr_curve import should_stop, smoothed, suggest_rate, sweep_rates
 from toolchain.training.data import data_name, read_data
 from toolchain.training.distributed import Processes, is_single_process
+from toolchain.training.feasible import require_device_fits, require_feasible
 from toolchain.training.inputs.samples import Batch, BatchSource
 from toolchain.training.loop import Stepper, make_stepper
 from toolchain.training.optim.schedules import make_optimizer
@@ -37,7 +38,8 @@ class LrFindResult(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     lr_head: float | None
     """None where the loss falls at no rate."""
     lr_backbone: float | None
-    """In the same proportion to `lr_head` as in the settings."""
+    """In the same proportion to `lr_head` as in the settings; None where strategy head trains no
+    backbone."""
     rates: list[float]
     """Learning rates of the classifier, one for each batch."""
     losses: list[float]
@@ -50,7 +52,9 @@ class LrFindResult(Displayed, msgspec.Struct, frozen=True, kw_only=True):
         if self.lr_head is None:
             suggestion = "none: the loss falls at no rate; look at the picture"
         else:
-            suggestion = f"--lr-head {self.lr_head:g} --lr-backbone {self.lr_backbone:g}"
+            suggestion = f"--lr-head {self.lr_head:g}"
+            if self.lr_backbone is not None:
+                suggestion += f" --lr-backbone {self.lr_backbone:g}"
         rows = [
             ("suggestion", suggestion),
             ("tried", f"{self.rates[0]:.1g} to {self.rates[-1]:.1g}"),
@@ -80,9 +84,11 @@ def find_lr(
     folder.require_free()
     require_writable(folder.rate_sweep)
     processes = Processes()
-    dataset, _ = read_data(settings, folder.path, processes, progress)
-    start = make_starting_weights(settings, dataset.classes, progress)
     device = choose_device(settings.device)
+    require_device_fits(settings, device)
+    dataset, _ = read_data(settings, folder.path, processes, progress)
+    require_feasible(settings, dataset, device, processes.count, progress)
+    start = make_starting_weights(settings, dataset.classes, progress)
     setup = prepare(settings, dataset, start, device, processes, progress)
     progress.message(str(enter_stage(setup.classifier.network, setup.stages[-1])))
     inputs = stage_inputs(setup, setup.stages[-1], progress)
@@ -93,10 +99,9 @@ def find_lr(
     suggestion = suggest_rate(rates, losses)
     folder.path.mkdir(parents=True, exist_ok=True)
     plots.draw_rate_sweep(rates, losses, suggestion, folder.rate_picture)
-    backbone_ratio = settings.lr_backbone / settings.lr_head
     result = LrFindResult(
         lr_head=_rounded(suggestion),
-        lr_backbone=_rounded(suggestion * backbone_ratio) if suggestion else None,
+        lr_backbone=_backbone_rate(suggestion, settings),
         rates=rates,
         losses=losses,
         picture=str(folder.rate_picture),
@@ -136,6 +141,12 @@ def _sweep(
 def _repeated_batches(source: BatchSource) -> Iterator[Batch]:
     """Yield the batches of one epoch after another, without end."""
     return itertools.chain.from_iterable(source.epoch(n) for n in itertools.count(1))
+
+
+def _backbone_rate(suggestion: float | None, settings: FinetuneSettings) -> float | None:
+    if suggestion is None or settings.strategy == "head":
+        return None
+    return _rounded(min(suggestion * settings.lr_backbone / settings.lr_head, HIGHEST_RATE))
 
 
 def _rounded(rate: float | None) -> float | None:

@@ -7,10 +7,8 @@ import shlex
 from collections.abc import Iterator
 
 from toolchain.errors import DataError, Interrupted, ToolchainError, TrainingError
-from toolchain.runs.damage import reading
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
-from toolchain.runs.settings_file import read_settings
 from toolchain.runs.stored_settings import stored_settings
 from toolchain.training.checkpoints import Checkpoints, resume_command
 from toolchain.training.trainer import Trainer
@@ -54,6 +52,4 @@ def settings_of_stopped_run(run: RunFolder) -> FinetuneSettings:
             f"{run.path} has finished; there is nothing to resume",
             hint=f"more epochs: rtl finetune DATA --weights {shlex.quote(str(run.path))}",
         )
-    stored_settings(run.settings, whole=True)
-    with reading(run.settings):
-        return read_settings(run.settings, {})
+    return stored_settings(run.settings, whole=True)

@@ -6,13 +6,16 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import torch
 
 from toolchain.errors import TrainingError
+from toolchain.metrics.evidence import can_show_a_difference
 from toolchain.metrics.outputs import Outputs
 from toolchain.networks.resnet import State
 from toolchain.progress import ProgressReporter
 from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.checkpoints import Checkpoint, Checkpoints, resume_command
 from toolchain.training.epoch_log import EpochLog, metrics_row
 from toolchain.training.features.source import FeatureSource
@@ -72,7 +75,9 @@ class Trainer:
         enter_stage(setup.classifier.network, setup.stages[-1])
         self.optimizer = make_optimizer(setup.classifier, settings)
         steps_per_epoch = -(-len(train_order(setup)) // settings.accumulate)
-        self.schedule = Schedule(self.optimizer, settings, steps_per_epoch)
+        watching = _without_guesses(settings, len(setup.dataset.val))
+        self.schedule = Schedule(self.optimizer, watching, steps_per_epoch)
+        self.patience = watching.early_stopping
         self.weights = setup.trained_state()
         self.ema = MovingAverage(self.weights, settings.ema) if settings.ema else None
         self.checkpoints = Checkpoints(run)
@@ -190,13 +195,13 @@ class Trainer:
             self.stepper,
             inputs.train.epoch(epoch),
             len(inputs.train),
-            accumulate=settings.accumulate,
+            settings=settings,
             after_step=self._after_step,
             progress=self.progress,
             label=label,
         )
         validation = self._validate(inputs, f"{label}, validation")
-        require_finite_loss(validation.loss, f"{label}, validation")
+        require_finite_loss(validation.loss, f"{label}, validation", settings)
         self.schedule.after_epoch(validation.score(settings.metric))
         seconds = time.monotonic() - started
         row = metrics_row(epoch, training, validation, used_rates, seconds)
@@ -249,7 +254,17 @@ class Trainer:
     def _is_over(self, stage: Stage) -> bool:
         """Return whether the epochs of a stage are finished, or early stopping ends it."""
         last = stage.first_epoch + stage.epochs - 1
-        patience = self.setup.settings.early_stopping
         best = self.finished.best.epoch if self.finished.best else 0
         without_gain = self.epoch - max(best, stage.first_epoch - 1)
-        return self.epoch >= last or bool(patience and without_gain >= patience)
+        return self.epoch >= last or bool(self.patience and without_gain >= self.patience)
+
+
+def _without_guesses(settings: FinetuneSettings, images: int) -> FinetuneSettings:
+    """Return the settings, without what so few validation images can't decide.
+
+    `require_feasible` reports it.
+    """
+    if can_show_a_difference(images):
+        return settings
+    schedule = "constant" if settings.schedule == "plateau" else settings.schedule
+    return msgspec.structs.replace(settings, schedule=schedule, early_stopping=0)

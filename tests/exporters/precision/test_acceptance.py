@@ -63,11 +63,21 @@ def test_what_is_beyond_a_limit_is_refused_with_all_figures(
     assert f"speed {found.speed_ratio:.2f} × fp32" in message
 
 
+@pytest.mark.parametrize("images", [1, 2, 5])
+def test_too_few_images_to_show_any_difference_are_refused(images: int) -> None:
+    given = {"images": images, "flips": 0, "accuracy_before": 0.0, "accuracy_after": 0.0}
+    with pytest.raises(RefusedError, match=r"proves? nothing: up to \d\d\.\d %") as caught:
+        require_accepted(acceptance(**given), "int8")
+    assert "6 validation images or more" in str(caught.value.hint)
+    require_accepted(acceptance(**given, max_flips=0.96), "int8")
+    require_accepted(acceptance(**{**given, "images": 6}), "int8")
+
+
 def test_acceptance_in_words_has_all_figures() -> None:
     words = acceptance_words(acceptance(p_value=0.0312))
     assert words == (
         "accuracy 90.0 % → 89.0 % (p = 0.031), 2 of 100 labels differ, "
-        "1.50 × as fast as fp32 on 1 thread (cpu)"
+        "at most 6.2 % of all (95 %), 1.50 × as fast as fp32 on 1 thread (cpu)"
     )
     kept = msgspec.structs.replace(acceptance(speed_ratio=None), kept_float=("conv1", "fc"))
     assert acceptance_words(kept).endswith("not timed, as no GPU is at hand; in float: conv1, fc")

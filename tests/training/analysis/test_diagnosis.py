@@ -212,3 +212,10 @@ def test_a_finding_is_immutable() -> None:
     (finding,) = diagnose(recorded("WRONG_LABELS"), settings(), 3)
     with pytest.raises(AttributeError):
         finding.name = "slow convergence"  # type: ignore[misc]
+
+
+def test_a_loss_far_above_guessing_is_no_slow_convergence() -> None:
+    train, val = [0.7, 0.69, 0.69, 0.69, 0.69, 0.69, 0.69], [330428.0] * 7
+    (finding,) = diagnose(history(train, val, 0.5), settings(), 2)
+    assert finding.name == "unstable start"
+    assert "validation loss was 330428.000 in epoch 1, far worse than guessing" in finding.evidence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from toolchain.data.layouts import Label
 from toolchain.errors import RefusedError
 from toolchain.exporters.precision.options import Limits
+from toolchain.metrics.evidence import can_show_a_difference, flips_words, most_flips
 from toolchain.metrics.mcnemar import mcnemar_p
 from toolchain.runtime.card import Acceptance, Card, Precision
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels
@@ -65,7 +67,19 @@ def within_limits(found: Acceptance) -> bool:
 
 
 def require_accepted(found: Acceptance, precision: Precision) -> None:
-    """Raise RefusedError with accuracy, labels and speed, where one of them is beyond its limit."""
+    """Raise RefusedError with accuracy, labels and speed, where one of them is beyond its limit.
+
+    Too few images to show any difference are refused too, unless the limits allow what they leave
+    possible.
+    """
+    possible = most_flips(found.flips, found.images)
+    if not can_show_a_difference(found.images) and possible > found.max_flips:
+        raise RefusedError(
+            f"{precision} is refused: {found.flips} of {found.images} labels differ, "
+            f"{flips_words(found.flips, found.images)}; the file was not kept",
+            hint="a run with 6 validation images or more can show what it costs; "
+            f"--max-flips {math.ceil(possible * 100)} keeps it without",
+        )
     faster = found.speed_ratio is None or found.speed_ratio > 1
     if within_limits(found) and faster:
         return

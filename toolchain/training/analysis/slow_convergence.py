@@ -27,6 +27,8 @@ A fiftieth of the learning rate gave 0.68 to 1.01; runs that converged within 8 
 NEAR_GUESSING = 0.9
 """Both losses are above this share of the loss of guessing, so that next to nothing was learned,
 whether they still fall or not."""
+WORSE_THAN_GUESSING = 1.5
+"""From this multiple of the loss of guessing on, the network has not stood still but diverged."""
 STANDING_STILL, LOW_ACCURACY = 0.02, 0.6
 """Where the loss of guessing is not known: the losses have fallen by less than the first value
 since the first epoch, and the accuracies are below the second, which excludes runs that learned
@@ -53,7 +55,9 @@ def _learned_nothing(rows: Sequence[Row], guessing: float | None) -> str | None:
     if guessing is not None:
         lowest = min(last["train_loss"], last_val["val_loss"])
         hardly = f"{now}, hardly better than the {guessing:.3f} of guessing"
-        return hardly if lowest > NEAR_GUESSING * guessing else None
+        highest = max(last["train_loss"], last_val["val_loss"])
+        stands_still = highest < WORSE_THAN_GUESSING * guessing
+        return hardly if lowest > NEAR_GUESSING * guessing and stands_still else None
     first = rows[0]
     ratios = [last[key] / first[key] for key in ("train_loss", "val_loss") if first[key]]
     remaining = min(ratios, default=0.0)

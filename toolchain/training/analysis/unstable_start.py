@@ -29,6 +29,9 @@ LEAST_SWING_NATS = 0.2
 ABOVE_ANY_GUESSING = 10.0
 """A mean loss in nats that no number of classes explains; guessing among 22,000 classes costs
 10."""
+RUN_AWAY = 100.0
+"""A validation loss in nats from which weights or the statistics of norms have run away; a sound
+run from scratch reached 12 in its second epoch."""
 STRICTNESS_OF_SHORT_RUNS = 2.0
 """The factors are this many times larger in runs shorter than FEWEST_EPOCHS."""
 
@@ -85,6 +88,9 @@ def _far_above_guessing(
             )
         if loss > ABOVE_ANY_GUESSING:
             return f"training loss was {loss:.3f} in epoch {epoch}, far worse than guessing"
+        if row["val_loss"] > RUN_AWAY:
+            far = f"validation loss was {row['val_loss']:.3f} in epoch {epoch}"
+            return f"{far}, far worse than guessing"
     return None
 
 
