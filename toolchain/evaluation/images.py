@@ -46,7 +46,7 @@ def images_to_evaluate(run: TrainedRun, split: str) -> EvaluatedImages:
     For `run.data` without training images `auto` is all of its images, without those that the run
     was trained on. Raises DataError where there is nothing to evaluate.
     """
-    if run.data is not None:
+    if run.data is not None and run.card.task == "single-label":
         prefer = "val" if split == "val" else "test"
         found = read_evaluation_set(run.data, run.card.classes, prefer=prefer)
         if found is not None and split in ("auto", found.split):
