@@ -6,6 +6,8 @@ the command line as rich tables (`toolchain.cli.tables`).
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -104,6 +106,30 @@ def printable(text: str) -> str:
     'one [2J line'
     """
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def shell_words(*words: object) -> str:
+    """Return a command for a shell, each word quoted where it has to be.
+
+    A name with letters that can't be shown, or with bytes that are not UTF-8, is written as bash
+    and zsh read it, so that the command names the same file.
+
+    >>> shell_words("rtl", "it's", "a\\nb")
+    'rtl \\'it\\'"\\'"\\'s\\' $\\'a\\\\x0ab\\''
+    """
+    return " ".join(_shell_word(str(word)) for word in words)
+
+
+def _shell_word(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    return "$'" + "".join(map(_shell_letter, word)) + "'"
+
+
+def _shell_letter(letter: str) -> str:
+    if letter.isprintable():
+        return "\\" + letter if letter in "'\\" else letter
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(letter))
 
 
 def percent(rate: float) -> str:

@@ -8,8 +8,17 @@ import sys
 
 import click
 
+from toolchain.cli.signals import stop_on_signals
+from toolchain.cli.streams import guard_streams, write_line
 from toolchain.display import printable
-from toolchain.errors import MissingExtraError, ToolchainError
+from toolchain.errors import (
+    Interrupted,
+    MissingExtraError,
+    OtherProcessFailed,
+    StopSignal,
+    ToolchainError,
+    stop_reason,
+)
 from toolchain.extras import EXTRA_OF
 from toolchain.openmp import set_passive_wait
 from toolchain.progress import is_rank_zero
@@ -75,7 +84,13 @@ def rtl() -> None:
 def run() -> None:
     """Run the command line and exit with its status."""
     set_passive_wait()
-    sys.exit(run_command(sys.argv[1:]))
+    streams = guard_streams()
+    stop_on_signals()
+    status = run_command(sys.argv[1:])
+    lost = streams.lost_output()
+    if lost is not None and status == 0:
+        status = _report(str(lost), None, lost.exit_code)
+    sys.exit(status)
 
 
 def run_command(arguments: list[str]) -> int:
@@ -91,10 +106,15 @@ def run_command(arguments: list[str]) -> int:
         return error.exit_code
     except click.ClickException as error:
         return _report(error.format_message(), _usage_hint(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        return _report("interrupted", None, 130, show=is_rank_zero())
+    except (KeyboardInterrupt, click.Abort) as stop:
+        wish = stop.__cause__ if isinstance(stop, click.Abort) else stop
+        return _report(stop_reason(wish), None, _stop_status(wish), show=is_rank_zero())
+    except Interrupted as error:
+        return _report(str(error), error.hint, _stop_status(error.__cause__), show=is_rank_zero())
+    except OtherProcessFailed as error:
+        return _report(None, error.hint, error.exit_code, show=is_rank_zero())
     except ToolchainError as error:
-        return _report(str(error), error.hint, error.exit_code, show=is_rank_zero())
+        return _report(str(error), error.hint, error.exit_code, show=_shows(error))
     except ImportError as error:
         return _report_import(error)
     except OSError as error:
@@ -103,21 +123,28 @@ def run_command(arguments: list[str]) -> int:
     except Exception as error:  # a bug in rtl
         hint = "this is a bug in rtl; run again with --traceback and report it"
         message = f"unexpected {type(error).__name__}: {error}"
-        return _report(message, hint, 1, show=is_rank_zero() or not _is_from_another_rank(error))
+        return _report(message, hint, 1)
     return 0
 
 
-def _is_from_another_rank(error: Exception) -> bool:
-    """Return whether an error only reports that another process has died, which prints its own."""
-    return type(error).__module__.startswith("torch") or "closed by peer" in str(error)
+def _stop_status(stop: BaseException | None) -> int:
+    return stop.exit_code if isinstance(stop, StopSignal) else Interrupted.exit_code
 
 
-def _report(message: str, hint: str | None, status: int, *, show: bool = True) -> int:
+def _shows(error: ToolchainError) -> bool:
+    """Return whether this process reports an error that each of several processes may have.
+
+    Rank zero does, and any process whose error came first of all while they trained together.
+    """
+    return is_rank_zero() or error.came_first
+
+
+def _report(message: str | None, hint: str | None, status: int, *, show: bool = True) -> int:
     """Print an error and its hint to standard error and return the exit status."""
-    if show:
-        click.echo(f"error: {printable(message)}", err=True)
+    if show and message is not None:
+        write_line(f"error: {printable(message)}", sys.stderr)
     if show and hint:
-        click.echo(f"hint: {printable(hint)}", err=True)
+        write_line(f"hint: {printable(hint)}", sys.stderr)
     return status
 
 

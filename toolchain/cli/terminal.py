@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
+import sys
 from typing import Any
 
-import click
 from rich.console import Console
 from rich.text import Text
 
+from toolchain.cli.streams import write_line
+from toolchain.display import shell_words
 from toolchain.files import json_text
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.progress_bar import TerminalReporter
@@ -31,17 +32,26 @@ def progress_reporter(quiet: bool) -> ProgressReporter:
 
 
 def print_json(result: Any) -> None:
-    """Print a result as indented JSON."""
-    click.echo(json_text(result))
+    """Print a result as indented JSON; letters that the stream's encoding lacks are escaped."""
+    text = json_text(result)
+    if (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":
+        # Letters outside of ASCII stand in strings only, and there JSON has its own escapes.
+        text = "".join(letter if letter.isascii() else _json_escape(letter) for letter in text)
+    write_line(text, sys.stdout)
+
+
+def _json_escape(letter: str) -> str:
+    units = letter.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
 def print_next(*words: object, quiet: bool = False) -> None:
     """Print the command that a user may run next, ready to paste, to standard error."""
     if not quiet:
-        command = shlex.join(str(word) for word in words)
+        command = shell_words(*words)
         console(stderr=True).print(Text("next: ", "dim") + Text(command, "bold"), soft_wrap=True)
 
 
 def rtl_command(*words: object) -> str:
     """Return a command line of rtl, quoted for a shell."""
-    return shlex.join(["rtl", *(str(word) for word in words)])
+    return shell_words("rtl", *words)

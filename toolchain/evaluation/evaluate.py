@@ -114,6 +114,7 @@ def evaluate(
     from toolchain.networks.device import choose_device
     from toolchain.training.inputs.samples import clean_source
     from toolchain.training.loop import predict_split
+    from toolchain.training.machine_failures import machine_failures
 
     progress = progress or SilentReporter()
     run = TrainedRun.open(run_path, data=data)
@@ -131,12 +132,18 @@ def evaluate(
     if not samples:
         raise DataError(f"{dataset.root} has no readable image in its {split} split")
     source = clean_source(
-        samples, len(card.classes), card.preprocessing, batch_size=batch_size, workers=workers
+        samples,
+        len(card.classes),
+        card.preprocessing,
+        batch_size=batch_size,
+        workers=workers,
+        report=progress.message,
     )
     torch_device = choose_device(device)
     classifier = run.classifier.to(torch_device)
     label = f"evaluating {split}"
-    outputs = predict_split(classifier, source, torch_device, progress, label=label)
+    with machine_failures():
+        outputs = predict_split(classifier, source, torch_device, progress, label=label)
 
     names = [dataset.name_of(sample.path) for sample in samples]
     result = _evaluation(run.folder, split, card, outputs, names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import msgspec
 
 from toolchain.data.audit import Audit, audit_dataset, is_inside
 from toolchain.data.layouts import Dataset, Sample, read_dataset
+from toolchain.display import shell_words
 from toolchain.errors import DataError
 from toolchain.progress import ProgressReporter
 from toolchain.runs.runfolder import RunFolder
@@ -46,7 +46,7 @@ def require_same_data(run: RunFolder, audit: Audit) -> None:
         raise DataError(
             f"{audit.data} has changed since {run.path} began: {before.images} files then, "
             f"{audit.images} now",
-            hint=f"start anew: rtl finetune {shlex.quote(audit.data)}",
+            hint=f"start anew: rtl finetune {shell_words(audit.data)}",
         )
 
 
@@ -73,15 +73,22 @@ def audit_warnings(audit: Audit) -> list[str]:
     return lines
 
 
-def _read_and_report(
-    settings: FinetuneSettings, output: Path, progress: ProgressReporter
-) -> tuple[Dataset, Audit]:
-    # Only a folder of images is protected: a list file may lie in any folder, runs beside it.
+def require_outside_data(settings: FinetuneSettings, output: Path) -> None:
+    """Raise DataError for an output inside the data folder.
+
+    Only a folder of images is protected: a list file may lie in any folder, runs beside it.
+    """
     if Path(settings.data).is_dir() and is_inside(output, Path(settings.data)):
         raise DataError(
             f"{output} lies inside the data folder {settings.data}, which rtl never writes to",
             hint="choose another folder with -o",
         )
+
+
+def _read_and_report(
+    settings: FinetuneSettings, output: Path, progress: ProgressReporter
+) -> tuple[Dataset, Audit]:
+    require_outside_data(settings, output)
     dataset, audit = audit_dataset(read_dataset(settings.data, settings.task), progress)
     dataset = _sorted_by_name(dataset)
     counts = ", ".join(f"{len(dataset.split(s))} {s}" for s in ("train", "val", "test"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,7 +35,11 @@ class EpochLog:
     def write(self, label: str, row: dict[str, Any]) -> None:
         """Append an epoch's line to metrics.jsonl and report it."""
         if self.writes_files:
-            with self.run.metrics.open("a", encoding="utf-8") as file:
+            # The model is written with all lines; a full disk does not stop training for one.
+            with (
+                contextlib.suppress(OSError),
+                self.run.metrics.open("a", encoding="utf-8") as file,
+            ):
                 file.write(msgspec.json.encode(row).decode() + "\n")
         if self.tensorboard is not None:
             self.tensorboard.write(row)

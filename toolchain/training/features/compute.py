@@ -11,11 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from toolchain.data.layouts import Dataset, Sample
-from toolchain.errors import ImageError
 from toolchain.networks.resnet import Classifier
 from toolchain.networks.split import FrozenBackbone, network_parts
 from toolchain.progress import ProgressReporter
@@ -25,11 +23,11 @@ from toolchain.runtime.cores import usable_cores
 from toolchain.training.features.engine import Engine, fastest_engine
 from toolchain.training.features.store import Entry, Unstorable, display_folder
 from toolchain.training.inputs.augment import Augmentation, make_augmentation
+from toolchain.training.inputs.loading import ImageLoader, Loaded
 from toolchain.training.inputs.samples import (
-    PixelsOrError,
     augmented_pixels,
     clean_pixels,
-    collate,
+    pixels_or_error,
     require_pixels,
 )
 
@@ -120,7 +118,7 @@ def _compute(
             ) from error
 
 
-class RowPixels(TorchDataset[PixelsOrError]):
+class RowPixels(TorchDataset[Loaded]):
     """The pixels that rows are computed from, uint8 [size, size, 3]."""
 
     def __init__(
@@ -136,12 +134,8 @@ class RowPixels(TorchDataset[PixelsOrError]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> PixelsOrError:
-        sample, view = self.images[index]
-        try:
-            return torch.from_numpy(self._pixels(sample, view).copy())
-        except ImageError as error:
-            return error
+    def __getitem__(self, index: int) -> Loaded:
+        return pixels_or_error(lambda: self._pixels(*self.images[index]))
 
     def _pixels(self, sample: Sample, view: int | None) -> NDArray[np.uint8]:
         if view is None or self.augmentation is None:
@@ -160,17 +154,14 @@ def _features(
     Worker processes decode; threads of this process run the engine.
     """
     workers = spec.settings.workers if spec.settings.workers >= 0 else usable_cores()
-    loader = DataLoader(
-        dataset,
-        batch_size=engine.batch,
-        num_workers=min(workers, len(dataset) // engine.batch),
-        collate_fn=collate,
-        generator=torch.Generator(),
-    )
+    rows = range(len(dataset))
+    batches = [list(rows[start : start + engine.batch]) for start in rows[:: engine.batch]]
+    workers = min(workers, len(dataset) // engine.batch)
+    loader = ImageLoader(dataset, batches, workers, progress.message)
     pending: deque[Future[NDArray[np.float32]]] = deque()
     label = f"features before {spec.boundary}"
     with ThreadPoolExecutor(engine.threads) as pool:
-        for pixels in progress.track(loader, label, len(loader)):
+        for pixels in progress.track(loader, label, len(batches)):
             pending.append(pool.submit(engine, require_pixels(pixels).numpy()))
             if len(pending) > 2 * engine.threads:
                 yield pending.popleft().result()
