@@ -109,12 +109,8 @@ def run_command(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort) as stop:
         wish = stop.__cause__ if isinstance(stop, click.Abort) else stop
         return _report(stop_reason(wish), None, _stop_status(wish), show=is_rank_zero())
-    except Interrupted as error:
-        return _report(str(error), error.hint, _stop_status(error.__cause__), show=is_rank_zero())
-    except OtherProcessFailed as error:
-        return _report(None, error.hint, error.exit_code, show=is_rank_zero())
     except ToolchainError as error:
-        return _report(str(error), error.hint, error.exit_code, show=_shows(error))
+        return _report_error(error)
     except ImportError as error:
         return _report_import(error)
     except OSError as error:
@@ -131,12 +127,17 @@ def _stop_status(stop: BaseException | None) -> int:
     return stop.exit_code if isinstance(stop, StopSignal) else Interrupted.exit_code
 
 
-def _shows(error: ToolchainError) -> bool:
-    """Return whether this process reports an error that each of several processes may have.
+def _report_error(error: ToolchainError) -> int:
+    """Print an error once, whichever of several processes have it.
 
     Rank zero does, and any process whose error came first of all while they trained together.
     """
-    return is_rank_zero() or error.came_first
+    show = is_rank_zero() or error.came_first
+    if isinstance(error, OtherProcessFailed):
+        return _report(None, error.hint, error.exit_code, show=is_rank_zero())
+    stopped = isinstance(error, Interrupted)
+    status = _stop_status(error.__cause__) if stopped else error.exit_code
+    return _report(str(error), error.hint, status, show=show)
 
 
 def _report(message: str | None, hint: str | None, status: int, *, show: bool = True) -> int:

@@ -12,10 +12,12 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from toolchain.errors import OutputError
 
+NOWHERE = Path(os.devnull)
 FIRST_FREE = 3
 """The first file descriptor that is not one of the three standard streams."""
 
@@ -94,7 +96,7 @@ def guard_streams() -> Streams:
     """Replace standard output and error by guarded ones, and open those that are closed."""
     _fill_closed_descriptors()
     if sys.stdin is None:
-        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  (open until the end)
+        sys.stdin = NOWHERE.open(encoding="utf-8")
     # A closed standard error is a wish: nobody wants the messages. A result is always wanted.
     out, err = _guarded(sys.stdout, missed=True), _guarded(sys.stderr, missed=False)
     sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
@@ -104,7 +106,7 @@ def guard_streams() -> Streams:
 def _guarded(stream: TextIO | None, *, missed: bool) -> GuardedStream:
     """Return a stream guarded; `missed` says whether output of a closed one counts as lost."""
     if stream is None:
-        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (open until the end)
+        nowhere = NOWHERE.open("w", encoding="utf-8")
         return GuardedStream(nowhere, closed=missed)
     with contextlib.suppress(AttributeError, ValueError, OSError):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -103,9 +103,9 @@ class RunFolder:
     def _begin(self, settings: str) -> None:
         """Write settings.toml into an empty folder; FileExistsError where another run has."""
         handle, name = tempfile.mkstemp(prefix=f".{self.settings.name}.", dir=self.path)
+        os.close(handle)
         try:
-            with open(handle, "w", encoding="utf-8") as file:
-                file.write(settings)
+            Path(name).write_text(settings, encoding="utf-8")
             Path(name).chmod(0o666 & ~current_umask())
             try:
                 os.link(name, self.settings)

@@ -62,7 +62,7 @@ def require_same_start(
     expected = checkpoints.start_sha256()
     if expected not in (None, hashlib.sha256(weights_bytes(frozen)).hexdigest()):
         raise TrainingError(
-            f"{checkpoints.folder} is damaged, and --weights {settings.weights} gives other weights "
-            "than those that this run began with",
+            f"{checkpoints.folder} is damaged, and --weights {settings.weights} gives other "
+            "weights than those that this run began with",
             hint="start anew, or put the old weights back",
         )

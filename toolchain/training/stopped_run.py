@@ -56,11 +56,12 @@ def explain_stop(run: RunFolder, trainer: Trainer) -> Iterator[None]:
 def _os_error(error: OSError, run: RunFolder) -> str:
     reason = (error.strerror or str(error)).lower()
     unwritten = error.errno in (*FULL, errno.EROFS, errno.EACCES, errno.EPERM)
-    return f"{error.filename or run.path}{" can't be written" if unwritten else ''}: {reason}"
+    what = "can't be written: " if unwritten else "failed: "
+    return f"{error.filename or run.path} {what}{reason}"
 
 
 def _kept(run: RunFolder, trainer: Trainer) -> str:
-    """Return which epoch is kept, as the end of a sentence; nothing where its model was not written."""
+    """Return which epoch is kept, to end a sentence; nothing where no model was written."""
     if not trainer.epoch or not trainer.model_written:
         return ""
     epochs = "1 epoch" if trainer.epoch == 1 else f"{trainer.epoch} epochs"

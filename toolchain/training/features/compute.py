@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,6 +32,8 @@ from toolchain.training.inputs.samples import (
     require_pixels,
 )
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk that has no room."""
 RowImage = tuple[Sample, int | None]
 """The image that a row is computed from: a sample, and the number of its augmented view.
 
@@ -111,7 +114,8 @@ def _compute(
                     for row in features:
                         writer.put(row)
         except OSError as error:
-            entry.remove()
+            if error.errno in FULL:
+                entry.remove()  # what is kept of it makes room
             reason = (error.strerror or str(error)).lower()
             raise Unstorable(
                 f"its results can't be kept in {display_folder()}: {reason}"
@@ -139,11 +143,13 @@ class RowPixels(TorchDataset[Loaded]):
 
     def _pixels(self, sample: Sample, view: int | None) -> NDArray[np.uint8]:
         if view is None or self.augmentation is None:
-            return clean_pixels(sample, self.preprocessing)
+            return clean_pixels(sample, self.preprocessing, unchanged=True)
         # Seeded by the content of the file and not by its position in the data set, so that the row
         # stays valid when images are added.
         seeds = (self.seed, view, int(sample.digest[:15], 16))
-        return augmented_pixels(self.augmentation, sample, self.preprocessing, seeds)
+        return augmented_pixels(
+            self.augmentation, sample, self.preprocessing, seeds, unchanged=True
+        )
 
 
 def _features(

@@ -208,19 +208,20 @@ def labels_of(targets: Tensor) -> NDArray[np.int64] | NDArray[np.bool_]:
     return targets.numpy() if targets.ndim == 1 else targets.numpy() > 0.5
 
 
-def clean_pixels(sample: Sample, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Return a sample's preprocessed pixels uint8 [size, size, 3]; raise ImageError on failure."""
-    return preprocess(_read_sample(sample, preprocessing), preprocessing)
+def clean_pixels(
+    sample: Sample, preprocessing: Preprocessing, *, unchanged: bool = False
+) -> NDArray[np.uint8]:
+    """Return a sample's preprocessed pixels uint8 [size, size, 3]; raise ImageError on failure.
 
-
-def _read_sample(sample: Sample, preprocessing: Preprocessing) -> Image.Image:
-    """Return the image of a sample, upright; raise ImageError on failure.
-
-    Where the sample has a digest, the bytes that are decoded are those that have it: a file that
-    was replaced meanwhile would give its pixels, and its cached features, to another image.
+    With `unchanged` it is a failure too if the file has another content than the audit saw.
     """
-    if not sample.digest:
+    return preprocess(_read_sample(sample, preprocessing, unchanged), preprocessing)
+
+
+def _read_sample(sample: Sample, preprocessing: Preprocessing, unchanged: bool) -> Image.Image:
+    if not unchanged:
         return read_image(sample.path, preprocessing)
+    # The bytes that are compared are those that are decoded: the file may change in between.
     name = image_name(sample.path)
     data = read_bytes(sample.path, name)
     if hashlib.sha256(data).hexdigest() != sample.digest:
@@ -234,17 +235,20 @@ def augmented_pixels(
     preprocessing: Preprocessing,
     seeds: tuple[int, ...],
     clean: NDArray[np.uint8] | None = None,
+    *,
+    unchanged: bool = False,
 ) -> NDArray[np.uint8]:
     """Return a sample's augmented pixels uint8 [size, size, 3], determined by the `seeds`.
 
-    `clean` are its preprocessed pixels where the caller has them already. Raises ImageError where
-    the image can't be read.
+    `clean` are its preprocessed pixels where the caller has them already; `unchanged` is that of
+    `clean_pixels`. Raises ImageError where the image can't be read.
     """
     if augmentation.takes_preprocessed:
-        pixels = clean_pixels(sample, preprocessing) if clean is None else clean
-        image = Image.fromarray(pixels)
+        if clean is None:
+            clean = clean_pixels(sample, preprocessing, unchanged=unchanged)
+        image = Image.fromarray(clean)
     else:
-        image = _read_sample(sample, preprocessing)
+        image = _read_sample(sample, preprocessing, unchanged)
     with torch.random.fork_rng(devices=[]):
         seed_view(*seeds)
         return augmentation.apply(image)
