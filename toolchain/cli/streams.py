@@ -99,7 +99,7 @@ def guard_streams() -> Streams:
         sys.stdin = NOWHERE.open(encoding="utf-8")
     # A closed standard error is a wish: nobody wants the messages. A result is always wanted.
     out, err = _guarded(sys.stdout, missed=True), _guarded(sys.stderr, missed=False)
-    sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
+    sys.stdout, sys.stderr = out, err
     return Streams(out, err)
 
 
@@ -109,7 +109,7 @@ def _guarded(stream: TextIO | None, *, missed: bool) -> GuardedStream:
         nowhere = NOWHERE.open("w", encoding="utf-8")
         return GuardedStream(nowhere, closed=missed)
     with contextlib.suppress(AttributeError, ValueError, OSError):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
     return GuardedStream(stream)
 
 

@@ -27,6 +27,7 @@ from toolchain.data.splits import (
 )
 from toolchain.data.walk import images_under
 from toolchain.errors import DataError
+from toolchain.files import unicode_name
 from toolchain.runtime.card import Task
 
 LAYOUTS = "train/ and val/ with a folder for each class; or a folder for each class; or train.txt"
@@ -68,11 +69,11 @@ class Dataset:
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
     def name_of(self, path: Path) -> str:
-        """Return a path relative to `root`, or else unchanged, with forward slashes."""
+        """Return a path relative to `root`, or else unchanged, with forward slashes, as text."""
         try:
-            return path.relative_to(self.root).as_posix()
+            return unicode_name(path.relative_to(self.root).as_posix())
         except ValueError:
-            return path.as_posix()
+            return unicode_name(path.as_posix())
 
 
 def read_dataset(path: str | os.PathLike[str], task: Task = "single-label") -> Dataset:
@@ -151,7 +152,8 @@ def _from_one_folder(root: Path) -> Dataset:
 def _class_folders(root: Path) -> LabelledPaths:
     """Return (path, class) of the images in each class folder, deeper folders included."""
     classes = sorted(d for d in root.iterdir() if d.is_dir() and not d.name.startswith("."))
-    return [(path, (folder.name,)) for folder in classes for path in images_under(folder)]
+    names = [(folder, unicode_name(folder.name)) for folder in classes]
+    return [(path, (name,)) for folder, name in names for path in images_under(folder)]
 
 
 def _from_lists(lists: dict[str, Path], root: Path) -> Dataset:

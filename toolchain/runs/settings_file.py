@@ -5,15 +5,22 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
 from toolchain.errors import SettingsError
+from toolchain.files import encode_json, unicode_name
 from toolchain.runs.settings import FinetuneSettings, describe
+
+PATHS = ("data", "weights")
+"""Settings that may be paths."""
+FILE_URI = "file://"
 
 
 def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSettings:
@@ -34,6 +41,7 @@ def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSetting
             raise SettingsError(f"{config} is not TOML: {error}") from error
     source = f"{config}: " if config else ""
     values |= given
+    values |= {name: read_path(values[name]) for name in PATHS if isinstance(values.get(name), str)}
     _require_known(values, source)
     try:
         settings = msgspec.convert(values, FinetuneSettings)
@@ -139,13 +147,28 @@ def _require_consistent(settings: FinetuneSettings) -> None:
         )
 
 
+def written_path(path: str) -> str:
+    """Return a path as text that TOML can hold: a file URI where its name is not UTF-8."""
+    return path if unicode_name(path) == path else Path(path).as_uri()
+
+
+def read_path(text: str) -> str:
+    """Return the path that `written_path` has written."""
+    if not text.startswith(FILE_URI):
+        return text
+    return os.fsdecode(unquote_to_bytes(text.removeprefix(FILE_URI)))
+
+
 def settings_toml(settings: FinetuneSettings) -> str:
     """Return the settings as TOML, each below its description as a comment."""
     lines = []
     for field in msgspec.structs.fields(FinetuneSettings):
         value = getattr(settings, field.name)
-        # Strings, numbers and booleans are written the same in JSON and TOML.
-        lines.append(f"# {describe(field)}\n{field.name} = {msgspec.json.encode(value).decode()}\n")
+        if field.name in PATHS:
+            value = written_path(value)
+        # Strings, numbers and booleans are written the same in JSON and TOML, but for one letter.
+        text = msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
+        lines.append(f"# {describe(field)}\n{field.name} = {text}\n")
     return "\n".join(lines)
 
 
@@ -159,4 +182,4 @@ def settings_sha256(settings: FinetuneSettings) -> str:
     values["weights"] = Path(settings.weights).name
     for key in ("data", "device", "workers", "cache_gb", "tensorboard"):
         del values[key]
-    return hashlib.sha256(msgspec.json.encode(values, order="sorted")).hexdigest()
+    return hashlib.sha256(encode_json(values, order="sorted")).hexdigest()

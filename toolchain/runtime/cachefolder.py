@@ -182,6 +182,7 @@ def remove_all(folder: Path, entries: Iterable[CacheEntry]) -> Removed:
 
     if folder.is_dir():
         shutil.rmtree(folder, onerror=failed)
-    left = sum(entry_bytes(entry.folder) for entry in present)
+    # Folders without a record are no entries, and take room all the same.
+    left = sum(map(entry_bytes, folder.glob("*")))
     reason = reasons[0] if reasons and folder.is_dir() else None
-    return Removed(sum(entry.bytes for entry in present) - left, left, reason)
+    return Removed(max(sum(entry.bytes for entry in present) - left, 0), left, reason)

@@ -67,10 +67,10 @@ class Processes:
                 result = function()
             except ToolchainError as raised:
                 error = raised
-        value, error = self.from_rank_zero((result, error))
-        if error is not None:
-            raise error
-        return value
+        outcome: tuple[Value, ToolchainError | None] = self.from_rank_zero((result, error))
+        if outcome[1] is not None:
+            raise outcome[1]
+        return outcome[0]
 
     def gather(self, value: Value) -> list[Value]:
         """Return the values of all processes, by rank, in every process."""

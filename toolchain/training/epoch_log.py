@@ -6,9 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
-from toolchain.files import write_text
+from toolchain.files import encode_json, write_text
 from toolchain.metrics.outputs import Outputs
 from toolchain.progress import ProgressReporter
 from toolchain.runs.runfolder import RunFolder
@@ -40,7 +38,7 @@ class EpochLog:
                 contextlib.suppress(OSError),
                 self.run.metrics.open("a", encoding="utf-8") as file,
             ):
-                file.write(msgspec.json.encode(row).decode() + "\n")
+                file.write(encode_json(row).decode() + "\n")
         if self.tensorboard is not None:
             self.tensorboard.write(row)
         auc = "–" if row["val_auc"] is None else f"{row['val_auc']:.3f}"
@@ -83,5 +81,5 @@ def metrics_row(
 
 def write_metrics(run: RunFolder, rows: Sequence[dict[str, Any]]) -> None:
     """Write metrics.jsonl, whole or not at all."""
-    lines = [msgspec.json.encode(row).decode() + "\n" for row in rows]
+    lines = [encode_json(row).decode() + "\n" for row in rows]
     write_text(run.metrics, "".join(lines))

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from toolchain.files import encode_json
 from toolchain.runtime.cachefolder import (
     CacheEntry,
     PrivateFolder,
@@ -162,7 +163,7 @@ def publish(made: Path, entry: Path, key: EngineKey, model: Path) -> None:
 
     sums = {name: word_sum(made / name) for name in (GRAPH, WEIGHTS) if (made / name).exists()}
     record = Record(key, str(model), sums)
-    (made / RECORD).write_bytes(msgspec.json.encode(record))
+    (made / RECORD).write_bytes(encode_json(record))
     if is_intact(entry, key):
         return
     if os.path.lexists(entry):

@@ -22,7 +22,8 @@ from toolchain.runs.settings import FinetuneSettings
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
 from toolchain.training.features.engine import Engine, fastest_engine
-from toolchain.training.features.store import Entry, Unstorable, display_folder
+from toolchain.training.features.store import Entry, display_folder
+from toolchain.training.features.writer import Unstorable
 from toolchain.training.inputs.augment import Augmentation, make_augmentation
 from toolchain.training.inputs.loading import ImageLoader, Loaded
 from toolchain.training.inputs.samples import (

@@ -30,11 +30,10 @@ from toolchain.training.features.store import (
     SCHEMA,
     CacheKey,
     Entry,
-    Features,
-    Unstorable,
     display_folder,
     free_space,
 )
+from toolchain.training.features.writer import Features, Unstorable
 from toolchain.training.inputs.order import Order
 from toolchain.training.inputs.samples import Batch, targets_of
 

@@ -193,8 +193,12 @@ class Entry:
 
     def read(self, names: Sequence[str]) -> tuple[Features, NDArray[np.int64]]:
         """Return (all rows, memory-mapped float16 [rows, …]; the row's number of each name)."""
-        with contextlib.suppress(OSError):  # it is gone, or the disk is for reading only
-            os.utime(self._place / "about.json")
+        about = self._place / "about.json"
+        with contextlib.suppress(OSError):  # the disk is for reading only
+            if about.exists():
+                os.utime(about)
+            else:
+                write_json(about, self.key)
         index = self._index()
         try:
             numbers = np.array([index.rows[name] for name in names])

@@ -81,7 +81,7 @@ class ImageLoader:
     def _new_loader(self) -> DataLoader[Loaded]:
         return DataLoader(
             self.dataset,
-            batch_sampler=self.batches,  # type: ignore[arg-type]  # any iterable of lists will do
+            batch_sampler=self.batches,
             num_workers=self.workers,
             collate_fn=collate,
             worker_init_fn=_begin_worker,
@@ -120,7 +120,7 @@ def _begin_worker(_: int) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     # A batch that can't be sent is dropped with a traceback, and the training waits for it.
-    multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end_worker)  # type: ignore[method-assign, assignment]
+    setattr(multiprocessing.queues.Queue, "_on_queue_feeder_error", staticmethod(_end_worker))  # noqa: B010  (not in its stubs)
 
 
 def _end_worker(error: BaseException, batch: object) -> NoReturn:
@@ -145,7 +145,7 @@ def _end_half_started(error: BaseException) -> None:
     trace = error.__traceback__
     while trace is not None:
         frame: FrameType = trace.tb_frame
-        iterator = frame.f_locals.get("self")
+        iterator: Any = frame.f_locals.get("self")
         if type(iterator).__name__ == "_MultiProcessingDataLoaderIter":
             iterator._shutdown = True  # its destructor would fail at what it does not have yet
             for worker in getattr(iterator, "_workers", ()):
