@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from toolchain.display import printable
 from toolchain.progress import ProgressReporter, SilentReporter
 
 Item = TypeVar("Item")
@@ -42,7 +43,7 @@ class TerminalReporter:
         """Print a line."""
         from rich.text import Text
 
-        self.console.print(Text(text), soft_wrap=not self.console.is_terminal)
+        self.console.print(Text(printable(text)), soft_wrap=not self.console.is_terminal)
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
         """Draw a bar that is removed after the last item."""

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 
 from toolchain.errors import TrainingError
+from toolchain.files import unicode_name
 from toolchain.networks.imagenet import imagenet_state
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, State, build_network
 from toolchain.progress import ProgressReporter
@@ -77,7 +78,9 @@ def read_weights(path: Path) -> State:
         raise TrainingError(f"{path}: no such weights file")
     try:
         if path.suffix == ".safetensors":
-            state: Any = load_file(path)
+            # By its bytes where its name is not UTF-8, which safetensors can't open.
+            named = unicode_name(str(path)) == str(path)
+            state: Any = load_file(path) if named else load(path.read_bytes())
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
