@@ -47,6 +47,7 @@ SLOW = (
     "test_multi_label.py",
     "cli/test_finetune.py",
     "training/features",
+    "training/inputs/test_loading.py",
     "training/optim/test_precision.py",
     "training/optim/test_schedules.py",
     "training/test_checkpoints.py",
@@ -59,6 +60,7 @@ SLOW = (
     "training/test_resume_terms.py",
     "training/test_stops.py",
     "training/test_strategies.py",
+    "training/test_surroundings.py",
 )
 """Files and folders, seen from tests/."""
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
 import pytest
 
 from toolchain.runtime.cachefolder import (
+    DESCRIPTORS,
     CacheEntry,
+    PrivateFolder,
+    Removed,
     by_last_use,
     cache_folder,
     entry_bytes,
