@@ -19,7 +19,10 @@ Every message says what is wrong and where; `hint` says what to do about it.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+Reporter = Literal["rank zero", "this process", "another process"]
+"""Which of several processes that train together prints an error that they have."""
 
 
 class ToolchainError(Exception):
@@ -30,8 +33,7 @@ class ToolchainError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
-        self.came_first = False
-        """Whether this process had it before the others that train together with it."""
+        self.reporter: Reporter = "rank zero"
         self.result: Any = None
         """What was done in spite of the error; `toolchain.export` puts the files kept here."""
 
@@ -119,15 +121,6 @@ class Interrupted(ToolchainError):
     """The user stopped the command; `hint` is the command that continues it."""
 
     exit_code = 130
-
-
-class OtherProcessFailed(ToolchainError):
-    """Another of the processes that train together has failed, and reports its error."""
-
-    def __init__(self, message: str, exit_code: int = 1, hint: str | None = None) -> None:
-        """`exit_code` is that of the other error."""
-        super().__init__(message, hint=hint)
-        self.exit_code = exit_code
 
 
 class StopSignal(KeyboardInterrupt):

@@ -131,9 +131,9 @@ def test_output_that_can_not_be_written_does_not_stop_training(
     stripes: Path, tmp_path: Path
 ) -> None:
     words = [*HEAD, "--epochs", "1", "--workers", "0", "-o", "run"]
+    command = [sys.executable, "-m", "toolchain", "finetune", str(stripes), *words]
     done = subprocess.run(
-        ["bash", "-c", '"$@" 2>/dev/full | true; exit ${PIPESTATUS[0]}', "-", sys.executable]
-        + ["-m", "toolchain", "finetune", str(stripes), *words],
+        ["bash", "-c", '"$@" 2>/dev/full | true; exit ${PIPESTATUS[0]}', "-", *command],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "cp1252"},
         check=False,

@@ -14,7 +14,6 @@ from toolchain.display import printable
 from toolchain.errors import (
     Interrupted,
     MissingExtraError,
-    OtherProcessFailed,
     StopSignal,
     ToolchainError,
     stop_reason,
@@ -128,16 +127,15 @@ def _stop_status(stop: BaseException | None) -> int:
 
 
 def _report_error(error: ToolchainError) -> int:
-    """Print an error once, whichever of several processes have it.
+    """Print an error in one of the processes that have it, and return its exit status.
 
-    Rank zero does, and any process whose error came first of all while they trained together.
+    Where it is another process's, rank zero still says how the run goes on.
     """
-    show = is_rank_zero() or error.came_first
-    if isinstance(error, OtherProcessFailed):
-        return _report(None, error.hint, error.exit_code, show=is_rank_zero())
+    show = is_rank_zero() or error.reporter == "this process"
+    message = None if error.reporter == "another process" else str(error)
     stopped = isinstance(error, Interrupted)
     status = _stop_status(error.__cause__) if stopped else error.exit_code
-    return _report(str(error), error.hint, status, show=show)
+    return _report(message, error.hint, status, show=show)
 
 
 def _report(message: str | None, hint: str | None, status: int, *, show: bool = True) -> int:

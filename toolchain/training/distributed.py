@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed, nn
 
-from toolchain.errors import Interrupted, OtherProcessFailed, ToolchainError
+from toolchain.errors import Interrupted, ToolchainError, TrainingError
 
 Value = TypeVar("Value")
 
@@ -125,7 +125,9 @@ def process_group() -> Iterator[Processes]:
         first = _first_exit_code(error)
         if first is None:
             raise
-        raise OtherProcessFailed(str(error), first, getattr(error, "hint", None)) from error
+        secondary = TrainingError(str(error), hint=getattr(error, "hint", None))
+        secondary.exit_code, secondary.reporter = first, "another process"
+        raise secondary from error
     finally:
         with contextlib.suppress(RuntimeError):  # the others are gone
             distributed.destroy_process_group()
@@ -141,7 +143,7 @@ def _first_exit_code(error: Exception) -> int | None:
         store = distributed.distributed_c10d._get_default_store()
         if store.add("rtl/errors", 1) == 1:
             if isinstance(error, ToolchainError):
-                error.came_first = True
+                error.reporter = "this process"
             store.set("rtl/exit code", str(own))
             return None
         return int(store.get("rtl/exit code"))
