@@ -142,7 +142,7 @@ def evaluate(
     torch_device = choose_device(device)
     classifier = run.classifier.to(torch_device)
     label = f"evaluating {split}"
-    with machine_failures():
+    with machine_failures(advice=False):
         outputs = predict_split(classifier, source, torch_device, progress, label=label)
 
     names = [dataset.name_of(sample.path) for sample in samples]

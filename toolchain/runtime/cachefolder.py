@@ -177,11 +177,12 @@ def remove_all(folder: Path, entries: Iterable[CacheEntry]) -> Removed:
     present = list(entries)
     reasons: list[str] = []
 
-    def failed(_: object, __: object, error: Any) -> None:
-        reasons.append((error[1].strerror or str(error[1])).lower())
+    def failed(_: object, __: object, raised: Any) -> None:
+        error = raised[1] if isinstance(raised, tuple) else raised
+        reasons.append((error.strerror or str(error)).lower())
 
     if folder.is_dir():
-        shutil.rmtree(folder, onerror=failed)
+        shutil.rmtree(folder, **{"onexc" if sys.version_info >= (3, 12) else "onerror": failed})
     # Folders without a record are no entries, and take room all the same.
     left = sum(map(entry_bytes, folder.glob("*")))
     reason = reasons[0] if reasons and folder.is_dir() else None

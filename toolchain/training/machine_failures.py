@@ -31,17 +31,20 @@ class MachineFailure(TrainingError):
 
 
 @contextlib.contextmanager
-def machine_failures() -> Iterator[None]:
-    """Raise MachineFailure for what torch raises as one of many RuntimeErrors."""
+def machine_failures(*, advice: bool = True) -> Iterator[None]:
+    """Raise MachineFailure for what torch raises as one of many RuntimeErrors.
+
+    Without `advice` it names no options, for a command that does not have those of training.
+    """
     try:
         yield
     except MemoryError as error:
-        raise MachineFailure("memory ran out", "--workers 0") from error
+        raise MachineFailure("memory ran out", "--workers 0" if advice else "") from error
     except RuntimeError as error:
         failure = _machine_failure(error)
         if failure is None:
             raise
-        raise failure from error
+        raise (failure if advice else MachineFailure(str(failure), "")) from error
 
 
 def _machine_failure(error: RuntimeError) -> MachineFailure | None:
