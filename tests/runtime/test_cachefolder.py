@@ -98,7 +98,7 @@ def test_all_are_removed_where_they_are_too_small(entries: list[CacheEntry]) -> 
 def test_removing_all_returns_the_bytes_and_removes_the_folder(
     entries: list[CacheEntry], tmp_path: Path
 ) -> None:
-    assert remove_all(tmp_path / "cache", entries) == 600
+    assert remove_all(tmp_path / "cache", entries) == Removed(600, 0, None)
     assert not (tmp_path / "cache").exists()
 
 

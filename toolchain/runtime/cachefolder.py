@@ -182,7 +182,10 @@ def remove_all(folder: Path, entries: Iterable[CacheEntry]) -> Removed:
         reasons.append((error.strerror or str(error)).lower())
 
     if folder.is_dir():
-        shutil.rmtree(folder, **{"onexc" if sys.version_info >= (3, 12) else "onerror": failed})
+        if sys.version_info >= (3, 12):
+            shutil.rmtree(folder, onexc=failed)
+        else:
+            shutil.rmtree(folder, onerror=failed)
     # Folders without a record are no entries, and take room all the same.
     left = sum(map(entry_bytes, folder.glob("*")))
     reason = reasons[0] if reasons and folder.is_dir() else None

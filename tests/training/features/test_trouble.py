@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import draw_stripes
 from tests.training.features.kept import Computed, by_image, entry_of, inputs
 from toolchain.errors import DataError
-from toolchain.training.features import compute, source
+from toolchain.training.features import compute
 from toolchain.training.features.source import FeatureSource
 from toolchain.training.features.store import Entry
 from toolchain.training.inputs.samples import PixelSource
@@ -87,14 +87,12 @@ def no_home(cache: Path, patch: pytest.MonkeyPatch) -> str:
 
 
 def cleared(cache: Path, patch: pytest.MonkeyPatch) -> str:
-    real = source.compute_missing
-
     def then_cleared(*given: Any) -> bool:
-        done = real(*given)
+        done = compute.compute_missing(*given)
         shutil.rmtree(cache / "features")
         return done
 
-    patch.setattr(source, "compute_missing", then_cleared)
+    patch.setattr("toolchain.training.features.source.compute_missing", then_cleared)
     return "another process has removed them"
 
 
