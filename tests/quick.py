@@ -48,6 +48,7 @@ SLOW = (
     "test_multi_label.py",
     "cli/test_finetune.py",
     "training/features",
+    "training/inputs/test_loading.py",
     "training/optim/test_precision.py",
     "training/optim/test_schedules.py",
     "training/test_checkpoints.py",
@@ -61,6 +62,7 @@ SLOW = (
     "training/test_resume_terms.py",
     "training/test_stops.py",
     "training/test_strategies.py",
+    "training/test_surroundings.py",
 )
 """Files and folders, seen from tests/."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from toolchain.display import (
     as_html,
     as_text,
     megabytes,
+    shell_words,
 )
 from toolchain.errors import ImageError, RefusedError
 from toolchain.evaluation.evaluate import Evaluation
@@ -290,3 +293,13 @@ def test_progress_true_is_a_terminal_and_none_is_silence(
 def test_a_reporter_is_used_as_it_is() -> None:
     reporter = NotebookReporter(Shown())
     assert progress_reporter(reporter) is reporter
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "it's", "a b", "new\nline", "\x7f\x1b[2J", "caf\udce9", "é"]
+)
+def test_a_command_that_is_shown_names_the_same_file(name: str) -> None:
+    shown = shell_words("printf", "%s", name)
+    assert shown.isprintable()
+    done = subprocess.run(["bash", "-c", shown], capture_output=True, check=True)
+    assert done.stdout == os.fsencode(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from toolchain.errors import DataError
-from toolchain.files import atomic_file, require_writable, write_bytes, write_text
+from toolchain.files import (
+    atomic_file,
+    display_path,
+    json_text,
+    require_writable,
+    unicode_name,
+    write_bytes,
+    write_text,
+)
 
 
 def test_an_atomic_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -99,3 +108,26 @@ def test_a_place_that_is_a_folder_below_a_file_or_forbidden_is_an_error_that_nam
     monkeypatch.setattr("os.access", lambda *arguments: False)
     with pytest.raises(DataError, match="no permission to write in"):
         require_writable(tmp_path / "here")
+
+
+def test_names_that_are_not_utf8_are_escaped_in_json_only() -> None:
+    assert unicode_name("caf\udce9 寿") == "caf\\xe9 寿"
+    value = {"caf\udce9": ["a\udcff.jpg", 1, None], "line": "a\nb\x7f"}
+    assert json.loads(json_text(value)) == {
+        "caf\\xe9": ["a\\xff.jpg", 1, None],
+        "line": "a\nb\x7f",
+    }
+
+
+def test_a_path_is_shown_where_there_is_no_home_and_no_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setattr(Path, "home", none)
+    assert display_path(Path("/a/b")) == "/a/b"

@@ -53,7 +53,11 @@ class ClearedCache(msgspec.Struct, frozen=True):
 
     folder: str
     bytes: int
-    """What its entries took."""
+    """What the entries took that are gone."""
+    left: int
+    """What those take that could not be removed."""
+    reason: str | None
+    """Why something is left; None where nothing is."""
 
 
 def list_caches() -> Caches:
@@ -83,7 +87,8 @@ def list_caches() -> Caches:
 
 def clear_caches() -> list[ClearedCache]:
     """Remove all that is kept; the next run and the next predictor make it again."""
-    return [
-        ClearedCache(str(features.features_folder()), features.clear()),
-        ClearedCache(str(models.engines_folder()), models.clear()),
+    removed = [
+        (features.features_folder(), features.clear()),
+        (models.engines_folder(), models.clear()),
     ]
+    return [ClearedCache(str(folder), *msgspec.structs.astuple(one)) for folder, one in removed]

@@ -137,6 +137,11 @@ def printable_json(text: str) -> str:
     )
 
 
+def ascii_json(text: str) -> str:
+    """Return a JSON text in ASCII: other letters stand in strings only, where JSON has escapes."""
+    return "".join(letter if letter.isascii() else _json_escape(letter) for letter in text)
+
+
 def shell_word(word: str) -> str:
     """Return a word as a shell reads it, in printable characters only.
 
@@ -167,6 +172,18 @@ def _json_escape(letter: str) -> str:
 
 def _byte_escapes(letter: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in letter.encode("utf-8", "surrogateescape"))
+
+
+def shell_words(*words: object) -> str:
+    """Return a command for a shell, each word quoted where it has to be.
+
+    A name with letters that can't be shown, or with bytes that are not UTF-8, is written as bash
+    and zsh read it, so that the command names the same file.
+
+    >>> shell_words("rtl", "it's", "a\\nb")
+    'rtl \\'it\\'"\\'"\\'s\\' $\\'a\\\\x0ab\\''
+    """
+    return " ".join(shell_word(str(word)) for word in words)
 
 
 def percent(rate: float) -> str:

@@ -11,14 +11,18 @@ ToolchainError
 ├── MissingExtraError   9   an optional part of rtl is not installed, or can't be imported
 ├── RefusedError        10  the measured result of a step is not accepted
 ├── TrainingError       11  training can't start or go on
-└── Interrupted         130 the user stopped the command
+├── OutputError         12  the command is done, but what it printed could not be written
+└── Interrupted         130 the user stopped the command; 143 for SIGTERM, 129 for SIGHUP
 
 Every message says what is wrong and where; `hint` says what to do about it.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+Reporter = Literal["rank zero", "this process", "another process"]
+"""Which of several processes that train together prints an error that they have."""
 
 MAX_SHOWN = 120
 """Characters of a name or value in a message; a caller may pass a whole file by mistake."""
@@ -49,11 +53,12 @@ def shown_value(value: object) -> str:
 class ToolchainError(Exception):
     """An error that a user can understand and act on."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+        self.reporter: Reporter = "rank zero"
         self.result: Any = None
         """What was done in spite of the error; `toolchain.export` puts the files kept here."""
 
@@ -158,7 +163,27 @@ class TrainingError(ToolchainError):
     exit_code = 11
 
 
+class OutputError(ToolchainError):
+    """The command is done and its files are whole, but its output could not be written."""
+
+    exit_code = 12
+
+
 class Interrupted(ToolchainError):
     """The user stopped the command; `hint` is the command that continues it."""
 
     exit_code = 130
+
+
+class StopSignal(KeyboardInterrupt):
+    """A signal that asks the command to end, as Ctrl-C does: SIGTERM or SIGHUP."""
+
+    def __init__(self, number: int, name: str) -> None:
+        super().__init__(f"stopped by {name}")
+        self.exit_code = 128 + number
+        """What a shell shows for a process that the signal has ended."""
+
+
+def stop_reason(stop: BaseException | None) -> str:
+    """Return in one or three words why a command was stopped: Ctrl-C, or a signal by its name."""
+    return str(stop) if isinstance(stop, StopSignal) else "interrupted"

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -71,9 +71,45 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def unicode_name(name: str) -> str:
+    """Return the name of a file as text that UTF-8 can hold.
+
+    A name is bytes; Python shows those that are not UTF-8 as lone surrogates, which no JSON, card
+    or picture can hold. They become `\\xe9` …
+
+    >>> unicode_name("caf\\udce9")
+    'caf\\\\xe9'
+    """
+    if name.isascii():
+        return name
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name
+
+
+def encode_json(value: Any, *, order: Literal["sorted"] | None = None) -> bytes:
+    """Return a value as JSON; names of files that are not UTF-8 are written by `unicode_name`."""
+    try:
+        return msgspec.json.encode(value, order=order)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_with_unicode_names(msgspec.to_builtins(value)), order=order)
+
+
+def _with_unicode_names(value: Any) -> Any:
+    if isinstance(value, str):
+        return unicode_name(value)
+    if isinstance(value, dict):
+        return {_with_unicode_names(key): _with_unicode_names(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_unicode_names(item) for item in value]
+    return value
+
+
 def json_text(result: Any) -> str:
     """Return a result as the indented JSON text of reports and of `--json`."""
-    return msgspec.json.format(msgspec.json.encode(result)).decode()
+    return msgspec.json.format(encode_json(result)).decode()
 
 
 def write_json(path: Path, result: Any) -> None:
@@ -100,9 +136,12 @@ def real_path(path: str | os.PathLike[str]) -> Path:
 
 def display_path(path: Path) -> str:
     """Return a path relative to the current folder, else to home with `~`, else as it is."""
-    for start, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
-        if path.is_relative_to(start) and path != start:
-            return prefix + path.relative_to(start).as_posix()
+    for current, prefix in ((Path.cwd, ""), (Path.home, "~/")):
+        # Neither has to exist: the folder may be removed, and a container's user has no home.
+        with contextlib.suppress(OSError, RuntimeError):
+            start = current()
+            if path.is_relative_to(start) and path != start:
+                return prefix + path.relative_to(start).as_posix()
     return str(path)
 
 

@@ -49,3 +49,16 @@ def test_cache_runs_without_the_packages_for_training(cache: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["engines"]["entries"]) == 1
+
+
+def test_clear_says_what_it_could_not_remove(
+    cache: Path, rtl_here: Rtl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("os.unlink", read_only)
+    done = rtl_here("cache", "clear")
+    assert done.returncode == 3
+    assert f"removed 0.0 MB from {cache / 'engines'}" in done.stdout.replace("\n", " ")
+    assert f"{cache / 'engines'} still has 0.1 MB: read-only file system" in done.stderr

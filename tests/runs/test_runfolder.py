@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,3 +101,67 @@ def test_run_of_a_model_with_a_relative_path_is_found(
     write_text(run.model_file("onnx"), "model")
     monkeypatch.chdir(run.export)
     assert run_of_model(Path("model.onnx")).path == run.path.resolve()  # type: ignore[union-attr]
+
+
+def test_an_empty_folder_is_used_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be a mount point, a link or the current folder, which a rename can't replace."""
+    for name in ("mounted", "linked", "current"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "mounted" / "lost+found").mkdir()
+    (tmp_path / "link").symlink_to("linked")
+    monkeypatch.chdir(tmp_path / "current")
+    before = {path: path.stat().st_ino for path in tmp_path.iterdir()}
+    for path in (tmp_path / "mounted", tmp_path / "link", Path()):
+        RunFolder(path).require_creatable()
+        RunFolder(path).create("epochs = 3\n")
+        assert RunFolder(path).settings.read_text() == "epochs = 3\n"
+        with pytest.raises(TrainingError, match="not empty"):
+            RunFolder(path).create("epochs = 4\n")
+    assert {path: path.stat().st_ino for path in tmp_path.iterdir()} == before
+    assert (tmp_path / "link").is_symlink()
+    assert not list(tmp_path.glob("*/.*"))
+
+
+def test_of_two_runs_that_begin_in_an_empty_folder_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunFolder, "_is_empty_folder", lambda _: True)  # both have looked before
+    RunFolder(tmp_path).create("seed = 1\n")
+    with pytest.raises(TrainingError, match="can't be made: File exists"):
+        RunFolder(tmp_path).create("seed = 2\n")
+    assert RunFolder(tmp_path).settings.read_text() == "seed = 1\n"
+
+
+def test_a_place_that_can_not_be_written_is_found_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RunFolder(tmp_path / "new" / "run").require_creatable()
+    assert list(tmp_path.iterdir()) == []
+
+    def read_only(**_: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    message = f"run can't be made: read-only file system in {tmp_path}"
+    with pytest.raises(TrainingError, match=message):
+        RunFolder(tmp_path / "new" / "run").require_creatable()
+
+
+def test_the_room_of_the_model_is_taken_at_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path)
+    run.reserve_room(3_000_000)
+    assert run.reserved.stat().st_blocks * 512 >= 3_000_000
+    run.release_room()
+    assert not run.reserved.exists()
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(
+        TrainingError, match=r"no room for the model: it takes 3\.0 MB, and .* free"
+    ):
+        run.reserve_room(3_000_000)
+    assert not run.reserved.exists()

@@ -136,3 +136,16 @@ def test_settings_that_contradict_each_other_are_refused(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         read_settings(None, given)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/a/caf\udce9", "/a/\x7f", "/a/'\"\n\t\\", "/a/\u202ecod", "/a/50%20off", "b\udcff\x7f%"],
+)
+def test_every_path_comes_back_from_the_stored_settings(path: str, tmp_path: Path) -> None:
+    path = str(tmp_path / path)
+    file = tmp_path / "settings.toml"
+    file.write_text(settings_toml(FinetuneSettings(data=path, weights=path)), encoding="utf-8")
+    found = read_settings(file, {})
+    assert (found.data, found.weights) == (path, path)
+    assert len(settings_sha256(found)) == 64

@@ -45,7 +45,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     real = session._opened
 
     def noted(path: Path, *args: Any, **options: Any) -> Any:
-        files.append(path)
+        files.append(path.resolve())  # a kept model is opened by its folder's descriptor
         return real(path, *args, **options)
 
     monkeypatch.setattr(session, "_opened", noted)

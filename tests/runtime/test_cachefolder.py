@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
 import pytest
 
 from toolchain.runtime.cachefolder import (
+    DESCRIPTORS,
     CacheEntry,
+    PrivateFolder,
+    Removed,
     by_last_use,
     cache_folder,
     entry_bytes,
@@ -93,10 +98,89 @@ def test_all_are_removed_where_they_are_too_small(entries: list[CacheEntry]) -> 
 def test_removing_all_returns_the_bytes_and_removes_the_folder(
     entries: list[CacheEntry], tmp_path: Path
 ) -> None:
-    assert remove_all(tmp_path / "cache", entries) == 600
+    assert remove_all(tmp_path / "cache", entries) == Removed(600, 0, None)
     assert not (tmp_path / "cache").exists()
 
 
 def test_an_entry_that_is_gone_has_no_bytes_and_was_never_used(tmp_path: Path) -> None:
     assert entry_bytes(tmp_path / "gone") == 0
     assert last_used(tmp_path / "gone" / "entry.json") == 0
+
+
+def test_a_private_folder_is_the_one_that_was_opened_whatever_its_path_leads_to(
+    tmp_path: Path,
+) -> None:
+    if not DESCRIPTORS.is_dir():
+        pytest.skip("folders have no paths by their descriptors here")
+    held = PrivateFolder(tmp_path / "cache" / "engines")
+    (held.place / "own").write_text("")
+    held.path.rename(tmp_path / "away")
+    held.path.mkdir()
+    (held.path / "planted").write_text("")
+    assert [file.name for file in held.place.iterdir()] == ["own"]
+    held.close()
+    assert not (held.place / "own").exists()
+
+
+def link(folder: Path) -> None:
+    (folder.parent / "elsewhere").mkdir(parents=True)
+    folder.symlink_to("elsewhere")
+
+
+def open_to_all(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+
+
+def open_to_the_group(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    folder.chmod(0o770)
+
+
+def below_one_open_to_all(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    folder.parent.chmod(0o777)
+
+
+def a_file(folder: Path) -> None:
+    folder.parent.mkdir(parents=True)
+    folder.write_text("")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+@pytest.mark.parametrize(
+    "make", [link, open_to_all, open_to_the_group, below_one_open_to_all, a_file]
+)
+def test_a_folder_that_others_could_fill_is_refused(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    make(tmp_path / "cache" / "features")
+    with pytest.raises(OSError, match=r"."):
+        PrivateFolder(tmp_path / "cache" / "features")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_a_folder_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PrivateFolder(tmp_path / "cache")
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    with pytest.raises(PermissionError, match="not this user's alone"):
+        PrivateFolder(tmp_path / "cache")
+
+
+def test_what_can_not_be_removed_is_not_called_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache" / "entry").mkdir(parents=True)
+    (tmp_path / "cache" / "entry" / "file").write_bytes(bytes(1000))
+    entries = [CacheEntry(folder=tmp_path / "cache" / "entry", bytes=1000, used=0.0)]
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", read_only)
+        assert remove_all(tmp_path / "cache", entries) == Removed(0, 1000, "read-only file system")
+    assert remove_all(tmp_path / "cache", entries) == Removed(1000, 0, None)
+    assert remove_all(tmp_path / "cache", []) == Removed(0, 0, None)

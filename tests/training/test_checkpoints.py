@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from tests.training.features.kept import RecordingReporter
 from toolchain.errors import TrainingError
 from toolchain.files import write_bytes
 from toolchain.networks.resnet import State
 from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.settings import FinetuneSettings
 from toolchain.training import checkpoints
 from toolchain.training.checkpoints import Checkpoint, Checkpoints, run_lock
+from toolchain.training.starting_weights import require_same_start
 
 TENSORS: State = {
     "odd": torch.tensor([0.1, -0.0, 1e-45, math.inf, math.nan]),
@@ -170,7 +175,7 @@ def test_the_frozen_weights_come_back_bit_for_bit(run: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("name", ["start.json", "start.safetensors"])
-@pytest.mark.parametrize("damage", [truncate, Path.unlink])
+@pytest.mark.parametrize("damage", [truncate, Path.unlink, flip_last_bit])
 def test_incomplete_frozen_weights_are_not_loaded(run: RunFolder, name: str, damage: Any) -> None:
     Checkpoints(run).save_start(TENSORS, "file weights.pth")
     damage(run.checkpoints / name)
@@ -186,4 +191,47 @@ def test_a_run_is_locked_by_one_process_at_a_time(tmp_path: Path) -> None:
     ):
         pass
     with run_lock(run):
+        pass
+
+
+def test_frozen_weights_of_another_run_are_not_loaded(run: RunFolder, tmp_path: Path) -> None:
+    other = RunFolder(tmp_path / "other")
+    other.checkpoints.mkdir(parents=True)
+    Checkpoints(run).save_start(TENSORS, "imagenet")
+    Checkpoints(other).save_start({"odd": torch.zeros(5)}, "imagenet")
+    (other.checkpoints / "start.safetensors").rename(run.checkpoints / "start.safetensors")
+    assert Checkpoints(run).load_start() is None
+
+
+def test_a_run_does_not_go_on_with_other_frozen_weights(run: RunFolder) -> None:
+    saved, settings = Checkpoints(run), FinetuneSettings(data="photos")
+    require_same_start(saved, TENSORS, settings)  # nothing is known
+    saved.save_start(TENSORS, "imagenet")
+    require_same_start(saved, TENSORS, settings)
+    with pytest.raises(TrainingError, match="other weights than those that this run began with"):
+        require_same_start(saved, {**TENSORS, "scalar": torch.tensor(3.0)}, settings)
+
+
+def test_a_disk_without_room_for_a_checkpoint_is_reported_once(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved, progress = Checkpoints(run), RecordingReporter()
+    assert saved.has_room(TENSORS, progress)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_900_000))
+    assert not any(saved.has_room(TENSORS, progress) for _ in range(2))
+    assert len(progress.lines) == 1
+    assert "no room for a checkpoint: it takes 2.0 MB, and 1.9 MB are free" in progress.text
+
+
+def test_a_run_that_can_not_be_written_is_an_error_of_one_line(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: Any, **__: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    with (
+        pytest.raises(TrainingError, match="can't be written: read-only file system"),
+        run_lock(run),
+    ):
         pass

@@ -70,7 +70,7 @@ def predicted(path: Path, preprocessing: Preprocessing, source: Any) -> Pixels:
 
 
 STAGES: dict[str, Callable[[Path, Preprocessing], Pixels]] = {
-    "training": lambda path, given: one(PixelDataset([sample(path)], given)[0]),
+    "training": lambda path, given: one(PixelDataset([sample(path)], given)[0, 0]),
     "cached features": lambda path, given: one(
         RowPixels([(sample(path), None)], given, None, seed=0)[0]
     ),
@@ -107,7 +107,7 @@ def test_augmented_views_start_from_the_scaled_photograph(photo: Path) -> None:
 
     settings = read_settings(None, {"data": "photos", "augment": "s3"})
     augmentation = Recording(settings)
-    PixelDataset([sample(photo)], SCALED, augmentation=augmentation)[0]
+    PixelDataset([sample(photo)], SCALED, augmentation=augmentation)[0, 0]
     RowPixels([(sample(photo), 0)], SCALED, augmentation, seed=0)[0]
     assert seen == [read_image(photo, SCALED).size] * 2
     assert seen[0] == (250, 188)

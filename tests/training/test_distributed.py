@@ -17,9 +17,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.conftest import RANDOM_WEIGHTS
-from tests.training.sandbox import EACH_EPOCH, Ended, Fault, Sandbox, killed_in_step
+from tests.training.sandbox import EACH_EPOCH, Ended, Fault, Sandbox, at_call, killed_in_step
 from tests.training.test_finetune import epochs_of, small
 from toolchain.cli.main import run_command
+from toolchain.errors import ImageError
 from toolchain.evaluation.evaluate import evaluate
 from toolchain.runs.runfolder import RunFolder
 from toolchain.training.finetune import finetune
@@ -211,3 +212,57 @@ def test_only_rank_zero_prints_an_error(
     monkeypatch.setenv("RANK", "1")
     assert run_command(["finetune", "nowhere"]) == 3
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["nowhere"], 3, "nowhere: no such folder"),  # found by rank zero
+        (["DATA", "-o", "."], 11, "exists and is not empty"),
+        (["DATA", "--size", "1"], 2, "size"),  # found by each process
+    ],
+    ids=["data", "output", "settings"],
+)
+def test_an_error_in_several_processes_is_one_error_with_its_exit_status(
+    tmp_path: Path, stripes: Path, words: list[str], status: int, message: str
+) -> None:
+    (tmp_path / "file").touch()
+    words = [str(stripes) if word == "DATA" else word for word in words]
+    ended = together(Sandbox(tmp_path), 2, "finetune", *words)
+    output = "".join(one.output for one in ended)
+    assert [one.status for one in ended] == [status, status], output
+    assert output.count("error: ") == 1, output
+    assert message in output
+    assert "Traceback" not in output
+
+
+def test_an_error_of_one_process_alone_is_reported_by_it(tmp_path: Path, stripes: Path) -> None:
+    """The other process loses its connection, and keeps the best epoch."""
+    faults = [EACH_EPOCH, fails_in_rank_one]
+    words = ["finetune", stripes, "--weights", "none", "--strategy", "head", "--size", "32"]
+    ended = together(
+        Sandbox(tmp_path),
+        2,
+        *words,
+        "--epochs",
+        "3",
+        "--batch-size",
+        "16",
+        "-o",
+        "run",
+        faults=faults,
+    )
+    output = "".join(one.output for one in ended)
+    assert [one.status for one in ended] == [4, 4], output
+    assert output.count("error: ") == 1, output
+    assert "error: damaged.jpg: no image" in ended[1].output
+    assert "--resume run" in ended[0].hint
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+def fails_in_rank_one() -> None:
+    def damaged() -> None:
+        raise ImageError("damaged.jpg: no image")
+
+    if os.environ["RANK"] == "1":
+        at_call("toolchain.training.loop:Stepper.update", 5, damaged)

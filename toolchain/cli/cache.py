@@ -7,6 +7,8 @@ from rich.text import Text
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, traceback_option
+from toolchain.display import megabytes, printable
+from toolchain.errors import DataError
 
 
 @click.group(invoke_without_command=True)
@@ -42,5 +44,10 @@ def clear() -> None:
     """Remove all that is kept; the next run and the next predictor make their own again."""
     from toolchain.cache import clear_caches
 
+    left = []
     for cleared in clear_caches():
-        tables.show(Text(f"removed {cleared.bytes / 1e6:.1f} MB from {cleared.folder}"))
+        tables.show(Text(f"removed {megabytes(cleared.bytes)} from {printable(cleared.folder)}"))
+        if cleared.reason is not None:
+            left.append(f"{cleared.folder} still has {megabytes(cleared.left)}: {cleared.reason}")
+    if left:
+        raise DataError(f"not everything could be removed; {'; '.join(left)}")

@@ -9,7 +9,7 @@ import click
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, quiet_option, settings_options, traceback_option
-from toolchain.errors import Interrupted, SettingsError
+from toolchain.errors import Interrupted, SettingsError, stop_reason
 from toolchain.progress import is_rank_zero
 from toolchain.runs.settings_file import GivenSettings, gather_settings
 
@@ -104,7 +104,7 @@ def command(
     except KeyboardInterrupt as stop:
         # Interrupted before the first epoch ended: there is no run to resume.
         again = terminal.rtl_command(*_command_words(given, config, output)[1:])
-        raise Interrupted("interrupted", hint=again) from stop
+        raise Interrupted(stop_reason(stop), hint=again) from stop
     _show(result, as_json, quiet)
 
 
@@ -140,7 +140,7 @@ def _resume(run: Path, data: str | None, given: dict[str, Any], as_json: bool, q
     except KeyboardInterrupt as stop:
         moved = ("--data", data) if data is not None else ()
         again = terminal.rtl_command("finetune", "--resume", run, *moved)
-        raise Interrupted("interrupted", hint=again) from stop
+        raise Interrupted(stop_reason(stop), hint=again) from stop
     _show(result, as_json, quiet)
 
 

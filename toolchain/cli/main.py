@@ -11,8 +11,16 @@ from typing import TypeGuard
 
 import click
 
+from toolchain.cli.signals import stop_on_signals
+from toolchain.cli.streams import guard_streams, write_line
 from toolchain.display import printable
-from toolchain.errors import ToolchainError, shortened
+from toolchain.errors import (
+    Interrupted,
+    StopSignal,
+    ToolchainError,
+    shortened,
+    stop_reason,
+)
 from toolchain.extras import missing_extra
 from toolchain.openmp import set_passive_wait
 from toolchain.progress import is_rank_zero
@@ -83,7 +91,13 @@ def run() -> None:
     # What Pillow warns of in images is reported by rtl, as far as it matters. These filters are set
     # here, and not where images are read, because they hold for the whole process.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    sys.exit(run_command(sys.argv[1:]))
+    streams = guard_streams()
+    stop_on_signals()
+    status = run_command(sys.argv[1:])
+    lost = streams.lost_output()
+    if lost is not None and status == 0:
+        status = _report(str(lost), None, lost.exit_code)
+    sys.exit(status)
 
 
 def run_command(arguments: list[str]) -> int:
@@ -104,26 +118,38 @@ def run_command(arguments: list[str]) -> int:
         return _report(unknown_option(error), _usage_hint(error), error.exit_code)
     except click.ClickException as error:
         return _report(error.format_message(), _usage_hint(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        return _report("interrupted", None, 130, show=is_rank_zero())
+    except (KeyboardInterrupt, click.Abort) as stop:
+        wish = stop.__cause__ if isinstance(stop, click.Abort) else stop
+        return _report(stop_reason(wish), None, _stop_status(wish), show=is_rank_zero())
     except ToolchainError as error:
-        return _report(str(error), error.hint, error.exit_code, show=is_rank_zero())
+        return _report_error(error)
     except Exception as error:
         return _report_unexpected(error)
     return 0
 
 
-def _is_from_another_rank(error: Exception) -> bool:
-    """Return whether an error only reports that another process has died, which prints its own."""
-    return type(error).__module__.startswith("torch") or "closed by peer" in str(error)
+def _stop_status(stop: BaseException | None) -> int:
+    return stop.exit_code if isinstance(stop, StopSignal) else Interrupted.exit_code
 
 
-def _report(message: str, hint: str | None, status: int, *, show: bool = True) -> int:
+def _report_error(error: ToolchainError) -> int:
+    """Print an error in one of the processes that have it, and return its exit status.
+
+    Where it is another process's, rank zero still says how the run goes on.
+    """
+    show = is_rank_zero() or error.reporter == "this process"
+    message = None if error.reporter == "another process" else str(error)
+    stopped = isinstance(error, Interrupted)
+    status = _stop_status(error.__cause__) if stopped else error.exit_code
+    return _report(message, error.hint, status, show=show)
+
+
+def _report(message: str | None, hint: str | None, status: int, *, show: bool = True) -> int:
     """Print an error and its hint to standard error and return the exit status."""
-    if show:
-        click.echo(f"error: {printable(message)}", err=True)
+    if show and message is not None:
+        write_line(f"error: {printable(message)}", sys.stderr)
     if show and hint:
-        click.echo(f"hint: {printable(hint)}", err=True)
+        write_line(f"hint: {printable(hint)}", sys.stderr)
     return status
 
 
@@ -137,7 +163,7 @@ def _report_unexpected(error: Exception) -> int:
         return _report(f"{where}{(error.strerror or str(error)).lower()}", None, 1)
     hint = "this is a bug in rtl; run again with --traceback and report it"
     message = f"unexpected {type(error).__name__}: {error}"
-    return _report(message, hint, 1, show=is_rank_zero() or not _is_from_another_rank(error))
+    return _report(message, hint, 1)
 
 
 def _is_path(name: object) -> TypeGuard[str | bytes]:

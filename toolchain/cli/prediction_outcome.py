@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from toolchain.cli import terminal
 from toolchain.data.left_out import left_out_lines
-from toolchain.errors import Interrupted, PartialFailure
+from toolchain.errors import Interrupted, PartialFailure, stop_reason
 from toolchain.prediction.predict import FIRST_FAILURES, PredictionSummary
 from toolchain.prediction.rowfile import PredictionFile
 from toolchain.prediction.sinks import Sink
@@ -21,7 +21,7 @@ def raise_interrupted(sink: Sink, error: KeyboardInterrupt, *, resume: bool) -> 
         raise error
     again = [*sys.argv[1:], *([] if resume else ["--resume"])]
     raise Interrupted(
-        f"interrupted; {sink.path} has {sink.count_rows():,} rows",
+        f"{stop_reason(error)}; {sink.path} has {sink.count_rows():,} rows",
         hint=terminal.rtl_command(*again),
     ) from error
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import click
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from toolchain import display
+from toolchain.cli.streams import write_line
 from toolchain.cli.terminal import console
 from toolchain.display import Block, Cell, Displayed, Tone, printable, printable_lines
 from toolchain.display import megabytes as megabytes
@@ -73,7 +74,7 @@ def show(*parts: Table | Text) -> None:
             out.print(part)
         # Tables fill their cells with spaces, which are noise in a file.
         lines = (line.rstrip() for line in captured.get().splitlines())
-        click.echo("\n".join(line for line in lines if line))
+        write_line("\n".join(line for line in lines if line), sys.stdout)
 
 
 def show_result(result: Displayed) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-import click
 from rich.console import Console
 from rich.text import Text
 
-from toolchain.display import printable_json, shell_word
+from toolchain.cli.streams import write_line
+from toolchain.display import ascii_json, printable_json, shell_words
 from toolchain.files import json_text
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.progress_bar import TerminalReporter
@@ -32,17 +33,20 @@ def progress_reporter(quiet: bool) -> ProgressReporter:
 
 
 def print_json(result: Any) -> None:
-    """Print a result as indented JSON."""
-    click.echo(printable_json(json_text(result)))
+    """Print a result as indented JSON; letters that the stream's encoding lacks are escaped."""
+    text = printable_json(json_text(result))
+    if (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":
+        text = ascii_json(text)
+    write_line(text, sys.stdout)
 
 
 def print_next(*words: object, quiet: bool = False) -> None:
     """Print the command that a user may run next, ready to paste, to standard error."""
     if not quiet:
-        command = " ".join(shell_word(str(word)) for word in words)
+        command = shell_words(*words)
         console(stderr=True).print(Text("next: ", "dim") + Text(command, "bold"), soft_wrap=True)
 
 
 def rtl_command(*words: object) -> str:
     """Return a command line of rtl, quoted for a shell."""
-    return " ".join(["rtl", *(shell_word(str(word)) for word in words)])
+    return shell_words("rtl", *words)

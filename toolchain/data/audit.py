@@ -13,13 +13,12 @@ from pathlib import Path
 
 import msgspec
 
-from toolchain.data.class_names import as_text
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.data.left_out import LeftOut, left_out_summary, remedy_for
 from toolchain.data.split_names import SPLITS
 from toolchain.display import Block, Displayed, Facts, Line, Table
 from toolchain.errors import DataError, ImageError
-from toolchain.files import real_path
+from toolchain.files import real_path, unicode_name
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
@@ -149,7 +148,7 @@ def audit_dataset(
     groups = _same_content(rows)
     per_class = _per_class(readable)
     audit = Audit(
-        data=as_text(str(dataset.root)),
+        data=unicode_name(str(dataset.root)),
         split_by=dataset.split_by,
         images=len(rows),
         per_class=per_class,

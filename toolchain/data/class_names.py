@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from toolchain.files import unicode_name
+
 LabelledPaths = list[tuple[Path, tuple[str, ...]]]
 """Images with the names of their classes, which become indices once all classes are known."""
 SHOWN = 5
@@ -21,12 +23,7 @@ def class_name(text: str) -> str:
     macOS writes `é` as two characters (NFD), most other systems as one: both are the same class.
     Bytes of a folder's name that are not UTF-8 become `\\udcff`, as a name has to be a text.
     """
-    return unicodedata.normalize("NFC", as_text(text))
-
-
-def as_text(name: str) -> str:
-    """Return a name that can be written as UTF-8: bytes that are not become `\\udcff`."""
-    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
+    return unicodedata.normalize("NFC", unicode_name(text))
 
 
 def shortened(text: str) -> str:

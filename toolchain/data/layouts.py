@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from toolchain.data.class_names import LabelledPaths, as_text, class_names
+from toolchain.data.class_names import LabelledPaths, class_names
 from toolchain.data.findings import (
     beside_other_split,
     group_notes,
@@ -35,6 +35,7 @@ from toolchain.data.splits import USUAL, SplitImages, Splitting, carve, split_im
 from toolchain.data.table_columns import TABLES
 from toolchain.data.walk import images_under
 from toolchain.errors import DataError
+from toolchain.files import unicode_name
 from toolchain.runtime.card import Task
 
 LAYOUTS = "train/ and val/ with a folder for each class; or a folder for each class; or train.txt"
@@ -80,14 +81,11 @@ class Dataset:
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
     def name_of(self, path: Path) -> str:
-        """Return a path relative to `root`, or else unchanged, with forward slashes, as a text.
-
-        Bytes that are not UTF-8 become `\\udcff`, so that it can be written as JSON.
-        """
+        """Return a path relative to `root`, or else unchanged, with forward slashes, as text."""
         try:
-            return as_text(path.relative_to(self.root).as_posix())
+            return unicode_name(path.relative_to(self.root).as_posix())
         except ValueError:
-            return as_text(path.as_posix())
+            return unicode_name(path.as_posix())
 
 
 def read_dataset(

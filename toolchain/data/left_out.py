@@ -10,8 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from toolchain.data.class_names import as_text
 from toolchain.display import printable
+from toolchain.files import unicode_name
 
 Kind = str
 """An ending such as `.heic`, or "no ending"; else "file", "image", "folder" or "line"."""
@@ -101,7 +101,7 @@ class Account:
 
     def _name(self, path: Path) -> str:
         inside = path.relative_to(self.root) if path.is_relative_to(self.root) else path
-        return as_text(inside.as_posix())
+        return unicode_name(inside.as_posix())
 
 
 def ending_of(name: str) -> Kind:

@@ -129,6 +129,7 @@ def evaluate(
     from toolchain.networks.device import choose_device
     from toolchain.training.inputs.samples import clean_source
     from toolchain.training.loop import predict_split
+    from toolchain.training.machine_failures import machine_failures
 
     progress = progress or SilentReporter()
     run = TrainedRun.open(run_path, data=data)
@@ -145,11 +146,13 @@ def evaluate(
         card.preprocessing,
         batch_size=batch_size,
         workers=workers,
+        report=progress.message,
     )
     torch_device = choose_device(device)
     classifier = run.classifier.to(torch_device)
     label = f"evaluating {images.split}"
-    outputs = predict_split(classifier, source, torch_device, progress, label=label)
+    with machine_failures(advice=False):
+        outputs = predict_split(classifier, source, torch_device, progress, label=label)
     result = _evaluation(run, images, outputs)
     return _save(run, images, result, outputs, progress)
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 
 from toolchain.errors import TrainingError
-from toolchain.files import display_path
+from toolchain.files import display_path, unicode_name
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 """Of weights files; only the search in a folder goes by them, reading goes by content."""
@@ -78,7 +78,9 @@ def read_content(path: Path) -> Any:
     _require_weights(path, head)
     try:
         if _is_safetensors(head, size):
-            return load_file(path)
+            # By its bytes where its name is not UTF-8, which safetensors can't open.
+            named = unicode_name(str(path)) == str(path)
+            return load_file(path) if named else load(path.read_bytes())
         return _load_pickle(path, zipped=head.startswith(b"PK"))
     except TrainingError:
         raise

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import shlex
 import shutil
 import tempfile
 from pathlib import Path
 
+from toolchain.display import megabytes, shell_words
 from toolchain.errors import DataError, ModelFileError, TrainingError
 from toolchain.files import current_umask, real_path, write_text
 from toolchain.runs.damage import RESTORE
@@ -19,6 +20,9 @@ SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript.pt", "pt2": ".pt2"}
 
 REMOVED_CHECKPOINTS = ".checkpoints.removed"
 """Name of the folder of checkpoints while it is being removed."""
+
+OF_THE_FILE_SYSTEM = frozenset(["lost+found", ".DS_Store", "Thumbs.db", "desktop.ini"])
+"""Names that a freshly mounted or opened folder may have: with them it is still empty."""
 
 
 class RunFolder:
@@ -37,41 +41,113 @@ class RunFolder:
         self.export = self.path / "export"
         self.bench = self.path / "bench"
         self.checkpoints = self.path / "checkpoints"
+        self.reserved = self.checkpoints / "reserved-for-the-model"
         self.tensorboard = self.path / "tensorboard"
         self.rate_sweep = self.path / "lr-find.json"
         self.rate_picture = self.path / "lr-find.png"
 
     def require_free(self) -> None:
         """Raise TrainingError unless the path is free or an empty folder: no run is overwritten."""
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if os.path.lexists(self.path) and not self._is_empty_folder():
             raise TrainingError(
                 f"{self.path} exists and is not empty; a run is never written over",
                 hint=f"choose another folder with -o, or remove {self.path}",
             )
 
+    def require_creatable(self) -> None:
+        """Raise TrainingError unless the run can be made here, found out by making a file.
+
+        For the time before the images are read. Permissions alone do not tell: the disk may be
+        mounted for reading only.
+        """
+        self.require_free()
+        above = [self.path, *self.path.absolute().parents]
+        folder = next((one for one in above if one.is_dir()), Path())
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise TrainingError(
+                f"{self.path} can't be made: {reason} in {folder}",
+                hint="choose another folder with -o",
+            ) from error
+
     def create(self, settings: str) -> None:
-        """Make the folder with settings.toml in it, by one rename.
+        """Make the folder with settings.toml in it, by one rename; or use an empty folder.
 
         So the folder never exists without settings, and a run that is killed at any time can be
-        resumed. Raises TrainingError where the path is taken or the folder can't be made.
+        resumed. An empty folder may be a mount point, a link or the current folder, which can't
+        be replaced: it gets the settings as its first file. Raises TrainingError where the path is
+        taken or the folder can't be made.
         """
         self.require_free()
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            made = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
-        except OSError as error:
-            raise TrainingError(f"{self.path} can't be made: {error.strerror}") from error
-        try:
-            made.chmod(0o777 & ~current_umask())
-            write_text(made / self.settings.name, settings)
-            with contextlib.suppress(FileNotFoundError):
-                self.path.rmdir()  # empty, as require_free has checked
-            made.rename(self.path)
+            if self._is_empty_folder():
+                self._begin(settings)
+            else:
+                self._make(settings)
         except OSError as error:
             self.require_free()  # another run may have made it meanwhile
             raise TrainingError(f"{self.path} can't be made: {error.strerror}") from error
+
+    def _make(self, settings: str) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
+        try:
+            made.chmod(0o777 & ~current_umask())
+            write_text(made / self.settings.name, settings)
+            made.rename(self.path)
         finally:
             shutil.rmtree(made, ignore_errors=True)  # exists only if the rename failed
+
+    def _begin(self, settings: str) -> None:
+        """Write settings.toml into an empty folder; FileExistsError where another run has."""
+        handle, name = tempfile.mkstemp(prefix=f".{self.settings.name}.", dir=self.path)
+        os.close(handle)
+        try:
+            Path(name).write_text(settings, encoding="utf-8")
+            Path(name).chmod(0o666 & ~current_umask())
+            try:
+                os.link(name, self.settings)
+            except FileExistsError:
+                raise
+            except OSError:  # a file system without links
+                Path(name).replace(self.settings)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def _is_empty_folder(self) -> bool:
+        try:
+            return all(file.name in OF_THE_FILE_SYSTEM for file in self.path.iterdir())
+        except OSError:  # no folder, or one that can't be looked into
+            return False
+
+    def reserve_room(self, bytes_: int) -> None:
+        """Take the disk space of the model now, so that it can be written at the end in any case.
+
+        Raises TrainingError where it is not there.
+        """
+        self.checkpoints.mkdir(exist_ok=True)
+        try:
+            with self.reserved.open("wb") as file:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, bytes_)
+        except OSError as error:
+            self.release_room()
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                return  # a file system that can't reserve
+            free = megabytes(shutil.disk_usage(self.checkpoints).free)
+            raise TrainingError(
+                f"{self.path} has no room for the model: it takes {megabytes(bytes_)}, and {free} "
+                "are free",
+                hint="make room, or choose another folder with -o",
+            ) from error
+
+    def release_room(self) -> None:
+        """Give back what `reserve_room` has taken."""
+        with contextlib.suppress(OSError):
+            self.reserved.unlink(missing_ok=True)
 
     def drop_checkpoints(self) -> None:
         """Remove the checkpoints, which a finished run no longer needs.
@@ -111,7 +187,7 @@ class RunFolder:
         if (run.checkpoints.is_dir() and missing) or missing == [run.card.name, run.weights.name]:
             raise DataError(
                 f"{run.path} is not a finished run: its training was stopped",
-                hint=f"rtl finetune --resume {shlex.quote(str(run.path))}",
+                hint=f"rtl finetune --resume {shell_words(run.path)}",
             )
         if missing:
             raise DataError(
@@ -180,7 +256,7 @@ def references_file(model: Path) -> Path:
 def free_run_path(parent: Path, name: str) -> Path:
     """Return parent/name, or parent/name-2, -3 … where that is taken."""
     candidate, number = parent / name, 1
-    while candidate.exists():
+    while os.path.lexists(candidate):
         number += 1
         candidate = parent / f"{name}-{number}"
     return candidate

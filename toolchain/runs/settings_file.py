@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 
 from toolchain.errors import SettingsError
+from toolchain.files import encode_json
 from toolchain.runs.settings import FinetuneSettings, describe
 from toolchain.runs.settings_ignored import ignored_settings
 from toolchain.runs.settings_names import did_you_mean
+from toolchain.runs.settings_paths import PATHS, with_read_paths, written_path
 from toolchain.runs.settings_rules import require_workable
 from toolchain.runs.settings_sources import SettingsSources, refuse
 from toolchain.runs.settings_values import converted, explained, require_in_bounds
@@ -54,7 +56,7 @@ def gather_settings(
     sources = SettingsSources(
         config, frozenset(in_file) - frozenset(given), frozenset(given), options
     )
-    values = in_file | given
+    values = with_read_paths(in_file | given)
     # A frozen part with random weights learns nothing, so the default strategy can't be meant.
     from_scratch = values.get("weights") == "none" and "strategy" not in values
     if from_scratch:
@@ -150,8 +152,11 @@ def settings_toml(settings: FinetuneSettings) -> str:
     lines = []
     for field in msgspec.structs.fields(FinetuneSettings):
         value = getattr(settings, field.name)
-        # Strings, numbers and booleans are written the same in JSON and TOML.
-        lines.append(f"# {describe(field)}\n{field.name} = {msgspec.json.encode(value).decode()}\n")
+        if field.name in PATHS:
+            value = written_path(value)
+        # Strings, numbers and booleans are written the same in JSON and TOML, but for one letter.
+        text = msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
+        lines.append(f"# {describe(field)}\n{field.name} = {text}\n")
     return "\n".join(lines)
 
 
@@ -169,4 +174,4 @@ def settings_sha256(settings: FinetuneSettings) -> str:
     for key in ("split_ratio", "split_seed", "group_column"):
         if values[key] == getattr(FinetuneSettings(), key):
             del values[key]
-    return hashlib.sha256(msgspec.json.encode(values, order="sorted")).hexdigest()
+    return hashlib.sha256(encode_json(values, order="sorted")).hexdigest()

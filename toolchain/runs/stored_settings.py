@@ -13,6 +13,7 @@ import msgspec
 
 from toolchain.runs.damage import reading
 from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings_paths import with_read_paths
 
 
 def stored_settings(file: Path, *, whole: bool = False) -> FinetuneSettings:
@@ -24,7 +25,7 @@ def stored_settings(file: Path, *, whole: bool = False) -> FinetuneSettings:
     with reading(file):
         # Editors on Windows write a byte order mark.
         values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-        settings = msgspec.convert(values, FinetuneSettings)
+        settings = msgspec.convert(with_read_paths(values), FinetuneSettings)
         needed = FinetuneSettings.__struct_fields__ if whole else ("data", "arch")
         if missing := [name for name in needed if values.get(name, "") == ""]:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""

@@ -8,16 +8,21 @@ become and which entries have to stay is decided where the cache is: `modelcache
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 CACHE_VARIABLE = "RTL_CACHE_DIR"
 NAME = "rtl"
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+DESCRIPTORS = Path("/proc/self/fd")
+"""On Linux, where open folders can be named by their descriptors."""
 
 
 class CacheEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +51,58 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path(NAME, appauthor=False)
+
+
+class PrivateFolder:
+    """A folder of a cache that only this user can write to, held open while it is used.
+
+    What is kept decides what a model answers, so nobody else may put anything there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Create the folder where it does not exist.
+
+        Raises OSError where it can't be created, or others could write to it.
+        """
+        if folder.parts[:1] == ("~",):
+            raise FileNotFoundError("this user has no home folder")
+        self.path = self.place = folder
+        self._descriptor: int | None = None
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.name == "nt":
+            return
+        _require_safe_parents(folder)
+        # From here on the folder is this descriptor: what is renamed to its path is not followed.
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+        self._descriptor = os.open(folder, flags)
+        try:
+            status = os.fstat(self._descriptor)
+            if status.st_uid != os.getuid() or status.st_mode & WRITABLE_BY_OTHERS:
+                raise PermissionError(errno.EPERM, "not this user's alone", str(folder))
+        except OSError:
+            self.close()
+            raise
+        if DESCRIPTORS.is_dir():
+            self.place = DESCRIPTORS / str(self._descriptor)
+
+    def close(self) -> None:
+        """Let go of the folder; `place` leads nowhere then."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    __del__ = close
+
+
+def _require_safe_parents(folder: Path) -> None:
+    """Raise PermissionError where anyone can rename one of the folders above.
+
+    A folder like /tmp, in which only owners may rename, is safe.
+    """
+    for parent in folder.absolute().parents:
+        mode = parent.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise PermissionError(errno.EPERM, "anyone can write to it", str(parent))
 
 
 def _caches_on_linux() -> Path | None:
@@ -102,10 +159,34 @@ def remove_longest_unused(entries: Sequence[Kept], bytes_to_free: int) -> list[K
     return removed
 
 
-def remove_all(folder: Path, entries: Iterable[CacheEntry]) -> int:
-    """Remove a cache's folder and return how many bytes its entries took."""
+class Removed(msgspec.Struct, frozen=True):
+    """What came of removing a cache."""
+
+    bytes: int
+    """What the entries took that are gone."""
+    left: int
+    """What those take that could not be removed."""
+    reason: str | None
+    """Why something is left; None where nothing is."""
+
+
+def remove_all(folder: Path, entries: Iterable[CacheEntry]) -> Removed:
+    """Remove a cache's folder, as far as that is possible, and return what came of it."""
     import shutil
 
-    freed = sum(entry.bytes for entry in entries)
-    shutil.rmtree(folder, ignore_errors=True)
-    return freed
+    present = list(entries)
+    reasons: list[str] = []
+
+    def failed(_: object, __: object, raised: Any) -> None:
+        error = raised[1] if isinstance(raised, tuple) else raised
+        reasons.append((error.strerror or str(error)).lower())
+
+    if folder.is_dir():
+        if sys.version_info >= (3, 12):
+            shutil.rmtree(folder, onexc=failed)
+        else:
+            shutil.rmtree(folder, onerror=failed)
+    # Folders without a record are no entries, and take room all the same.
+    left = sum(map(entry_bytes, folder.glob("*")))
+    reason = reasons[0] if reasons and folder.is_dir() else None
+    return Removed(max(sum(entry.bytes for entry in present) - left, 0), left, reason)

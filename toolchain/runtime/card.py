@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from toolchain.errors import ModelFileError
+from toolchain.files import encode_json
 
 SCHEMA_VERSION = 1
 CARD_KEY = "rtl.card"
@@ -188,7 +189,7 @@ class _Version(msgspec.Struct):
 
 def encode_card(card: Card) -> str:
     """Return the card as indented JSON text."""
-    return msgspec.json.format(msgspec.json.encode(card), indent=2).decode()
+    return msgspec.json.format(encode_json(card), indent=2).decode()
 
 
 def decode_card(text: str | bytes, *, source: str) -> Card:

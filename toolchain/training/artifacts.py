@@ -81,13 +81,18 @@ def summarise(setup: Setup, trainer: Trainer) -> Summary:
 
 
 def write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) -> Summary:
-    """Write the best epoch's weights, their card, the plots and the summary; return the summary."""
+    """Write the best epoch's weights, their card, the plots and the summary; return the summary.
+
+    The weights and the card come first: with them the run can be used, whatever fails then.
+    """
     summary = summarise(setup, trainer)
     data = weights_bytes(trainer.best_state())
+    run.release_room()
     write_bytes(run.weights, data)
     weights = Weights(origin=setup.origin, sha256=hashlib.sha256(data).hexdigest())
     run.write_card(_card(setup, audit, weights, summary.temperature))
     run.evaluation.unlink(missing_ok=True)  # it is of the model that an earlier stop had left
+    trainer.model_written = True
     write_metrics(run, [*trainer.finished.history, {"summary": summary}])
     plots.draw_curves(trainer.finished.history, trainer.best.epoch, run.curves)
     outputs = trainer.best.outputs

@@ -5,7 +5,8 @@ An epoch's checkpoint is two files: `epoch-0007.safetensors` with the tensors, a
 SHA-256 of the tensors, so a checkpoint is whole or does not exist, whenever the process is killed.
 The previous checkpoint is removed only after that. What they hold is in `trainer_state.py`.
 
-The frozen weights never change; `start.safetensors` holds them once.
+The frozen weights never change; `start.safetensors` holds them once, and `start.json`, written
+after it, their SHA-256.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shlex
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +24,12 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load
 
+from toolchain.display import megabytes, shell_words
 from toolchain.errors import TrainingError
-from toolchain.files import write_bytes
+from toolchain.files import encode_json, write_bytes
 from toolchain.networks.resnet import State
 from toolchain.networks.weights import weights_bytes
+from toolchain.progress import ProgressReporter
 from toolchain.runs.runfolder import RunFolder
 
 MAX_OVERHEAD = 0.05
@@ -34,6 +37,9 @@ MAX_OVERHEAD = 0.05
 
 An epoch from cached features can take milliseconds, so not every epoch gets a checkpoint.
 """
+
+RECORD_BYTES = 2_000_000
+"""Most that the record of a checkpoint and the small files of a run take."""
 
 
 class Checkpoint(NamedTuple):
@@ -47,21 +53,33 @@ class Checkpoint(NamedTuple):
 @contextlib.contextmanager
 def run_lock(run: RunFolder) -> Iterator[None]:
     """Hold the lock of a run while it is trained; TrainingError where another process holds it."""
-    run.checkpoints.mkdir(exist_ok=True)
+    lock = FileLock(run.checkpoints / "lock", timeout=0)
     try:
-        with FileLock(run.checkpoints / "lock", timeout=0):
-            yield
+        run.checkpoints.mkdir(exist_ok=True)
+        lock.acquire()
     except Timeout as error:
         raise TrainingError(
             f"{run.path} is being trained by another process",
             hint="wait for it, or choose another folder with -o",
         ) from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise TrainingError(f"{run.path} can't be written: {reason}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def state_bytes(tensors: State) -> int:
+    """Return the size of tensors in bytes."""
+    return sum(tensor.nbytes for tensor in tensors.values())
 
 
 def resume_command(run: RunFolder, processes: int = 1) -> str:
     """Return the command that resumes a run in this many processes."""
     start = f"torchrun --nproc-per-node {processes} -m toolchain" if processes > 1 else "rtl"
-    return f"{start} finetune --resume {shlex.quote(str(run.path))}"
+    return f"{start} {shell_words('finetune', '--resume', run.path)}"
 
 
 class Checkpoints:
@@ -71,10 +89,27 @@ class Checkpoints:
         self.folder = run.checkpoints
         self.next_due = 0.0
         """Time by `time.monotonic` before which none is due."""
+        self.reported_full = False
 
     def due(self) -> bool:
         """Return whether writing a checkpoint now stays within MAX_OVERHEAD."""
         return time.monotonic() >= self.next_due
+
+    def has_room(self, tensors: State, progress: ProgressReporter) -> bool:
+        """Return whether the disk has room for these tensors beside what is there.
+
+        Where it has none, training goes on: the model's own room is reserved. This is reported
+        once.
+        """
+        needed = state_bytes(tensors) + RECORD_BYTES
+        free = shutil.disk_usage(self.folder).free
+        if free < needed and not self.reported_full:
+            self.reported_full = True
+            progress.message(
+                f"no room for a checkpoint: it takes {megabytes(needed)}, and {megabytes(free)} "
+                "are free; the best epoch is kept, but a stopped run loses those since its last one"
+            )
+        return free >= needed
 
     def save(self, epoch: int, checkpoint: Checkpoint) -> None:
         """Write the checkpoint of an epoch and remove older ones."""
@@ -113,16 +148,27 @@ class Checkpoints:
 
     def save_start(self, frozen: State, origin: str) -> None:
         """Write the weights that training does not change, and the line about their origin."""
-        weights, line = weights_bytes(frozen), json.dumps({"origin": origin}).encode()
+        weights = weights_bytes(frozen)
+        record = {"origin": origin, "sha256": hashlib.sha256(weights).hexdigest()}
         write_bytes(self.folder / "start.safetensors", weights, durable=True)
-        write_bytes(self.folder / "start.json", line, durable=True)
+        write_bytes(self.folder / "start.json", encode_json(record), durable=True)
 
     def load_start(self) -> tuple[State, str] | None:
-        """Return what `save_start` wrote; None unless both files can be read."""
+        """Return what `save_start` wrote; None unless both files are whole and belong together."""
         try:
-            origin = json.loads((self.folder / "start.json").read_bytes())["origin"]
-            return load((self.folder / "start.safetensors").read_bytes()), origin
+            record = json.loads((self.folder / "start.json").read_bytes())
+            weights = (self.folder / "start.safetensors").read_bytes()
+            if hashlib.sha256(weights).hexdigest() != record["sha256"]:
+                return None
+            return load(weights), record["origin"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError):
+            return None
+
+    def start_sha256(self) -> str | None:
+        """Return the SHA-256 of the weights that `save_start` wrote; None where it is not kept."""
+        try:
+            return str(json.loads((self.folder / "start.json").read_bytes())["sha256"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def _tensors_file(self, epoch: int) -> Path:

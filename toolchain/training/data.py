@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import msgspec
 from toolchain.data.audit import Audit, audit_dataset, is_inside
 from toolchain.data.layouts import Dataset, Sample, read_dataset
 from toolchain.data.left_out import left_out_lines
+from toolchain.display import shell_words
 from toolchain.errors import DataError
 from toolchain.files import real_path, write_text
 from toolchain.progress import ProgressReporter
@@ -44,7 +44,7 @@ def require_there(data: str, run: RunFolder) -> None:
     if not Path(data).exists():
         raise DataError(
             f"{data}: the data of {run.path} is no longer there",
-            hint=f"say where: rtl finetune --resume {shlex.quote(str(run.path))} --data DATA",
+            hint=f"say where: rtl finetune --resume {shell_words(run.path)} --data DATA",
         )
 
 
@@ -65,7 +65,7 @@ def require_same_data(run: RunFolder, audit: Audit) -> None:
         raise DataError(
             f"{audit.data} has changed since {run.path} began: {before.images} files then, "
             f"{audit.images} now",
-            hint=f"start anew: rtl finetune {shlex.quote(audit.data)}",
+            hint=f"start anew: rtl finetune {shell_words(audit.data)}",
         )
 
 
@@ -92,15 +92,22 @@ def audit_warnings(audit: Audit) -> list[str]:
     return lines
 
 
-def _read_and_report(
-    settings: FinetuneSettings, output: Path, progress: ProgressReporter
-) -> tuple[Dataset, Audit]:
-    # Only a folder of images is protected: a list file may lie in any folder, runs beside it.
+def require_outside_data(settings: FinetuneSettings, output: Path) -> None:
+    """Raise DataError for an output inside the data folder.
+
+    Only a folder of images is protected: a list file may lie in any folder, runs beside it.
+    """
     if Path(settings.data).is_dir() and is_inside(output, Path(settings.data)):
         raise DataError(
             f"{output} lies inside the data folder {settings.data}, which rtl never writes to",
             hint="choose another folder with -o",
         )
+
+
+def _read_and_report(
+    settings: FinetuneSettings, output: Path, progress: ProgressReporter
+) -> tuple[Dataset, Audit]:
+    require_outside_data(settings, output)
     found = read_dataset(settings.data, settings.task, settings.splitting)
     try:
         dataset, audit = audit_dataset(found, progress)

@@ -22,6 +22,8 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed, nn
 
+from toolchain.errors import Interrupted, ToolchainError, TrainingError
+
 Value = TypeVar("Value")
 
 TIMEOUT = timedelta(hours=12)
@@ -52,10 +54,23 @@ class Processes:
         return values[0]
 
     def run_on_rank_zero(self, function: Callable[[], Value]) -> Value:
-        """Call a function in rank zero only and return its result in every process."""
-        result: Any = function() if self.is_rank_zero else None
-        value: Value = self.from_rank_zero(result)
-        return value
+        """Call a function in rank zero only and return its result in every process.
+
+        An error of it that a user can act on is raised in every process.
+        """
+        if self.count == 1:
+            return function()
+        result: Any = None
+        error: ToolchainError | None = None
+        if self.is_rank_zero:
+            try:
+                result = function()
+            except ToolchainError as raised:
+                error = raised
+        outcome: tuple[Value, ToolchainError | None] = self.from_rank_zero((result, error))
+        if outcome[1] is not None:
+            raise outcome[1]
+        return outcome[0]
 
     def gather(self, value: Value) -> list[Value]:
         """Return the values of all processes, by rank, in every process."""
@@ -104,5 +119,33 @@ def process_group() -> Iterator[Processes]:
             count=distributed.get_world_size(),
             local_rank=int(os.environ.get("LOCAL_RANK", "0")),
         )
+    except Interrupted:
+        raise  # each process is stopped, and rank zero says what is kept
+    except Exception as error:
+        first = _first_exit_code(error)
+        if first is None:
+            raise
+        secondary = TrainingError(str(error), hint=getattr(error, "hint", None))
+        secondary.exit_code, secondary.reporter = first, "another process"
+        raise secondary from error
     finally:
-        distributed.destroy_process_group()
+        with contextlib.suppress(RuntimeError):  # the others are gone
+            distributed.destroy_process_group()
+
+
+def _first_exit_code(error: Exception) -> int | None:
+    """Return the exit code of the error that another process had before; None for the first.
+
+    The processes share a small store, which torchrun keeps. Without it each error is a first one.
+    """
+    own = error.exit_code if isinstance(error, ToolchainError) else 1
+    try:
+        store = distributed.distributed_c10d._get_default_store()
+        if store.add("rtl/errors", 1) == 1:
+            if isinstance(error, ToolchainError):
+                error.reporter = "this process"
+            store.set("rtl/exit code", str(own))
+            return None
+        return int(store.get("rtl/exit code"))
+    except Exception:  # the store is gone with the process that kept it
+        return None if isinstance(error, ToolchainError) else own

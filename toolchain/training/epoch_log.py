@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
-from toolchain.files import write_text
+from toolchain.files import encode_json, write_text
 from toolchain.metrics.outputs import Outputs
 from toolchain.progress import ProgressReporter
 from toolchain.runs.runfolder import RunFolder
@@ -34,8 +33,12 @@ class EpochLog:
     def write(self, label: str, row: dict[str, Any]) -> None:
         """Append an epoch's line to metrics.jsonl and report it."""
         if self.writes_files:
-            with self.run.metrics.open("a", encoding="utf-8") as file:
-                file.write(msgspec.json.encode(row).decode() + "\n")
+            # The model is written with all lines; a full disk does not stop training for one.
+            with (
+                contextlib.suppress(OSError),
+                self.run.metrics.open("a", encoding="utf-8") as file,
+            ):
+                file.write(encode_json(row).decode() + "\n")
         if self.tensorboard is not None:
             self.tensorboard.write(row)
         auc = "–" if row["val_auc"] is None else f"{row['val_auc']:.3f}"
@@ -78,5 +81,5 @@ def metrics_row(
 
 def write_metrics(run: RunFolder, rows: Sequence[dict[str, Any]]) -> None:
     """Write metrics.jsonl, whole or not at all."""
-    lines = [msgspec.json.encode(row).decode() + "\n" for row in rows]
+    lines = [encode_json(row).decode() + "\n" for row in rows]
     write_text(run.metrics, "".join(lines))

@@ -13,7 +13,7 @@ import torch
 from toolchain.data.audit import Audit, with_train_digests
 from toolchain.data.layouts import Dataset
 from toolchain.display import Block, Displayed
-from toolchain.errors import ToolchainError
+from toolchain.errors import ToolchainError, TrainingError
 from toolchain.files import real_path, write_json
 from toolchain.networks.device import choose_device
 from toolchain.progress import ProgressReporter, SilentReporter
@@ -23,19 +23,31 @@ from toolchain.runs.settings_file import settings_toml
 from toolchain.training.analysis.diagnosis import Finding
 from toolchain.training.analysis.tensorboard import require_tensorboard
 from toolchain.training.artifacts import Summary, summarise, write_model
-from toolchain.training.checkpoints import Checkpoint, Checkpoints, run_lock
+from toolchain.training.checkpoints import (
+    RECORD_BYTES,
+    Checkpoint,
+    Checkpoints,
+    run_lock,
+    state_bytes,
+)
 from toolchain.training.data import (
     data_name,
     read_data,
     remember_data,
+    require_outside_data,
     require_same_data,
     require_there,
 )
 from toolchain.training.distributed import Processes, process_group
 from toolchain.training.feasible import require_device_fits, require_feasible
 from toolchain.training.finetune_display import finetune_blocks
+from toolchain.training.machine_failures import machine_failures
 from toolchain.training.setup import Setup, prepare
-from toolchain.training.starting_weights import make_starting_weights, restore_starting_weights
+from toolchain.training.starting_weights import (
+    make_starting_weights,
+    require_same_start,
+    restore_starting_weights,
+)
 from toolchain.training.stopped_run import (
     explain_stop,
     has_model_or_checkpoint,
@@ -117,10 +129,7 @@ def finetune(
     started = time.monotonic()
     with process_group() as processes:
         run = RunFolder(processes.from_rank_zero(output or _default_output(settings)))
-        if processes.is_rank_zero:
-            run.require_free()
-            if settings.tensorboard:
-                require_tensorboard()
+        processes.run_on_rank_zero(lambda: _require_possible(settings, run))
         device = choose_device(settings.device, processes.local_rank)
         require_device_fits(settings, device)
         dataset, audit = read_data(settings, run.path, processes, progress)
@@ -129,8 +138,8 @@ def finetune(
         place = _device_and_processes(device, processes)
         progress.message(f"{settings.arch} from {start.origin}, on {place}")
         setup = prepare(settings, dataset, start, device, processes, progress)
-        if processes.is_rank_zero:
-            run.create(settings_toml(_with_absolute_paths(setup.settings)))
+        text = settings_toml(_with_absolute_paths(setup.settings))
+        run = processes.run_on_rank_zero(lambda: _create(run, text, settings, output is None))
         return _train(setup, run, audit, None, started, progress, fresh=True)
 
 
@@ -177,6 +186,8 @@ def resume(
         chosen = choose_device(settings.device, processes.local_rank)
         progress.message(f"resuming {run.path}, on {_device_and_processes(chosen, processes)}")
         setup = prepare(settings, dataset, start, chosen, processes, progress)
+        if checkpoint:
+            require_same_start(checkpoints, setup.frozen_state(), settings)
         return _train(setup, run, audit, checkpoint, started, progress, fresh=False)
 
 
@@ -202,6 +213,7 @@ def _train(
     with run_lock(run):
         run.remove_temporary_files()
         try:
+            run.reserve_room(state_bytes(setup.classifier.state_dict()) + RECORD_BYTES)
             summary = _train_and_write(setup, run, audit, checkpoint, progress)
         except BaseException:
             if fresh and not has_model_or_checkpoint(run):
@@ -222,8 +234,9 @@ def _train_and_write(
     trainer = Trainer(setup, run, progress)
     with explain_stop(run, trainer):
         try:
-            _fit(trainer, run, audit, checkpoint)
-        except (KeyboardInterrupt, ToolchainError):
+            with machine_failures():
+                _fit(trainer, run, audit, checkpoint)
+        except (KeyboardInterrupt, ToolchainError, OSError):
             if trainer.epoch:
                 write_model(setup, run, audit, trainer)
             raise
@@ -237,8 +250,30 @@ def _fit(trainer: Trainer, run: RunFolder, audit: Audit, checkpoint: Checkpoint 
     elif trainer.setup.processes.is_rank_zero:
         write_json(run.audit, with_train_digests(audit, trainer.setup.dataset))
         run.metrics.unlink(missing_ok=True)
-        trainer.checkpoints.save_start(trainer.setup.frozen_state(), trainer.setup.origin)
+        trainer.save_start()
     trainer.fit()
+
+
+def _require_possible(settings: FinetuneSettings, run: RunFolder) -> None:
+    """Raise the error of a run that can't be made, before the images are read."""
+    require_outside_data(settings, run.path)
+    run.require_creatable()
+    if settings.tensorboard:
+        require_tensorboard()
+
+
+def _create(run: RunFolder, text: str, settings: FinetuneSettings, is_default: bool) -> RunFolder:
+    """Create the run folder and return it: the next free one where another run took the default."""
+    while True:
+        try:
+            run.create(text)
+        except TrainingError:
+            taken = RunFolder(_default_output(settings))
+            if not is_default or taken.path == run.path:
+                raise
+            run = taken
+        else:
+            return run
 
 
 def _default_output(settings: FinetuneSettings) -> Path:

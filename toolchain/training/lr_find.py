@@ -19,11 +19,12 @@ from toolchain.runs.runfolder import RunFolder, free_run_path
 from toolchain.runs.settings import HIGHEST_RATE, FinetuneSettings
 from toolchain.training.analysis import plots
 from toolchain.training.analysis.lr_curve import should_stop, smoothed, suggest_rate, sweep_rates
-from toolchain.training.data import data_name, read_data
+from toolchain.training.data import data_name, read_data, require_outside_data
 from toolchain.training.distributed import Processes, is_single_process
 from toolchain.training.feasible import require_device_fits, require_feasible
 from toolchain.training.inputs.samples import Batch, BatchSource
 from toolchain.training.loop import Stepper, make_stepper
+from toolchain.training.machine_failures import machine_failures
 from toolchain.training.optim.schedules import make_optimizer
 from toolchain.training.setup import prepare
 from toolchain.training.stage_inputs import stage_inputs
@@ -81,7 +82,8 @@ def find_lr(
     # Each rate is tried on one batch.
     settings = msgspec.structs.replace(settings, accumulate=1)
     folder = RunFolder(output or free_run_path(Path("runs"), f"{data_name(settings.data)}-lr-find"))
-    folder.require_free()
+    require_outside_data(settings, folder.path)
+    folder.require_creatable()
     require_writable(folder.rate_sweep)
     processes = Processes()
     device = choose_device(settings.device)
@@ -95,7 +97,8 @@ def find_lr(
     stepper = make_stepper(setup, make_optimizer(setup.classifier, settings))
     stepper.model = inputs.model
     set_training_mode(setup.classifier)
-    rates, losses = _sweep(stepper, inputs.train, settings, progress)
+    with machine_failures():
+        rates, losses = _sweep(stepper, inputs.train, settings, progress)
     suggestion = suggest_rate(rates, losses)
     folder.path.mkdir(parents=True, exist_ok=True)
     plots.draw_rate_sweep(rates, losses, suggestion, folder.rate_picture)

@@ -105,12 +105,14 @@ def _pixel_sources(setup: Setup, progress: ProgressReporter) -> tuple[PixelSourc
         targets_of(dataset.train, classes),
         train_order(setup),
         workers,
+        progress.message,
     )
     val = PixelSource(
         PixelDataset(dataset.val, setup.preprocessing),
         targets_of(dataset.val, classes),
         _val_order(setup),
         workers,
+        progress.message,
     )
     for source, name in ((train, "training"), (val, "validation")):
         if source.dataset.fits_in_memory():

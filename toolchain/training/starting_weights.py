@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 
+from toolchain.errors import TrainingError
 from toolchain.networks import resnet
-from toolchain.networks.weights import start_classifier
+from toolchain.networks.weights import start_classifier, weights_bytes
 from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.checkpoints import Checkpoints
@@ -52,3 +54,16 @@ def restore_starting_weights(
     classifier = resnet.Classifier(network, resnet.IMAGENET_NORMALISATION)
     classifier.load_state_dict(frozen, strict=False)
     return StartingWeights(classifier, origin)
+
+
+def require_same_start(
+    checkpoints: Checkpoints, frozen: resnet.State, settings: FinetuneSettings
+) -> None:
+    """Raise TrainingError where a resumed run would go on with other frozen weights than it had."""
+    expected = checkpoints.start_sha256()
+    if expected not in (None, hashlib.sha256(weights_bytes(frozen)).hexdigest()):
+        raise TrainingError(
+            f"{checkpoints.folder} is damaged, and --weights {settings.weights} gives other "
+            "weights than those that this run began with",
+            hint="start anew, or put the old weights back",
+        )

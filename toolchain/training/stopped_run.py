@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
+import errno
 from collections.abc import Iterator
 
-from toolchain.errors import DataError, Interrupted, ToolchainError, TrainingError
+from toolchain.display import shell_words
+from toolchain.errors import DataError, Interrupted, ToolchainError, TrainingError, stop_reason
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.stored_settings import stored_settings
 from toolchain.training.checkpoints import Checkpoints, resume_command
+from toolchain.training.machine_failures import MachineFailure
 from toolchain.training.trainer import Trainer
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk that has no room: in all, for this user, for one file."""
 
 
 @contextlib.contextmanager
@@ -21,21 +26,39 @@ def explain_stop(run: RunFolder, trainer: Trainer) -> Iterator[None]:
     try:
         yield
     except OSError as stop:
-        reason = (stop.strerror or str(stop)).lower()
         then = again if has_model_or_checkpoint(run) else "start again"
         raise TrainingError(
-            f"{stop.filename or run.path} can't be written: {reason}",
-            hint=f"make room, then {then}",
+            f"{_os_error(stop, run)}{_kept(run, trainer)}",
+            hint=f"make room, then {then}" if stop.errno in FULL else then,
         ) from stop
     except (KeyboardInterrupt, ToolchainError) as stop:
-        if not trainer.epoch:
+        kept = _kept(run, trainer)
+        if not kept:
             raise
-        epochs = "1 epoch" if trainer.epoch == 1 else f"{trainer.epoch} epochs"
-        kept = f"the best of {epochs} is kept in {run.path}"
         if isinstance(stop, KeyboardInterrupt):
-            raise Interrupted(f"interrupted; {kept}", hint=again) from stop
-        stop.args = (f"{stop}; {kept}",)
+            raise Interrupted(f"{stop_reason(stop)}{kept}", hint=again) from stop
+        if isinstance(stop, MachineFailure):
+            # Of the settings only --workers may change when a run is resumed.
+            more = f" {stop.options}" if stop.options.startswith("--workers") else ""
+            stop.hint = again + more
+        stop.args = (f"{stop}{kept}",)
+        stop.hint = stop.hint or again
         raise
+
+
+def _os_error(error: OSError, run: RunFolder) -> str:
+    reason = (error.strerror or str(error)).lower()
+    unwritten = error.errno in (*FULL, errno.EROFS, errno.EACCES, errno.EPERM)
+    what = "can't be written: " if unwritten else "failed: "
+    return f"{error.filename or run.path} {what}{reason}"
+
+
+def _kept(run: RunFolder, trainer: Trainer) -> str:
+    """Return which epoch is kept, to end a sentence; nothing where no model was written."""
+    if not trainer.epoch or not trainer.model_written:
+        return ""
+    epochs = "1 epoch" if trainer.epoch == 1 else f"{trainer.epoch} epochs"
+    return f"; the best of {epochs} is kept in {run.path}"
 
 
 def has_model_or_checkpoint(run: RunFolder) -> bool:
@@ -50,6 +73,6 @@ def settings_of_stopped_run(run: RunFolder) -> FinetuneSettings:
     if run.weights.is_file() and not run.checkpoints.is_dir():
         raise TrainingError(
             f"{run.path} has finished; there is nothing to resume",
-            hint=f"more epochs: rtl finetune DATA --weights {shlex.quote(str(run.path))}",
+            hint=f"more epochs: rtl finetune DATA --weights {shell_words(run.path)}",
         )
     return stored_settings(run.settings, whole=True)

@@ -86,6 +86,8 @@ class Trainer:
         self.finished = FinishedEpochs()
         self.from_features: bool | None = None
         self.saved_epoch = 0
+        self.model_written = False
+        """Whether the best epoch is in the run folder."""
         self.log = EpochLog(run, settings, processes, progress)
 
     @property
@@ -116,8 +118,19 @@ class Trainer:
             return
         random_states = self.setup.processes.gather(random_state())
         if self.setup.processes.is_rank_zero:
-            self.checkpoints.save(self.epoch, self._state(random_states).to_checkpoint())
+            checkpoint = self._state(random_states).to_checkpoint()
+            if self.checkpoints.has_room(checkpoint.tensors, self.progress):
+                self.checkpoints.save(self.epoch, checkpoint)
         self.saved_epoch = self.epoch
+
+    def save_start(self) -> None:
+        """Write the weights that training does not change, where there is room for them.
+
+        A run that is resumed without them makes them again from its settings.
+        """
+        frozen = self.setup.frozen_state()
+        if self.checkpoints.has_room(frozen, self.progress):
+            self.checkpoints.save_start(frozen, self.setup.origin)
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint; TrainingError where the number of processes differs."""

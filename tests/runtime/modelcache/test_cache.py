@@ -294,3 +294,16 @@ def test_entry_is_opened_where_no_thread_can_be_started(
     monkeypatch.setattr(threading.Thread, "start", refuse)
     np.testing.assert_array_equal(logits_of(kept.model), kept.expected)
     assert opened == [kept.entry / GRAPH]
+
+
+def test_model_with_other_content_and_the_same_state_is_read_again(
+    large: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a read-only image of a file system, two versions of a file may have all times equal."""
+    monkeypatch.setattr(digests, "SETTLED_NS", -1)
+    state = digests.state_of(large)
+    monkeypatch.setattr(digests, "state_of", lambda _: state)
+    old = logits_of(large)
+    assert list((cache / "engines" / "digests").iterdir())
+    large.write_bytes(large_model(tmp_path / "changed.onnx", bias=5).read_bytes())
+    np.testing.assert_allclose(logits_of(large)[:, 0], old[:, 0] + 5, rtol=1e-4)

@@ -23,6 +23,7 @@ from tests.runtime.modelcache.engines import (
     large_model,
     logits_of,
 )
+from toolchain.runtime.cachefolder import Removed
 from toolchain.runtime.modelcache import cache, digests, store
 from toolchain.runtime.modelcache.store import GRAPH, RECORD, WEIGHTS, EngineKey
 
@@ -207,7 +208,7 @@ def test_old_leftovers_of_killed_processes_are_removed(
     large: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "MOST_NOTES", 3)
-    engines = store.private_folder()
+    engines = store.private_folder().path
     (engines / "digests").mkdir()
     for number in range(9):
         note = engines / "digests" / f"{number}.json"
@@ -229,7 +230,7 @@ def test_old_leftovers_of_killed_processes_are_removed(
 
 def test_clear_returns_the_bytes_and_leaves_nothing(kept: Kept, cache: Path) -> None:
     size = sum(file.stat().st_size for file in kept.entry.iterdir())
-    assert store.clear() == size
+    assert store.clear() == Removed(size, 0, None)
     assert not (cache / "engines").exists()
     assert store.entries() == []
     np.testing.assert_array_equal(logits_of(kept.model), kept.expected)

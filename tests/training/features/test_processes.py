@@ -88,4 +88,4 @@ def test_a_run_that_trains_from_features_survives_clearing_the_cache(
 def clear() -> None:
     from toolchain.training.features import store
 
-    assert store.clear() > 0
+    assert store.clear().bytes > 0

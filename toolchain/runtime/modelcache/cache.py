@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from toolchain.runtime.cachefolder import PrivateFolder
 from toolchain.runtime.modelcache import store
 from toolchain.runtime.modelcache.background import BackgroundTask
 from toolchain.runtime.modelcache.digests import State, noted_sha256, state_of
@@ -69,8 +70,13 @@ class Engine(msgspec.Struct, frozen=True):
     state: State
     """Of the model file, when its digest was taken."""
     key: EngineKey
-    folder: Path
+    held: PrivateFolder
     """The folder of all entries."""
+
+    @property
+    def folder(self) -> Path:
+        """The path by which the folder of all entries is used."""
+        return self.held.place
 
     @property
     def entry(self) -> Path:
@@ -139,7 +145,7 @@ def engine_of(model: Path, cache: Path | None = None) -> Engine | None:
     """
     try:
         folder = store.private_folder(cache)
-        sha256, state = noted_sha256(model, folder / NOTES)
+        sha256, state = noted_sha256(model, folder.place / NOTES)
     except (OSError, RuntimeError):  # RuntimeError: the user's home can't be determined
         return None
     if state.bytes * 2 > store.MOST_BYTES:

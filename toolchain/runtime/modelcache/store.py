@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import time
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from toolchain.files import encode_json
 from toolchain.runtime.cachefolder import (
     CacheEntry,
+    PrivateFolder,
+    Removed,
     by_last_use,
     cache_folder,
     entry_bytes,
@@ -84,22 +86,13 @@ def engines_folder() -> Path:
     return cache_folder() / "engines"
 
 
-def private_folder(cache: Path | None = None) -> Path:
-    """Return the folder of the entries, and create it where it does not exist.
+def private_folder(cache: Path | None = None) -> PrivateFolder:
+    """Return the folder of the entries, open, and create it where it does not exist.
 
     `cache` replaces the user's folder of all caches. Raises OSError where the folder can't be
     created, or others could write to it.
     """
-    folder = cache / "engines" if cache else engines_folder()
-    if folder.parts[:1] == ("~",):
-        raise FileNotFoundError("this user has no home folder")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    status = folder.lstat()
-    is_own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
-    others = 0 if os.name == "nt" else stat.S_IWGRP | stat.S_IWOTH
-    if not stat.S_ISDIR(status.st_mode) or not is_own or status.st_mode & others:
-        raise PermissionError(f"{folder} is not this user's alone")
-    return folder
+    return PrivateFolder(cache / "engines" if cache else engines_folder())
 
 
 def word_sum(path: Path) -> tuple[int, int]:
@@ -170,7 +163,7 @@ def publish(made: Path, entry: Path, key: EngineKey, model: Path) -> None:
 
     sums = {name: word_sum(made / name) for name in (GRAPH, WEIGHTS) if (made / name).exists()}
     record = Record(key, str(model), sums)
-    (made / RECORD).write_bytes(msgspec.json.encode(record))
+    (made / RECORD).write_bytes(encode_json(record))
     if is_intact(entry, key):
         return
     if os.path.lexists(entry):
@@ -207,8 +200,8 @@ def entries(folder: Path | None = None) -> list[KeptModel]:
     )
 
 
-def clear() -> int:
-    """Remove all entries and notes, and return how many bytes the entries took."""
+def clear() -> Removed:
+    """Remove all entries and notes, and return what came of it."""
     return remove_all(engines_folder(), entries())
 
 

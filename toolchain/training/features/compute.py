@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,11 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from toolchain.data.layouts import Dataset, Sample
-from toolchain.errors import ImageError
 from toolchain.networks.resnet import Classifier
 from toolchain.networks.split import FrozenBackbone, network_parts
 from toolchain.progress import ProgressReporter
@@ -23,16 +22,19 @@ from toolchain.runs.settings import FinetuneSettings
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
 from toolchain.training.features.engine import Engine, fastest_engine
-from toolchain.training.features.store import Entry, Unstorable, display_folder
+from toolchain.training.features.store import Entry, display_folder
+from toolchain.training.features.writer import Unstorable
 from toolchain.training.inputs.augment import Augmentation, make_augmentation
+from toolchain.training.inputs.loading import ImageLoader, Loaded
 from toolchain.training.inputs.samples import (
-    PixelsOrError,
     augmented_pixels,
     clean_pixels,
-    collate,
+    pixels_or_error,
     require_pixels,
 )
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk that has no room."""
 RowImage = tuple[Sample, int | None]
 """The image that a row is computed from: a sample, and the number of its augmented view.
 
@@ -113,14 +115,15 @@ def _compute(
                     for row in features:
                         writer.put(row)
         except OSError as error:
-            entry.remove()
+            if error.errno in FULL:
+                entry.remove()  # what is kept of it makes room
             reason = (error.strerror or str(error)).lower()
             raise Unstorable(
                 f"its results can't be kept in {display_folder()}: {reason}"
             ) from error
 
 
-class RowPixels(TorchDataset[PixelsOrError]):
+class RowPixels(TorchDataset[Loaded]):
     """The pixels that rows are computed from, uint8 [size, size, 3]."""
 
     def __init__(
@@ -136,20 +139,18 @@ class RowPixels(TorchDataset[PixelsOrError]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> PixelsOrError:
-        sample, view = self.images[index]
-        try:
-            return torch.from_numpy(self._pixels(sample, view).copy())
-        except ImageError as error:
-            return error
+    def __getitem__(self, index: int) -> Loaded:
+        return pixels_or_error(lambda: self._pixels(*self.images[index]))
 
     def _pixels(self, sample: Sample, view: int | None) -> NDArray[np.uint8]:
         if view is None or self.augmentation is None:
-            return clean_pixels(sample, self.preprocessing)
+            return clean_pixels(sample, self.preprocessing, unchanged=True)
         # Seeded by the content of the file and not by its position in the data set, so that the row
         # stays valid when images are added.
         seeds = (self.seed, view, int(sample.digest[:15], 16))
-        return augmented_pixels(self.augmentation, sample, self.preprocessing, seeds)
+        return augmented_pixels(
+            self.augmentation, sample, self.preprocessing, seeds, unchanged=True
+        )
 
 
 def _features(
@@ -160,17 +161,14 @@ def _features(
     Worker processes decode; threads of this process run the engine.
     """
     workers = spec.settings.workers if spec.settings.workers >= 0 else usable_cores()
-    loader = DataLoader(
-        dataset,
-        batch_size=engine.batch,
-        num_workers=min(workers, len(dataset) // engine.batch),
-        collate_fn=collate,
-        generator=torch.Generator(),
-    )
+    rows = range(len(dataset))
+    batches = [list(rows[start : start + engine.batch]) for start in rows[:: engine.batch]]
+    workers = min(workers, len(dataset) // engine.batch)
+    loader = ImageLoader(dataset, batches, workers, progress.message)
     pending: deque[Future[NDArray[np.float32]]] = deque()
     label = f"features before {spec.boundary}"
     with ThreadPoolExecutor(engine.threads) as pool:
-        for pixels in progress.track(loader, label, len(loader)):
+        for pixels in progress.track(loader, label, len(batches)):
             pending.append(pool.submit(engine, require_pixels(pixels).numpy()))
             if len(pending) > 2 * engine.threads:
                 yield pending.popleft().result()

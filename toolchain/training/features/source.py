@@ -6,7 +6,8 @@ are computed once, for each image and each of its augmented views, and training 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -30,12 +31,14 @@ from toolchain.training.features.store import (
     SCHEMA,
     CacheKey,
     Entry,
-    Features,
     display_folder,
     free_space,
 )
+from toolchain.training.features.writer import Features, Unstorable
 from toolchain.training.inputs.order import Order
 from toolchain.training.inputs.samples import Batch, targets_of
+
+Value = TypeVar("Value")
 
 
 class FeatureSource:
@@ -80,15 +83,38 @@ def feature_sources(
     of the training and the validation images. Raises DataError for an image that can't be read.
     """
     backbone = FrozenBackbone(spec.classifier, spec.frozen).eval()
-    required = _required_rows(spec, backbone)
-    if not processes.from_rank_zero(
-        processes.is_rank_zero and _reserve_space(spec, required, progress)
-    ):
-        return None
-    if not processes.from_rank_zero(
-        processes.is_rank_zero and compute_missing(spec, backbone, required, progress)
-    ):
-        return None
+    required = _or_report(lambda: _required_rows(spec, backbone), progress)
+
+    def compute() -> bool:
+        return required is not None and (
+            _reserve_space(spec, required, progress)
+            and compute_missing(spec, backbone, required, progress)
+        )
+
+    kept = processes.run_on_rank_zero(lambda: _or_report(compute, progress))
+    sources = None
+    if kept and required is not None:
+        sources = _or_report(lambda: _read(spec, orders, required), progress)
+    # Where one process can't read them, all have to train from pixels.
+    return sources if all(processes.gather(sources is not None)) else None
+
+
+def _or_report(function: Callable[[], Value], progress: ProgressReporter) -> Value | None:
+    """Return what a function returns; None, after reporting the reason, where the cache fails."""
+    try:
+        return function()
+    except Unstorable as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"{error.filename or display_folder()}: {(error.strerror or str(error)).lower()}"
+    progress.message(f"the frozen part is computed each epoch: {reason}")
+    return None
+
+
+def _read(
+    spec: FeatureSpec, orders: tuple[Order, Order], required: Sequence[RequiredRows]
+) -> tuple[FeatureSource, FeatureSource]:
+    """Return the batches of training and validation, whose rows are all kept."""
     train, val = spec.dataset.train, spec.dataset.val
     entries = {rows.entry.key.view: rows.entry for rows in required}
     classes = len(spec.dataset.classes)

@@ -1,14 +1,16 @@
 """The cache of features on the disk: one folder for each frozen network and kind of view.
 
     <cache>/features/<key>/about.json      the key, as JSON
-                           index.json      the number of the row of each image and view
+                           index.json      row and checksum of each image and view
                            rows-<n>.f16    float16 [rows, …], little-endian, read by memory mapping
 
 The key is a digest of all that the rows depend on apart from the images: weights, boundary,
 preprocessing, augmentation, data set, and the schema of the cache. A row is named by the sha256 of
 its image file and the number of the view, so a changed file gets a new row. Rows are never
 overwritten, so a run that still reads an old row reads the right values. When more rows are out of
-date than in use, those in use are copied to a new file.
+date than in use, those in use are copied to a new file. A row whose checksum differs from that in
+the index is computed again. The folder is this user's alone: whoever can write rows can train
+another model than the user wants.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import contextlib
 import hashlib
 import os
 import shutil
-import time
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,11 +28,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.errors import TrainingError
-from toolchain.files import display_path, write_json
+from toolchain.files import display_path, encode_json, write_json
 from toolchain.progress import ProgressReporter
 from toolchain.runtime.cachefolder import (
     CacheEntry,
+    PrivateFolder,
+    Removed,
     by_last_use,
     cache_folder,
     entry_bytes,
@@ -38,14 +41,14 @@ from toolchain.runtime.cachefolder import (
     remove_all,
     remove_longest_unused,
 )
+from toolchain.training.features.writer import Features, Index, Unstorable, read_index
+from toolchain.training.features.writer import FeatureWriter as FeatureWriter
 
-SCHEMA = 2
+SCHEMA = 3
 """Part of each key, so that rows of another number are not used. Raise it when what a row holds
 changes, or how it is computed (decoding, preprocessing, augmentation, networks)."""
 SPARE_BYTES = 500_000_000
 """Free space that the cache leaves on the disk: the run folder needs some too."""
-
-Features = NDArray[np.float16]
 
 
 class CacheKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,11 +74,6 @@ class CacheKey(msgspec.Struct, frozen=True, kw_only=True):
         return int(np.prod(self.shape)) * 2
 
 
-class _Index(msgspec.Struct):
-    file: str
-    rows: dict[str, int]
-
-
 class KeptFeatures(CacheEntry, frozen=True, kw_only=True):
     """An entry and the space that it takes."""
 
@@ -97,8 +95,8 @@ def entries() -> list[KeptFeatures]:
     return by_last_use(found)
 
 
-def clear() -> int:
-    """Remove all kept features, and return how many bytes they took."""
+def clear() -> Removed:
+    """Remove all kept features, and return what came of it."""
     return remove_all(features_folder(), entries())
 
 
@@ -125,14 +123,36 @@ class Entry:
     """The rows of one key, in their folder."""
 
     def __init__(self, key: CacheKey) -> None:
+        """Raises OSError where nothing can be kept, or others could write to it."""
         self.key = key
-        text = msgspec.json.encode(key, order="sorted")
-        self.folder = features_folder() / hashlib.sha256(text).hexdigest()[:20]
+        name = hashlib.sha256(encode_json(key, order="sorted")).hexdigest()[:20]
+        self._cache = PrivateFolder(features_folder())
+        self.folder = features_folder() / name
+        """The folder of the entry, for messages and comparisons."""
+        self._place = self._cache.place / name
+        self._checked: set[tuple[str, int]] = set()
+        """File and number of each row whose checksum was right."""
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """Return the names of which there is no row yet, each once."""
-        present = self._index().rows
-        return [name for name in dict.fromkeys(names) if name not in present]
+        """Return the names of which there is no intact row yet, each once."""
+        index = self._index()
+        intact = self._intact(index, names)
+        return [name for name in dict.fromkeys(names) if name not in intact]
+
+    def _intact(self, index: Index, names: Iterable[str]) -> set[str]:
+        """Return which of the names have a row that matches its checksum."""
+        wanted = {name: index.rows[name] for name in names if name in index.rows}
+        if not wanted:
+            return set()
+        rows = self._map(index.file)
+        intact = set()
+        for name, number in wanted.items():
+            if (index.file, number) in self._checked or index.sums.get(name) == zlib.crc32(
+                rows[number].tobytes()
+            ):
+                self._checked.add((index.file, number))
+                intact.add(name)
+        return intact
 
     def new_bytes(self, names: Iterable[str]) -> int:
         """Return the size in bytes of the rows that are missing."""
@@ -140,7 +160,7 @@ class Entry:
 
     def remove(self) -> None:
         """Remove all rows."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self._place, ignore_errors=True)
 
     @contextlib.contextmanager
     def writing(self, names: Sequence[str], progress: ProgressReporter) -> Iterator[FeatureWriter]:
@@ -151,19 +171,19 @@ class Entry:
         # Imported here, because it is not installed on a device, where `rtl cache` runs too.
         from filelock import FileLock, Timeout
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / "lock")
+        self._place.mkdir(exist_ok=True)
+        lock = FileLock(self._place / "lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
             progress.message("another run computes the same features; waiting for it")
             lock.acquire()
         try:
-            write_json(self.folder / "about.json", self.key)
+            write_json(self._place / "about.json", self.key)
             index = self._compacted(names)
-            writer = FeatureWriter(
-                self, index, [n for n in dict.fromkeys(names) if n not in index.rows]
-            )
+            intact = self._intact(index, names)
+            missing = [name for name in dict.fromkeys(names) if name not in intact]
+            writer = FeatureWriter(self._place, index, missing, self.key.row_bytes)
             try:
                 yield writer
             finally:
@@ -173,25 +193,34 @@ class Entry:
 
     def read(self, names: Sequence[str]) -> tuple[Features, NDArray[np.int64]]:
         """Return (all rows, memory-mapped float16 [rows, …]; the row's number of each name)."""
-        os.utime(self.folder / "about.json")
+        about = self._place / "about.json"
+        with contextlib.suppress(OSError):  # the disk is for reading only
+            if about.exists():
+                os.utime(about)
+            else:
+                write_json(about, self.key)
         index = self._index()
-        return self._map(index.file), np.array([index.rows[name] for name in names])
+        try:
+            numbers = np.array([index.rows[name] for name in names])
+        except KeyError as error:
+            raise Unstorable("another process has removed them") from error
+        return self._map(index.file), numbers
 
-    def _index(self) -> _Index:
+    def _index(self) -> Index:
         """Return the index; an empty one where it or rows that it names are missing or damaged."""
         try:
-            index = msgspec.json.decode((self.folder / "index.json").read_bytes(), type=_Index)
-            rows = (self.folder / index.file).stat().st_size // self.key.row_bytes
-        except (FileNotFoundError, msgspec.DecodeError):
-            return _Index("rows-1.f16", {})
-        return index if rows > max(index.rows.values(), default=-1) else _Index(index.file, {})
+            index = read_index(self._place)
+            rows = (self._place / index.file).stat().st_size // self.key.row_bytes
+        except (OSError, ValueError):
+            return Index("rows-1.f16", {})
+        return index if rows > max(index.rows.values(), default=-1) else Index(index.file, {})
 
     def _map(self, file: str) -> Features:
-        path = self.folder / file
+        path = self._place / file
         count = path.stat().st_size // self.key.row_bytes
         return np.memmap(path, dtype="<f2", mode="r", shape=(count, *self.key.shape))
 
-    def _compacted(self, names: Sequence[str]) -> _Index:
+    def _compacted(self, names: Sequence[str]) -> Index:
         """Return the index, after copying the rows in use to a new file if more are out of date.
 
         Rows in use are those in `names`.
@@ -201,70 +230,22 @@ class Entry:
         used = {name: row for name, row in index.rows.items() if name in wanted}
         if len(index.rows) - len(used) <= len(wanted):
             return index
+        used = {name: used[name] for name in used if name in self._intact(index, used)}
         number = int(index.file.split("-")[1].split(".")[0]) + 1
-        compacted = _Index(f"rows-{number}.f16", dict(zip(used, range(len(used)), strict=True)))
-        with (self.folder / compacted.file).open("wb") as file:
+        compacted = Index(
+            f"rows-{number}.f16",
+            dict(zip(used, range(len(used)), strict=True)),
+            {name: index.sums[name] for name in used},
+        )
+        with (self._place / compacted.file).open("wb") as file:
             if used:
                 rows = self._map(index.file)
                 for row in used.values():
                     file.write(rows[row].tobytes())
-        write_json(self.folder / "index.json", compacted)
+        write_json(self._place / "index.json", compacted)
         with contextlib.suppress(OSError):  # Windows: another run has the file open
-            (self.folder / index.file).unlink()
+            (self._place / index.file).unlink()
         return compacted
-
-
-class FeatureWriter:
-    """Appends rows as they are computed, and adds them to the index every few seconds."""
-
-    KEEP_EVERY_S = 5.0
-
-    def __init__(self, entry: Entry, index: _Index, missing: list[str]) -> None:
-        self.entry, self.index, self.missing = entry, index, missing
-        # Rows that a killed run wrote without adding them to the index are overwritten.
-        self.first = max(index.rows.values(), default=-1) + 1
-        self.done: dict[str, int] = {}
-        self.saved_at = time.monotonic()
-        path = entry.folder / index.file
-        path.touch()
-        # Written as a file, although it is read by memory mapping: on a full disk that raises an
-        # error, while a write into mapped memory would kill the process.
-        self.file = path.open("r+b")
-        self.file.seek(self.first * entry.key.row_bytes)
-
-    def put(self, features: NDArray[np.float32]) -> None:
-        """Append the next missing row, float32 of the key's shape.
-
-        Raises Unstorable where float16 can't hold it.
-        """
-        with np.errstate(over="ignore"):
-            row = features.astype("<f2")
-        if not np.isfinite(row).all():
-            raise Unstorable("a feature is larger than float16 can hold")
-        self.file.write(row.tobytes())
-        number = len(self.done)
-        self.done[self.missing[number]] = self.first + number
-        if time.monotonic() - self.saved_at > self.KEEP_EVERY_S:
-            self.keep()
-
-    def keep(self) -> None:
-        """Add the finished rows to the index on the disk."""
-        self.file.flush()
-        if self.done:
-            self.index.rows.update(self.done)
-            write_json(self.entry.folder / "index.json", self.index)
-        self.saved_at = time.monotonic()
-
-    def close(self) -> None:
-        """Add the finished rows to the index, and close the file."""
-        try:
-            self.keep()
-        finally:
-            self.file.close()
-
-
-class Unstorable(TrainingError):
-    """The features can't be stored; the run computes them in each epoch instead."""
 
 
 def display_folder() -> str:
@@ -275,7 +256,7 @@ def display_folder() -> str:
 def _kept_features(record: Path) -> KeptFeatures:
     folder = record.parent
     index = folder / "index.json"
-    rows = msgspec.json.decode(index.read_bytes(), type=_Index).rows if index.is_file() else {}
+    rows = msgspec.json.decode(index.read_bytes(), type=Index).rows if index.is_file() else {}
     return KeptFeatures(
         folder=folder,
         bytes=entry_bytes(folder),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
@@ -11,27 +12,28 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from toolchain.data.layouts import Sample
-from toolchain.errors import DataError, ImageError
+from toolchain.errors import DataError, ImageError, ToolchainError, TrainingError
 from toolchain.progress import ProgressReporter
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess
+from toolchain.runtime.image.read import image_name, read_bytes
 from toolchain.training.inputs.augment import Augmentation
+from toolchain.training.inputs.loading import ImageLoader, Loaded, Report
 from toolchain.training.inputs.order import Order
 from toolchain.training.inputs.seeds import seed_view
 
 MOST_BYTES_IN_MEMORY = 1_000_000_000
 """Preprocessed pixels up to this size are kept in memory: about 6,600 images of 224 pixels."""
 
-PixelsOrError = Tensor | ImageError
-"""Pixels uint8 [size, size, 3] of one image or [batch, size, size, 3] of a batch.
+Key = tuple[int, int]
+"""The number of an epoch and the index of a sample.
 
-An error takes their place on the way from a worker process, which would otherwise add a page of
-traceback to it.
+The epoch comes with each request and not by shared memory, which may be full.
 """
 
 
@@ -63,7 +65,7 @@ class BatchSource(Protocol):
         """Return the batches of an epoch."""
 
 
-class PixelDataset(Dataset[PixelsOrError]):
+class PixelDataset(Dataset[Loaded]):
     """The pixels of each sample, uint8 [size, size, 3].
 
     Without `augmentation` they are preprocessed only, as in evaluation and on the device: the clean
@@ -82,19 +84,14 @@ class PixelDataset(Dataset[PixelsOrError]):
         self.preprocessing = preprocessing
         self.augmentation = augmentation
         self.seed = seed
-        # In shared memory: worker processes keep running over all epochs and read it.
-        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self.kept: list[NDArray[np.uint8] | ImageError] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> PixelsOrError:
-        try:
-            pixels = self._pixels(index)
-        except ImageError as error:
-            return error
-        return torch.from_numpy(pixels.copy())
+    def __getitem__(self, key: Key) -> Loaded:
+        epoch, index = key
+        return pixels_or_error(lambda: self._pixels(epoch, index))
 
     def fits_in_memory(self) -> bool:
         """Return whether epochs need the preprocessed pixels only, and these fit."""
@@ -114,11 +111,11 @@ class PixelDataset(Dataset[PixelsOrError]):
             images = pool.map(read, self.samples)
             self.kept = list(progress.track(images, label, len(self)))
 
-    def _pixels(self, index: int) -> NDArray[np.uint8]:
+    def _pixels(self, epoch: int, index: int) -> NDArray[np.uint8]:
         if self.augmentation is None:
             return self._clean(index)
         clean = self._clean(index) if self.augmentation.takes_preprocessed else None
-        seeds = (self.seed, int(self.epoch), index)
+        seeds = (self.seed, epoch, index)
         sample = self.samples[index]
         return augmented_pixels(self.augmentation, sample, self.preprocessing, seeds, clean)
 
@@ -134,37 +131,51 @@ class PixelDataset(Dataset[PixelsOrError]):
 class PixelSource:
     """Batches of pixels, augmented anew in each epoch."""
 
-    def __init__(self, dataset: PixelDataset, targets: Tensor, order: Order, workers: int) -> None:
-        """`workers` is the number of processes that decode; -1 is one for each core."""
+    def __init__(
+        self,
+        dataset: PixelDataset,
+        targets: Tensor,
+        order: Order,
+        workers: int,
+        report: Report | None = None,
+    ) -> None:
+        """`workers` is the number of processes that decode; -1 is one for each core.
+
+        `report` gets a line where they can't be started.
+        """
         self.dataset, self.targets, self.order = dataset, targets, order
-        self.samples = dataset.samples
+        self.samples, self.report = dataset.samples, report
         self.workers = usable_cores() if workers < 0 else workers
-        self.loader: DataLoader[PixelsOrError] | None = None
+        self.loader: ImageLoader | None = None
 
     def __len__(self) -> int:
         return len(self.order)
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of an epoch; raise DataError for an image that can't be read."""
-        self.dataset.epoch.fill_(number)
         self.order.epoch = number
         self.loader = self.loader or self._new_loader()
         for own, pixels in zip(self.order.process_batches(), self.loader, strict=True):
             targets = self.targets[list(own.indices)]
             yield Batch(require_pixels(pixels), targets, own.indices, own.counted, own.step_images)
 
-    def _new_loader(self) -> DataLoader[PixelsOrError]:
+    def _new_loader(self) -> ImageLoader:
         # Images that are kept in memory need no worker processes.
         workers = 0 if self.dataset.kept is not None else min(self.workers, len(self.order))
-        return DataLoader(
-            self.dataset,
-            batch_sampler=self.order,
-            num_workers=workers,
-            collate_fn=collate,
-            # Without it a DataLoader draws a number from torch's global generator in each epoch.
-            generator=torch.Generator(),
-            persistent_workers=workers > 0,
-        )
+        return ImageLoader(self.dataset, _Keys(self.order), workers, self.report)
+
+
+class _Keys:
+    """The keys of each batch of an epoch, as a batch sampler."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return ([(self.order.epoch, index) for index in batch] for batch in self.order)
 
 
 def clean_source(
@@ -174,11 +185,12 @@ def clean_source(
     *,
     batch_size: int,
     workers: int,
+    report: Report | None = None,
 ) -> PixelSource:
     """Return the batches of a split for evaluation: not augmented, in the order of the samples."""
     order = Order(samples, batch_size, seed=None)
     dataset = PixelDataset(samples, preprocessing)
-    return PixelSource(dataset, targets_of(samples, classes), order, workers)
+    return PixelSource(dataset, targets_of(samples, classes), order, workers, report)
 
 
 def targets_of(samples: Sequence[Sample], classes: int) -> Tensor:
@@ -196,9 +208,25 @@ def labels_of(targets: Tensor) -> NDArray[np.int64] | NDArray[np.bool_]:
     return targets.numpy() if targets.ndim == 1 else targets.numpy() > 0.5
 
 
-def clean_pixels(sample: Sample, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Return a sample's preprocessed pixels uint8 [size, size, 3]; raise ImageError on failure."""
-    return preprocess(read_image(sample.path, preprocessing), preprocessing)
+def clean_pixels(
+    sample: Sample, preprocessing: Preprocessing, *, unchanged: bool = False
+) -> NDArray[np.uint8]:
+    """Return a sample's preprocessed pixels uint8 [size, size, 3]; raise ImageError on failure.
+
+    With `unchanged` it is a failure too if the file has another content than the audit saw.
+    """
+    return preprocess(_read_sample(sample, preprocessing, unchanged), preprocessing)
+
+
+def _read_sample(sample: Sample, preprocessing: Preprocessing, unchanged: bool) -> Image.Image:
+    if not unchanged:
+        return read_image(sample.path, preprocessing)
+    # The bytes that are compared are those that are decoded: the file may change in between.
+    name = image_name(sample.path)
+    data = read_bytes(sample.path, name)
+    if hashlib.sha256(data).hexdigest() != sample.digest:
+        raise ImageError(f"{name}: it has changed since it was first read")
+    return read_image(data, preprocessing, name=name)
 
 
 def augmented_pixels(
@@ -207,36 +235,41 @@ def augmented_pixels(
     preprocessing: Preprocessing,
     seeds: tuple[int, ...],
     clean: NDArray[np.uint8] | None = None,
+    *,
+    unchanged: bool = False,
 ) -> NDArray[np.uint8]:
     """Return a sample's augmented pixels uint8 [size, size, 3], determined by the `seeds`.
 
-    `clean` are its preprocessed pixels where the caller has them already. Raises ImageError where
-    the image can't be read.
+    `clean` are its preprocessed pixels where the caller has them already; `unchanged` is that of
+    `clean_pixels`. Raises ImageError where the image can't be read.
     """
     if augmentation.takes_preprocessed:
-        pixels = clean_pixels(sample, preprocessing) if clean is None else clean
-        image = Image.fromarray(pixels)
+        if clean is None:
+            clean = clean_pixels(sample, preprocessing, unchanged=unchanged)
+        image = Image.fromarray(clean)
     else:
-        image = read_image(sample.path, preprocessing)
+        image = _read_sample(sample, preprocessing, unchanged)
     with torch.random.fork_rng(devices=[]):
         seed_view(*seeds)
         return augmentation.apply(image)
 
 
-def require_pixels(item: PixelsOrError) -> Tensor:
+def pixels_or_error(read: Callable[[], NDArray[np.uint8]]) -> Loaded:
+    """Return the pixels that `read` returns, or the error in their place; see `Loaded`."""
+    try:
+        return torch.from_numpy(read().copy())
+    except ImageError as error:
+        return error
+    except MemoryError:
+        return TrainingError("memory ran out while images were read")
+
+
+def require_pixels(item: Loaded) -> Tensor:
     """Return the pixels; raise DataError for an image that can no longer be read."""
     if isinstance(item, ImageError):
         raise DataError(
             f"an image can't be read: {item}", hint="remove or replace it and start again"
         )
-    return item
-
-
-def collate(items: list[PixelsOrError]) -> PixelsOrError:
-    """Return the images of a batch stacked, or the first error among them."""
-    pixels = []
-    for item in items:
-        if isinstance(item, ImageError):
-            return item
-        pixels.append(item)
-    return torch.stack(pixels)
+    if isinstance(item, ToolchainError):
+        raise item
+    return torch.as_tensor(item)
