@@ -27,7 +27,7 @@ from toolchain.runs.sampling import evenly
 from toolchain.runtime.card import Acceptance, Card, Proof
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.predictor import Predictor
-from toolchain.runtime.selftest import generated_pixels, make_proof
+from toolchain.runtime.selftest import INPUTS, make_proof, proof_pixels
 from toolchain.runtime.session import SHORT_NAMES, import_onnxruntime
 from toolchain.verification.references.trained_model import TrainedReference
 
@@ -35,9 +35,6 @@ MOST_FLOAT_LAYERS = 8
 """An int8 file leaves at most this many layers in float; with more there is little to gain."""
 SENSITIVITY_IMAGES = 32
 """About this many calibration images are used to find the layers that lose most by quantisation."""
-PROOF_TOLERANCES = {"fp16": 5e-3, "int8": 5e-2}
-"""How far the logits of one file may differ between two machines. Where machines round differently,
-an int8 value moves by a step, and the logits by about a hundredth."""
 
 
 def write_reduced(
@@ -64,7 +61,7 @@ def write_reduced(
         card,
         acceptance=candidate.acceptance,
         metrics=None,  # they were measured in float32
-        proof=msgspec.structs.replace(proof, tolerance=PROOF_TOLERANCES[card.precision]),
+        proof=proof,
     )
     model = candidate.model
     finish(with_image_input(model, card.preprocessing) if takes_image else model, card, path)
@@ -138,8 +135,8 @@ class FloatBaseline:
 
     def proof(self, model: onnx.ModelProto) -> Proof:
         """Return the model's own logits of generated inputs, which other machines must repeat."""
-        _, logits = self.outputs_of(model, generated_pixels(self.card.preprocessing.size))
-        return make_proof(logits)
+        _, logits = self.outputs_of(model, proof_pixels(self.card.preprocessing.size))
+        return make_proof(logits[:INPUTS], logits[INPUTS:], precision=self.card.precision)
 
 
 def _in_float16(inference_model: InferenceModel, card: Card, baseline: FloatBaseline) -> Candidate:
