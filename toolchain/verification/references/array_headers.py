@@ -84,13 +84,15 @@ def require_consistent(headers: Mapping[str, Header]) -> None:
         raise ValueError("it holds no images, or names no classes")
     pixels = headers["pixels"].shape
     side = pixels[1] if len(pixels) > 1 else 0
+    if not side:
+        raise ValueError(f"pixels has shape {pixels}, expected [images, size, size, 3]")
     for name, shape in (
         ("file_lengths", (images,)),
         ("pixels", (images, side, side, 3)),
         ("probabilities", (images, classes)),
         ("logits", (images, classes)),
     ):
-        if headers[name].shape != shape or not side:
+        if headers[name].shape != shape:
             raise ValueError(f"{name} has shape {headers[name].shape}, expected {shape}")
     _length(headers, "file_bytes")
 
