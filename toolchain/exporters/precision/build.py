@@ -19,6 +19,7 @@ from toolchain.exporters.precision.acceptance import (
 )
 from toolchain.exporters.precision.options import Calibration, Limits, Reduction
 from toolchain.exporters.precision.quantise import Quantiser, most_harmful
+from toolchain.exporters.precision.temperature import own_temperature, with_temperature
 from toolchain.exporters.writers.image_input import with_image_input
 from toolchain.exporters.writers.onnx import build_onnx, finish
 from toolchain.networks.resnet import InferenceModel
@@ -56,14 +57,15 @@ def write_reduced(
         else:
             candidate = _in_int8(measured, baseline, trained, reduction.calibration, progress)
         require_accepted(candidate.acceptance, card.precision)
-        proof = baseline.proof(candidate.model)
+        temperature, model = baseline.calibrated(candidate.model)
+        proof = baseline.proof(model)
     card = msgspec.structs.replace(
         card,
+        temperature=temperature,
         acceptance=candidate.acceptance,
         metrics=None,  # they were measured in float32
         proof=proof,
     )
-    model = candidate.model
     finish(with_image_input(model, card.preprocessing) if takes_image else model, card, path)
 
 
@@ -132,6 +134,15 @@ class FloatBaseline:
         pixels = self.check.pixels[: self.card.batch or 1]
         ratio = speed_ratio(before, self.open(candidate.model, provider), pixels)
         return candidate.with_acceptance(speed_ratio=ratio, speed_provider=provider)
+
+    def calibrated(self, model: onnx.ModelProto) -> tuple[float, onnx.ModelProto]:
+        """Return a temperature and the model with it: an int8 file's own, where that helps."""
+        runs = self.card.temperature
+        if self.card.precision != "int8":
+            return runs, model
+        logits = self.outputs_of(model, self.check.pixels).logits
+        own = own_temperature(logits, self.check.labels, self.card)
+        return own, (model if own == runs else with_temperature(model, own))
 
     def proof(self, model: onnx.ModelProto) -> Proof:
         """Return the model's own logits of generated inputs, which other machines must repeat."""

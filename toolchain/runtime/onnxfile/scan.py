@@ -27,6 +27,8 @@ FILE_OPERATORS = frozenset({"EPContext"})
 """Operators that name another file, which the provider reads."""
 MAX_CARD_BYTES = 1 << 24
 """Ten times what a card of 20,000 classes and its proof needs."""
+MAX_METADATA_BYTES = 1 << 16
+"""For all metadata beside the card, together."""
 MAX_VALUES = 1 << 40
 """Values of a tensor: keeps the product of its dimensions from growing without limit."""
 MAX_OPSET = 1000
@@ -154,6 +156,9 @@ def _metadata(model: Message) -> dict[str, str]:
 
     All of it has to be UTF-8: otherwise onnxruntime can't return any of it to Python.
     """
+    size = sum(field.length for field in model.many(14))
+    if size > MAX_CARD_BYTES + MAX_METADATA_BYTES:
+        raise ForeignError(f"its metadata have {size:,} bytes")
     entries = [(e.text(1), e.text(2, max_bytes=MAX_CARD_BYTES)) for e in model.messages(14)]
     if len(dict(entries)) < len(entries):
         raise ForeignError("two entries of its metadata have one name")

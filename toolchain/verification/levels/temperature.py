@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.data.layouts import Label
-from toolchain.runtime.card import Card
+from toolchain.runtime.card import Card, Task
 from toolchain.runtime.model_inputs import ModelOutputs
 from toolchain.verification.levels.probabilities import expected_probabilities
 
@@ -33,24 +33,32 @@ def temperature_reason(
         return f"{words}: outside of {LOWEST:g} to {HIGHEST:g}"
     if not len(labels):
         return f"{words}: without labels of the same task it can't be judged"
-    worse = _losses(found, labels, card, own) - _losses(found, labels, card, runs)
+    task = card.task
+    at_own, at_runs = (losses(found.logits, labels, task, t) for t in (own, runs))
+    worse = at_own - at_runs
     error = float(worse.std() / np.sqrt(len(worse)))
     if float(worse.mean()) > STANDARD_ERRORS * error + 1e-9:
         return f"{words}: it raises the loss on the validation images by {float(worse.mean()):.2g}"
     return None
 
 
-def _losses(
-    found: ModelOutputs, labels: Sequence[Label], card: Card, temperature: float
+def losses(
+    logits: NDArray[np.float32], labels: Sequence[Label], task: Task, temperature: float
 ) -> NDArray[np.float64]:
     """Return the loss of each image in nats; multi-label: the mean over the classes."""
-    probabilities = expected_probabilities(
-        found.logits.astype(np.float64), temperature, card.task
-    ).clip(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-    if card.task == "single-label":
+    probabilities = expected_probabilities(logits.astype(np.float64), temperature, task).clip(
+        LEAST_PROBABILITY, 1 - LEAST_PROBABILITY
+    )
+    if task == "single-label":
         right = probabilities[np.arange(len(labels)), np.asarray(labels, np.int64)]
         return np.asarray(-np.log(right))
-    truth = np.zeros(probabilities.shape, bool)
+    truth = truth_of(labels, probabilities.shape[1])
+    return np.asarray(-np.log(np.where(truth, probabilities, 1 - probabilities)).mean(axis=1))
+
+
+def truth_of(labels: Sequence[Label], classes: int) -> NDArray[np.bool_]:
+    """Return the classes that each image has, bool [images, classes]."""
+    truth = np.zeros((len(labels), classes), bool)
     for row, label in zip(truth, labels, strict=True):
         row[list(label) if isinstance(label, tuple) else label] = True
-    return np.asarray(-np.log(np.where(truth, probabilities, 1 - probabilities)).mean(axis=1))
+    return truth
