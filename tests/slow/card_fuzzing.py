@@ -187,15 +187,15 @@ def outcome(original: Original, number: int, seed: int) -> str:
     random = Random(f"{seed} {number}")
     card = json.loads(encode_card(original.card))
     arrays = dict(original.arrays)
-    for _ in range(random.randint(1, 3)):
-        if random.random() < 0.6:
-            edit_card(card, random)
-        elif arrays:
-            edit_arrays(arrays, random)
     try:
+        for _ in range(random.randint(1, 3)):
+            if random.random() < 0.6:
+                edit_card(card, random)
+            elif arrays:
+                edit_arrays(arrays, random)
         original.write(card, arrays)
     except ValueError:
-        return "not written"
+        return "an edit that numpy or JSON does not make"
     try:
         result = verify(original.model)
         found = Predictor(original.model, cache=False)
@@ -219,8 +219,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int)
     given = parser.parse_args()
-    sessions.OPTIMISATIONS = ("all",)  # type: ignore[assignment]
-    batches.SIZES = (2, 5)
+    for module, name, fewer in ((sessions, "OPTIMISATIONS", ("all",)), (batches, "SIZES", (2, 5))):
+        setattr(module, name, fewer)
     numbers = range(given.edits) if given.only is None else [given.only]
     outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="rtl-fuzzing-") as folder:

@@ -276,7 +276,8 @@ def weights_behind(operator: str, layer: str) -> Tampering:
     def change(content: onnx.ModelProto) -> None:
         graph = content.graph
         node = node_of(content, layer)
-        options = {"Cast": {"to": 1}, "Transpose": {"perm": [0, 1, 2, 3]}}.get(operator, {})
+        known: dict[str, dict[str, Any]] = {"Cast": {"to": 1}, "Transpose": {"perm": [0, 1, 2, 3]}}
+        options = known.get(operator, {})
         passed_on = helper.make_node(operator, [node.input[1]], ["passed_on"], **options)
         node.input[1] = "passed_on"
         graph.node.insert(list(graph.node).index(node), passed_on)
@@ -305,9 +306,9 @@ def wrong_for_batch(size: int) -> Tampering:
         logits = node_of(content, "logits")
         logits.output[0] = "right"
         text = f"""
-          spoiled (float[n, c] right) => (float[n, c] logits)
+          spoiled (float[n, c] right, uint8[n, h, w, 3] pixels) => (float[n, c] logits)
           <int64[1] bad = {{{size}}}> {{
-            count = Shape <start = 0, end = 1> (right)
+            count = Shape <start = 0, end = 1> (pixels)
             same = Equal (count, bad)
             added = Cast <to = 1> (same)
             logits = Add (right, added)

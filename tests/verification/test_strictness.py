@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tests.verification.levels.test_numbers import some_card
+from tests.runtime.test_card import some_card
 from toolchain.runtime.card import Acceptance, Card, Precision, Proof
 from toolchain.runtime.selftest import PROOF_TOLERANCES
 from toolchain.verification.levels.numbers import TOLERANCES, same_file_tolerance

@@ -81,7 +81,7 @@ def require_finite(logits: NDArray[np.float32], names: Sequence[str]) -> None:
 
     `names` may be longer than the logits.
     """
-    finite = np.isfinite(logits).all(axis=1)
+    finite = np.asarray(np.isfinite(logits).all(axis=1))
     if not finite.all():
         bad = ", ".join(name for name, good in zip(names, finite, strict=False) if not good)
         raise ParityError(f"the model gives logits that are not finite numbers for {bad}")

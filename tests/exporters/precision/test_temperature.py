@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.verification.levels.test_numbers import some_card
+from tests.runtime.test_card import some_card
 from tests.verification.planting import TEMPERATURE, ExportedRun
 from toolchain.exporters.precision.temperature import own_temperature, with_temperature
 from toolchain.runtime.model_inputs import ModelOutputs

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.verification.levels.test_numbers import some_card
+from tests.runtime.test_card import some_card
 from toolchain.errors import ModelFileError
 from toolchain.runtime.card import Card
 from toolchain.runtime.model_inputs import ModelOutputs

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.verification.levels.test_numbers import some_card
+from tests.runtime.test_card import some_card
 from toolchain.runtime.card import Card, Metrics
 from toolchain.verification.levels.card import card_level, run_weights_level
 

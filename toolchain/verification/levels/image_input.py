@@ -22,7 +22,7 @@ from toolchain.runtime.card import Card, Preprocessing
 from toolchain.runtime.image.preprocess import preprocess
 from toolchain.runtime.model_inputs import Pixels
 from toolchain.runtime.predictor import Predictor
-from toolchain.runtime.session import import_onnxruntime
+from toolchain.runtime.session import import_onnxruntime, readable_reason
 from toolchain.verification.levels.numbers import compare_numbers, same_file_tolerance
 from toolchain.verification.levels.pixels import compare_pixels, pixel_summary
 from toolchain.verification.result import Figures, Level
@@ -82,6 +82,8 @@ def made_pictures_level(predictor: Predictor, held: Card, path: Path) -> Level:
         [preprocess(Image.fromarray(image), held.preprocessing) for image in pictures.values()]
     )
     level = image_input_level(held, names, by_predictor, in_graph, against="made pictures")
+    if not level.passed:
+        return level
     unused = unused_pixels(predictor, held, list(pictures.values()), in_graph)
     return level if unused is None else msgspec.structs.replace(level, passed=False, where=unused)
 
@@ -135,11 +137,18 @@ def open_graph_resize(path: Path) -> GraphResize:
         session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise ModelFileError(
-            f"the graph has no tensor {PIXELS_TENSOR!r} between its resize and the network"
+            f"the graph gives no tensor {PIXELS_TENSOR!r} between its resize and the network: "
+            f"{readable_reason(str(error))}"
         ) from error
 
     def resize_and_crop(image: NDArray[np.uint8]) -> Pixels:
-        pixels: Pixels = session.run([PIXELS_TENSOR], {"image": image})[0]
+        try:
+            pixels: Pixels = session.run([PIXELS_TENSOR], {"image": image})[0]
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise ModelFileError(
+                f"the graph can't resize an image of {image.shape[1]} × {image.shape[0]} pixels: "
+                f"{readable_reason(str(error))}"
+            ) from error
         return pixels
 
     return resize_and_crop

@@ -48,7 +48,7 @@ def _proof_level(backend: Backend, held: Card, proof: Proof) -> Level:
     outputs = backend.run(proof_pixels(held.preprocessing.size))
     count = INPUTS + len(proof.extremes)
     difference = proof_difference(proof, outputs.logits[:count])
-    lost = ~np.isfinite(np.concatenate(outputs, axis=1)).all(axis=1)
+    lost = np.asarray(~np.isfinite(np.concatenate(outputs, axis=1)).all(axis=1))
     names = [name for name, bad in zip(INPUT_NAMES, lost, strict=True) if bad]
     where = f"the input {', '.join(names)}: its outputs are not numbers" if names else None
     where = where or wrong_probability_stage(held, outputs)

@@ -106,7 +106,7 @@ def _numbers(backend: Backend, held: Card, stored: StoredOutputs) -> Level:
 
 def _lost(names: Sequence[str], found: ModelOutputs) -> str | None:
     """Name the images whose outputs are not numbers."""
-    bad = ~np.isfinite(np.concatenate(found, axis=1)).all(axis=1)
+    bad = np.asarray(~np.isfinite(np.concatenate(found, axis=1)).all(axis=1))
     lost = [name for name, is_bad in zip(names, bad, strict=True) if is_bad]
     more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
     return f"the image {', '.join(lost[:3])}{more}: its outputs are not numbers" if lost else None
@@ -145,5 +145,7 @@ def _graph_pixels(predictor: Predictor, held: Card, path: Path, images: StoredOu
     level = image_input_level(
         held, list(images.names), images.pixels, in_graph, against="stored images in the graph"
     )
+    if not level.passed:
+        return level
     unused = unused_pixels(predictor, held, whole, in_graph)
     return level if unused is None else msgspec.structs.replace(level, passed=False, where=unused)

@@ -78,6 +78,8 @@ def read_stored_outputs(path: Path) -> StoredOutputs:
             starts = ends - arrays["file_lengths"]
             if (arrays["file_lengths"] < 0).any() or (ends[-1] != len(data)):
                 raise ValueError("the lengths of its files are not those of their bytes")
+            if not all(np.isfinite(arrays[name]).all() for name in ("probabilities", "logits")):
+                raise ValueError("its outputs are not finite numbers")
             return StoredOutputs(
                 classes=tuple(str(name) for name in arrays["classes"]),
                 names=tuple(str(name) for name in arrays["names"]),
