@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -198,13 +198,24 @@ def model(exported: Path) -> Path:
     return exported / "model.onnx"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def few_batch_sizes() -> Iterator[None]:
+    """Verify with three sizes of a batch: all of them take seconds of each verification.
+
+    tests/verification/levels/test_batches.py has the others.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("toolchain.verification.levels.batches.SIZES", (2, 5, 33))
+        yield
+
+
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verify with one kind of session and without the large batch: they take most of the time."""
-    from toolchain.verification.levels import numbers, sessions
+    """Verify with one kind of session and two sizes of a batch: they take most of the time."""
+    from toolchain.verification.levels import batches, sessions
 
     monkeypatch.setattr(sessions, "OPTIMISATIONS", ("all",))
-    monkeypatch.setattr(numbers, "BATCH_SIZES", (1, 2, 5))
+    monkeypatch.setattr(batches, "SIZES", (2, 5))
 
 
 @pytest.fixture

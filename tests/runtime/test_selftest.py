@@ -132,7 +132,9 @@ def test_self_test_fails_on_a_proof_of_another_shape(model: Path, tmp_path: Path
     assert proof is not None
     fewer = tuple(row[:2] for row in proof.logits)
     tampered = with_card(
-        model, tmp_path / "model.onnx", proof=msgspec.structs.replace(proof, logits=fewer)
+        model,
+        tmp_path / "model.onnx",
+        proof=msgspec.structs.replace(proof, logits=fewer, extremes=()),
     )
     with pytest.raises((ParityError, ModelFileError)):
         Predictor(tampered, self_test=True)

@@ -255,3 +255,95 @@ def one_class_more(content: onnx.ModelProto) -> None:
         if tensor.name.endswith("fc.weight"):
             dims[0].dim_value = 4
     card_says(classes=(*card_in(content).classes, "extra"), proof=None)(content)
+
+
+def renamed_inside(content: onnx.ModelProto) -> None:
+    """Give every tensor inside the network another name."""
+    graph = content.graph
+    fixed = {value.name for value in (*graph.input, *graph.output)}
+    names = {n for node in graph.node for n in (*node.input, *node.output) if n} - fixed
+    new = {name: f"t{i}" for i, name in enumerate(sorted(names))}
+    for node in graph.node:
+        for places in (node.input, node.output):
+            places[:] = [new.get(name, name) for name in places]
+    for item in (*graph.initializer, *graph.value_info):
+        item.name = new.get(item.name, item.name)
+
+
+def weights_behind(operator: str, layer: str) -> Tampering:
+    """Return a tampering that lets an operator that changes nothing give a layer's weights."""
+
+    def change(content: onnx.ModelProto) -> None:
+        graph = content.graph
+        node = node_of(content, layer)
+        known: dict[str, dict[str, Any]] = {"Cast": {"to": 1}, "Transpose": {"perm": [0, 1, 2, 3]}}
+        options = known.get(operator, {})
+        passed_on = helper.make_node(operator, [node.input[1]], ["passed_on"], **options)
+        node.input[1] = "passed_on"
+        graph.node.insert(list(graph.node).index(node), passed_on)
+
+    return change
+
+
+def clipped(layer: str, highest: float) -> Tampering:
+    """Return a tampering that cuts off the values of a layer."""
+
+    def change(content: onnx.ModelProto) -> None:
+        graph = content.graph
+        node = node_of(content, layer)
+        node.output[0] = "whole"
+        graph.initializer.append(helper.make_tensor("highest", TensorProto.FLOAT, [], [highest]))
+        clip = helper.make_node("Clip", ["whole", "", "highest"], [layer])
+        graph.node.insert(list(graph.node).index(node) + 1, clip)
+
+    return change
+
+
+def wrong_for_batch(size: int) -> Tampering:
+    """Return a tampering that adds 1 to the logits of batches of exactly one size."""
+
+    def change(content: onnx.ModelProto) -> None:
+        logits = node_of(content, "logits")
+        logits.output[0] = "right"
+        text = f"""
+          spoiled (float[n, c] right, uint8[n, h, w, 3] pixels) => (float[n, c] logits)
+          <int64[1] bad = {{{size}}}> {{
+            count = Shape <start = 0, end = 1> (pixels)
+            same = Equal (count, bad)
+            added = Cast <to = 1> (same)
+            logits = Add (right, added)
+          }}
+        """
+        spoiled = onnx.parser.parse_graph(text)
+        place = list(content.graph.node).index(logits) + 1
+        content.graph.initializer.extend(spoiled.initializer)
+        for i, node in enumerate(spoiled.node):
+            content.graph.node.insert(place + i, node)
+
+    return change
+
+
+def no_number_for_white(content: onnx.ModelProto) -> None:
+    """Give NaN for an image that is white everywhere."""
+    logits = node_of(content, "logits")
+    logits.output[0] = "right"
+    text = """
+      spoiled (float[n, c] right, float[n, k, h, w] _to_copy) => (float[n, c] logits)
+      <int64[3] axes = {1, 2, 3}, float white = {254.5}, float nought = {0.0}> {
+        least = ReduceMin <keepdims = 0> (_to_copy, axes)
+        over = Sub (least, white)
+        kept = Max (over, nought)
+        is_white = Ceil (kept)
+        unwhite = Sub (is_white, is_white)
+        zero = Sub (nought, is_white)
+        root = Sqrt (zero)
+        lost = Unsqueeze (root, one)
+        logits = Add (right, lost)
+      }
+    """
+    text = text.replace("float nought", "int64[1] one = {1}, float nought")
+    spoiled = onnx.parser.parse_graph(text)
+    place = list(content.graph.node).index(logits) + 1
+    content.graph.initializer.extend(spoiled.initializer)
+    for i, node in enumerate(spoiled.node):
+        content.graph.node.insert(place + i, node)

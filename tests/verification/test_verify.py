@@ -41,6 +41,8 @@ RUN = [
     *((level, "run") for level in ("card", "numbers", "decisions", "pixels")),
     ("pixels", "image formats"),
 ]
+OWN = [("batches", "single images")]
+REPORT = [("card", "report")]
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +80,9 @@ def verified_in_run(path: Path, trained: TrainedReference, exported: Path) -> Ve
 def test_a_lone_file_is_compared_with_its_card(lone: Path) -> None:
     result = verify(lone)
     assert result.passed
-    assert against(result) == CARD
+    assert against(result) == CARD + OWN
     assert (result.model, result.sha256) == (str(lone), file_sha256(lone))
-    assert result.levels[0].figures["inputs"] == 4
+    assert result.levels[0].figures["inputs"] == 7
 
 
 def test_outputs_beside_the_file_are_a_second_reference(
@@ -90,28 +92,28 @@ def test_outputs_beside_the_file_are_a_second_reference(
     shutil.copy(exported / "model.onnx.references.npz", tmp_path / "dish.onnx.references.npz")
     result = verify(model)
     assert result.passed
-    assert against(result) == CARD + REFERENCES
+    assert against(result) == CARD + REFERENCES + OWN
     assert level_of(result, "decisions", "references").figures["images"] == 24
 
 
 def test_in_the_run_folder_the_trained_model_is_the_third_reference(model: Path) -> None:
     result = verify(model, images=5)
     assert result.passed
-    assert against(result) == CARD + REFERENCES + RUN
+    assert against(result) == REPORT + CARD + REFERENCES + RUN + OWN
     assert level_of(result, "decisions", "run").figures["images"] == 5
 
 
 def test_run_names_the_run_folder_of_a_moved_file(lone: Path, run_folder: Path) -> None:
     result = verify(lone, run=run_folder, images=5)
     assert result.passed
-    assert against(result) == CARD + RUN
+    assert against(result) == CARD + RUN + OWN
 
 
 def test_torchscript_is_verified_by_the_same_levels(exported: Path) -> None:
     result = verify(exported / "model.torchscript.pt", images=5)
     assert result.passed
     # onnxruntime has no session for it.
-    assert against(result) == [("numbers", "card"), *REFERENCES, *RUN]
+    assert against(result) == [*REPORT, ("numbers", "card"), *REFERENCES, *RUN, *OWN]
     assert level_of(result, "numbers", "run").figures["layers"] == 42
 
 
@@ -124,7 +126,7 @@ def test_images_that_were_too_large_to_store_are_compared_by_their_pixels(
     write_stored_outputs(bare, tmp_path / "dish.onnx.references.npz")
     result = verify(model)
     assert result.passed
-    assert against(result) == [*CARD, ("numbers", "references")]
+    assert against(result) == [*CARD, ("numbers", "references"), *OWN]
 
 
 def test_result_as_json_has_the_keys_that_others_read(lone: Path) -> None:
@@ -260,7 +262,8 @@ def test_a_file_in_a_run_without_its_data_is_verified_without_the_run(
     run.settings.write_text(run.settings.read_text().replace("stripes", "gone"))
     result = verify(run.model_file("onnx"))
     assert result.passed
-    assert {level.against for level in result.levels} == {"card", "references"}
+    references = {"report", "card", "references", "single images"}
+    assert {level.against for level in result.levels} == references
 
 
 class Recorder(SilentReporter):
@@ -330,7 +333,7 @@ def test_stored_outputs_of_another_size_fail(lone: Path, exported: Path, tmp_pat
     stored = read_stored_outputs(exported / "model.onnx.references.npz")
     small = dataclasses.replace(stored, pixels=stored.pixels[:, :32, :32])
     write_stored_outputs(small, tmp_path / "dish.onnx.references.npz")
-    assert failures(verify(model)) == {("numbers", "references")}
+    assert failures(verify(model)) == {("card", "references")}
 
 
 def test_a_file_and_its_stored_outputs_are_verified_without_torch(
@@ -347,7 +350,7 @@ print([(level.level, level.against) for level in verify({str(model)!r}).levels i
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(CARD + REFERENCES)
+    assert done.stdout.strip() == str(CARD + REFERENCES + OWN)
 
 
 @pytest.mark.parametrize("provider", ["tensorrt", "quantum"])

@@ -148,6 +148,8 @@ def verify(
     run: Location | None = None,
     data: Location | None = None,
     images: int = 400,
+    sha256: str | None = None,
+    max_flips: float = 2.0,
     provider: str = "cpu",
     threads: int | None = None,
     progress: Progress = None,
@@ -156,12 +158,13 @@ def verify(
 
     References are the card in the file, the outputs stored beside it, and, where the run folder and
     torch are there, the trained model on up to `images` validation images. `run` and `data` name
-    the run folder and the images where they were moved. `provider` is an onnxruntime provider:
-    "cpu", "cuda" or its own name.
+    the run folder and the images where they were moved. `sha256` is the digest that the file must
+    have. `max_flips` is how many per cent of the validation images may have another label in fp16
+    and int8. `provider` is an onnxruntime provider: "cpu", "cuda" or its own name.
 
     Returns a row for each level; `passed` is True where all of them passed. A model that differs is
     no error here. Raises ModelFileError or ProviderError for a file that can't be opened,
-    ParityError where there is nothing to compare it with, SettingsError.
+    ParityError for another digest and where there is nothing to compare it with, SettingsError.
 
     >>> import toolchain as rtl
     >>> verification = rtl.verify(model, images=8)
@@ -170,6 +173,8 @@ def verify(
     """
     model, run = checked_path("model", model), optional_path("run", run)
     data, images = optional_path("data", data), checked("images", images, Count)
+    sha256 = checked("sha256", sha256, str | None)
+    max_flips = checked("max_flips", max_flips, Points) / 100
     provider = checked("provider", provider, str)
     threads = checked("threads", threads, Threads | None)
     reporter = checked_progress(progress)
@@ -182,6 +187,8 @@ def verify(
         provider=provider,
         threads=threads,
         images=images,
+        sha256=sha256,
+        max_flips=max_flips,
         progress=reporter,
     )
 

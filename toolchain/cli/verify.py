@@ -6,6 +6,7 @@ import click
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import (
+    FiniteRange,
     data_option,
     images_option,
     json_option,
@@ -21,6 +22,14 @@ from toolchain.cli.options import (
 @click.option("--run", help="Run folder the file came from, where it was moved elsewhere.")
 @data_option
 @images_option
+@click.option("--sha256", metavar="HEX", help="The digest that MODEL must have.")
+@click.option(
+    "--max-flips",
+    type=FiniteRange(0, 100),
+    default=2.0,
+    show_default=True,
+    help="fp16, int8: per cent of the labels that may differ.",
+)
 @provider_option
 @threads_option
 @json_option
@@ -31,6 +40,8 @@ def command(
     run: str | None,
     data: str | None,
     images: int,
+    sha256: str | None,
+    max_flips: float,
     provider: str,
     threads: int | None,
     as_json: bool,
@@ -40,7 +51,8 @@ def command(
 
     The card inside the file is always one, reference outputs beside the file are another. Where
     the run folder and torch are at hand, the trained model itself is the third. For a run folder
-    in the place of MODEL the file exported from it is verified.
+    in the place of MODEL the file exported from it is verified. None of the references is a
+    signature: --sha256 compares the file with a digest that came another way.
 
     \b
     rtl verify runs/photos/export/model.onnx
@@ -55,6 +67,8 @@ def command(
         provider=provider,
         threads=threads,
         images=images,
+        sha256=sha256,
+        max_flips=max_flips / 100,
         progress=terminal.progress_reporter(quiet),
     )
     if as_json:

@@ -19,6 +19,7 @@ from toolchain.verification.comparison import compare_with_references
 from toolchain.verification.references.stored_outputs import StoredOutputs
 from toolchain.verification.references.trained_model import TrainedReference
 from toolchain.verification.result import Verification, failed, require_parity
+from toolchain.verification.strictness import MAX_FLIPS
 
 
 def open_candidate(candidate: Path, path: Path) -> Backend:
@@ -51,8 +52,14 @@ def verify_candidate(
 
     Raises ParityError where a level fails.
     """
+    accepted = opened.card.acceptance  # its limits were given to this export
     result = compare_with_references(
-        opened, candidate, stored=references, trained=trained, progress=progress
+        opened,
+        candidate,
+        stored=references,
+        trained=trained,
+        max_flips=accepted.max_flips if accepted else MAX_FLIPS,
+        progress=progress,
     )
     result = msgspec.structs.replace(result, model=str(path))
     try:

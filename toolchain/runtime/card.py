@@ -125,11 +125,15 @@ class Proof(msgspec.Struct, frozen=True):
     """One row of finite numbers for each generated input; see `toolchain.runtime.selftest`."""
     tolerance: Annotated[float, msgspec.Meta(gt=0)]
     """Largest accepted difference of a logit, relative to max(1, the largest absolute logit)."""
+    extremes: tuple[tuple[float, ...], ...] = ()
+    """Three more rows: of all black, all white and noise. Files of older versions have none."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for rows of different lengths."""
-        if len({len(row) for row in self.logits}) != 1:
+        """Raise ValueError for rows of different lengths, or another number of extremes."""
+        if len({len(row) for row in self.logits + self.extremes}) != 1:
             raise ValueError("the proof's rows differ in length")
+        if len(self.extremes) not in (0, 3):
+            raise ValueError(f"the proof has {len(self.extremes)} extremes; there are 3")
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ from toolchain.runtime.option_checks import (
     threads_option,
 )
 from toolchain.runtime.prediction import Prediction, nonfinite_error, predictions_of
-from toolchain.runtime.selftest import generated_pixels, proof_difference
+from toolchain.runtime.selftest import generated_pixels, proof_difference, proof_tolerance
 from toolchain.runtime.session import readable_reason
 
 if TYPE_CHECKING:
@@ -301,9 +301,10 @@ class Predictor:
             raise ParityError(f"the card of {self.model} holds no proof to repeat")
         _, logits = self.run(generated_pixels(self.card.preprocessing.size))
         difference = proof_difference(proof, logits)
-        if not difference <= proof.tolerance:
+        tolerance = proof_tolerance(proof, self.card.precision)
+        if not difference <= tolerance:
             raise ParityError(
                 f"{self.model} does not compute what its card says: "
-                f"difference {difference:.2g}, accepted {proof.tolerance:.2g}",
+                f"difference {difference:.2g}, accepted {tolerance:.2g}",
                 hint="the file or this onnxruntime has changed; rtl verify shows more",
             )

@@ -36,9 +36,10 @@ from toolchain.verification.inspection_result import (
     ReferencesFound,
     Report,
 )
+from toolchain.verification.references.array_headers import array_headers, require_consistent
 
 MOST_REPORT_BYTES = 1 << 24
-"""A larger report, or larger lists of names beside reference outputs, are not read."""
+"""A larger report is not read."""
 
 
 class _StoredReport(msgspec.Struct):
@@ -153,13 +154,11 @@ def _references(path: Path, card: Card) -> ReferencesFound | None:
         return None
     size = path.stat().st_size
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = ("classes.npy", "names.npy")
-            if sum(archive.getinfo(name).file_size for name in names) > MOST_REPORT_BYTES:
-                raise ValueError("its names are too long")
+        headers = array_headers(path)
+        require_consistent(headers)
         with np.load(path, allow_pickle=False) as arrays:
             classes = tuple(str(name) for name in arrays["classes"])
-            images = len(arrays["names"])
+        images = headers["names"].shape[0]
     except Exception as error:  # a damaged archive raises whatever its damage leads to
         return ReferencesFound(file=path.name, bytes=size, unreadable=str(error))
     return ReferencesFound(

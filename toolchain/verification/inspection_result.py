@@ -183,7 +183,8 @@ def _proofs(result: Inspection) -> Table:
     if proof is None:
         rows.append(("the card", "–", "holds no proof"))
     else:
-        stored = f"logits of {len(proof.logits)} generated inputs, within {proof.tolerance:g}"
+        inputs = len(proof.logits) + len(proof.extremes)
+        stored = f"logits of {inputs} generated inputs, within {proof.tolerance:g}"
         rows.append(("the card", "–", f"{stored}; rtl verify repeats them"))
     if parity is None:
         rows.append(("parity report", "–", "none beside the file"))

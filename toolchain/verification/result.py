@@ -11,7 +11,7 @@ from toolchain.errors import ParityError
 
 Figures = dict[str, float | int | str | tuple[str, ...] | dict[str, int] | None]
 
-PORTABLE_REFERENCES = ("card", "references")
+PORTABLE_REFERENCES = ("card", "references", "report", "single images", "made pictures")
 """What travels with a file: without the trained model they can't tell one layer from another."""
 
 

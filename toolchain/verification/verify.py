@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from pathlib import Path
 
 from toolchain.backends.backend import open_backend
 from toolchain.backends.run_model import exported_file
-from toolchain.errors import DataError
+from toolchain.errors import DataError, ParityError, SettingsError
+from toolchain.files import file_sha256
 from toolchain.progress import ProgressReporter, SilentReporter
-from toolchain.runs.runfolder import RunFolder, references_file, run_of_model
+from toolchain.runs.runfolder import RunFolder, parity_file, references_file, run_of_model
 from toolchain.runs.trained_run import TrainedRun
+from toolchain.runtime.session import existing_model
 from toolchain.verification.comparison import compare_with_references
 from toolchain.verification.references.stored_outputs import read_stored_outputs
 from toolchain.verification.references.trained_model import MOST_IMAGES, open_trained_reference
 from toolchain.verification.result import Verification
+from toolchain.verification.strictness import MAX_FLIPS
 
 
 def verify(
@@ -30,6 +34,8 @@ def verify(
     provider: str = "cpu",
     threads: int | None = None,
     images: int = MOST_IMAGES,
+    sha256: str | None = None,
+    max_flips: float = MAX_FLIPS,
     progress: ProgressReporter | None = None,
 ) -> Verification:
     """Verify a model file by every reference at hand; for a run folder, the file exported from it.
@@ -37,15 +43,20 @@ def verify(
     `run` names the run folder where the file was moved out of it, `data` the images where they were
     moved; a run folder around the file is not used where its images are gone. At most `images`
     validation images are compared. `threads` are those of the session, by default all cores.
+    `sha256` is the digest that the file must have, from where it was exported. `max_flips` is the
+    share of the validation images that may have another label, in fp16 and int8 files.
 
-    Raises ModelFileError or ProviderError for a file that can't be opened, DataError for a run or
+    Raises SettingsError for a digest that is none, ParityError for a file with another one,
+    ModelFileError or ProviderError for a file that can't be opened, DataError for a run or
     data that were named and can't be used, and ParityError where there is no reference. A failed
     comparison is in the result; `require_parity` raises it.
     """
     progress = progress or SilentReporter()
-    path = exported_file(model)
+    path = existing_model(exported_file(model))
     if path != Path(model):
         progress.message(f"verifying {path}")
+    if sha256 is not None:
+        require_digest(path, sha256)
     backend = open_backend(path, provider=provider, threads=threads)
     folder = RunFolder.open(run) if run is not None else run_of_model(path)
     trained = None
@@ -61,9 +72,33 @@ def verify(
             progress.message(f"{error}; verifying without the run ({error.hint})")
     beside = references_file(path)
     stored = read_stored_outputs(beside) if beside.is_file() else None
+    report = parity_file(path)
     return compare_with_references(
-        backend, path, provider=provider, stored=stored, trained=trained, progress=progress
+        backend,
+        path,
+        provider=provider,
+        stored=stored,
+        trained=trained,
+        report=report if report.is_file() else None,
+        max_flips=max_flips,
+        progress=progress,
     )
+
+
+def require_digest(path: Path, sha256: str) -> None:
+    """Raise ParityError for a file whose sha256 is not the one that was given, in hex."""
+    wanted = sha256.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", wanted):
+        raise SettingsError(
+            f"{sha256[:80]!r} is no sha256: it has 64 digits of 0…9 and a…f",
+            hint="rtl inspect MODEL shows that of a file",
+        )
+    found = file_sha256(path)
+    if found != wanted:
+        raise ParityError(
+            f"{path} is not the file that was meant: its sha256 is {found}, expected {wanted}",
+            hint="copy it again from where it was exported",
+        )
 
 
 def _has_torch() -> bool:

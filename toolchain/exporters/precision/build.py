@@ -19,6 +19,7 @@ from toolchain.exporters.precision.acceptance import (
 )
 from toolchain.exporters.precision.options import Calibration, Limits, Reduction
 from toolchain.exporters.precision.quantise import Quantiser, most_harmful
+from toolchain.exporters.precision.temperature import own_temperature, with_temperature
 from toolchain.exporters.writers.image_input import with_image_input
 from toolchain.exporters.writers.onnx import build_onnx, finish
 from toolchain.networks.resnet import InferenceModel
@@ -28,7 +29,7 @@ from toolchain.runtime.card import Acceptance, Card, Proof
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
 from toolchain.runtime.predictor import Predictor
-from toolchain.runtime.selftest import generated_pixels, make_proof
+from toolchain.runtime.selftest import INPUTS, make_proof, proof_pixels
 from toolchain.runtime.session import SHORT_NAMES
 from toolchain.verification.references.trained_model import TrainedReference
 
@@ -36,9 +37,6 @@ MOST_FLOAT_LAYERS = 8
 """An int8 file leaves at most this many layers in float; with more there is little to gain."""
 SENSITIVITY_IMAGES = 32
 """About this many calibration images are used to find the layers that lose most by quantisation."""
-PROOF_TOLERANCES = {"fp16": 5e-3, "int8": 5e-2}
-"""How far the logits of one file may differ between two machines. Where machines round differently,
-an int8 value moves by a step, and the logits by about a hundredth."""
 
 
 def write_reduced(
@@ -60,14 +58,15 @@ def write_reduced(
         else:
             candidate = _in_int8(measured, baseline, trained, reduction.calibration, progress)
         require_accepted(candidate.acceptance, card.precision)
-        proof = baseline.proof(candidate.model)
+        temperature, model = baseline.calibrated(candidate.model)
+        proof = baseline.proof(model)
     card = msgspec.structs.replace(
         card,
+        temperature=temperature,
         acceptance=candidate.acceptance,
         metrics=None,  # they were measured in float32
-        proof=msgspec.structs.replace(proof, tolerance=PROOF_TOLERANCES[card.precision]),
+        proof=proof,
     )
-    model = candidate.model
     finish(with_image_input(model, card.preprocessing) if takes_image else model, card, path)
 
 
@@ -137,10 +136,19 @@ class FloatBaseline:
         ratio = speed_ratio(before, self.open(candidate.model, provider), pixels)
         return candidate.with_acceptance(speed_ratio=ratio, speed_provider=provider)
 
+    def calibrated(self, model: onnx.ModelProto) -> tuple[float, onnx.ModelProto]:
+        """Return a temperature and the model with it: an int8 file's own, where that helps."""
+        runs = self.card.temperature
+        if self.card.precision != "int8":
+            return runs, model
+        logits = self.outputs_of(model, self.check.pixels).logits
+        own = own_temperature(logits, self.check.labels, self.card)
+        return own, (model if own == runs else with_temperature(model, own))
+
     def proof(self, model: onnx.ModelProto) -> Proof:
         """Return the model's own logits of generated inputs, which other machines must repeat."""
-        _, logits = self.outputs_of(model, generated_pixels(self.card.preprocessing.size))
-        return make_proof(logits)
+        _, logits = self.outputs_of(model, proof_pixels(self.card.preprocessing.size))
+        return make_proof(logits[:INPUTS], logits[INPUTS:], precision=self.card.precision)
 
 
 def _in_float16(inference_model: InferenceModel, card: Card, baseline: FloatBaseline) -> Candidate:

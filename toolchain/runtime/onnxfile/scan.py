@@ -26,6 +26,8 @@ MAX_FIELDS = 200_000
 """An int8 ResNet-18 has about 3,000 fields, a ResNet-152 seven times as many."""
 FILE_OPERATORS = frozenset({"EPContext"})
 """Operators that name another file, which the provider reads."""
+MAX_METADATA_BYTES = 1 << 16
+"""For all metadata beside the card, together."""
 MAX_VALUES = 1 << 40
 """Values of a tensor: keeps the product of its dimensions from growing without limit."""
 MAX_OPSET = 1000
@@ -153,6 +155,9 @@ def _metadata(model: Message) -> dict[str, str]:
 
     All of it has to be UTF-8: otherwise onnxruntime can't return any of it to Python.
     """
+    size = sum(field.length for field in model.many(14))
+    if size > MAX_CARD_BYTES + MAX_METADATA_BYTES:
+        raise ForeignError(f"its metadata have {size:,} bytes")
     entries = [(e.text(1), e.text(2, max_bytes=MAX_CARD_BYTES)) for e in model.messages(14)]
     if len(dict(entries)) < len(entries):
         raise ForeignError("two entries of its metadata have one name")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,10 @@ class LayerReport:
     """How many were compared; 0 where the file has none that can be named."""
     first: str | None
     """The first layer beyond the tolerance: its name, operator and difference."""
+    first_has_cause: bool
+    """Whether it is known which weights of that layer are wrong."""
+    uncovered: str | None
+    """The first layer with weights that the file does not show, by name or at all."""
     worst: float
     """The largest difference in any layer, relative to max(1, the layer's largest value)."""
 
@@ -67,7 +72,7 @@ def compare_layers(
     trained = trained_layers(eager, pixels, {layer.name for layer in layers})
     # The sum inside a block is an operator of the file, but no module of the network.
     compared = [layer for layer in layers if layer.name in trained]
-    first, worst = None, 0.0
+    first, has_cause, worst = None, False, 0.0
     for layer in compared:
         reference = trained[layer.name]
         difference = _relative_difference(reference, layer.values)
@@ -77,8 +82,30 @@ def compare_layers(
         # Most weights can change by a percent without any output leaving the tolerance.
         cause = diff_weights(eager.classifier.network, layer) if card.precision == "fp32" else None
         if cause or not difference <= tolerance:
-            first = _described(eager, layer, reference, tolerance, cause)
-    return LayerReport(len(compared), first, worst)
+            first, has_cause = _described(eager, layer, reference, tolerance, cause), bool(cause)
+    uncovered = _uncovered(eager.classifier.network, card, compared)
+    return LayerReport(len(compared), first, has_cause, uncovered, worst)
+
+
+def _uncovered(network: Any, card: Card, compared: list[LayerOutput]) -> str | None:
+    """Describe the first layer with weights that was not compared; None where all were.
+
+    Of a file of torch its weights must have been seen too. Those of ONNX are compared by content.
+    """
+    kinds = {n: type(m).__name__ for n, m in network.named_modules() if not list(m.children())}
+    weighted = [name for name, kind in kinds.items() if kind in ("Conv2d", "Linear")]
+    seen = set()
+    for layer in compared:
+        name = last_linear(network) if layer.name == LOGITS else called_module(layer.name)
+        if name is not None and (layer.weights or card.format == "onnx"):
+            seen |= {name, convolution_before(network, name)}
+    missing = [name for name in weighted if name not in seen]
+    if not missing:
+        return None
+    return (
+        f"layer {missing[0]}: the file does not show it; {len(weighted) - len(missing)} of "
+        f"{len(weighted)} layers with weights can be compared"
+    )
 
 
 def _file_layers(

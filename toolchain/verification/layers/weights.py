@@ -40,6 +40,42 @@ def diff_weights(network: Any, layer: LayerOutput) -> str | None:
     return _diff_single(name, _tensors(network.get_submodule(name)), layer.weights)
 
 
+def folded_weights(network: Any) -> list[tuple[str, Doubles, Doubles, Doubles]]:
+    """Return (layer, weight, bias, magnitude of the bias) of all layers with weights, folded.
+
+    The magnitude is the size of the terms that the bias was computed from, which may cancel.
+    """
+    names = {n: type(m).__name__ for n, m in network.named_modules() if not list(m.children())}
+    norm_of = {
+        convolution_before(network, name): name
+        for name, kind in names.items()
+        if kind == "BatchNorm2d"
+    }
+    folded = []
+    for name, kind in names.items():
+        if kind not in ("Conv2d", "Linear"):
+            continue
+        own = _tensors(network.get_submodule(name))
+        weight = own["weight"]
+        bias = own.get("bias", np.zeros(len(weight)))
+        magnitude = np.abs(bias)
+        label = name
+        if name in norm_of:
+            scale, bias, magnitude = _folding(network, norm_of[name])
+            weight = weight * scale[:, None, None, None]
+            label = f"{name} with {norm_of[name]}"
+        folded.append((label, weight, bias, magnitude))
+    return folded
+
+
+def _folding(network: Any, normalisation: str) -> tuple[Doubles, Doubles, Doubles]:
+    """Return (scale, bias, magnitude of the bias) that BatchNorm gives the convolution before."""
+    bn = _tensors(network.get_submodule(normalisation))
+    scale = bn["weight"] / np.sqrt(bn["running_var"] + network.get_submodule(normalisation).eps)
+    bias = bn["bias"] - bn["running_mean"] * scale
+    return scale, bias, np.abs(bn["bias"]) + np.abs(bn["running_mean"] * scale)
+
+
 def _tensors(module: Any) -> dict[str, Doubles]:
     """Return a module's parameters and buffers, without counters such as num_batches_tracked."""
     return {
@@ -68,13 +104,14 @@ def _diff_folded_pair(
     """Compare a folded convolution; name which differs, its own weight or the BatchNorm layer."""
     bn = _tensors(network.get_submodule(normalisation))
     kernel = _tensors(network.get_submodule(convolution))["weight"]
-    scale = bn["weight"] / np.sqrt(bn["running_var"] + network.get_submodule(normalisation).eps)
-    weight, bias = kernel * scale[:, None, None, None], bn["bias"] - bn["running_mean"] * scale
+    scale, bias, bias_magnitude = _folding(network, normalisation)
+    weight = kernel * scale[:, None, None, None]
+    if "weight" not in weights:
+        return f"{convolution}.weight is not simply in the file: an operator computes it"
     found = weights["weight"].astype(np.float64)
     found_bias = weights.get("bias", np.zeros(len(bias))).astype(np.float64)
     if found.shape != weight.shape:
         return None
-    bias_magnitude = np.abs(bn["bias"]) + np.abs(bn["running_mean"] * scale)
     same_bias = _close(found_bias, bias, bias_magnitude)
     if _close(found, weight, np.abs(weight)):
         if same_bias:

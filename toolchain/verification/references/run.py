@@ -6,117 +6,133 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from toolchain.backends.backend import Backend
 from toolchain.backends.torch_eager import EagerBackend
+from toolchain.errors import ParityError
 from toolchain.progress import ProgressReporter
 from toolchain.runtime.card import Card
-from toolchain.runtime.model_inputs import ModelOutputs, Pixels
-from toolchain.runtime.selftest import generated_pixels
-from toolchain.verification.layers.locate import LAYER_TOLERANCE, compare_layers, layers_rule
+from toolchain.verification.examination import Where, attempted, examined
 from toolchain.verification.levels import numbers
-from toolchain.verification.levels.card import card_level
+from toolchain.verification.levels.card import card_level, run_weights_level
 from toolchain.verification.levels.decisions import decisions_level, tie_bound
 from toolchain.verification.levels.image_formats import image_formats_level
 from toolchain.verification.levels.image_input import image_input_level
-from toolchain.verification.levels.numbers import numbers_level
 from toolchain.verification.levels.pixels import (
     PIXELS_RULE,
     compare_pixels,
     differing_stage,
     pixels_level,
 )
-from toolchain.verification.levels.probabilities import wrong_probability_stage
-from toolchain.verification.references.run_images import ImageComparison, compare_images
+from toolchain.verification.levels.temperature import temperature_reason
+from toolchain.verification.references.run_images import (
+    ImageComparison,
+    compare_images,
+    with_temperature,
+)
+from toolchain.verification.references.run_numbers import run_numbers_level
 from toolchain.verification.references.trained_model import TrainedReference
-from toolchain.verification.result import Figures, Level
+from toolchain.verification.result import Figures, Level, failed
 
 
 def run_levels(
-    backend: Backend, path: Path, trained: TrainedReference, progress: ProgressReporter
+    backend: Backend,
+    held: Card,
+    path: Path,
+    trained: TrainedReference,
+    progress: ProgressReporter,
+    where: Where,
 ) -> Iterator[Level]:
     """Yield the levels of a file against the trained model, with its validation images.
 
-    Where the card has another image size than the run, nothing but the card is compared.
+    `held` is the card that the file is held to. Where the card has another image size than the run,
+    nothing but the card is compared. Where the weights of the run are not those that its card
+    names, the run is at fault, and nothing else is compared.
     """
-    eager, card = trained.eager, backend.card
-    yield card_level(eager.card, card)
-    if card.preprocessing.size != eager.card.preprocessing.size:
+    eager = trained.eager
+    changed = run_weights_level(trained.weights_sha256, eager.card, held)
+    if changed is not None:
+        yield changed
         return
-    images = compare_images(backend, path, trained, progress)
+    yield examined("card", "run", lambda: card_level(eager.card, held, trained.evaluated))
+    if held.preprocessing.size != eager.card.preprocessing.size:
+        return
+    images = attempted("numbers", "run", lambda: _computed(backend, path, trained, progress), where)
+    if isinstance(images, Level):
+        yield images
+        return
+    yield from _levels_of_images(backend, held, path, trained, images, progress, where)
+
+
+def _levels_of_images(
+    backend: Backend,
+    held: Card,
+    path: Path,
+    trained: TrainedReference,
+    images: ImageComparison,
+    progress: ProgressReporter,
+    where: Where,
+) -> Iterator[Level]:
+    """Yield the levels from the numbers on, for images that both sides have computed."""
+    eager = trained.eager
     if images.left_out:
         first = trained.names[images.left_out[0]]
         progress.message(
             f"left out {len(images.left_out)} images that can't be read, such as {first}"
         )
     names = [trained.names[index] for index in images.indices]
-    same_task = card.task == eager.card.task  # else the labels are of another kind
+    same_task = held.task == eager.card.task  # else the labels are of another kind
     labels = [trained.labels[index] for index in images.indices if same_task]
-    yield _numbers(backend, path, eager, images)
-    reference = images.reference_outputs
-    bound = tie_bound(card, reference.logits, numbers.TOLERANCES["fp32"])
-    yield decisions_level("run", card, names, reference, images.file_outputs, bound, labels=labels)
-    yield _pixels(card, trained, images, names)
-    yield image_formats_level(card.preprocessing)
-    if images.graph_pixels is not None:
-        yield image_input_level(card, names, images.file_pixels, images.graph_pixels)
-
-
-def _numbers(backend: Backend, path: Path, eager: EagerBackend, images: ImageComparison) -> Level:
-    """Compare the outputs for synthetic pixels and for the images, then the layers."""
-    card = backend.card
-    pairs = _batches(backend, eager, images.reference_pixels[: numbers.REAL_IMAGES])
-    wrong_sizes = [
-        len(reference.logits)
-        for reference, found in pairs
-        if not numbers_level("run", card, [(reference, found)]).passed
-    ]
-    if card.input != "image":  # there the graph's own resize is within a level, not equal
-        pairs.append((images.reference_outputs, images.file_outputs))
-    level = _with_layers(numbers_level("run", card, pairs), backend, path, eager)
-    if level.where is None and 0 < len(wrong_sizes) < len(numbers.BATCH_SIZES):
-        sizes = ", ".join(map(str, wrong_sizes))
-        level = msgspec.structs.replace(level, where=f"the batch: wrong for {sizes} images at once")
-    return level
-
-
-def _batches(
-    backend: Backend, eager: EagerBackend, real: Pixels
-) -> list[tuple[ModelOutputs, ModelOutputs]]:
-    """Return (the trained model's, the file's) outputs for a batch of each of BATCH_SIZES."""
-    size = backend.card.preprocessing.size
-    # int8 is calibrated for photographs; larger activations are cut off, as they should be.
-    takes_any = backend.card.precision != "int8"
-    synthetic = [numbers.synthetic_pixels(size), generated_pixels(size)] if takes_any else []
-    pixels = np.concatenate([*synthetic, real])
-    pairs = []
-    for batch in numbers.BATCH_SIZES:
-        given = np.resize(pixels, (batch, size, size, 3))
-        pairs.append((eager.run(given), backend.run(given)))
-    return pairs
-
-
-def _with_layers(level: Level, backend: Backend, path: Path, eager: EagerBackend) -> Level:
-    """Compare layer by layer; for a lower precision this sets `where` and not the verdict."""
-    card = backend.card
-    exact = card.precision == "fp32"
-    tolerance = LAYER_TOLERANCE if exact else numbers.TOLERANCES[card.precision]
-    generated = generated_pixels(card.preprocessing.size)
-    report = compare_layers(path, eager, card, generated, tolerance)
-    passed = level.passed and (report.first is None or not exact)
-    where = report.first
-    if where is None and not passed:
-        where = wrong_probability_stage(eager.card, backend.run(generated))
-    figures: Figures = {**level.figures, "layers": report.layers, "layers_worst": report.worst}
-    return msgspec.structs.replace(
-        level,
-        passed=passed,
-        rule=f"{level.rule}; {layers_rule(tolerance)}" if exact and report.layers else level.rule,
-        summary=f"{level.summary}, {report.layers or 'no'} layers",
-        figures=figures,
-        where=None if passed else where,
+    if held.precision == "int8" and held.temperature != eager.card.temperature:
+        reason = temperature_reason(eager.card, held, images.file_outputs, labels)
+        if reason is not None:
+            yield failed("card", "run", reason, where="the card: temperature")
+        else:
+            # It was accepted: what follows is compared at the temperature of the file.
+            images = with_temperature(images, held)
+            eager = EagerBackend(
+                eager.classifier, msgspec.structs.replace(eager.card, temperature=held.temperature)
+            )
+    yield examined(
+        "numbers",
+        "run",
+        lambda: run_numbers_level(backend, held, path, eager, images, names),
+        where,
     )
+    reference = images.reference_outputs
+    bound = tie_bound(held, reference.logits, numbers.TOLERANCES["fp32"])
+    yield examined(
+        "decisions",
+        "run",
+        lambda: decisions_level(
+            "run", held, names, reference, images.file_outputs, bound, labels=labels
+        ),
+    )
+    yield examined("pixels", "run", lambda: _pixels(held, trained, images, names))
+    yield examined("pixels", "image formats", lambda: image_formats_level(held.preprocessing))
+    in_graph = images.graph_pixels
+    if in_graph is not None:
+        yield examined(
+            "pixels",
+            "graph's input",
+            lambda: image_input_level(
+                held, names, images.file_pixels, in_graph, against="graph's input"
+            ),
+        )
+
+
+def _computed(
+    backend: Backend, path: Path, trained: TrainedReference, progress: ProgressReporter
+) -> ImageComparison:
+    """Compute the images with both. Raises what keeps the file from computing."""
+    images = compare_images(backend, path, trained, progress)
+    expected = images.reference_outputs.logits.shape
+    if images.file_outputs.logits.shape != expected:
+        raise ParityError(
+            f"the model gives outputs of shape {images.file_outputs.logits.shape}, "
+            f"expected {expected}"
+        )
+    return images
 
 
 def _pixels(

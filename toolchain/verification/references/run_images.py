@@ -6,6 +6,7 @@ bytes and the label is shared.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,13 @@ from toolchain.backends.backend import Backend
 from toolchain.backends.outputs import concatenate_outputs
 from toolchain.errors import ImageError, ParityError
 from toolchain.progress import ProgressReporter
-from toolchain.runtime.card import Preprocessing
+from toolchain.runtime.card import Card, Preprocessing
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess, require_resizable
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.predictor import Predictor
 from toolchain.verification.levels.image_input import open_graph_resize
+from toolchain.verification.levels.probabilities import expected_probabilities
 from toolchain.verification.levels.torchvision_pixels import reference_stages
 from toolchain.verification.references.trained_model import ReferenceImage, TrainedReference
 
@@ -46,6 +48,14 @@ class ImageComparison:
     """Images that only one of the two can read."""
     left_out: list[int]
     """Images that neither can read, or that are too long for the graph of an `image` file."""
+
+
+def with_temperature(images: ImageComparison, card: Card) -> ImageComparison:
+    """Return the images with the trained model's probabilities at the temperature of a card."""
+    logits = images.reference_outputs.logits
+    divided = expected_probabilities(logits.astype(np.float64), card.temperature, card.task)
+    outputs = ModelOutputs(divided.astype(np.float32), logits)
+    return dataclasses.replace(images, reference_outputs=outputs)
 
 
 def compare_images(
@@ -113,7 +123,11 @@ class _PairReader:
     def pairs(self, start: int) -> Iterator[_ImagePair]:
         """Yield those of the next IMAGES_AT_ONCE images that both ways can read."""
         for index in range(start, min(start + IMAGES_AT_ONCE, len(self.trained.paths))):
-            data = self.trained.paths[index].read_bytes()
+            try:
+                data = self.trained.paths[index].read_bytes()
+            except OSError:
+                self.left_out.append(index)
+                continue
             image = _file_image(data, self.file_preprocessing)
             reference_pixels = self._reference_pixels(index, data)
             if image is None and reference_pixels is None:

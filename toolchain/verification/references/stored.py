@@ -2,64 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from toolchain.backends.backend import Backend
 from toolchain.backends.outputs import pixels_of, run_in_batches, run_on_files
-from toolchain.errors import ImageError, ModelFileError
+from toolchain.errors import ImageError
 from toolchain.runtime.card import Card
-from toolchain.runtime.model_inputs import ModelOutputs
+from toolchain.runtime.image.decode import read_image
+from toolchain.runtime.model_inputs import ModelOutputs, Pixels
+from toolchain.runtime.predictor import Predictor
+from toolchain.verification.examination import examined
 from toolchain.verification.levels.decisions import decisions_level, tie_bound
+from toolchain.verification.levels.image_input import (
+    image_input_level,
+    open_graph_resize,
+    unused_pixels,
+)
 from toolchain.verification.levels.numbers import numbers_level, same_file_tolerance
 from toolchain.verification.levels.pixels import compare_pixels, pixels_level
 from toolchain.verification.levels.probabilities import wrong_probability_stage
+from toolchain.verification.references.card_suspected import suspected_preprocessing
 from toolchain.verification.references.stored_outputs import StoredOutputs
 from toolchain.verification.result import Level, failed
 
 STORED_PIXELS_RULE = "every value equals that at export, from the same bytes"
 
 
-def stored_levels(backend: Backend, stored: StoredOutputs) -> Iterator[Level]:
+def stored_levels(
+    backend: Backend, held: Card, path: Path, stored: StoredOutputs
+) -> Iterator[Level]:
     """Yield the levels of a file against its stored outputs.
 
     Numbers are compared from the stored pixels, decisions and pixels from the images whose bytes
-    are stored. Raises ModelFileError for outputs of another model.
+    are stored. `held` is the card that the file is held to.
     """
-    card = backend.card
-    _require_same_kind(card, stored)
-    tolerance = same_file_tolerance(card)
-    found = run_in_batches(backend, stored.pixels)
-    level = numbers_level("references", card, [(stored.outputs, found)], tolerance)
-    where = None if level.passed else wrong_probability_stage(card, found)
-    yield msgspec.structs.replace(level, where=where)
+    other = _other_kind(held, stored)
+    if other is not None:
+        yield other
+    size, classes = stored.pixels.shape[1], stored.logits.shape[1]
+    if size != held.preprocessing.size or classes != len(held.classes):
+        return
+    yield examined("numbers", "references", lambda: _numbers(backend, held, stored))
     with_bytes = [i for i, data in enumerate(stored.files) if data]
     if not with_bytes:
         return
-    names = [stored.names[i] for i in with_bytes]
-    files = [stored.files[i] for i in with_bytes]
-    expected = ModelOutputs(stored.probabilities[with_bytes], stored.logits[with_bytes])
-    try:
-        from_bytes = run_on_files(backend, files, names)
-        pixels = [pixels_of(card, data, name) for data, name in zip(files, names, strict=True)]
-    except ImageError as error:
-        yield failed("pixels", "references", str(error), where=f"decode: {error}")
+    images = _with_bytes(stored, with_bytes)
+    pixels = examined("pixels", "references", lambda: _pixels(held, images))
+    if "error" in pixels.figures:  # an image that can't be read
+        yield pixels
         return
-    bound = tie_bound(card, expected.logits, tolerance)
-    yield decisions_level("references", card, names, expected, from_bytes, bound)
-    difference = compare_pixels(names, stored.pixels[with_bytes], np.stack(pixels))
-    where = "decode, upright (EXIF orientation), resize or crop, on this machine"
-    yield pixels_level("references", difference, STORED_PIXELS_RULE, where=where)
-
-
-def _require_same_kind(card: Card, stored: StoredOutputs) -> None:
-    """Raise ModelFileError for stored outputs that can't be of this model."""
-    if stored.classes != card.classes:
-        raise ModelFileError("the references were made for other classes than the card names")
-    size = stored.pixels.shape[1]
-    if size != card.preprocessing.size:
-        raise ModelFileError(
-            f"the references were made at {size} pixels, the card says {card.preprocessing.size}"
+    yield examined("decisions", "references", lambda: _decisions(backend, held, images))
+    yield pixels
+    if held.input == "image" and isinstance(backend, Predictor):
+        yield examined(
+            "pixels",
+            "stored images in the graph",
+            lambda: _graph_pixels(backend, held, path, images),
         )
+
+
+def _other_kind(card: Card, stored: StoredOutputs) -> Level | None:
+    """Return a failed level for a card that can't be of the model with these outputs."""
+    size = stored.pixels.shape[1]
+    if stored.classes != card.classes:
+        same = sorted(stored.classes) == sorted(card.classes)
+        message = "the card names " + (
+            "the classes of the references in another order"
+            if same
+            else "other classes than the references were made for"
+        )
+        return failed("card", "references", message, where="the card: classes")
+    if size != card.preprocessing.size:
+        message = f"the references were made at {size} pixels, the card says "
+        message += str(card.preprocessing.size)
+        return failed("card", "references", message, where="the card: preprocessing")
+    return None
+
+
+def _with_bytes(stored: StoredOutputs, places: list[int]) -> StoredOutputs:
+    return StoredOutputs(
+        stored.classes,
+        tuple(stored.names[i] for i in places),
+        tuple(stored.files[i] for i in places),
+        stored.pixels[places],
+        stored.probabilities[places],
+        stored.logits[places],
+    )
+
+
+def _numbers(backend: Backend, held: Card, stored: StoredOutputs) -> Level:
+    found = run_in_batches(backend, stored.pixels)
+    level = numbers_level("references", held, [(stored.outputs, found)], same_file_tolerance(held))
+    where = None if level.passed else _lost(stored.names, found)
+    return msgspec.structs.replace(
+        level, where=where or (None if level.passed else wrong_probability_stage(held, found))
+    )
+
+
+def _lost(names: Sequence[str], found: ModelOutputs) -> str | None:
+    """Name the images whose outputs are not numbers."""
+    bad = np.asarray(~np.isfinite(np.concatenate(found, axis=1)).all(axis=1))
+    lost = [name for name, is_bad in zip(names, bad, strict=True) if is_bad]
+    more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+    return f"the image {', '.join(lost[:3])}{more}: its outputs are not numbers" if lost else None
+
+
+def _decisions(backend: Backend, held: Card, images: StoredOutputs) -> Level:
+    found = run_on_files(backend, images.files, images.names)
+    bound = tie_bound(held, images.logits, same_file_tolerance(held))
+    return decisions_level("references", held, list(images.names), images.outputs, found, bound)
+
+
+def _pixels(held: Card, images: StoredOutputs) -> Level:
+    try:
+        pixels = [
+            pixels_of(held, data, name)
+            for data, name in zip(images.files, images.names, strict=True)
+        ]
+    except ImageError as error:
+        return failed("pixels", "references", str(error), where=f"decode: {error}")
+    difference = compare_pixels(list(images.names), images.pixels, np.stack(pixels))
+    where = None
+    if difference.different:
+        where = suspected_preprocessing(held.preprocessing, images, difference)
+    where = where or "decode, upright (EXIF orientation), resize or crop, on this machine"
+    return pixels_level("references", difference, STORED_PIXELS_RULE, where=where)
+
+
+def _graph_pixels(predictor: Predictor, held: Card, path: Path, images: StoredOutputs) -> Level:
+    """Compare what the graph makes of the stored images with the stored pixels."""
+    resize_in_graph = open_graph_resize(path)
+    whole: list[NDArray[np.uint8]] = [
+        np.asarray(read_image(data, held.preprocessing, name=name))
+        for data, name in zip(images.files, images.names, strict=True)
+    ]
+    in_graph: Pixels = np.concatenate([resize_in_graph(image) for image in whole])
+    level = image_input_level(
+        held, list(images.names), images.pixels, in_graph, against="stored images in the graph"
+    )
+    if not level.passed:
+        return level
+    unused = unused_pixels(predictor, held, whole, in_graph)
+    return level if unused is None else msgspec.structs.replace(level, passed=False, where=unused)

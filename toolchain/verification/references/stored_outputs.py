@@ -6,7 +6,6 @@ without torch and without the data set.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from toolchain.errors import ModelFileError
 from toolchain.files import atomic_file
 from toolchain.runtime.model_inputs import ModelOutputs
+from toolchain.verification.references.array_headers import array_headers, require_consistent
 
 MOST_STORED_IMAGES = 24
 MOST_IMAGE_BYTES = 512 * 1024
@@ -65,12 +65,21 @@ def write_stored_outputs(stored: StoredOutputs, path: Path) -> None:
 
 
 def read_stored_outputs(path: Path) -> StoredOutputs:
-    """Read what `write_stored_outputs` wrote; ModelFileError where it is damaged."""
+    """Read what `write_stored_outputs` wrote; ModelFileError where it is damaged or too large.
+
+    What the arrays declare is checked before they are read; see `require_consistent`.
+    """
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+        headers = array_headers(path)
+        require_consistent(headers)
+        with np.load(path, allow_pickle=False) as arrays:
             ends = np.cumsum(arrays["file_lengths"])
             data = arrays["file_bytes"].tobytes()
             starts = ends - arrays["file_lengths"]
+            if (arrays["file_lengths"] < 0).any() or (ends[-1] != len(data)):
+                raise ValueError("the lengths of its files are not those of their bytes")
+            if not all(np.isfinite(arrays[name]).all() for name in ("probabilities", "logits")):
+                raise ValueError("its outputs are not finite numbers")
             return StoredOutputs(
                 classes=tuple(str(name) for name in arrays["classes"]),
                 names=tuple(str(name) for name in arrays["names"]),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from toolchain.backends.torch_eager import EagerBackend
 from toolchain.data.layouts import Label
+from toolchain.files import file_sha256
 from toolchain.runs.sampling import evenly
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.model_inputs import Floats, Pixels
@@ -37,6 +38,10 @@ class TrainedReference:
     labels: list[Label]
     training_paths: list[Path]
     """Training images for calibration, spread over the classes."""
+    weights_sha256: str | None = None
+    """Digest of the run's weights file as it is now."""
+    evaluated: float | None = None
+    """When the run was last evaluated, in seconds since 1970; None where it was not."""
     computed: dict[int, ReferenceImage] = field(default_factory=dict)
     """By the image's index, filled while files are compared: it is the same for every file."""
 
@@ -58,4 +63,13 @@ def open_trained_reference(
         paths=paths,
         labels=[label_of[path] for path in paths],
         training_paths=[sample.path for sample in run.readable("train")],
+        weights_sha256=file_sha256(run.folder.weights),
+        evaluated=_evaluated(run),
     )
+
+
+def _evaluated(run: TrainedRun) -> float | None:
+    try:
+        return run.folder.evaluation.stat().st_mtime
+    except OSError:
+        return None

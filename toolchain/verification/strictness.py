@@ -1,0 +1,48 @@
+"""What a file is held to: by what its graph is, and by tables of ours.
+
+The card of a file belongs to what is judged, so it may only make the rules stricter.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from toolchain.runtime.card import Card, Precision
+from toolchain.runtime.selftest import PROOF_TOLERANCES
+from toolchain.verification.result import Level
+
+MAX_FLIPS = 0.02
+"""Share of the validation images that may have another label in fp16 and int8 files."""
+
+
+def held_card(card: Card, precision: Precision, max_flips: float = MAX_FLIPS) -> Card:
+    """Return the card with the tolerances that its file is held to.
+
+    `precision` is that of the graph. `max_flips` is what whoever verifies allows; a file that was
+    exported with a smaller share is held to that one.
+    """
+    proof, acceptance = card.proof, card.acceptance
+    if proof is not None:
+        tolerance = min(proof.tolerance, PROOF_TOLERANCES[precision])
+        proof = msgspec.structs.replace(proof, tolerance=tolerance)
+    if precision == "fp32":
+        acceptance = None
+    elif acceptance is not None:
+        flips = min(acceptance.max_flips, max_flips)
+        acceptance = msgspec.structs.replace(acceptance, max_flips=flips)
+    return msgspec.structs.replace(card, precision=precision, proof=proof, acceptance=acceptance)
+
+
+def precision_level(card: Card, precision: Precision) -> Level | None:
+    """Return a failed level where the card names another precision than the graph has."""
+    if card.precision == precision:
+        return None
+    return Level(
+        level="card",
+        against="graph",
+        passed=False,
+        rule="the card names the precision of the graph",
+        summary=f"the card says {card.precision}, the graph is {precision}",
+        figures={"precision": precision, "different": ("precision",)},
+        where="the card: precision",
+    )
