@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from toolchain.api.arguments import (
@@ -27,7 +27,6 @@ from toolchain.runtime.card import Format, InputKind, Precision
 
 if TYPE_CHECKING:
     from toolchain.benchmarking.bench import Benchmark
-    from toolchain.exporters.export import ExportedModel, RejectedModel
     from toolchain.exporters.export_result import ExportResult
     from toolchain.exporters.variants import Variant
     from toolchain.verification.inspection_result import Inspection
@@ -91,7 +90,7 @@ def export(
         reduction=reduction,
         progress=reporter,
     )
-    return _all_kept(outcomes)
+    return story.accepted(outcomes)
 
 
 def _variants(
@@ -128,17 +127,6 @@ def _reduction(
         checked("calibration_method", calibration_method, Method),
     )
     return Reduction(limits, calibration)
-
-
-def _all_kept(outcomes: Iterable[ExportedModel | RejectedModel]) -> ExportResult:
-    """Return the outcomes; where a file was not kept, raise its error with all of them."""
-    from toolchain.exporters.export_result import ExportResult
-
-    result = ExportResult(list(outcomes))
-    if failure := result.error:
-        failure.result = result
-        raise failure
-    return result
 
 
 def verify(
