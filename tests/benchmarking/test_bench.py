@@ -12,7 +12,8 @@ import torch
 
 from tests.verification import tampering
 from toolchain.benchmarking import rounds
-from toolchain.benchmarking.bench import Benchmark, bench
+from toolchain.benchmarking.bench import bench
+from toolchain.benchmarking.result import Benchmark
 from toolchain.errors import DataError, ModelFileError, ProviderError, RefusedError
 
 SECONDS = 0.2

@@ -26,7 +26,7 @@ from toolchain.exporters.precision.options import Calibration, Limits, Method, R
 from toolchain.runtime.card import Format, InputKind, Precision
 
 if TYPE_CHECKING:
-    from toolchain.benchmarking.bench import Benchmark
+    from toolchain.benchmarking.result import Benchmark
     from toolchain.exporters.export_result import ExportResult
     from toolchain.exporters.variants import Variant
     from toolchain.verification.inspection_result import Inspection

@@ -39,8 +39,8 @@ def script_layers(
 
     `calls` are those of the trained network: (name, class of the module). The naming ends where the
     file computes something else than the network; that operator gets the name of the call that was
-    expected in its place. A graph whose outputs depend on branches or calls of its own, which rtl
-    doesn't write, has no layers; the check of the input, on which they don't depend, is passed over.
+    expected in its place. The check of the input, on which no output depends, is passed over. A
+    graph whose outputs depend on branches or calls, which rtl doesn't write, has no layers.
     """
     import torch
 
