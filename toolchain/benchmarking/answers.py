@@ -20,7 +20,7 @@ from toolchain.benchmarking.result import ComparedModel, Relation
 from toolchain.benchmarking.targets import Target
 from toolchain.benchmarking.worker import Opened
 from toolchain.errors import ModelFileError, RefusedError
-from toolchain.runtime.card import Card
+from toolchain.runtime.card import Acceptance, Card
 from toolchain.runtime.model_inputs import Floats
 from toolchain.runtime.selftest import proof_difference
 from toolchain.verification.levels import numbers
@@ -70,10 +70,11 @@ def require_consistent(answers: Sequence[Answers]) -> None:
 
 def compared_models(answers: Sequence[Answers]) -> list[ComparedModel]:
     """Return each target once, compared with the first; of several providers the worst counts."""
+    accepted = {a.model: a.card.acceptance for a in answers if a.card.acceptance is not None}
     found: dict[tuple[str, bool], ComparedModel] = {}
     for item in answers:
         key = str(item.target.path), item.target.eager
-        made = _compared(answers[0], item)
+        made = _compared(answers[0], item, accepted.get(item.model))
         before = found.get(key)
         if before is None or (made.max_difference or 0) > (before.max_difference or 0):
             found[key] = made
@@ -107,7 +108,7 @@ def _require_same(first: Answers, item: Answers) -> None:
         )
 
 
-def _compared(first: Answers, item: Answers) -> ComparedModel:
+def _compared(first: Answers, item: Answers, accepted: Acceptance | None) -> ComparedModel:
     card, same_classes = item.card, sorted(item.card.classes) == sorted(first.card.classes)
     compared = min(len(first.logits), len(item.logits)) if _comparable(first, item) else 0
     difference, other_labels = None, None
@@ -117,7 +118,7 @@ def _compared(first: Answers, item: Answers) -> ComparedModel:
         difference = float(distance.max())
         labels, expected = _labels(item, order)[:compared], _labels(first)[:compared]
         other_labels = int((labels != expected).any(axis=1).sum())
-    accuracy, images, split = _accuracy(card)
+    accuracy, images, split = _accuracy(card, accepted)
     return ComparedModel(
         target=item.target.name,
         model=str(item.target.path),
@@ -164,10 +165,18 @@ def _labels(item: Answers, order: Sequence[int] | None = None) -> NDArray[Any]:
     return logits.argmax(axis=1)[:, None]
 
 
-def _accuracy(card: Card) -> tuple[float | None, int | None, str | None]:
-    """Return (accuracy, images, split) as the card has them; None each where it has none."""
+def _accuracy(
+    card: Card, accepted: Acceptance | None
+) -> tuple[float | None, int | None, str | None]:
+    """Return (accuracy, images, split) as the cards have them; None each where they have none.
+
+    `accepted` is from a file of the same model in a lower precision. It knows the accuracy in
+    float32 too, on the same images as its own.
+    """
     if card.acceptance is not None:
         return card.acceptance.accuracy_after, card.acceptance.images, "val"
+    if card.precision == "fp32" and accepted is not None:
+        return accepted.accuracy_before, accepted.images, "val"
     if card.metrics is not None:
         return card.metrics.accuracy, card.metrics.images, card.metrics.split
     return None, None, None

@@ -161,4 +161,4 @@ def _answers(model: ComparedModel) -> Cell:
     labels = f"{model.other_labels} of {model.compared_inputs} labels differ"
     if model.relation == "other model":
         return labels
-    return f"{labels}, logits by up to {model.max_difference:.1g}"
+    return f"{labels}, logits by up to {model.max_difference:.2g}"
