@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
-from tests.runtime.tiny import CLASSES, tiny_card
+from tests.runtime.tiny import CLASSES, tiny_card, tiny_model, write
 from toolchain.benchmarking.answers import Answers, compared_models, require_consistent
 from toolchain.benchmarking.result import Benchmark, ComparedModel
+from toolchain.benchmarking.stored_weights import stored_precision
 from toolchain.benchmarking.targets import Target
 from toolchain.errors import RefusedError
 from toolchain.machine import this_machine
-from toolchain.runtime.card import Acceptance, Card, Metrics, Weights
+from toolchain.runtime.card import Acceptance, Metrics, Precision, Weights
 from toolchain.runtime.selftest import make_proof
 
 LOGITS = np.array([[3, 1, 0], [0, 2, 1], [1, 0, 4], [2, 1, 0]], np.float32)
 OTHER = Weights(origin="random", sha256="1" * 64)
 
 
-def answers(name: str, logits: NDArray[Any] = LOGITS, **card: Any) -> Answers:
-    """Return a file's answers, with the proof of these logits on its card."""
+def answers(
+    name: str, logits: NDArray[Any] = LOGITS, stored: Precision | None = None, **card: Any
+) -> Answers:
+    """Return a file's answers, with the proof of these logits on its card.
+
+    `stored` is the precision of its weights, where it is not that on the card.
+    """
     values = logits.astype(np.float32)
     made = tiny_card(**({"proof": make_proof(values[:4])} | card))
     odds = np.exp(values)
     return Answers(
-        Target(name, Path(name), False, "cpu", 1), made, odds / odds.sum(1, keepdims=True), values
+        Target(name, Path(name), False, "cpu", 1),
+        made,
+        odds / odds.sum(1, keepdims=True),
+        values,
+        stored or made.precision,
     )
 
 
@@ -121,14 +133,46 @@ def test_answers_of_another_kind_are_not_compared(card: dict[str, Any]) -> None:
 def test_sets_of_labels_are_compared_where_an_image_has_several() -> None:
     card: dict[str, Any] = {"task": "multi-label", "threshold": 0.5}
     first = answers("a.onnx", **card)
-    second = Answers(first.target, first.card, first.probabilities.copy(), first.logits)
-    second.probabilities[0] = (0.9, 0.9, 0.0)  # two labels in place of one
-    second = Answers(Target("b.onnx", Path("b.onnx"), False, "cpu", 1), *_fields(second))
+    probabilities = first.probabilities.copy()
+    probabilities[0] = (0.9, 0.9, 0.0)  # two labels in place of one
+    target = Target("b.onnx", Path("b.onnx"), False, "cpu", 1)
+    second = dataclasses.replace(first, target=target, probabilities=probabilities)
     assert compared_models([first, second])[1].other_labels == 1
 
 
-def _fields(item: Answers) -> tuple[Card, NDArray[Any], NDArray[Any]]:
-    return item.card, item.probabilities, item.logits
+def test_a_file_that_another_tool_quantised_is_held_to_nothing_and_said_to_be_changed() -> None:
+    metrics = Metrics(
+        split="val", images=50, accuracy=0.9, accuracy_interval=(0.8, 1.0), macro_f1=0.9
+    )
+    first = answers("model.onnx", metrics=metrics)
+    quantised = answers(
+        "q.onnx", LOGITS + 0.5, stored="int8", metrics=metrics, proof=first.card.proof
+    )
+    found, changed = compared(first, quantised)
+    assert (found.accuracy, changed.accuracy) == (0.9, None)  # the card is of another file
+    assert (changed.relation, changed.precision) == ("changed file", "int8")
+    assert (changed.max_difference, changed.other_labels) == (0.5, 0)
+
+
+@pytest.mark.parametrize(
+    ("types", "expected"),
+    [
+        ([TensorProto.FLOAT] * 3, "fp32"),
+        ([TensorProto.INT8, TensorProto.FLOAT, TensorProto.FLOAT], "int8"),
+        ([TensorProto.UINT8, TensorProto.UINT8], "int8"),
+        ([TensorProto.FLOAT16, TensorProto.FLOAT16, TensorProto.FLOAT], "fp16"),
+        ([], "fp32"),
+    ],
+)
+def test_the_precision_is_read_from_the_weights(
+    tmp_path: Path, types: list[int], expected: str
+) -> None:
+    model = tiny_model()
+    del model.graph.initializer[:]
+    for number, kind in enumerate(types):
+        model.graph.initializer.append(helper.make_tensor(f"w{number}", kind, [1, 2], [1, 2]))
+    model.graph.initializer.append(helper.make_tensor("bias", TensorProto.INT8, [2], [1, 2]))
+    assert stored_precision(write(model, tmp_path / "model.onnx")) == expected
 
 
 def test_the_table_shows_accuracy_and_answers_beside_the_speed() -> None:

@@ -60,7 +60,8 @@ def export(
     `image_size` the side of the network's input in pixels where it is not that of training.
     `max_drop` is how many points of accuracy fp16 or int8 may cost, `max_flips` how many per cent
     of the labels it may change. Up to `images` validation images are compared from their bytes.
-    `output` is a folder, or for one file its name; by default export/ in the run folder.
+    `output` is a folder, or for one file its name; by default export/ in the run folder. What is off
+    the default shows in a file's name, so that different files never replace each other.
 
     Returns the outcome of each file, in order. Raises ParityError where a file does not answer like
     the trained model and RefusedError where a lower precision costs too much; the other files are
@@ -186,14 +187,18 @@ def bench(
 ) -> Benchmark:
     """Measure model files beside each other, each in a process of its own (`rtl bench`).
 
-    `models` are files, or a run folder for all of its exported files. `provider`, `batch_size` and
-    `threads` may be lists; `threads` defaults to the cores that may be used. Each case is measured
-    for `seconds`. `eager` adds torch itself; None does so where the run folder and torch are at
-    hand. The JSON goes to `output`; for a run folder, to bench/ in it.
+    `models` are files, or a run folder for all of its exported files; they may differ in precision,
+    backbone, classes and image size. `provider`, `batch_size` and `threads` may be lists; `threads`
+    defaults to the cores that may be used. A file of one batch size is measured at it, and the
+    others too. Each case is measured for `seconds`. `eager` adds torch itself; None does so where
+    the run folder and torch are at hand. The JSON goes to `output`; for a run folder, to bench/ in
+    it.
 
     Returns a row for each case: latencies of a batch in ms (p50, p90, p99) with 95 % intervals,
-    images per second, peak memory in MB. Raises RefusedError where the models give different
-    answers, and what opening them raises; SettingsError.
+    images per second, peak memory in MB; and for each model its accuracy, and how its answers
+    differ from the first's. Raises RefusedError where a file does not compute what its card says,
+    or files of one model in float32 give different answers, and what opening them raises;
+    SettingsError.
 
     >>> import toolchain as rtl
     >>> benchmark = rtl.bench(model, batch_size=1, seconds=0.1, eager=False)

@@ -2,7 +2,8 @@
 
 Files are the same model where their cards name the same weights, classes and image size. In float32
 these must agree. A lower precision is held to the proof in its own card, which is what its export
-accepted, and another model to nothing: it is shown how its answers differ.
+accepted, and another model to nothing: it is shown how its answers differ. So it is with a file
+that another tool has quantised or converted, which keeps the card of the file that it was.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.benchmarking.result import ComparedModel, Relation
+from toolchain.benchmarking.stored_weights import stored_precision
 from toolchain.benchmarking.targets import Target
 from toolchain.benchmarking.worker import Opened
 from toolchain.errors import ModelFileError, RefusedError
-from toolchain.runtime.card import Acceptance, Card
+from toolchain.runtime.card import Acceptance, Card, Precision
 from toolchain.runtime.model_inputs import Floats
 from toolchain.runtime.selftest import proof_difference
 from toolchain.verification.levels import numbers
@@ -34,6 +36,13 @@ class Answers:
     card: Card
     probabilities: Floats
     logits: Floats
+    precision: Precision
+    """In which the file stores its weights."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether another tool has changed the file since its card was written."""
+        return self.precision != self.card.precision
 
     @property
     def model(self) -> tuple[object, ...]:
@@ -43,8 +52,8 @@ class Answers:
 
     @property
     def exact(self) -> bool:
-        """Whether the card claims the outputs of the trained model, within float32's rounding."""
-        return self.card.precision == "fp32"
+        """Whether the file claims the outputs of the trained model, within float32's rounding."""
+        return self.precision == self.card.precision == "fp32"
 
 
 def answers_of(target: Target, opened: Opened) -> Answers:
@@ -53,7 +62,14 @@ def answers_of(target: Target, opened: Opened) -> Answers:
     def outputs(data: bytes) -> Floats:
         return np.frombuffer(data, dtype="<f4").reshape(-1, opened.classes)
 
-    return Answers(target, opened.card, outputs(opened.probabilities), outputs(opened.logits))
+    is_onnx = opened.card.format == "onnx"  # torch's files are float32 and nothing changes them
+    return Answers(
+        target,
+        opened.card,
+        outputs(opened.probabilities),
+        outputs(opened.logits),
+        stored_precision(target.path) if is_onnx else opened.card.precision,
+    )
 
 
 def require_consistent(answers: Sequence[Answers]) -> None:
@@ -65,7 +81,8 @@ def require_consistent(answers: Sequence[Answers]) -> None:
     for item in answers:
         if item.exact:
             _require_same(first_of.setdefault(item.model, item), item)
-        _require_proof(item)
+        if not item.changed:
+            _require_proof(item)
 
 
 def compared_models(answers: Sequence[Answers]) -> list[ComparedModel]:
@@ -118,12 +135,13 @@ def _compared(first: Answers, item: Answers, accepted: Acceptance | None) -> Com
         difference = float(distance.max())
         labels, expected = _labels(item, order)[:compared], _labels(first)[:compared]
         other_labels = int((labels != expected).any(axis=1).sum())
-    accuracy, images, split = _accuracy(card, accepted)
+    known = (None, None, None) if item.changed else _accuracy(card, accepted)
+    accuracy, images, split = known
     return ComparedModel(
         target=item.target.name,
         model=str(item.target.path),
         architecture=card.architecture,
-        precision=card.precision,
+        precision=item.precision,
         input=card.input,
         batch=card.batch,
         classes=len(card.classes),
@@ -149,7 +167,9 @@ def _relation(first: Answers, item: Answers) -> Relation:
         return "first"
     if item.model != first.model:
         return "other model"
-    return "same model" if item.card.precision == first.card.precision else "other precision"
+    if item.changed:
+        return "changed file"
+    return "same model" if item.precision == first.precision else "other precision"
 
 
 def _labels(item: Answers, order: Sequence[int] | None = None) -> NDArray[Any]:

@@ -12,8 +12,9 @@ from toolchain.display import Block, Cell, Displayed, Line, Span, Table, percent
 from toolchain.machine import Machine
 from toolchain.runtime.card import InputKind, Precision
 
-Relation = Literal["first", "same model", "other precision", "other model"]
-"""What a target is to the first one: by weights, classes and image size of their cards."""
+Relation = Literal["first", "same model", "other precision", "other model", "changed file"]
+"""What a target is to the first one: by weights, classes and image size of their cards. A changed
+file is the same model, but another tool has quantised or converted it."""
 
 
 class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,4 +162,5 @@ def _answers(model: ComparedModel) -> Cell:
     labels = f"{model.other_labels} of {model.compared_inputs} labels differ"
     if model.relation == "other model":
         return labels
-    return f"{labels}, logits by up to {model.max_difference:.2g}"
+    changed = "changed by another tool: " if model.relation == "changed file" else ""
+    return f"{changed}{labels}, logits by up to {model.max_difference:.2g}"
