@@ -60,8 +60,8 @@ def export(
     `image_size` the side of the network's input in pixels where it is not that of training.
     `max_drop` is how many points of accuracy fp16 or int8 may cost, `max_flips` how many per cent
     of the labels it may change. Up to `images` validation images are compared from their bytes.
-    `output` is a folder, or for one file its name; by default export/ in the run folder. What is off
-    the default shows in a file's name, so that different files never replace each other.
+    `output` is a folder, or for one file its name; by default export/ in the run folder. What is
+    off the default shows in a file's name, so that different files never replace each other.
 
     Returns the outcome of each file, in order. Raises ParityError where a file does not answer like
     the trained model and RefusedError where a lower precision costs too much; the other files are
