@@ -6,17 +6,20 @@ import json
 import shutil
 import sysconfig
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from torch import nn
 
 from tests.conftest import ROOT
 from tests.exporters.writers.test_onnx import traces
 from toolchain.backends.backend import open_backend
+from toolchain.backends.pt2 import load_program
 from toolchain.cli.main import run_command
 from toolchain.exporters.export import accepted_models, export
 from toolchain.exporters.variants import Variant, variants
@@ -272,3 +275,18 @@ def test_a_variant_that_does_not_exist_is_a_value_error() -> None:
         Variant(batch=0)
     with pytest.raises(ValueError, match="fp32 only"):
         Variant("pt2", "int8")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda x: x.float(), lambda x: x.permute(0, 3, 1, 2), lambda x: x[:, :60], lambda x: x[0]],
+    ids=["float", "channels first", "other size", "one image"],
+)
+def test_a_pt2_file_refuses_what_it_does_not_take(
+    files: Files, change: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    module = load_program(files["any batch", "model.pt2"]).module()
+    pixels = torch.from_numpy(generated_pixels(64))
+    assert module(pixels)[1].shape == (4, 3)
+    with pytest.raises((RuntimeError, AssertionError), match=r"(mismatch|Guard failed)"):
+        module(change(pixels))
