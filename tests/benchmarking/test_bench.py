@@ -178,6 +178,8 @@ def test_an_export_of_a_run_that_cannot_be_opened_is_left_out_and_named(
     assert "left out" in repr(found)
     with pytest.raises(ModelFileError, match=r"model\.int8\.onnx"):
         bench([run / "export" / "model.int8.onnx"], eager=False)  # named itself
+    with pytest.raises(ProviderError, match="tensorrt"):  # asked for, so never just left out
+        bench([run], providers=("cpu", "tensorrt"), threads=(1,), eager=False)
 
 
 def test_a_file_of_another_tool_is_one_clear_line(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from toolchain.benchmarking.chosen import chosen_targets
 from toolchain.benchmarking.result import Benchmark, LeftOut, TargetResult
 from toolchain.benchmarking.targets import Target, TargetProcess
 from toolchain.benchmarking.worker import Opened
-from toolchain.errors import MissingExtraError, ModelFileError, ProviderError
+from toolchain.errors import MissingExtraError, ModelFileError, ProviderError, ToolchainError
 from toolchain.machine import this_machine
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import references_file
@@ -71,22 +71,22 @@ def _opened(
 ) -> tuple[list[tuple[TargetProcess, Opened]], list[LeftOut]]:
     """Return the processes that have opened their target, and the exports of runs that can't be.
 
-    Raises what opening a target raised that was named itself, or the last one where none is left.
+    Raises what opening a target raised that was named itself, or where a provider has none left.
     """
     opened: list[tuple[TargetProcess, Opened]] = []
-    left_out: dict[str, LeftOut] = {}
-    failure: ModelFileError | ProviderError | MissingExtraError | None = None
+    failed: list[tuple[Target, ToolchainError]] = []
     for process in progress.track(processes, "opening", len(processes)):
         try:
             opened.append((process, process.open(pixels)))
         except (ModelFileError, ProviderError, MissingExtraError) as error:
             if not process.target.of_run:
                 raise
-            failure, path = error, str(process.target.path)
-            left_out[path] = LeftOut(model=path, reason=str(error))
-    if failure is not None and not opened:
-        raise failure
-    return opened, list(left_out.values())
+            failed.append((process.target, error))
+    for target, error in failed:
+        if not any(process.target.provider == target.provider for process, _ in opened):
+            raise error
+    reasons = {str(target.path): str(error) for target, error in failed}
+    return opened, [LeftOut(model=path, reason=reason) for path, reason in reasons.items()]
 
 
 def _stored_pixels(targets: Sequence[Target], folder: Path) -> Path | None:
