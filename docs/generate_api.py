@@ -11,7 +11,7 @@ from typing import Any
 
 import toolchain
 import toolchain.api
-from toolchain.benchmarking.bench import Benchmark, TargetResult
+from toolchain.benchmarking.result import Benchmark, ComparedModel, LeftOut, TargetResult
 from toolchain.data.audit import Audit
 from toolchain.errors import ToolchainError
 from toolchain.evaluation.evaluate import Evaluation, ImageResult
@@ -74,6 +74,8 @@ RESULTS = (
     Verification,
     Level,
     Benchmark,
+    ComparedModel,
+    LeftOut,
     TargetResult,
     Predictions,
     Inspection,

@@ -32,6 +32,7 @@ SLOW = (
     "exporters/precision",
     "exporters/test_export.py",
     "exporters/test_formats.py",
+    "exporters/writers/test_interchange.py",
     "runtime/modelcache/test_cache.py",
     "runtime/test_predictor.py",
     "verification/levels/test_pixels.py",

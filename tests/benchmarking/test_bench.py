@@ -1,4 +1,4 @@
-"""`bench` on real files: equal outputs are required first, then figures are compared."""
+"""`bench` on real files: what must answer alike is compared first, then figures are."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import msgspec
 import pytest
 import torch
 
+from tests.runtime import tiny
 from tests.verification import tampering
 from toolchain.benchmarking import rounds
-from toolchain.benchmarking.bench import Benchmark, bench
+from toolchain.benchmarking.bench import bench
+from toolchain.benchmarking.result import Benchmark
 from toolchain.errors import DataError, ModelFileError, ProviderError, RefusedError
 
 SECONDS = 0.2
@@ -43,14 +45,26 @@ def test_each_target_is_measured_at_each_batch_size(result: Benchmark) -> None:
         for size in (1, 4)
     ]
     assert {r.provider for r in result.results} == {"cpu"}
-    assert result.max_difference < 1e-3
+
+
+def test_files_of_one_model_are_shown_to_agree(result: Benchmark) -> None:
+    assert [(m.target, m.relation, m.compared_inputs) for m in result.models] == [
+        ("torch eager", "first", 28),  # 4 generated, and the 24 images stored beside the export
+        ("model.onnx", "same model", 28),
+        ("model.torchscript.pt", "same model", 28),
+    ]
+    assert all(m.other_labels == 0 and (m.max_difference or 0) < 1e-3 for m in result.models)
+    assert {(m.architecture, m.precision, m.classes) for m in result.models} == {
+        ("resnet18", "fp32", 3)
+    }
+    assert result.left_out == []
 
 
 def test_ratio_is_to_the_first_target_at_the_same_batch_size(result: Benchmark) -> None:
     first = {r.batch_size: r.p50_ms for r in result.results[:2]}
     for row in result.results:
         assert row.ratio_to_first == pytest.approx(first[row.batch_size] / row.p50_ms)
-    assert [row.ratio_to_first for row in result.results[:2]] == [1.0, 1.0]
+    assert [row.ratio_to_first for row in result.results[:2]] == [1.0, 1.0]  # itself
 
 
 def test_figures_of_a_case_agree_with_each_other(result: Benchmark) -> None:
@@ -76,9 +90,10 @@ def test_model_file_needs_less_memory_than_torch(result: Benchmark) -> None:
 
 def test_json_has_its_version_and_the_documented_keys(result: Benchmark) -> None:
     found = json.loads(msgspec.json.encode(result))
-    assert found["version"] == 2
+    assert found["version"] == 3
     assert found["results"][0]["target"] == "torch eager"
-    assert found.keys() >= {"version", "verdict", "machine", "results", "max_difference"}
+    assert found.keys() >= {"version", "verdict", "machine", "models", "left_out", "results"}
+    assert found["models"][1]["relation"] == "same model"
     assert found["machine"].keys() >= {"processor", "cores", "system", "versions"}
     assert found["results"][0].keys() >= KEYS | {"ratio_to_first", "images_per_s", "load_ms"}
     assert isinstance(found["results"][0]["p50_interval_ms"], list)
@@ -100,16 +115,79 @@ def test_a_folder_named_toolchain_in_the_working_directory_is_not_imported(
     assert [row.target for row in found.results] == ["dish.onnx"]  # no run, so no eager
 
 
-@pytest.mark.parametrize(
-    "change",
-    [tampering.one_weight, tampering.weights_that_are_no_numbers, tampering.one_class_more],
-)
-def test_a_model_with_other_outputs_is_refused(
+@pytest.mark.parametrize("change", [tampering.one_weight, tampering.weights_that_are_no_numbers])
+def test_a_file_that_claims_to_be_the_same_model_and_answers_otherwise_is_refused(
     model: Path, tmp_path: Path, change: tampering.Tampering
 ) -> None:
     other = tampering.tampered(model, tmp_path / "other.onnx", change)
-    with pytest.raises(RefusedError, match=r"other\.onnx .*: nothing to compare"):
+    with pytest.raises(RefusedError, match=r"other\.onnx .*: nothing to compare") as caught:
         bench([model, other], batch_sizes=(1,), threads=(1,), seconds=SECONDS, eager=False)
+    assert "rtl verify" in str(caught.value.hint)
+
+
+def test_models_that_differ_are_measured_beside_each_other(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "WARM_UP_S", 0.0)
+    more = tampering.tampered(model, tmp_path / "more.onnx", tampering.one_class_more)
+    small = tiny.write(tiny.tiny_model(batch=3), tmp_path / "small.onnx")
+    found = bench([model, more, small], batch_sizes=(1,), threads=(1,), seconds=0.05, eager=False)
+    assert [(m.target, m.relation, m.classes, m.max_difference) for m in found.models] == [
+        ("model.onnx", "first", 3, 0.0),
+        ("more.onnx", "other model", 4, None),
+        ("small.onnx", "other model", 3, None),  # for images of another size
+    ]
+    assert [m.architecture for m in found.models] == ["resnet18", "resnet18", "tiny"]
+    # The file for batches of 3 is measured at 3 and no other, and the others at 3 too.
+    assert [(row.target, row.batch_size) for row in found.results] == [
+        ("model.onnx", 1),
+        ("model.onnx", 3),
+        ("more.onnx", 1),
+        ("more.onnx", 3),
+        ("small.onnx", 3),
+    ]
+    same_batch = [row for row in found.results if row.batch_size == 3]
+    for row in same_batch:
+        assert row.ratio_to_first == pytest.approx(same_batch[0].p50_ms / row.p50_ms)
+    shown = repr(found)
+    assert "small.onnx takes batches of 3 only" in shown
+    assert "not comparable" in shown
+
+
+def test_without_the_first_target_at_a_batch_size_there_is_no_ratio(tmp_path: Path) -> None:
+    first = tiny.write(tiny.tiny_model(batch=2), tmp_path / "two.onnx")
+    other = tiny.write(tiny.tiny_model(), tmp_path / "any.onnx")
+    found = bench([first, other], batch_sizes=(1,), threads=(1,), seconds=0.05)
+    assert [(r.target, r.batch_size, r.ratio_to_first is None) for r in found.results] == [
+        ("two.onnx", 2, False),
+        ("any.onnx", 1, True),
+        ("any.onnx", 2, False),
+    ]
+
+
+def test_an_export_of_a_run_that_cannot_be_opened_is_left_out_and_named(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(run_folder, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
+    (run / "export").mkdir()
+    tiny.write(tiny.tiny_model(), run / "export" / "model.onnx")
+    (run / "export" / "model.int8.onnx").write_bytes(b"no model")
+    found = bench([run], batch_sizes=(1,), threads=(1,), seconds=0.05, eager=False)
+    assert [row.target for row in found.results] == ["model.onnx"]
+    assert [Path(item.model).name for item in found.left_out] == ["model.int8.onnx"]
+    assert "left out" in repr(found)
+    with pytest.raises(ModelFileError, match=r"model\.int8\.onnx"):
+        bench([run / "export" / "model.int8.onnx"], eager=False)  # named itself
+    with pytest.raises(ProviderError, match="tensorrt"):  # asked for, so never just left out
+        bench([run], providers=("cpu", "tensorrt"), threads=(1,), eager=False)
+
+
+def test_a_file_of_another_tool_is_one_clear_line(tmp_path: Path) -> None:
+    foreign = tiny.tiny_model()
+    del foreign.metadata_props[:]
+    path = tiny.write(foreign, tmp_path / "foreign.onnx")
+    with pytest.raises(ModelFileError, match=r"foreign\.onnx .*not exported by rtl"):
+        bench([path])
 
 
 def test_an_error_in_the_worker_is_raised_with_its_class_and_hint(model: Path) -> None:

@@ -131,6 +131,7 @@ def test_another_image_size_is_on_the_card_and_verifies_in_the_run(
     [made] = accepted_models(
         export(run.path, [Variant("torchscript")], images=FEW, image_size=size)
     )
+    assert made.path.name == "model.size96.torchscript.pt"
     card = open_backend(made.path).card
     assert card.preprocessing.size == size
     # The crop keeps its share of what is left after the resize.
@@ -150,6 +151,7 @@ def test_the_trained_image_size_changes_nothing_on_the_card(
     [made] = accepted_models(
         export(run_folder, [Variant("torchscript")], tmp_path, images=FEW, image_size=64)
     )
+    assert made.path.name == "model.torchscript.pt"
     card = RunFolder(run_folder).read_card()
     assert (made.card.trained_size, made.card.metrics) == (None, card.metrics)
     assert made.card.preprocessing == card.preprocessing

@@ -13,15 +13,17 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from torch import nn
 
 from tests.conftest import ROOT
 from tests.exporters.writers.test_onnx import traces
 from tests.made_once import session_folder
 from toolchain.backends.backend import open_backend
+from toolchain.backends.pt2 import load_program
 from toolchain.cli.main import run_command
 from toolchain.exporters.variants import Variant, variants
-from toolchain.runs.runfolder import RunFolder, model_name, parity_file
+from toolchain.runs.runfolder import RunFolder, parity_file
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.card import CARD_KEY
 from toolchain.runtime.model_inputs import normalised
@@ -37,17 +39,17 @@ KINDS = {
     "any batch": [
         ("model.onnx", Variant("onnx")),
         ("model.tensor.onnx", Variant("onnx", input="tensor")),
-        ("model.image.onnx", Variant("onnx", input="image", opset=21)),
+        ("model.image.opset21.onnx", Variant("onnx", input="image", opset=21)),
         ("model.torchscript.pt", Variant("torchscript")),
         ("model.tensor.torchscript.pt", Variant("torchscript", input="tensor")),
         ("model.pt2", Variant("pt2")),
         ("model.tensor.pt2", Variant("pt2", input="tensor")),
     ],
     "batch of 3": [
-        ("model.onnx", Variant("onnx", batch=3, opset=19)),
-        ("model.tensor.onnx", Variant("onnx", input="tensor", batch=3, opset=20)),
-        ("model.torchscript.pt", Variant("torchscript", batch=3)),
-        ("model.pt2", Variant("pt2", batch=3)),
+        ("model.batch3.opset19.onnx", Variant("onnx", batch=3, opset=19)),
+        ("model.tensor.batch3.opset20.onnx", Variant("onnx", input="tensor", batch=3, opset=20)),
+        ("model.batch3.torchscript.pt", Variant("torchscript", batch=3)),
+        ("model.batch3.pt2", Variant("pt2", batch=3, opset=20)),  # an opset is for ONNX only
     ],
 }
 VARIANTS = {(group, name): variant for group, kinds in KINDS.items() for name, variant in kinds}
@@ -85,8 +87,7 @@ def parts(path: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kind", EACH, ids=" ".join)
 def test_a_file_is_named_after_what_is_not_the_default(files: Files, kind: Kind) -> None:
-    path, variant = files[kind], VARIANTS[kind]
-    assert model_name(variant.format, variant.precision, variant.input) == kind[1]
+    path = files[kind]
     assert {beside.name for beside in path.parent.glob(f"{kind[1]}*")} == {
         kind[1],
         f"{kind[1]}.parity.json",
@@ -268,3 +269,18 @@ def test_a_variant_that_does_not_exist_is_a_value_error() -> None:
         Variant(batch=0)
     with pytest.raises(ValueError, match="fp32 only"):
         Variant("pt2", "int8")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda x: x.float(), lambda x: x.permute(0, 3, 1, 2), lambda x: x[:, :60], lambda x: x[0]],
+    ids=["float", "channels first", "other size", "one image"],
+)
+def test_a_pt2_file_refuses_what_it_does_not_take(
+    files: Files, change: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    module = load_program(files["any batch", "model.pt2"]).module()
+    pixels = torch.from_numpy(generated_pixels(64))
+    assert module(pixels)[1].shape == (4, 3)
+    with pytest.raises((RuntimeError, AssertionError), match=r"(mismatch|Guard failed)"):
+        module(change(pixels))

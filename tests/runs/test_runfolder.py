@@ -13,7 +13,13 @@ import pytest
 
 from toolchain.errors import DataError, TrainingError
 from toolchain.files import write_text
-from toolchain.runs.runfolder import RunFolder, free_run_path, run_of_model
+from toolchain.runs.runfolder import (
+    SUFFIXES,
+    RunFolder,
+    free_run_path,
+    model_name,
+    run_of_model,
+)
 
 
 def finished(path: Path) -> RunFolder:
@@ -165,3 +171,20 @@ def test_the_room_of_the_model_is_taken_at_the_beginning(
     ):
         run.reserve_room(3_000_000)
     assert not run.reserved.exists()
+
+
+def test_files_that_differ_have_names_that_differ() -> None:
+    names = [
+        model_name(model_format, precision, input_kind, batch=batch, size=size, opset=opset)
+        for model_format in SUFFIXES
+        for precision in ("fp32", "int8")
+        for input_kind in ("pixels", "image")
+        for batch in (None, 1, 16)
+        for size in (None, 16, 224)
+        for opset in (None, 16, 21)
+    ]
+    assert len(set(names)) == len(names)
+    assert names[0] == "model.onnx"
+    assert model_name("pt2", "int8", "tensor", batch=4, size=96, opset=20) == (
+        "model.tensor.batch4.size96.opset20.int8.pt2"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from toolchain.api.arguments import (
@@ -27,8 +27,7 @@ from toolchain.exporters.precision.options import Calibration, Limits, Method, R
 from toolchain.runtime.card import Format, InputKind, Precision
 
 if TYPE_CHECKING:
-    from toolchain.benchmarking.bench import Benchmark
-    from toolchain.exporters.export import ExportedModel, RejectedModel
+    from toolchain.benchmarking.result import Benchmark
     from toolchain.exporters.export_result import ExportResult
     from toolchain.exporters.variants import Variant
     from toolchain.verification.inspection_result import Inspection
@@ -62,7 +61,8 @@ def export(
     `image_size` the side of the network's input in pixels where it is not that of training.
     `max_drop` is how many points of accuracy fp16 or int8 may cost, `max_flips` how many per cent
     of the labels it may change. Up to `images` validation images are compared from their bytes.
-    `output` is a folder, or for one file its name; by default export/ in the run folder.
+    `output` is a folder, or for one file its name; by default export/ in the run folder. What is
+    off the default shows in a file's name, so that different files never replace each other.
 
     Returns the outcome of each file, in order. Raises ParityError where a file does not answer like
     the trained model and RefusedError where a lower precision costs too much; the other files are
@@ -92,7 +92,7 @@ def export(
         reduction=reduction,
         progress=reporter,
     )
-    return _all_kept(outcomes)
+    return story.accepted(outcomes)
 
 
 def _variants(
@@ -129,17 +129,6 @@ def _reduction(
         checked("calibration_method", calibration_method, Method),
     )
     return Reduction(limits, calibration)
-
-
-def _all_kept(outcomes: Iterable[ExportedModel | RejectedModel]) -> ExportResult:
-    """Return the outcomes; where a file was not kept, raise its error with all of them."""
-    from toolchain.exporters.export_result import ExportResult
-
-    result = ExportResult(list(outcomes))
-    if failure := result.error:
-        failure.result = result
-        raise failure
-    return result
 
 
 def verify(
@@ -206,14 +195,18 @@ def bench(
 ) -> Benchmark:
     """Measure model files beside each other, each in a process of its own (`rtl bench`).
 
-    `models` are files, or a run folder for all of its exported files. `provider`, `batch_size` and
-    `threads` may be lists; `threads` defaults to the cores that may be used. Each case is measured
-    for `seconds`. `eager` adds torch itself; None does so where the run folder and torch are at
-    hand. The JSON goes to `output`; for a run folder, to bench/ in it.
+    `models` are files, or a run folder for all of its exported files; they may differ in precision,
+    backbone, classes and image size. `provider`, `batch_size` and `threads` may be lists; `threads`
+    defaults to the cores that may be used. A file of one batch size is measured at it, and the
+    others too. Each case is measured for `seconds`. `eager` adds torch itself; None does so where
+    the run folder and torch are at hand. The JSON goes to `output`; for a run folder, to bench/ in
+    it.
 
     Returns a row for each case: latencies of a batch in ms (p50, p90, p99) with 95 % intervals,
-    images per second, peak memory in MB. Raises RefusedError where the models give different
-    answers, and what opening them raises; SettingsError.
+    images per second, peak memory in MB; and for each model its accuracy, and how its answers
+    differ from the first's. Raises RefusedError where a file does not compute what its card says,
+    or files of one model in float32 give different answers, and what opening them raises;
+    SettingsError.
 
     >>> import toolchain as rtl
     >>> benchmark = rtl.bench(model, batch_size=1, seconds=0.1, eager=False)

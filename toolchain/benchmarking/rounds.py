@@ -24,16 +24,15 @@ class Case:
 
 
 def measure(
-    processes: Sequence[TargetProcess],
-    batch_sizes: Sequence[int],
+    batch_sizes: Sequence[tuple[TargetProcess, Sequence[int]]],
     seconds: float,
     progress: ProgressReporter,
 ) -> list[Case]:
     """Warm each case up, then measure all cases in turn, round by round.
 
-    `seconds` is the time of a case over all rounds.
+    `batch_sizes` are those of each target, `seconds` the time of a case over all rounds.
     """
-    cases = [Case(process, size) for process in processes for size in sorted(batch_sizes)]
+    cases = [Case(process, size) for process, sizes in batch_sizes for size in sorted(sizes)]
     # From the smallest batch to the largest, as a process's peak memory never falls again.
     for case in progress.track(cases, "warming up", len(cases)):
         case.peak_memory_mb = case.process.measure(case.batch_size, WARM_UP_S).peak_memory_mb

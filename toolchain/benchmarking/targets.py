@@ -27,6 +27,8 @@ class Target:
     eager: bool
     provider: str
     threads: int
+    of_run: bool = False
+    """Whether a run folder was named that it is one of the exports of, and not the file itself."""
 
 
 class TargetProcess:
@@ -45,10 +47,14 @@ class TargetProcess:
             env=user_environment(),
         )
 
-    def open(self) -> Opened:
-        """Open the model in the worker; raises the ToolchainError that opening it raised there."""
+    def open(self, pixels: Path | None = None) -> Opened:
+        """Open the model in the worker; raises the ToolchainError that opening it raised there.
+
+        `pixels` is a .npy file of inputs whose outputs are to be compared.
+        """
         target = self.target
-        request = Open(str(target.path), target.eager, target.provider, target.threads)
+        asked = None if pixels is None else str(pixels)
+        request = Open(str(target.path), target.eager, target.provider, target.threads, asked)
         reply = self._ask(request)
         assert isinstance(reply, Opened)
         return reply

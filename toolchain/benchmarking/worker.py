@@ -17,7 +17,10 @@ import msgspec
 import numpy as np
 
 from toolchain.backends.backend import Backend, open_backend
+from toolchain.backends.outputs import run_in_batches
 from toolchain.errors import ToolchainError
+from toolchain.runtime.card import Card
+from toolchain.runtime.model_inputs import Pixels
 from toolchain.runtime.selftest import generated_pixels
 
 
@@ -28,6 +31,8 @@ class Open(msgspec.Struct, tag=True):
     eager: bool
     provider: str
     threads: int
+    pixels: str | None = None
+    """A .npy file of pixels uint8 [images, size, size, 3], which the model is asked about too."""
 
 
 class Measure(msgspec.Struct, tag=True):
@@ -38,13 +43,16 @@ class Measure(msgspec.Struct, tag=True):
 
 
 class Opened(msgspec.Struct, tag=True):
-    """Reply: the model is open.
+    """Reply: the model is open, with its card.
 
-    `logits` are the bytes of little-endian float32 [inputs, classes], for generated inputs.
+    Outputs are the bytes of little-endian float32 [inputs, classes]: for generated inputs, and
+    after these for the pixels that were sent, where they have the size that the model takes.
     """
 
     load_ms: float
+    card: Card
     classes: int
+    probabilities: bytes
     logits: bytes
 
 
@@ -90,8 +98,23 @@ def _open(request: Open) -> tuple[Backend, Opened]:
     started = time.perf_counter()
     backend = _open_eager(request) if request.eager else _open_file(request)
     load_ms = (time.perf_counter() - started) * 1e3
-    _, logits = backend.run(generated_pixels(backend.card.preprocessing.size))
-    return backend, Opened(load_ms, logits.shape[1], logits.astype("<f4").tobytes())
+    probabilities, logits = run_in_batches(backend, _questions(request, backend.card))
+    return backend, Opened(
+        load_ms,
+        backend.card,
+        logits.shape[1],
+        probabilities.astype("<f4").tobytes(),
+        logits.astype("<f4").tobytes(),
+    )
+
+
+def _questions(request: Open, card: Card) -> Pixels:
+    """Return the generated inputs, and the pixels that were sent where they have the same size."""
+    generated = generated_pixels(card.preprocessing.size)
+    if request.pixels is None:
+        return generated
+    sent: Pixels = np.load(request.pixels, allow_pickle=False)
+    return np.concatenate([generated, sent]) if sent.shape[1:] == generated.shape[1:] else generated
 
 
 def _open_file(request: Open) -> Backend:

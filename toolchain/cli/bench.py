@@ -29,7 +29,8 @@ from toolchain.runtime.option_checks import MAX_THREADS
     multiple=True,
     default=(1, 8),
     show_default=True,
-    help="Images computed at once; may be given several times.",
+    help="Images computed at once; may be given several times. A file of one batch size is "
+    "measured at its own.",
 )
 @click.option(
     "--threads",
@@ -71,11 +72,14 @@ def command(
 ) -> None:
     """Measure MODELS side by side: files, or a run folder for all of its exported files.
 
-    Each runs in a process of its own and they take turns. p50, p90 and p99 are percentiles of the
-    latency of a batch; × is the first row's median over this row's, at the same batch and threads.
+    They may be of any precision, backbone and classes: the table says how accurate each is and how
+    its answers differ from the first's. Each runs in a process of its own and they take turns. p50,
+    p90 and p99 are percentiles of the latency of a batch; × is the first model's median over this
+    one's, at the same batch and threads.
 
     \b
     rtl bench runs/photos --batch-size 1 --batch-size 8 --threads 1
+    rtl bench model.onnx model.int8.onnx
     """
     from toolchain.benchmarking.bench import bench
     from toolchain.benchmarking.output import benchmark_file
@@ -98,7 +102,7 @@ def command(
         tables.show_result(result)
     fastest = max(
         (row for row in result.results if row.model.endswith(".onnx")),
-        key=lambda row: row.ratio_to_first,
+        key=lambda row: row.images_per_s,
         default=None,
     )
     if fastest is not None:

@@ -139,7 +139,7 @@ def command(
     """Export the trained model of RUN; what fails verification is not kept.
 
     Every file holds weights, normalisation and card. Each combination of --format, --precision and
-    --input is a file of its own.
+    --input is a file of its own, and what is off the default shows in its name: model.batch4.onnx.
 
     \b
     rtl export runs/photos --format onnx --format torchscript

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolchain.benchmarking.bench import Benchmark, bench
+from toolchain.benchmarking.bench import bench
+from toolchain.benchmarking.result import Benchmark
 from toolchain.data.walk import images_under
 from toolchain.demo.parts import draw_parts
 from toolchain.display import megabytes, percent

@@ -7,20 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolchain.errors import DataError
-from toolchain.exporters.variants import Variant
+from toolchain.exporters.variants import OPSET, Variant
 from toolchain.files import require_writable
-from toolchain.runs.runfolder import RunFolder, model_name
-
-MODEL_SUFFIXES = (".onnx", ".pt", ".pt2")
+from toolchain.runs.runfolder import MODEL_SUFFIXES, RunFolder, model_name
 
 
 def destinations(
-    run: RunFolder, variants: Sequence[Variant], output: str | os.PathLike[str] | None
+    run: RunFolder,
+    variants: Sequence[Variant],
+    output: str | os.PathLike[str] | None,
+    size: int | None = None,
 ) -> list[Path]:
-    """Return the path of each variant's file.
+    """Return the path of each variant's file; two different files never share a path.
 
-    `output` is a folder, or for one variant a file; None is `export/` in the run folder. Raises
-    DataError where one file is named for several variants, and for what can't be written.
+    `output` is a folder, or for one variant a file; None is `export/` in the run folder. `size` is
+    the side of the network's input where it is not that of training. Raises DataError where one
+    file is named for several variants, and for what can't be written.
     """
     folder = run.export if output is None else Path(output)
     if output is not None and folder.suffix in MODEL_SUFFIXES and not folder.is_dir():
@@ -28,7 +30,20 @@ def destinations(
             raise DataError(f"{folder} names one file, and {len(variants)} were asked for")
         paths = [folder]
     else:
-        paths = [folder / model_name(v.format, v.precision, v.input) for v in variants]
+        paths = [folder / _name(variant, size) for variant in variants]
     for path in paths:
         require_writable(path)
     return paths
+
+
+def _name(variant: Variant, size: int | None) -> str:
+    """Return the name of a variant's file, in which all shows that is not the default."""
+    only_onnx = variant.format == "onnx" and variant.opset != OPSET
+    return model_name(
+        variant.format,
+        variant.precision,
+        variant.input,
+        batch=variant.batch,
+        size=size,
+        opset=variant.opset if only_onnx else None,
+    )

@@ -13,6 +13,7 @@ from toolchain.display import megabytes
 from toolchain.errors import ParityError, RefusedError
 from toolchain.exporters.candidate import open_candidate, verify_candidate
 from toolchain.exporters.destination import destinations
+from toolchain.exporters.export_result import ExportResult
 from toolchain.exporters.file_card import card_of
 from toolchain.exporters.precision.options import Reduction
 from toolchain.exporters.reference_outputs import outputs_to_store
@@ -110,7 +111,8 @@ def export(
     """
     progress = progress or SilentReporter()
     run = TrainedRun.open(run_path, data=data)
-    paths = destinations(run.folder, wanted, output)
+    other_size = image_size if image_size != run.card.preprocessing.size else None
+    paths = destinations(run.folder, wanted, output, other_size)
     trained = open_trained_reference(run, images=images, size=image_size)
     for variant, path in zip(wanted, paths, strict=True):
         try:
@@ -119,18 +121,22 @@ def export(
             yield RejectedModel(path, error)
 
 
-def accepted_models(outcomes: Iterable[ExportedModel | RejectedModel]) -> list[ExportedModel]:
-    """Return the files of an export, or raise the error of the first that was not kept.
+def accepted(outcomes: Iterable[ExportedModel | RejectedModel]) -> ExportResult:
+    """Return all outcomes; where a file was not kept, raise its error with them as its `result`.
 
     Raises ParityError where a file does not answer like the trained model (its report stays as
     `….rejected.json`), RefusedError where a lower precision costs too much or gains nothing.
     """
-    files = []
-    for outcome in outcomes:
-        if isinstance(outcome, RejectedModel):
-            raise outcome.error
-        files.append(outcome)
-    return files
+    result = ExportResult(list(outcomes))
+    if failure := result.error:
+        failure.result = result
+        raise failure
+    return result
+
+
+def accepted_models(outcomes: Iterable[ExportedModel | RejectedModel]) -> list[ExportedModel]:
+    """Return the files of an export, all of which were kept; raises as `accepted` does."""
+    return accepted(outcomes).kept
 
 
 def _export_variant(

@@ -17,6 +17,8 @@ from toolchain.runtime.card import Card, decode_card, encode_card
 
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript.pt", "pt2": ".pt2"}
 """Of model files, by format."""
+MODEL_SUFFIXES = (".onnx", ".pt", ".pt2")
+"""Last suffixes of model files."""
 
 REMOVED_CHECKPOINTS = ".checkpoints.removed"
 """Name of the folder of checkpoints while it is being removed."""
@@ -217,19 +219,44 @@ class RunFolder:
         """Return the default path of an exported model."""
         return self.export / model_name(model_format)
 
+    def exported_files(self) -> list[Path]:
+        """Return the model files in export/, the default of each format first, then by name."""
+        defaults = [model_name(model_format) for model_format in SUFFIXES]
+        found = [p for p in self.export.glob("*") if p.suffix in MODEL_SUFFIXES and p.is_file()]
+        visible = [path for path in found if not path.name.startswith(".")]
+        return sorted(visible, key=lambda p: ([*defaults, p.name].index(p.name), p.name))
+
     def bench_result(self, provider: str) -> Path:
         """Return the default path of a benchmark's result."""
         return self.bench / f"{provider}.json"
 
 
-def model_name(model_format: str, precision: str = "fp32", input_kind: str = "pixels") -> str:
-    """Return the name of an exported model file; only input and precision off the default show.
+def model_name(
+    model_format: str,
+    precision: str = "fp32",
+    input_kind: str = "pixels",
+    *,
+    batch: int | None = None,
+    size: int | None = None,
+    opset: int | None = None,
+) -> str:
+    """Return the name of an exported model file; only what is off the default shows.
+
+    `batch`, `size` and `opset` are None for the default. Different files have different names.
 
     >>> model_name("onnx", "int8", "image")
     'model.image.int8.onnx'
+    >>> model_name("onnx", batch=4, size=96)
+    'model.batch4.size96.onnx'
     """
-    kinds = [kind for kind in (input_kind, precision) if kind not in ("pixels", "fp32")]
-    return ".".join(["model", *kinds]) + SUFFIXES[model_format]
+    numbers = {"batch": batch, "size": size, "opset": opset}
+    words = [
+        "model",
+        "" if input_kind == "pixels" else input_kind,
+        *(f"{word}{number}" for word, number in numbers.items() if number is not None),
+        "" if precision == "fp32" else precision,
+    ]
+    return ".".join(filter(None, words)) + SUFFIXES[model_format]
 
 
 def run_of_model(model: Path) -> RunFolder | None:

@@ -110,9 +110,9 @@ def test_json_describes_the_file_and_its_acceptance(
     files: dict[str, Path], printed: dict[str, Any]
 ) -> None:
     [row] = printed["files"]
-    assert row["file"] == str(files["model.tensor.int8.onnx"])
+    assert row["file"] == str(files["model.tensor.batch16.int8.onnx"])
     assert (row["precision"], row["input"], row["batch"]) == ("int8", "tensor", 16)
-    card = card_of(files["model.tensor.int8.onnx"])
+    card = card_of(files["model.tensor.batch16.int8.onnx"])
     assert row["acceptance"] == json.loads(msgspec.json.encode(card.acceptance))
     assert (card.input, card.batch) == ("tensor", 16)
 
@@ -143,7 +143,7 @@ def test_an_int8_file_is_small_and_fast_and_its_card_has_the_calibration(
 ) -> None:
     for name, calibration in {
         "model.int8.onnx": "minmax, 48 images",  # as many as there are for training
-        "model.tensor.int8.onnx": "percentile, 10 images",
+        "model.tensor.batch16.int8.onnx": "percentile, 10 images",
     }.items():
         found = card_of(files[name]).acceptance
         assert found is not None
@@ -161,11 +161,14 @@ def test_an_fp16_file_has_half_the_size(files: dict[str, Path], model: Path) -> 
 
 @pytest.mark.parametrize(
     "name",
-    ["model.int8.onnx", "model.fp16.onnx", "model.image.int8.onnx", "model.tensor.int8.onnx"],
+    [
+        *("model.int8.onnx", "model.fp16.onnx"),
+        *("model.image.int8.onnx", "model.tensor.batch16.int8.onnx"),
+    ],
 )
 def test_the_file_name_follows_from_the_card(files: dict[str, Path], name: str) -> None:
     card = card_of(files[name])
-    assert model_name(card.format or "", card.precision, card.input) == name
+    assert model_name(card.format or "", card.precision, card.input, batch=card.batch) == name
     assert (card.opset, card.ir_version) == (18, onnx.load(files[name]).ir_version)
     assert card.lowest_onnxruntime is not None
     rows = {"image": 1, "tensor": 16}.get(card.input, "batch")

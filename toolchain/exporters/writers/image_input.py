@@ -13,7 +13,7 @@ PIXELS = "pixels"
 CROP = """
 preprocessing (uint8[height, width, 3] image) => (uint8[1, {size}, {size}, 3] pixels)
 <int64[1] short = {{{resize}}}, int64[1] side = {{{size}}}, int64[1] three = {{3}},
- float[1] two = {{2.0}}, int64[2] axes = {{0, 1}}, int64[1] first = {{0}}>
+ int64[1] two = {{2}}, int64[2] axes = {{0, 1}}, int64[1] first = {{0}}>
 {{
   shape = Shape <start = 0, end = 2> (image)
   shorter = ReduceMin <keepdims = 1> (shape)
@@ -23,10 +23,11 @@ preprocessing (uint8[height, width, 3] image) => (uint8[1, {size}, {size}, 3] pi
   resized = Resize <mode = "linear", antialias = 1, coordinate_transformation_mode = "half_pixel">
     (image, , , whole_shape)
   over = Sub (resized_shape, side)
-  over_float = Cast <to = 1> (over)
-  half = Div (over_float, two)
-  rounded = Round (half)
-  start = Cast <to = 7> (rounded)
+  half = Div (over, two)
+  odd = Mod (over, two)
+  half_odd = Mod (half, two)
+  up = Mul (odd, half_odd)
+  start = Add (half, up)
   end = Add (start, side)
   cropped = Slice (resized, start, end, axes)
   pixels = Unsqueeze (cropped, first)
@@ -41,8 +42,9 @@ preprocessing (uint8[height, width, 3] image) => (uint8[1, {size}, {size}, 3] pi
   pixels = Unsqueeze (resized, first)
 }}
 """
-"""`Div` of integers truncates the long side, and `Round` rounds half to even; `preprocess` does the
-same."""
+"""`Div` of integers truncates the long side. The offset of the crop is half of `over`, and a half
+pixel goes to the even neighbour: up from an odd one. `preprocess` does the same. All of it is in
+integers, so that a tool that converts the floats of a graph finds none here."""
 
 
 def with_image_input(model: onnx.ModelProto, preprocessing: Preprocessing) -> onnx.ModelProto:

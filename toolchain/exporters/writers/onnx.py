@@ -16,6 +16,7 @@ from toolchain.backends.layer_names import NORMALISE, call_name, layer_name
 from toolchain.errors import MissingExtraError
 from toolchain.exporters.variants import OPSETS
 from toolchain.exporters.writers.image_input import with_image_input
+from toolchain.exporters.writers.interchange import declare_types, ease_interchange
 from toolchain.exporters.writers.traced import example, free_axes, traced, traced_input_name
 from toolchain.extras import missing_extra
 from toolchain.networks.resnet import InferenceModel
@@ -48,6 +49,7 @@ def build_onnx(inference_model: InferenceModel, card: Card) -> onnx.ModelProto:
             raise missing_extra(error) or MissingExtraError("onnxscript", "train") from error
     assert program is not None
     model: onnx.ModelProto = program.model_proto
+    ease_interchange(model)
     _name_layers(model.graph)
     _remove_traces(model)
     assert card.opset is not None
@@ -61,7 +63,8 @@ def finish(model: onnx.ModelProto, card: Card, path: Path) -> None:
     model.producer_name, model.producer_version = "rtl", card.versions["rtl"]
     model.graph.name = card.architecture
     model.metadata_props.add(key=CARD_KEY, value=encode_card(card))
-    onnx.checker.check_model(model, full_check=True)
+    declare_types(model)
+    onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from toolchain.exporters.writers.input_check import InputCheck
 from toolchain.exporters.writers.traced import example, traced
 from toolchain.networks.resnet import InferenceModel
 from toolchain.runtime.card import CARD_KEY, Card, encode_card
@@ -20,9 +21,8 @@ def write_torchscript(inference_model: InferenceModel, card: Card, path: Path) -
     with warnings.catch_warnings(), torch.no_grad():
         # torch warns on each call that TorchScript is deprecated, which the user can't act on.
         warnings.simplefilter("ignore")
-        frozen = torch.jit.freeze(
-            torch.jit.trace(traced(inference_model, card), example(card), check_trace=False)
-        )
+        checked = InputCheck(traced(inference_model, card), card).eval()
+        frozen = torch.jit.freeze(torch.jit.trace(checked, example(card), check_trace=False))
         torch.jit.save(frozen, archive, _extra_files={CARD_KEY: encode_card(card)})
     _copy_without_traces(archive, path)
 

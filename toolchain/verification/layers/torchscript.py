@@ -40,12 +40,12 @@ def script_layers(
 
     `calls` are those of the trained network: (name, class of the module). The naming ends where the
     file computes something else than the network; that operator gets the name of the call that was
-    expected in its place. A graph with branches or calls of its own, which rtl doesn't write, has
-    no layers.
+    expected in its place. The check of the input, on which no output depends, is passed over. A
+    graph whose outputs depend on branches or calls, which rtl doesn't write, has no layers.
     """
     module = load_script(path)
     graph = module.inlined_graph
-    nodes = list(graph.nodes())
+    nodes = _nodes_of_outputs(graph)
     if any(not n.kind().startswith("aten::") and n.kind() not in PRIMITIVES for n in nodes):
         return []
     layer_of = _layers_by_output(nodes, calls)
@@ -71,6 +71,17 @@ def script_layers(
         return [*layers, LayerOutput(LOGITS, "output", copied(logits))]
 
     return run_recorded(compute, card, pixels)
+
+
+def _nodes_of_outputs(graph: Any) -> list[Any]:
+    """Return the nodes that the outputs of a graph are computed by, in their order."""
+    needed = {value.debugName() for value in graph.outputs()}
+    kept: list[Any] = []
+    for node in reversed(list(graph.nodes())):
+        if needed & {value.debugName() for value in node.outputs()}:
+            kept.append(node)
+            needed |= {value.debugName() for value in node.inputs()}
+    return kept[::-1]
 
 
 def _layers_by_output(nodes: Sequence[Any], calls: Sequence[tuple[str, str]]) -> dict[str, str]:

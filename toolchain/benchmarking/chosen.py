@@ -1,0 +1,78 @@
+"""Which targets a benchmark has: the files that were named, those of run folders, torch eager."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolchain.benchmarking.targets import Target
+from toolchain.errors import ModelFileError
+from toolchain.runs.runfolder import RunFolder, run_of_model
+
+EAGER = "torch eager"
+
+
+def chosen_targets(
+    models: Sequence[str | os.PathLike[str]],
+    providers: Sequence[str],
+    threads: Sequence[int],
+    eager: bool | None,
+) -> list[Target]:
+    """Return the targets of each number of threads and provider, torch eager first.
+
+    A run folder stands for all files in its export/. `eager` adds the trained model of each run;
+    None does where a run is known and torch is installed. Raises ModelFileError for a run without
+    exports, and where torch eager is asked for and no run is known.
+    """
+    of_run = {file: Path(m).is_dir() for m in reversed(models) for file in _model_files(Path(m))}
+    paths = list(dict.fromkeys(file for model in models for file in _model_files(Path(model))))
+    runs = list({run.path: run for path in paths if (run := run_of_model(path))}.values())
+    if eager is None:
+        eager = bool(runs) and importlib.util.find_spec("torch") is not None
+    if eager and not runs:
+        raise ModelFileError(
+            f"torch eager needs the run folder, and {paths[0]} does not lie in one",
+            hint="leave --eager away, or give the file in RUN/export",
+        )
+    eager_names = distinct_names([run.path for run in runs])
+    names = distinct_names(paths)
+    targets = []
+    for count in threads:
+        for provider in providers:
+            for run, name in zip(runs if eager else [], eager_names, strict=False):
+                shown = EAGER if len(runs) == 1 else f"{EAGER} {name}"
+                targets.append(Target(shown, run.path, True, provider, count))
+            targets += [
+                Target(name, path, False, provider, count, of_run[path])
+                for name, path in zip(names, paths, strict=True)
+            ]
+    return targets
+
+
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """Return the paths as short as they differ: their last parts, as many as all of them need.
+
+    >>> distinct_names([Path("a/export/model.onnx"), Path("b/export/model.onnx")])
+    ['a/export/model.onnx', 'b/export/model.onnx']
+    >>> distinct_names([Path("a/model.onnx"), Path("a/model.int8.onnx")])
+    ['model.onnx', 'model.int8.onnx']
+    """
+    longest = max((len(path.parts) for path in paths), default=1)
+    for count in range(1, longest):
+        names = ["/".join(path.parts[-count:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
+
+
+def _model_files(path: Path) -> list[Path]:
+    """Return a model file itself, or all model files of a run folder."""
+    if not path.is_dir():
+        return [path]
+    run = RunFolder.open(path)
+    files = run.exported_files()
+    if not files:
+        raise ModelFileError(f"{path} holds no exported model", hint=f"rtl export {path}")
+    return files
