@@ -57,6 +57,7 @@ def metrics_row(
     validation: Outputs,
     learning_rates: list[float],
     seconds: float,
+    trained_layers: int,
 ) -> dict[str, Any]:
     """Return an epoch's line of metrics.jsonl; the first epoch's also holds its first losses."""
     auc = validation.auc
@@ -69,6 +70,7 @@ def metrics_row(
         "val_macro_f1": round(validation.macro_f1, 6),
         "val_auc": None if auc is None else round(auc, 6),
         "learning_rates": learning_rates,
+        "trained_layers": trained_layers,
         "seconds": round(seconds, 3),
     }
     if epoch == 1:
