@@ -21,6 +21,7 @@ ORDER = (
     "extras",
     "files",
     "display",
+    "glossary",
     "progress",
     "progress_bar",
     "openmp",

@@ -7,11 +7,18 @@ from pathlib import Path
 import click
 
 from toolchain.cli import tables, terminal
-from toolchain.cli.options import FiniteRange, json_option, quiet_option, traceback_option
+from toolchain.cli.help import GroupedCommand
+from toolchain.cli.options import (
+    FiniteRange,
+    explain_option,
+    json_option,
+    quiet_option,
+    traceback_option,
+)
 from toolchain.files import write_json
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("models", nargs=-1, required=True)
 @click.option(
     "--provider",
@@ -54,6 +61,7 @@ from toolchain.files import write_json
     type=click.Path(path_type=Path),
     help="Write the JSON here too; for a run folder it goes to bench/ in it.",
 )
+@explain_option
 @json_option
 @quiet_option
 @traceback_option
@@ -65,6 +73,7 @@ def command(
     seconds: float,
     eager: bool | None,
     output: Path | None,
+    explain: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -95,6 +104,8 @@ def command(
         terminal.print_json(result)
     else:
         tables.show_result(result)
+    if explain:
+        tables.explain(result, "bench")
     fastest = max(
         (row for row in result.results if row.model.endswith(".onnx")),
         key=lambda row: row.ratio_to_first,

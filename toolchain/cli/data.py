@@ -7,7 +7,8 @@ from typing import get_args
 import click
 
 from toolchain.cli import tables, terminal
-from toolchain.cli.options import json_option, quiet_option, traceback_option
+from toolchain.cli.help import GroupedCommand
+from toolchain.cli.options import explain_option, json_option, quiet_option, traceback_option
 from toolchain.runtime.card import Task
 
 
@@ -16,7 +17,7 @@ def command() -> None:
     """Look at a data set before training."""
 
 
-@command.command()
+@command.command(cls=GroupedCommand)
 @click.argument("data")
 @click.option(
     "--task",
@@ -25,10 +26,11 @@ def command() -> None:
     show_default=True,
     help="What an image has: one class, or any number of them, read from a CSV.",
 )
+@explain_option
 @json_option
 @quiet_option
 @traceback_option
-def check(data: str, task: Task, as_json: bool, quiet: bool) -> None:
+def check(data: str, task: Task, explain: bool, as_json: bool, quiet: bool) -> None:
     """Read every image of DATA and list its problems for training; nothing is written.
 
     \b
@@ -43,5 +45,7 @@ def check(data: str, task: Task, as_json: bool, quiet: bool) -> None:
         terminal.print_json(audit)
     else:
         tables.show_result(audit)
+    if explain:
+        tables.explain(audit, "data check")
     of_task = ("--task", task) if task == "multi-label" else ()
     terminal.print_next("rtl", "finetune", data, *of_task, quiet=quiet)

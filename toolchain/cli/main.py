@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from toolchain.cli.help import MOST_COLUMNS
 from toolchain.display import printable
 from toolchain.errors import MissingExtraError, ToolchainError
 from toolchain.extras import EXTRA_OF
@@ -64,8 +65,9 @@ class LazyGroup(click.Group):
 
 @click.command(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with `rtl demo`, or with your own folder: `rtl finetune DATA`.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": MOST_COLUMNS},
+    epilog="Start with `rtl demo`; or with your own images: `rtl data check DATA`, then "
+    "`rtl finetune DATA`, `rtl export RUN` and `rtl predict MODEL IMAGE`.",
 )
 @click.version_option(__version__, prog_name="rtl")
 def rtl() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
-import msgspec
 
-from toolchain.runs.settings import FinetuneSettings, describe
+from toolchain.runs.settings import describe
+from toolchain.runs.settings_groups import fields_of, grouped_settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -29,6 +29,9 @@ class FiniteRange(click.FloatRange):
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as JSON (docs/json.md)."
+)
+explain_option = click.option(
+    "--explain", is_flag=True, help="Say in one line what each figure means (docs/glossary.md)."
 )
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Show results and errors only.")
 provider_option = click.option(
@@ -81,7 +84,8 @@ def settings_options(function: Function) -> Function:
 
     An option that is not given is None, so that the value of a TOML file is kept.
     """
-    for field in reversed(msgspec.structs.fields(FinetuneSettings)):
+    names = tuple(name for group in grouped_settings().values() for name in group)
+    for field in reversed(fields_of(names)):
         if field.name == "data":
             continue
         declared = get_args(field.type)[0]

@@ -12,8 +12,10 @@ from typing import Any, Literal, cast
 import click
 
 from toolchain.cli import terminal
+from toolchain.cli.help import GroupedCommand
 from toolchain.cli.options import (
     batch_size_option,
+    explain_option,
     json_option,
     provider_option,
     quiet_option,
@@ -27,6 +29,7 @@ from toolchain.cli.prediction_outcome import (
 from toolchain.cli.prediction_progress import TerminalProgress
 from toolchain.cli.prediction_screen import TableScreen
 from toolchain.errors import DataError
+from toolchain.glossary import terms_in
 from toolchain.prediction.inputs import STDIN
 from toolchain.prediction.predict import Compute, predict
 from toolchain.prediction.rowfile import PredictionFile
@@ -39,7 +42,20 @@ FORMAT_OF_SUFFIX = {".csv": "csv", PARQUET_SUFFIX: "parquet"}
 """The format of an --output; any other suffix means JSON lines."""
 
 
-@click.command()
+OPTION_GROUPS = {
+    "Images and rows": ("lists", "output_format", "top", "output", "resume", "on_error"),
+    "Hardware and speed": (
+        "provider",
+        "threads",
+        "batch_size",
+        "workers",
+        "use_ray",
+        "no_cache",
+    ),
+}
+
+
+@click.command(cls=GroupedCommand, groups=OPTION_GROUPS)
 @click.argument("model")
 @click.argument("inputs", nargs=-1)
 @click.option(
@@ -84,6 +100,7 @@ FORMAT_OF_SUFFIX = {".csv": "csv", PARQUET_SUFFIX: "parquet"}
 @provider_option
 @threads_option
 @batch_size_option(8)
+@explain_option
 @json_option
 @quiet_option
 @traceback_option
@@ -102,6 +119,7 @@ def command(
     provider: str,
     threads: int | None,
     batch_size: int,
+    explain: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -143,6 +161,8 @@ def command(
             )
         except KeyboardInterrupt as error:
             raise_interrupted(sink, error, resume=resume)
+    if explain:
+        terminal.print_terms(terms_in("label  probability", "predict"))
     report_outcome(summary, output, terminal.progress_reporter(quiet))
     terminal.print_next("rtl", "inspect", model, quiet=quiet)
 

@@ -11,11 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from toolchain import display
+from toolchain.cli import terminal
 from toolchain.cli.terminal import console
 from toolchain.display import Block, Cell, Displayed, Tone, printable
 from toolchain.display import megabytes as megabytes
 from toolchain.display import percent as percent
 from toolchain.exporters.export_result import exported_blocks
+from toolchain.glossary import terms_in
 
 if TYPE_CHECKING:
     from toolchain.cache import EngineEntry, FeaturesEntry
@@ -79,6 +81,12 @@ def show(*parts: Table | Text) -> None:
 def show_result(result: Displayed) -> None:
     """Print a result to standard output."""
     show_blocks(result.blocks())
+
+
+def explain(result: Displayed | Iterable[Block], command: str, also: str = "") -> None:
+    """Print what the figures of a result mean, and those of `also`, which is printed elsewhere."""
+    blocks = result.blocks() if isinstance(result, Displayed) else result
+    terminal.print_terms(terms_in(f"{display.as_text(blocks)}\n{also}", command))
 
 
 def show_exported(exported: Sequence[ExportedModel]) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from toolchain.files import json_text
+from toolchain.glossary import Term
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.progress_bar import TerminalReporter
 
@@ -33,6 +36,17 @@ def progress_reporter(quiet: bool) -> ProgressReporter:
 def print_json(result: Any) -> None:
     """Print a result as indented JSON."""
     click.echo(json_text(result))
+
+
+def print_terms(terms: Iterable[Term]) -> None:
+    """Print the meaning of figures to standard error; standard output may be JSON."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for term in terms:
+        table.add_row(term.name, term.meaning)
+    if table.row_count:
+        console(stderr=True).print(table)
 
 
 def print_next(*words: object, quiet: bool = False) -> None:

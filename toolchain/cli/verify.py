@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from toolchain.cli import tables, terminal
+from toolchain.cli.help import GroupedCommand
 from toolchain.cli.options import (
     data_option,
+    explain_option,
     images_option,
     json_option,
     provider_option,
@@ -16,13 +18,14 @@ from toolchain.cli.options import (
 )
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("model")
 @click.option("--run", help="Run folder the file came from, where it was moved elsewhere.")
 @data_option
 @images_option
 @provider_option
 @threads_option
+@explain_option
 @json_option
 @quiet_option
 @traceback_option
@@ -33,6 +36,7 @@ def command(
     images: int,
     provider: str,
     threads: int | None,
+    explain: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -60,5 +64,7 @@ def command(
         terminal.print_json(result)
     else:
         tables.show_result(result)
+    if explain:
+        tables.explain(result, "verify")
     require_parity(result)
     terminal.print_next("rtl", "bench", model, quiet=quiet)

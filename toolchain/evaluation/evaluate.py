@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.display import Block, Displayed, Facts, Picture, Table, percent
+from toolchain.display import Block, Displayed, Facts, Line, Picture, Table, percent
 from toolchain.errors import DataError
+from toolchain.evaluation.wrong import wrong_results, wrong_table
 from toolchain.files import display_path, write_json
 from toolchain.metrics.intervals import wilson_interval
 from toolchain.metrics.per_class import ClassMetrics, Flags, class_metrics, macro_f1
@@ -75,8 +76,13 @@ class Evaluation(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     multi-label, where an image has any number of both."""
     results: list[ImageResult]
 
+    @property
+    def wrong(self) -> list[ImageResult]:
+        """The images that were labelled wrong, the surest first."""
+        return wrong_results(self.results)
+
     def blocks(self) -> list[Block]:
-        """Return a row for each class, the figures of the split, and the confusion matrix."""
+        """Return a row for each class, the figures, the wrong images, and the confusion matrix."""
         low, high = self.accuracy_interval
         accuracy = f"{percent(self.accuracy)}{accuracy_qualifier(self.task)}"
         rows = [
@@ -89,6 +95,8 @@ class Evaluation(Displayed, msgspec.Struct, frozen=True, kw_only=True):
         if self.calibration_error is not None:
             rows.append(("calibration", f"probabilities off by {percent(self.calibration_error)}"))
         blocks: list[Block] = [_class_table(self.per_class), Facts(rows)]
+        if wrong := self.wrong:
+            blocks += [Line(), wrong_table(wrong)]
         if self.task == "single-label":
             blocks.append(Picture(RunFolder(self.run).confusion, "confusion matrix"))
         return blocks
@@ -136,6 +144,7 @@ def evaluate(
     torch_device = choose_device(device)
     classifier = run.classifier.to(torch_device)
     label = f"evaluating {split}"
+    replaces = run.folder.confusion.exists()
     outputs = predict_split(classifier, source, torch_device, progress, label=label)
 
     names = [dataset.name_of(sample.path) for sample in samples]
@@ -143,6 +152,7 @@ def evaluate(
     write_json(run.folder.evaluation, result)
     if not outputs.multi_label:
         _draw_confusion(run.folder, result, outputs)
+    progress.message(_written(run.folder, split, outputs.multi_label, replaces))
     if split != "train" and data is None:
         # The card is to have metrics of the run's own data that the model was not trained on.
         run.folder.write_card(msgspec.structs.replace(card, metrics=_card_metrics(result)))
@@ -151,8 +161,13 @@ def evaluate(
 
 def _class_table(per_class: list[ClassMetrics]) -> Table:
     numbers = ("images", "precision", "recall", "F1")
+    # What has no image can't be measured; 0.0 % would say that all went wrong.
     rows = [
-        (row.label, str(row.images), *(percent(r) for r in (row.precision, row.recall, row.f1)))
+        (
+            row.label,
+            str(row.images),
+            *(percent(r) if row.images else "–" for r in (row.precision, row.recall, row.f1)),
+        )
         for row in per_class
     ]
     return Table(("class", *numbers), rows, right=numbers)
@@ -228,6 +243,14 @@ def _multi_label_results(
             )
         )
     return results
+
+
+def _written(folder: RunFolder, split: str, multi_label: bool, replaces: bool) -> str:
+    """Return the line about the files that were written, and the one that was replaced."""
+    if multi_label:
+        return f"wrote {folder.evaluation}"
+    before = ", in place of the one before" if replaces else ""
+    return f"wrote {folder.evaluation} and confusion.png (now of {split}{before})"
 
 
 def _draw_confusion(folder: RunFolder, result: Evaluation, outputs: Outputs) -> None:

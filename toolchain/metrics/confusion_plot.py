@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -98,14 +99,14 @@ def _label_axes(
             "predicted\n\nnumbered as in card.json: names whose letters no font here has"
         )
     # No mathtext: matplotlib would take the text between two dollar signs for a formula.
-    style = {
+    style: dict[str, Any] = {
         "family": names.families,
         "fontsize": min(10.0, max(5.0, 0.8 * cell_points)),
         "parse_math": False,
     }
     # Names of narrow columns would overlap if they were aslant.
-    aslant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    upright = {"rotation": 90}
+    aslant: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    upright: dict[str, Any] = {"rotation": 90}
     axes.set_xticks(
         range(count), names.labels, **style, **(aslant if count <= MOST_NUMBERED else upright)
     )

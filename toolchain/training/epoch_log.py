@@ -29,6 +29,7 @@ class EpochLog:
     ) -> None:
         self.run, self.progress = run, progress
         self.writes_files = processes.is_rank_zero
+        self.explained = False
         self.tensorboard = EventLog(run, settings) if self.writes_files else None
 
     def write(self, label: str, row: dict[str, Any]) -> None:
@@ -38,6 +39,9 @@ class EpochLog:
                 file.write(msgspec.json.encode(row).decode() + "\n")
         if self.tensorboard is not None:
             self.tensorboard.write(row)
+        if not self.explained:
+            self.explained = True
+            self.progress.message("each epoch: training → validation; F1 and AUC of validation")
         auc = "–" if row["val_auc"] is None else f"{row['val_auc']:.3f}"
         self.progress.message(
             f"{label}  loss {row['train_loss']:.3f} → {row['val_loss']:.3f}  "

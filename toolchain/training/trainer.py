@@ -192,6 +192,7 @@ class Trainer:
             self.stepper,
             inputs.train.epoch(epoch),
             len(inputs.train),
+            images_in_epoch=len(inputs.train.samples),
             accumulate=settings.accumulate,
             after_step=self._after_step,
             progress=self.progress,

@@ -125,7 +125,7 @@ def test_stages_the_best_epoch_and_the_legend_stand_outside_the_data(
     assert any("more layers" in name for name in names)
     for axes in figure.axes:
         assert not axes.get_window_extent().overlaps(legend.get_window_extent())
-        assert [5.5, 5.5] in [list(line.get_xdata()) for line in axes.get_lines()]
+        assert [5.5, 5.5] in [np.asarray(line.get_xdata()).tolist() for line in axes.get_lines()]
         assert "6" in [text.get_text() for text in axes.texts]
 
 

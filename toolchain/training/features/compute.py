@@ -18,7 +18,7 @@ from toolchain.data.layouts import Dataset, Sample
 from toolchain.errors import ImageError
 from toolchain.networks.resnet import Classifier
 from toolchain.networks.split import FrozenBackbone, network_parts
-from toolchain.progress import ProgressReporter
+from toolchain.progress import ProgressReporter, track_images
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
@@ -168,9 +168,10 @@ def _features(
         generator=torch.Generator(),
     )
     pending: deque[Future[NDArray[np.float32]]] = deque()
-    label = f"features before {spec.boundary}"
+    label = f"features before {spec.boundary}, images"
     with ThreadPoolExecutor(engine.threads) as pool:
-        for pixels in progress.track(loader, label, len(loader)):
+        shown = track_images(progress, loader, label, len(dataset), len)
+        for pixels in shown:
             pending.append(pool.submit(engine, require_pixels(pixels).numpy()))
             if len(pending) > 2 * engine.threads:
                 yield pending.popleft().result()
