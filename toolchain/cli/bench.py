@@ -104,8 +104,7 @@ def command(
         terminal.print_json(result)
     else:
         tables.show_result(result)
-    if explain:
-        tables.explain(result, "bench")
+    tables.explain(result, "bench", wanted=explain, quiet=quiet or as_json)
     fastest = max(
         (row for row in result.results if row.model.endswith(".onnx")),
         key=lambda row: row.ratio_to_first,

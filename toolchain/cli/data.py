@@ -45,7 +45,6 @@ def check(data: str, task: Task, explain: bool, as_json: bool, quiet: bool) -> N
         terminal.print_json(audit)
     else:
         tables.show_result(audit)
-    if explain:
-        tables.explain(audit, "data check")
+    tables.explain(audit, "data check", wanted=explain, quiet=quiet or as_json)
     of_task = ("--task", task) if task == "multi-label" else ()
     terminal.print_next("rtl", "finetune", data, *of_task, quiet=quiet)

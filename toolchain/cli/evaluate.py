@@ -81,6 +81,5 @@ def command(
         terminal.print_json(result)
     else:
         tables.show_result(result)
-    if explain:
-        tables.explain(result, "evaluate")
+    tables.explain(result, "evaluate", wanted=explain, quiet=quiet or as_json)
     terminal.print_next("rtl", "export", run, quiet=quiet)

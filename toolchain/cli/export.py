@@ -188,8 +188,7 @@ def command(
         terminal.print_json(ExportReport(files=[item.record for item in result]))
     elif result.kept:
         tables.show_exported(result.kept)
-    if explain:
-        tables.explain(result, "export")
+    tables.explain(result, "export", wanted=explain, quiet=quiet or as_json)
     if failure := result.error:
         raise failure
     _print_next(run, data, [item.path for item in result.kept], quiet)

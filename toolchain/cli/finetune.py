@@ -171,8 +171,7 @@ def _find_learning_rate(
         terminal.print_json(result)
     else:
         tables.show_result(result)
-    if explain:
-        tables.explain(result, "finetune", "loss")
+    tables.explain(result, "finetune", "loss", wanted=explain, quiet=quiet or as_json)
     if result.lr_head is not None:
         found = {**given, "lr_head": result.lr_head, "lr_backbone": result.lr_backbone}
         terminal.print_next(*_command_words(found, config, None), quiet=quiet)
@@ -186,8 +185,7 @@ def _show(result: FinetuneResult, explain: bool, as_json: bool, quiet: bool) -> 
         terminal.print_json(result.report)
     else:
         tables.show_result(result)
-    if explain:
-        tables.explain(result, "finetune", EPOCH_LINE)
+    tables.explain(result, "finetune", EPOCH_LINE, wanted=explain, quiet=quiet or as_json)
     terminal.print_next("rtl", "evaluate", result.run.path, quiet=quiet)
     terminal.print_next("rtl", "export", result.run.path, quiet=quiet)
 

@@ -32,6 +32,5 @@ def command(model: str, explain: bool, as_json: bool, quiet: bool) -> None:
         terminal.print_json(result)
     else:
         tables.show_result(result)
-    if explain:
-        tables.explain(result, "inspect")
+    tables.explain(result, "inspect", wanted=explain, quiet=quiet or as_json)
     terminal.print_next("rtl", "verify", model, quiet=quiet)

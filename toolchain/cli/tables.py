@@ -32,6 +32,8 @@ STYLES: dict[Tone, str] = {
     "unsure": "yellow",
     "quiet": "dim",
 }
+HARD_FIGURES = ("finetune", "evaluate")
+"""Commands whose output always names --explain."""
 STATES: dict[str, Tone] = {"ok": "good", "note": "unsure", "problem": "bad"}
 
 
@@ -83,10 +85,16 @@ def show_result(result: Displayed) -> None:
     show_blocks(result.blocks())
 
 
-def explain(result: Displayed | Iterable[Block], command: str, also: str = "") -> None:
-    """Print what the figures of a result mean, and those of `also`, which is printed elsewhere."""
-    blocks = result.blocks() if isinstance(result, Displayed) else result
-    terminal.print_terms(terms_in(f"{display.as_text(blocks)}\n{also}", command))
+def explain(result: Displayed, command: str, also: str = "", *, wanted: bool, quiet: bool) -> None:
+    """Print what the figures of a result mean, and those of `also`, which is printed elsewhere.
+
+    Where that is not wanted, one line says how to get it: on a terminal, and after the commands
+    whose figures are hardest.
+    """
+    if wanted:
+        terminal.print_terms(terms_in(f"{display.as_text(result.blocks())}\n{also}", command))
+    elif not quiet and (command in HARD_FIGURES or console(stderr=True).is_terminal):
+        console(stderr=True).print(Text("what the figures mean: --explain", "dim"))
 
 
 def show_exported(exported: Sequence[ExportedModel]) -> None:

@@ -46,7 +46,7 @@ def print_terms(terms: Iterable[Term]) -> None:
     for term in terms:
         table.add_row(term.name, term.meaning)
     if table.row_count:
-        console(stderr=True).print(table)
+        console(stderr=True).print(Text("\nwhat the figures mean", "bold"), table, sep="\n")
 
 
 def print_next(*words: object, quiet: bool = False) -> None:

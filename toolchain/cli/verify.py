@@ -64,7 +64,6 @@ def command(
         terminal.print_json(result)
     else:
         tables.show_result(result)
-    if explain:
-        tables.explain(result, "verify")
+    tables.explain(result, "verify", wanted=explain, quiet=quiet or as_json)
     require_parity(result)
     terminal.print_next("rtl", "bench", model, quiet=quiet)
