@@ -63,7 +63,7 @@ def command(
     rtl evaluate runs/photos --wrong wrong.csv
     """
     from toolchain.evaluation.evaluate import evaluate
-    from toolchain.evaluation.wrong import write_wrong
+    from toolchain.evaluation.image_results import write_wrong
 
     if wrong is not None:
         require_writable(wrong)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from toolchain.display import Block, Displayed, Facts, Line, Picture, Table, percent
 from toolchain.errors import DataError
-from toolchain.evaluation.wrong import wrong_results, wrong_table
+from toolchain.evaluation.image_results import ImageResult, wrong_results, wrong_table
 from toolchain.files import display_path, write_json
 from toolchain.metrics.intervals import wilson_interval
 from toolchain.metrics.per_class import ClassMetrics, Flags, class_metrics, macro_f1
@@ -25,27 +25,6 @@ if TYPE_CHECKING:
     from toolchain.metrics.outputs import Outputs
 
 Floats = NDArray[np.float32]
-
-
-class ImageResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The prediction for one image, to compare with that of an exported model on a device.
-
-    Fields of the other task are None, and left out of the JSON.
-    """
-
-    file: str
-    label: str | None = None
-    """Single-label: the true class."""
-    predicted: str | None = None
-    """Single-label: the most probable class."""
-    probability: float | None = None
-    """Of `predicted`."""
-    labels: tuple[str, ...] | None = None
-    """Multi-label: the true classes, in the order of the card."""
-    predicted_labels: tuple[str, ...] | None = None
-    """Multi-label: the predicted classes, most probable first."""
-    probabilities: tuple[float, ...] | None = None
-    """Of `predicted_labels`, in their order."""
 
 
 class Evaluation(Displayed, msgspec.Struct, frozen=True, kw_only=True):

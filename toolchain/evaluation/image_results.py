@@ -1,4 +1,4 @@
-"""The images that a model labels wrong, those that it is surest about first."""
+"""The result of each image, and those that are wrong, the surest first."""
 
 from __future__ import annotations
 
@@ -6,16 +6,35 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import msgspec
 
 from toolchain.display import Table, percent
 from toolchain.files import write_text
 
-if TYPE_CHECKING:
-    from toolchain.evaluation.evaluate import ImageResult
-
 LISTED = 5
 """Images that a screen shows."""
+
+
+class ImageResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The prediction for one image, to compare with that of an exported model on a device.
+
+    Fields of the other task are None, and left out of the JSON.
+    """
+
+    file: str
+    label: str | None = None
+    """Single-label: the true class."""
+    predicted: str | None = None
+    """Single-label: the most probable class."""
+    probability: float | None = None
+    """Of `predicted`."""
+    labels: tuple[str, ...] | None = None
+    """Multi-label: the true classes, in the order of the card."""
+    predicted_labels: tuple[str, ...] | None = None
+    """Multi-label: the predicted classes, most probable first."""
+    probabilities: tuple[float, ...] | None = None
+    """Of `predicted_labels`, in their order."""
 
 
 def wrong_results(results: Sequence[ImageResult]) -> list[ImageResult]:
