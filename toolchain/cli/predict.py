@@ -132,7 +132,7 @@ def command(
     rtl predict model.onnx lunch.jpg
     rtl predict model.onnx photos/ --top 3 --format csv
     rtl predict model.onnx photos/ --output labels.jsonl --resume
-    find photos -newer labels.jsonl -print0 | rtl predict model.onnx --files-from -
+    find photos -print0 | rtl predict model.onnx --files-from -
     """
     row_format = _row_format("jsonl" if as_json else output_format, output)
     parquet_inputs = tuple(word for word in inputs if use_ray and word.endswith(PARQUET_SUFFIX))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -104,7 +104,17 @@ def show_exported(exported: Sequence[ExportedModel]) -> None:
 
 def show_blocks(blocks: Iterable[Block]) -> None:
     """Print blocks to standard output; pictures are for notebooks."""
-    show(*(rich_block(block) for block in blocks if not isinstance(block, display.Picture)))
+    show(*(part for block in blocks for part in _parts(block)))
+
+
+def _parts(block: Block) -> Iterator[Table | Text]:
+    """Yield a block as rich draws it, with its title as a line, which a narrow table would fold."""
+    if isinstance(block, display.Picture):
+        return
+    if isinstance(block, display.Table | display.Facts) and block.title is not None:
+        yield Text(printable(block.title), "bold")
+        block = block._replace(title=None)
+    yield rich_block(block)
 
 
 def rich_block(block: display.Table | display.Facts | display.Line) -> Table | Text:
