@@ -37,14 +37,11 @@ HARD_FIGURES = ("finetune", "evaluate")
 STATES: dict[str, Tone] = {"ok": "good", "note": "unsure", "problem": "bad"}
 
 
-def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
+def new_table(*columns: str, numbers: Sequence[str] = ()) -> Table:
     """Return an empty table; `numbers` are the columns that are aligned to the right."""
     terminal = console().is_terminal
     made = Table(
         box=box.SIMPLE_HEAD if terminal else None,
-        title=title,
-        title_justify="left",
-        title_style="bold",
         pad_edge=False,
         # Two spaces between columns, so that a benchmark fits 80; the box brings one of them.
         padding=(0, 1 if terminal else 2, 0, 0),
@@ -55,10 +52,9 @@ def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = 
     return made
 
 
-def facts(rows: Iterable[tuple[str, str | Text]], *, title: str | None = None) -> Table:
+def facts(rows: Iterable[tuple[str, str | Text]]) -> Table:
     """Return a table of names and values."""
-    made = Table(box=None, show_header=False, title=title, title_justify="left", pad_edge=False)
-    made.title_style = "bold"
+    made = Table(box=None, show_header=False, pad_edge=False)
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in rows:
@@ -113,18 +109,17 @@ def _parts(block: Block) -> Iterator[Table | Text]:
         return
     if isinstance(block, display.Table | display.Facts) and block.title is not None:
         yield Text(printable(block.title), "bold")
-        block = block._replace(title=None)
     yield rich_block(block)
 
 
 def rich_block(block: display.Table | display.Facts | display.Line) -> Table | Text:
-    """Return a block as rich draws it."""
+    """Return a block as rich draws it, without its title."""
     if isinstance(block, display.Line):
         return Text(block.text, STYLES[block.tone])
     if isinstance(block, display.Facts):
         rows = [(name, _rich_cell(value)) for name, value in block.rows]
-        return facts(rows, title=block.title)
-    table = new_table(*block.columns, title=block.title, numbers=block.right)
+        return facts(rows)
+    table = new_table(*block.columns, numbers=block.right)
     for row in block.rows:
         table.add_row(*map(_rich_cell, row))
     return table
