@@ -1,4 +1,4 @@
-"""Write the generated pages of docs/: settings.md, card.schema.json, api.md (`make docs`)."""
+"""Write the generated pages of docs/ (`make docs`): settings, glossary, API, the card's schema."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import FieldInfo
 
-from toolchain.runs.settings import FinetuneSettings, describe
+from toolchain.glossary import OF_COMMAND, TOPICS
+from toolchain.runs.settings import describe
+from toolchain.runs.settings_groups import fields_of, grouped_settings
 from toolchain.runtime.card import Card
 
 DOCS = Path(__file__).resolve().parent
 
-HEAD = """\
+SETTINGS_HEAD = """\
 <!-- Made by docs/generate.py from toolchain/runs/settings.py; `make docs` makes it again. -->
 
 # Settings
@@ -23,9 +25,21 @@ HEAD = """\
 Every setting of `rtl finetune`. Each is an option on the command line, a key in a TOML file for
 `--config`, and a line in the run folder's `settings.toml`. An option replaces what the file says.
 A key that is not listed here, or a value out of its bounds, is refused by name.
+"""
+TABLE = """\
+
+## {title}
 
 | option | TOML key | values | default | what it does |
 |---|---|---|---|---|
+"""
+GLOSSARY_HEAD = """\
+<!-- Made by docs/generate.py from toolchain/glossary.py; `make docs` makes it again. -->
+
+# Glossary
+
+What the figures mean that rtl prints. `--explain` adds these lines to the output of a
+command, those for the figures that are in it.
 """
 TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
@@ -46,10 +60,41 @@ def pages() -> dict[str, str]:
         **msgspec.json.schema(Card),
     }
     return {
-        "settings.md": HEAD + "".join(row(f) for f in msgspec.structs.fields(FinetuneSettings)),
+        "settings.md": settings_page(),
         "card.schema.json": msgspec.json.format(msgspec.json.encode(schema)).decode() + "\n",
         "api.md": api["api_page"](),
+        "glossary.md": glossary_page(),
     }
+
+
+def settings_page() -> str:
+    """Return the page of all settings, a table for each group."""
+    groups = grouped_settings()
+    # The argument comes first of all.
+    first, *others = groups
+    groups = {
+        first: ("data", *groups[first]),
+        **{title: tuple(n for n in groups[title] if n != "data") for title in others},
+    }
+    tables = (
+        TABLE.format(title=title) + "".join(row(field) for field in fields_of(names))
+        for title, names in groups.items()
+        if names
+    )
+    return SETTINGS_HEAD + "".join(tables)
+
+
+def glossary_page() -> str:
+    """Return the page of terms, a table for each topic."""
+    parts = [GLOSSARY_HEAD]
+    for topic, terms in TOPICS.items():
+        commands = ", ".join(f"`rtl {name}`" for name, of in OF_COMMAND.items() if topic in of)
+        parts.append(f"\n## {topic.capitalize()}\n\nPrinted by {commands}.\n\n")
+        parts.append("| term | meaning |\n|---|---|\n")
+        # A star would begin an emphasis.
+        rows = (f"| {term.name} | {term.meaning} |\n".replace("*", r"\*") for term in terms)
+        parts += rows
+    return "".join(parts)
 
 
 def row(field: FieldInfo) -> str:

@@ -14,7 +14,8 @@ import toolchain.api
 from toolchain.benchmarking.result import Benchmark, ComparedModel, LeftOut, TargetResult
 from toolchain.data.audit import Audit
 from toolchain.errors import ToolchainError
-from toolchain.evaluation.evaluate import Evaluation, ImageResult
+from toolchain.evaluation.evaluate import Evaluation
+from toolchain.evaluation.image_results import ImageResult
 from toolchain.exporters.export import ExportedModel, RejectedModel
 from toolchain.exporters.export_result import ExportResult
 from toolchain.metrics.per_class import ClassMetrics

@@ -34,13 +34,14 @@ FUNCTIONS = {
     "check_data": ("data", "check"),
 }
 """Function → the module of its command, and the subcommand."""
-EVERY_COMMAND = {"json", "quiet", "traceback"}
+EVERY_COMMAND = {"json", "quiet", "traceback", "explain"}
 SCREEN_AND_FILES = {"format", "output", "resume", "top", "ray", "no_cache"}
 """Of `rtl predict`: how rows are written, where they are computed; Python has `cache` instead."""
 COMMAND_ONLY = {
     "finetune": {"resume", "lr_find"},  # functions of their own
     "find_lr": {"resume", "lr_find"},
     "predict": SCREEN_AND_FILES,
+    "evaluate": {"wrong"},  # a property of the result
 }
 PYTHON_ONLY = {
     "evaluate": {"workers"},  # 0 keeps the work in this process, for a notebook or a debugger

@@ -21,6 +21,7 @@ ORDER = (
     "extras",
     "files",
     "display",
+    "glossary",
     "progress",
     "screen",
     "progress_bar",

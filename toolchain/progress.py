@@ -6,8 +6,10 @@ one that draws progress bars; an app or a test passes its own, or `SilentReporte
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
@@ -21,6 +23,27 @@ class ProgressReporter(Protocol):
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
         """Yield the items, and show how many of `total` have been yielded."""
+
+
+def track_images(
+    progress: ProgressReporter,
+    batches: Iterable[Item],
+    label: str,
+    total: int,
+    size_of: Callable[[Item], int],
+) -> Iterator[Item]:
+    """Yield batches, and show how many of `total` images are done; `size_of` counts a batch's."""
+    images = progress.track(range(total), label, total)
+    try:
+        # The first is fetched before the first batch, so that the bar is there while one waits.
+        next(images, None)
+        for batch in batches:
+            yield batch
+            deque(itertools.islice(images, size_of(batch)), maxlen=0)
+        deque(images, maxlen=0)
+    finally:
+        if isinstance(images, Generator):
+            images.close()
 
 
 def is_rank_zero() -> bool:

@@ -65,6 +65,7 @@ class TerminalReporter:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            TextColumn("left"),
         )
         with Progress(*columns, console=self.console, transient=True) as progress:
             yield from progress.track(items, total=total, description=printable(label))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -25,17 +26,18 @@ def test_each_command_prints_the_next_one_ready_to_run(
     rtl_here: Rtl, stripes: Path, tmp_path: Path
 ) -> None:
     quick = ("--weights", "none", "--size", "32", "--epochs", "1", "--strategy", "full")
-    done = rtl_here("finetune", stripes, *quick, "-o", "run", "--workers", "0")
+    done = rtl_here("finetune", stripes, *quick, "-o", "my run", "--workers", "0")
     commands = []
     for _ in range(5):
         assert done.returncode == 0, done.stderr
-        line = done.stderr.splitlines()[-1]
-        assert line.startswith("next: rtl ")
-        words = line.removeprefix("next: rtl ").split()
+        steps = [line for line in done.stderr.splitlines() if line.startswith("next: ")]
+        assert done.stderr.splitlines()[-len(steps) :] == steps
+        program, *words = shlex.split(steps[0].removeprefix("next: "))
+        assert program == "rtl"
         commands.append(words[0])
         done = rtl_here(*words, *(("--seconds", "0.2") if words[0] == "bench" else ()))
-    assert commands == ["evaluate", "export", "verify", "bench", "inspect"]
-    assert (tmp_path / "run" / "export" / "model.onnx").is_file()
+    assert commands == ["evaluate", "export", "predict", "inspect", "verify"]
+    assert (tmp_path / "my run" / "export" / "model.onnx").is_file()
 
 
 def test_results_go_to_standard_output_and_everything_else_to_standard_error(

@@ -17,6 +17,7 @@ from PIL import Image
 from tests.conftest import tree_digest
 from toolchain.data.audit import Audit, audit_dataset, is_inside
 from toolchain.data.layouts import read_dataset
+from toolchain.display import as_text
 from toolchain.errors import DataError, ImageError
 from toolchain.runtime.image.decode import read_image
 
@@ -55,6 +56,27 @@ def test_data_set_without_problems_has_no_findings(data: Path) -> None:
     assert (found.unreadable, found.duplicates) == ((), ())
     assert (found.leaks, found.label_conflicts) == ((), ())
     assert (found.rotated_by_exif, found.small, found.rare_classes) == (0, 0, ())
+
+
+def test_equal_files_are_listed_beside_each_other_and_each_group_once(data: Path) -> None:
+    shutil.copy(data / "train/apple/0.png", data / "train/apple/copy.png")
+    shutil.copy(data / "train/pear/0.png", data / "val/pear/copy.png")
+    text = as_text(audit(data).blocks())
+    lines = [line.split() for line in text.splitlines()]
+    assert "the same bytes in more than one split (leaks)" in text
+    assert ["train/pear/0.png", "val/pear/copy.png"] in lines
+    assert "the same bytes (duplicates)" in text
+    assert ["train/apple/0.png", "train/apple/copy.png"] in lines
+    assert text.count("val/pear/copy.png") == 1
+
+
+def test_of_many_equal_files_the_first_are_listed_and_the_rest_counted(data: Path) -> None:
+    found = audit(data)
+    groups = tuple((f"a{i}.png", *(f"b{i}-{n}.png" for n in range(9))) for i in range(40))
+    text = as_text(msgspec.structs.replace(found, duplicates=groups).blocks())
+    assert "the same bytes (duplicates), 10 of 40; --json lists all" in text
+    assert text.count("and 5 more") == 10
+    assert "a10.png" not in text
 
 
 def test_unreadable_files_are_listed_with_reasons_and_left_out(data: Path) -> None:

@@ -7,12 +7,19 @@ from pathlib import Path
 import click
 
 from toolchain.cli import tables, terminal
-from toolchain.cli.options import FiniteRange, json_option, quiet_option, traceback_option
+from toolchain.cli.help import GroupedCommand
+from toolchain.cli.options import (
+    FiniteRange,
+    explain_option,
+    json_option,
+    quiet_option,
+    traceback_option,
+)
 from toolchain.files import write_json
 from toolchain.runtime.option_checks import MAX_THREADS
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("models", nargs=-1, required=True)
 @click.option(
     "--provider",
@@ -56,6 +63,7 @@ from toolchain.runtime.option_checks import MAX_THREADS
     type=click.Path(path_type=Path),
     help="Write the JSON here too; for a run folder it goes to bench/ in it.",
 )
+@explain_option
 @json_option
 @quiet_option
 @traceback_option
@@ -67,6 +75,7 @@ def command(
     seconds: float,
     eager: bool | None,
     output: Path | None,
+    explain: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -100,6 +109,7 @@ def command(
         terminal.print_json(result)
     else:
         tables.show_result(result)
+    tables.explain(result, "bench", wanted=explain, quiet=quiet or as_json)
     fastest = max(
         (row for row in result.results if row.model.endswith(".onnx")),
         key=lambda row: row.images_per_s,

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from toolchain.cli import tables, terminal
+from toolchain.cli.help import GroupedCommand
 from toolchain.cli.options import (
+    explain_option,
     json_option,
     quiet_option,
     splitting_options,
@@ -27,7 +29,7 @@ def command() -> None:
     """Look at a data set before training."""
 
 
-@command.command()
+@command.command(cls=GroupedCommand)
 @click.argument("data")
 @click.option(
     "--task",
@@ -37,6 +39,7 @@ def command() -> None:
     help="What an image has: one class, or any number of them, read from a CSV.",
 )
 @splitting_options
+@explain_option
 @json_option
 @quiet_option
 @traceback_option
@@ -46,6 +49,7 @@ def check(
     split_ratio: str,
     split_seed: int,
     group_column: str,
+    explain: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -69,17 +73,18 @@ def check(
     except DataError as error:
         # The list of files comes first, the verdict after.
         if error.result is not None:
-            _show(error.result, as_json)
+            _show(error.result, explain, as_json, quiet)
             error.hint = "repair, move or remove the files that the table calls unreadable"
         raise
-    _show(audit, as_json)
+    _show(audit, explain, as_json, quiet)
     of_task = ("--task", task) if task == "multi-label" else ()
     words = (*of_task, *splitting_words(splitting))
     terminal.print_next("rtl", "finetune", data, *words, quiet=quiet)
 
 
-def _show(audit: Audit, as_json: bool) -> None:
+def _show(audit: Audit, explain: bool, as_json: bool, quiet: bool) -> None:
     if as_json:
         terminal.print_json(audit)
     else:
         tables.show_result(audit)
+    tables.explain(audit, "data check", wanted=explain, quiet=quiet or as_json)

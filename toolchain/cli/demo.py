@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from toolchain.cli import tables, terminal
+from toolchain.cli.help import GroupedCommand
 from toolchain.cli.options import quiet_option, traceback_option
 
 if TYPE_CHECKING:
     from toolchain.demo.demo import Demo, DemoStep
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.option(
     "--output",
     "-o",

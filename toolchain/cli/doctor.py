@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from toolchain.cli import tables, terminal
+from toolchain.cli.help import GroupedCommand
 from toolchain.cli.options import json_option, quiet_option, traceback_option
 from toolchain.errors import RefusedError
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @json_option
 @quiet_option
 @traceback_option

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from toolchain.cli import tables, terminal
+from toolchain.cli.help import GroupedCommand
+from toolchain.cli.next_steps import example_image
 from toolchain.cli.options import (
     FiniteRange,
     data_option,
+    explain_option,
     images_option,
     json_option,
     quiet_option,
@@ -38,7 +41,15 @@ class BatchSize(click.ParamType[int | None]):
         return int(value)
 
 
-@click.command()
+OPTION_GROUPS = {
+    "What is written": ("formats", "precisions", "inputs", "output"),
+    "Shape of the graph": ("batch", "image_size", "opset"),
+    "fp16 and int8": ("max_drop", "max_flips", "calibration_images", "calibration_method"),
+    "Verification": ("data", "images"),
+}
+
+
+@click.command(cls=GroupedCommand, groups=OPTION_GROUPS)
 @click.argument("run")
 @click.option(
     "--format",
@@ -115,6 +126,7 @@ class BatchSize(click.ParamType[int | None]):
 )
 @data_option
 @images_option
+@explain_option
 @json_option
 @quiet_option
 @traceback_option
@@ -133,6 +145,7 @@ def command(
     output: Path | None,
     data: str | None,
     images: int,
+    explain: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -175,6 +188,16 @@ def command(
         terminal.print_json(ExportReport(files=[item.record for item in result]))
     elif result.kept:
         tables.show_exported(result.kept)
+    tables.explain(result, "export", wanted=explain, quiet=quiet or as_json)
     if failure := result.error:
         raise failure
-    terminal.print_next("rtl", "verify", result.kept[0].path, quiet=quiet)
+    _print_next(run, data, [item.path for item in result.kept], quiet)
+
+
+def _print_next(run: str, data: str | None, paths: list[Path], quiet: bool) -> None:
+    """Print the command for a first label, which needs an ONNX file; else the one that verifies."""
+    onnx = [path for path in paths if path.suffix == ".onnx"]
+    if onnx:
+        terminal.print_next("rtl", "predict", onnx[0], example_image(run, data), quiet=quiet)
+    else:
+        terminal.print_next("rtl", "verify", paths[0], quiet=quiet)

@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolchain.cli import tables, terminal
-from toolchain.cli.options import json_option, quiet_option, settings_options, traceback_option
+from toolchain.cli.help import GroupedCommand
+from toolchain.cli.options import (
+    explain_option,
+    json_option,
+    quiet_option,
+    settings_options,
+    traceback_option,
+)
 from toolchain.errors import Interrupted, SettingsError, stop_reason
 from toolchain.progress import is_rank_zero
 from toolchain.runs.settings_file import GivenSettings, gather_settings
+from toolchain.runs.settings_groups import grouped_settings
 
 if TYPE_CHECKING:
     from toolchain.training.finetune import FinetuneResult
@@ -20,7 +28,21 @@ CHANGEABLE_ON_RESUME = ("workers", "device")
 """Settings that may change when a run is resumed: they decide where it computes, not what."""
 
 
-@click.command()
+EPOCH_LINE = "epoch 1/2  loss 1 → 1  acc 1 → 1  F1 1  AUC 1"
+"""The figures of the lines that were printed while it trained."""
+MOST_USED = ("output", "resume", "config")
+"""Options that are no settings and that a user needs first."""
+OPTION_GROUPS = {
+    title: (
+        *(name for name in names if name != "data"),
+        *(MOST_USED if number == 0 else ()),
+        *(("lr_find",) if "schedule" in names else ()),
+    )
+    for number, (title, names) in enumerate(grouped_settings().items())
+}
+
+
+@click.command(cls=GroupedCommand, groups=OPTION_GROUPS)
 @click.argument("data", required=False)
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file of these settings.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Run folder to make.")
@@ -42,6 +64,7 @@ CHANGEABLE_ON_RESUME = ("workers", "device")
     help="Train nothing: try learning rates on a few batches, draw the curve, suggest one.",
 )
 @settings_options
+@explain_option
 @json_option
 @quiet_option
 @traceback_option
@@ -52,6 +75,7 @@ def command(
     resume: Path | None,
     moved_data: str | None,
     lr_find: bool,
+    explain: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -76,7 +100,7 @@ def command(
     given = {name: value for name, value in options.items() if value is not None}
     if resume is not None:
         _refuse_on_resume(data, config, output, lr_find, given)
-        _resume(resume, moved_data, given, as_json, quiet)
+        _resume(resume, moved_data, given, explain, as_json, quiet)
         return
     if moved_data is not None:
         raise click.UsageError("--data is for --resume; without it: rtl finetune DATA")
@@ -90,7 +114,7 @@ def command(
     if not chosen.settings.data:
         raise click.UsageError("Missing argument 'DATA': the folder of images.")
     if lr_find:
-        _find_learning_rate(chosen, config, output, given, as_json, quiet)
+        _find_learning_rate(chosen, config, output, given, explain, as_json, quiet)
         return
     progress = terminal.progress_reporter(quiet or not is_rank_zero())
     for note in chosen.notes:
@@ -105,7 +129,7 @@ def command(
         # Interrupted before the first epoch ended: there is no run to resume.
         again = terminal.rtl_command(*_command_words(given, config, output)[1:])
         raise Interrupted(stop_reason(stop), hint=again) from stop
-    _show(result, as_json, quiet)
+    _show(result, explain, as_json, quiet)
 
 
 def _refuse_on_resume(
@@ -130,7 +154,14 @@ def _refuse_on_resume(
         )
 
 
-def _resume(run: Path, data: str | None, given: dict[str, Any], as_json: bool, quiet: bool) -> None:
+def _resume(
+    run: Path,
+    data: str | None,
+    given: dict[str, Any],
+    explain: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Resume a run that was stopped."""
     from toolchain.training.finetune import resume
 
@@ -141,7 +172,7 @@ def _resume(run: Path, data: str | None, given: dict[str, Any], as_json: bool, q
         moved = ("--data", data) if data is not None else ()
         again = terminal.rtl_command("finetune", "--resume", run, *moved)
         raise Interrupted(stop_reason(stop), hint=again) from stop
-    _show(result, as_json, quiet)
+    _show(result, explain, as_json, quiet)
 
 
 def _find_learning_rate(
@@ -149,6 +180,7 @@ def _find_learning_rate(
     config: Path | None,
     output: Path | None,
     given: dict[str, Any],
+    explain: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -164,13 +196,14 @@ def _find_learning_rate(
         terminal.print_json(result)
     else:
         tables.show_result(result)
+    tables.explain(result, "finetune", "loss", wanted=explain, quiet=quiet or as_json)
     if result.lr_head is not None:
         rates = {"lr_head": result.lr_head, "lr_backbone": result.lr_backbone}
         found = given | {name: rate for name, rate in rates.items() if rate is not None}
         terminal.print_next(*_command_words(found, config, None), quiet=quiet)
 
 
-def _show(result: FinetuneResult, as_json: bool, quiet: bool) -> None:
+def _show(result: FinetuneResult, explain: bool, as_json: bool, quiet: bool) -> None:
     """Print the result and the next command, in rank zero only."""
     if not is_rank_zero():
         return
@@ -178,7 +211,9 @@ def _show(result: FinetuneResult, as_json: bool, quiet: bool) -> None:
         terminal.print_json(result.report)
     else:
         tables.show_result(result)
+    tables.explain(result, "finetune", EPOCH_LINE, wanted=explain, quiet=quiet or as_json)
     terminal.print_next("rtl", "evaluate", result.run.path, quiet=quiet)
+    terminal.print_next("rtl", "export", result.run.path, quiet=quiet)
 
 
 def _command_words(given: dict[str, Any], config: Path | None, output: Path | None) -> list[object]:

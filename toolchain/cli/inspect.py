@@ -5,15 +5,17 @@ from __future__ import annotations
 import click
 
 from toolchain.cli import tables, terminal
-from toolchain.cli.options import json_option, quiet_option, traceback_option
+from toolchain.cli.help import GroupedCommand
+from toolchain.cli.options import explain_option, json_option, quiet_option, traceback_option
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("model")
+@explain_option
 @json_option
 @quiet_option
 @traceback_option
-def command(model: str, as_json: bool, quiet: bool) -> None:
+def command(model: str, explain: bool, as_json: bool, quiet: bool) -> None:
     """Describe MODEL, and check whether the files beside it belong to it.
 
     Classes, input, preprocessing, metrics, origin and digests come from its card; the parity
@@ -31,5 +33,6 @@ def command(model: str, as_json: bool, quiet: bool) -> None:
         terminal.print_json(result)
     else:
         tables.show_result(result)
+    tables.explain(result, "inspect", wanted=explain, quiet=quiet or as_json)
     exported = result.card.format is not None
     terminal.print_next("rtl", "verify" if exported else "export", model, quiet=quiet)

@@ -11,6 +11,7 @@ from typing import TypeGuard
 
 import click
 
+from toolchain.cli.help import MOST_COLUMNS
 from toolchain.cli.signals import stop_on_signals
 from toolchain.cli.streams import guard_streams, write_line
 from toolchain.display import printable
@@ -76,8 +77,9 @@ class LazyGroup(click.Group):
 
 @click.command(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with `rtl demo`, or with your own folder: `rtl finetune DATA`.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": MOST_COLUMNS},
+    epilog="Start with `rtl demo`; or with your own images: `rtl data check DATA`, then "
+    "`rtl finetune DATA`, `rtl export RUN` and `rtl predict MODEL IMAGE`.",
 )
 @click.version_option(__version__, prog_name="rtl")
 def rtl() -> None:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
-import msgspec
 
 from toolchain.data.splits import Splitting
 from toolchain.runs.settings import FinetuneSettings, describe
+from toolchain.runs.settings_groups import fields_of, grouped_settings
 from toolchain.runtime.option_checks import MAX_THREADS
 
 SPLITTING = ("split_ratio", "split_seed", "group_column")
@@ -34,6 +34,9 @@ class FiniteRange(click.FloatRange):
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as JSON (docs/json.md)."
+)
+explain_option = click.option(
+    "--explain", is_flag=True, help="Say in one line what each figure means (docs/glossary.md)."
 )
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Show results and errors only.")
 provider_option = click.option(
@@ -85,16 +88,15 @@ def batch_size_option(default: int) -> Callable[[Function], Function]:
 
 def splitting_options(function: Function) -> Function:
     """Add the options for splitting a data set, which are settings of `rtl finetune` too."""
-    for field in reversed(msgspec.structs.fields(FinetuneSettings)):
-        if field.name in SPLITTING:
-            decorate = click.option(
-                f"--{field.name.replace('_', '-')}",
-                type=click.IntRange(min=0) if isinstance(field.default, int) else str,
-                default=field.default,
-                show_default=True,
-                help=describe(field),
-            )
-            function = decorate(function)
+    for field in reversed(fields_of(SPLITTING)):
+        decorate = click.option(
+            f"--{field.name.replace('_', '-')}",
+            type=click.IntRange(min=0) if isinstance(field.default, int) else str,
+            default=field.default,
+            show_default=True,
+            help=describe(field),
+        )
+        function = decorate(function)
     return function
 
 
@@ -111,7 +113,8 @@ def settings_options(function: Function) -> Function:
 
     An option that is not given is None, so that the value of a TOML file is kept.
     """
-    for field in reversed(msgspec.structs.fields(FinetuneSettings)):
+    names = tuple(name for group in grouped_settings().values() for name in group)
+    for field in reversed(fields_of(names)):
         if field.name == "data":
             continue
         declared = get_args(field.type)[0]

@@ -13,8 +13,10 @@ from typing import Any, Literal, cast
 import click
 
 from toolchain.cli import terminal
+from toolchain.cli.help import GroupedCommand
 from toolchain.cli.options import (
     batch_size_option,
+    explain_option,
     json_option,
     provider_option,
     quiet_option,
@@ -28,6 +30,7 @@ from toolchain.cli.prediction_outcome import (
 from toolchain.cli.prediction_progress import TerminalProgress
 from toolchain.cli.prediction_screen import TableScreen
 from toolchain.errors import DataError
+from toolchain.glossary import terms_in
 from toolchain.prediction.inputs import STDIN
 from toolchain.prediction.predict import Compute, predict
 from toolchain.prediction.rowfile import PredictionFile
@@ -43,7 +46,20 @@ FORMAT_OF_SUFFIX = {".csv": "csv", PARQUET_SUFFIX: "parquet"}
 """The format of an --output; any other suffix means JSON lines."""
 
 
-@click.command()
+OPTION_GROUPS = {
+    "Images and rows": ("lists", "output_format", "top", "output", "resume", "on_error"),
+    "Hardware and speed": (
+        "provider",
+        "threads",
+        "batch_size",
+        "workers",
+        "use_ray",
+        "no_cache",
+    ),
+}
+
+
+@click.command(cls=GroupedCommand, groups=OPTION_GROUPS)
 @click.argument("model")
 @click.argument("inputs", nargs=-1)
 @click.option(
@@ -98,6 +114,7 @@ FORMAT_OF_SUFFIX = {".csv": "csv", PARQUET_SUFFIX: "parquet"}
 @provider_option
 @threads_option
 @batch_size_option(8)
+@explain_option
 @json_option
 @quiet_option
 @traceback_option
@@ -119,6 +136,7 @@ def command(
     provider: str,
     threads: int | None,
     batch_size: int,
+    explain: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -134,7 +152,7 @@ def command(
     rtl predict runs/photos lunch.jpg
     rtl predict model.onnx photos/ --top 3 --format csv
     rtl predict model.onnx photos/ --output labels.jsonl --resume
-    find photos -newer labels.jsonl -print0 | rtl predict model.onnx --files-from -
+    find photos -print0 | rtl predict model.onnx --files-from -
     """
     row_format = _row_format("jsonl" if as_json else output_format, output)
     parquet_inputs = tuple(word for word in inputs if use_ray and word.endswith(PARQUET_SUFFIX))
@@ -173,6 +191,8 @@ def command(
             )
         except KeyboardInterrupt as error:
             raise_interrupted(sink, error, resume=resume)
+    if explain:
+        terminal.print_terms(terms_in("label  probability", "predict"))
     report_outcome(summary, output, reporter)
     terminal.print_next("rtl", "inspect", model, quiet=quiet)
 

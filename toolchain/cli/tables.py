@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -11,12 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from toolchain import display
+from toolchain.cli import terminal
 from toolchain.cli.streams import write_line
 from toolchain.cli.terminal import console
 from toolchain.display import Block, Cell, Displayed, Tone, printable, printable_lines
 from toolchain.display import megabytes as megabytes
 from toolchain.display import percent as percent
 from toolchain.exporters.export_result import exported_blocks
+from toolchain.glossary import terms_in
 
 if TYPE_CHECKING:
     from toolchain.cache import EngineEntry, FeaturesEntry
@@ -31,17 +33,16 @@ STYLES: dict[Tone, str] = {
     "unsure": "yellow",
     "quiet": "dim",
 }
+HARD_FIGURES = ("finetune", "evaluate")
+"""Commands whose output always names --explain."""
 STATES: dict[str, Tone] = {"ok": "good", "note": "unsure", "problem": "bad"}
 
 
-def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
+def new_table(*columns: str, numbers: Sequence[str] = ()) -> Table:
     """Return an empty table; `numbers` are the columns that are aligned to the right."""
     terminal = console().is_terminal
     made = Table(
         box=box.SIMPLE_HEAD if terminal else None,
-        title=title,
-        title_justify="left",
-        title_style="bold",
         pad_edge=False,
         # Two spaces between columns, so that a benchmark fits 80; the box brings one of them.
         padding=(0, 1 if terminal else 2, 0, 0),
@@ -52,10 +53,9 @@ def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = 
     return made
 
 
-def facts(rows: Iterable[tuple[str, str | Text]], *, title: str | None = None) -> Table:
+def facts(rows: Iterable[tuple[str, str | Text]]) -> Table:
     """Return a table of names and values."""
-    made = Table(box=None, show_header=False, title=title, title_justify="left", pad_edge=False)
-    made.title_style = "bold"
+    made = Table(box=None, show_header=False, pad_edge=False)
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in rows:
@@ -82,6 +82,18 @@ def show_result(result: Displayed) -> None:
     show_blocks(result.blocks())
 
 
+def explain(result: Displayed, command: str, also: str = "", *, wanted: bool, quiet: bool) -> None:
+    """Print what the figures of a result mean, and those of `also`, which is printed elsewhere.
+
+    Where that is not wanted, one line says how to get it: on a terminal, and after the commands
+    whose figures are hardest.
+    """
+    if wanted:
+        terminal.print_terms(terms_in(f"{display.as_text(result.blocks())}\n{also}", command))
+    elif not quiet and (command in HARD_FIGURES or console(stderr=True).is_terminal):
+        console(stderr=True).print(Text("what the figures mean: --explain", "dim"))
+
+
 def show_exported(exported: Sequence[ExportedModel]) -> None:
     """Print the model files that were kept, and the verification of each."""
     show_blocks(exported_blocks(exported))
@@ -89,17 +101,26 @@ def show_exported(exported: Sequence[ExportedModel]) -> None:
 
 def show_blocks(blocks: Iterable[Block]) -> None:
     """Print blocks to standard output; pictures are for notebooks."""
-    show(*(rich_block(block) for block in blocks if not isinstance(block, display.Picture)))
+    show(*(part for block in blocks for part in _parts(block)))
+
+
+def _parts(block: Block) -> Iterator[Table | Text]:
+    """Yield a block as rich draws it, with its title as a line, which a narrow table would fold."""
+    if isinstance(block, display.Picture):
+        return
+    if isinstance(block, display.Table | display.Facts) and block.title is not None:
+        yield Text(printable(block.title), "bold")
+    yield rich_block(block)
 
 
 def rich_block(block: display.Table | display.Facts | display.Line) -> Table | Text:
-    """Return a block as rich draws it."""
+    """Return a block as rich draws it, without its title."""
     if isinstance(block, display.Line):
         return Text(printable(block.text), STYLES[block.tone])
     if isinstance(block, display.Facts):
         rows = [(name, _rich_cell(value)) for name, value in block.rows]
-        return facts(rows, title=block.title)
-    table = new_table(*block.columns, title=block.title, numbers=block.right)
+        return facts(rows)
+    table = new_table(*block.columns, numbers=block.right)
     for row in block.rows:
         table.add_row(*map(_rich_cell, row))
     return table

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from toolchain.cli.streams import write_line
 from toolchain.display import ascii_json, printable_json, shell_words
 from toolchain.files import json_text
+from toolchain.glossary import Term
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.progress_bar import TerminalReporter
 from toolchain.screen import console as printable_console
@@ -38,6 +41,17 @@ def print_json(result: Any) -> None:
     if (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":
         text = ascii_json(text)
     write_line(text, sys.stdout)
+
+
+def print_terms(terms: Iterable[Term]) -> None:
+    """Print the meaning of figures to standard error; standard output may be JSON."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for term in terms:
+        table.add_row(term.name, term.meaning)
+    if table.row_count:
+        console(stderr=True).print(Text("\nwhat the figures mean", "bold"), table, sep="\n")
 
 
 def print_next(*words: object, quiet: bool = False) -> None:

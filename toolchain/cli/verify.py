@@ -5,9 +5,11 @@ from __future__ import annotations
 import click
 
 from toolchain.cli import tables, terminal
+from toolchain.cli.help import GroupedCommand
 from toolchain.cli.options import (
     FiniteRange,
     data_option,
+    explain_option,
     images_option,
     json_option,
     provider_option,
@@ -17,7 +19,7 @@ from toolchain.cli.options import (
 )
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("model")
 @click.option("--run", help="Run folder the file came from, where it was moved elsewhere.")
 @data_option
@@ -32,6 +34,7 @@ from toolchain.cli.options import (
 )
 @provider_option
 @threads_option
+@explain_option
 @json_option
 @quiet_option
 @traceback_option
@@ -44,6 +47,7 @@ def command(
     max_flips: float,
     provider: str,
     threads: int | None,
+    explain: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -75,5 +79,6 @@ def command(
         terminal.print_json(result)
     else:
         tables.show_result(result)
+    tables.explain(result, "verify", wanted=explain, quiet=quiet or as_json)
     require_parity(result)
     terminal.print_next("rtl", "bench", model, quiet=quiet)

@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +31,10 @@ DIGEST_DIGITS = 12
 """Of `Audit.train_digests`: enough to tell a million images apart."""
 SMALL_SIDE = 64
 """Images with a short side below this, in pixels, are counted as small."""
+
+
+LISTED_GROUPS, LISTED_COPIES = 10, 4
+"""Groups of equal files that are shown, and files of a group beside its first."""
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -87,12 +91,13 @@ class Audit(Displayed, msgspec.Struct, frozen=True, kw_only=True):
         if self.unreadable:
             files = [(item.file, item.reason) for item in self.unreadable]
             blocks.append(Table(("file", "unreadable because"), files))
-        for name, groups in (
-            ("the same bytes in more than one split", self.leaks),
-            ("the same bytes with different classes", self.label_conflicts),
+        worse = {*self.leaks, *self.label_conflicts}
+        for title, groups in (
+            ("the same bytes in more than one split (leaks)", self.leaks),
+            ("the same bytes with different classes (label conflicts)", self.label_conflicts),
+            ("the same bytes (duplicates)", tuple(g for g in self.duplicates if g not in worse)),
         ):
-            if groups:
-                blocks.append(Table((name,), [("\n".join(group),) for group in groups]))
+            blocks += _group_table(title, groups)
         return [*blocks, self._counts()]
 
     def _counts(self) -> Facts:
@@ -112,6 +117,20 @@ class Audit(Displayed, msgspec.Struct, frozen=True, kw_only=True):
                 ("fingerprint", self.fingerprint[:16]),
             ]
         )
+
+
+def _group_table(title: str, groups: Sequence[Sequence[str]]) -> list[Block]:
+    """Return a table with a row for each group, the first file beside the others."""
+    if not groups:
+        return []
+    if len(groups) > LISTED_GROUPS:
+        title += f", {LISTED_GROUPS} of {len(groups)}; --json lists all"
+    rows = []
+    for first, *others in groups[:LISTED_GROUPS]:
+        more = len(others) - LISTED_COPIES
+        shown = others[:LISTED_COPIES] + ([f"and {more} more"] if more > 0 else [])
+        rows.append((first, "\n".join(shown)))
+    return [Table(("file", "is also"), rows, title=title)]
 
 
 class _FileCheck(msgspec.Struct, frozen=True):

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.data.evaluation_set import ALL
-from toolchain.display import Block, Displayed, Facts, Picture, Table, percent
+from toolchain.display import Block, Displayed, Facts, Line, Picture, Table, percent
+from toolchain.evaluation.image_results import ImageResult, wrong_results, wrong_table
 from toolchain.evaluation.images import EvaluatedImages, images_to_evaluate
 from toolchain.files import display_path, write_json
 from toolchain.metrics.intervals import wilson_interval
@@ -25,27 +26,6 @@ if TYPE_CHECKING:
     from toolchain.metrics.outputs import Outputs
 
 Floats = NDArray[np.float32]
-
-
-class ImageResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The prediction for one image, to compare with that of an exported model on a device.
-
-    Fields of the other task are None, and left out of the JSON.
-    """
-
-    file: str
-    label: str | None = None
-    """Single-label: the true class."""
-    predicted: str | None = None
-    """Single-label: the most probable class."""
-    probability: float | None = None
-    """Of `predicted`."""
-    labels: tuple[str, ...] | None = None
-    """Multi-label: the true classes, in the order of the card."""
-    predicted_labels: tuple[str, ...] | None = None
-    """Multi-label: the predicted classes, most probable first."""
-    probabilities: tuple[float, ...] | None = None
-    """Of `predicted_labels`, in their order."""
 
 
 class Evaluation(Displayed, msgspec.Struct, frozen=True, kw_only=True):
@@ -87,8 +67,13 @@ class Evaluation(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     multi-label, where an image has any number of both."""
     results: list[ImageResult]
 
+    @property
+    def wrong(self) -> list[ImageResult]:
+        """The images that were labelled wrong, the surest first."""
+        return wrong_results(self.results)
+
     def blocks(self) -> list[Block]:
-        """Return a row for each class, the figures of the split, and the confusion matrix."""
+        """Return a row for each class, the figures, the wrong images, and the confusion matrix."""
         low, high = self.accuracy_interval
         accuracy = f"{percent(self.accuracy)}{accuracy_qualifier(self.task)}"
         rows = [
@@ -101,6 +86,8 @@ class Evaluation(Displayed, msgspec.Struct, frozen=True, kw_only=True):
         if self.calibration_error is not None:
             rows.append(("calibration", f"probabilities off by {percent(self.calibration_error)}"))
         blocks: list[Block] = [_class_table(self.per_class), Facts(rows)]
+        if wrong := self.wrong:
+            blocks += [Line(), wrong_table(wrong)]
         if self.task == "single-label" and self.saved:
             blocks.append(Picture(RunFolder(self.run).confusion, "confusion matrix"))
         return blocks
@@ -166,10 +153,12 @@ def _save(
 ) -> Evaluation:
     """Leave the result in the run folder; where that fails it is said, and the result returned."""
     own = run.data is None and images.split != "train" and images.as_trained is not False
+    replaces = run.folder.confusion.exists()
     try:
         write_json(run.folder.evaluation, result)
         if not outputs.multi_label:
             _draw_confusion(run.folder, result, outputs)
+        progress.message(_written(run.folder, images.split, outputs.multi_label, replaces))
         if own:
             # The card has metrics of the run's own data that the model was not trained on.
             card = msgspec.structs.replace(run.card, metrics=_card_metrics(result))
@@ -183,8 +172,13 @@ def _save(
 
 def _class_table(per_class: list[ClassMetrics]) -> Table:
     numbers = ("images", "precision", "recall", "F1")
+    # What has no image can't be measured; 0.0 % would say that all went wrong.
     rows = [
-        (row.label, str(row.images), *(percent(r) for r in (row.precision, row.recall, row.f1)))
+        (
+            row.label,
+            str(row.images),
+            *(percent(r) if row.images else "–" for r in (row.precision, row.recall, row.f1)),
+        )
         for row in per_class
     ]
     return Table(("class", *numbers), rows, right=numbers)
@@ -263,6 +257,14 @@ def _multi_label_results(
             )
         )
     return results
+
+
+def _written(folder: RunFolder, split: str, multi_label: bool, replaces: bool) -> str:
+    """Return the line about the files that were written, and the one that was replaced."""
+    if multi_label:
+        return f"wrote {folder.evaluation}"
+    before = ", in place of the one before" if replaces else ""
+    return f"wrote {folder.evaluation} and confusion.png (now of {split}{before})"
 
 
 def _draw_confusion(folder: RunFolder, result: Evaluation, outputs: Outputs) -> None:

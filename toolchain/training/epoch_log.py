@@ -28,6 +28,7 @@ class EpochLog:
     ) -> None:
         self.run, self.progress = run, progress
         self.writes_files = processes.is_rank_zero
+        self.explained = False
         self.tensorboard = EventLog(run, settings) if self.writes_files else None
 
     def write(self, label: str, row: dict[str, Any]) -> None:
@@ -41,6 +42,9 @@ class EpochLog:
                 file.write(encode_json(row).decode() + "\n")
         if self.tensorboard is not None:
             self.tensorboard.write(row)
+        if not self.explained:
+            self.explained = True
+            self.progress.message("each epoch: training → validation; F1 and AUC of validation")
         auc = "–" if row["val_auc"] is None else f"{row['val_auc']:.3f}"
         self.progress.message(
             f"{label}  loss {row['train_loss']:.3f} → {row['val_loss']:.3f}  "
@@ -60,6 +64,7 @@ def metrics_row(
     validation: Outputs,
     learning_rates: list[float],
     seconds: float,
+    trained_layers: int,
 ) -> dict[str, Any]:
     """Return an epoch's line of metrics.jsonl; the first epoch's also holds its first losses."""
     auc = validation.auc
@@ -72,6 +77,7 @@ def metrics_row(
         "val_macro_f1": round(validation.macro_f1, 6),
         "val_auc": None if auc is None else round(auc, 6),
         "learning_rates": learning_rates,
+        "trained_layers": trained_layers,
         "seconds": round(seconds, 3),
     }
     if epoch == 1:

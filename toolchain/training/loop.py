@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from toolchain.errors import TrainingError
 from toolchain.metrics.outputs import Outputs
-from toolchain.progress import ProgressReporter
+from toolchain.progress import ProgressReporter, track_images
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.analysis.remedies import against_instability
 from toolchain.training.distributed import Processes
@@ -113,11 +113,14 @@ def train_epoch(
     count: int,
     *,
     settings: FinetuneSettings,
+    images_in_epoch: int,
     after_step: Callable[[], None],
     progress: ProgressReporter,
     label: str,
 ) -> EpochMetrics:
     """Train on each of `count` batches once, with an update after as many as the settings say.
+
+    The progress is shown in images, of which an epoch has `images_in_epoch` in all processes.
 
     `after_step` is called after each update. Raises TrainingError when the loss becomes NaN or
     infinite.
@@ -126,7 +129,14 @@ def train_epoch(
     correct_sum = torch.zeros((), device=stepper.device)
     images = 0
     first: list[tuple[Tensor, int]] = []
-    for index, batch in enumerate(progress.track(batches, label, count)):
+    shown = track_images(
+        progress,
+        batches,
+        f"{label}, images",
+        images_in_epoch,
+        lambda batch: batch.counted * stepper.processes.count,
+    )
+    for index, batch in enumerate(shown):
         batch_loss, batch_correct = stepper.backward(batch)
         is_last = index + 1 == count
         if (index + 1) % settings.accumulate == 0 or is_last:
@@ -161,7 +171,14 @@ def predict_split(
     model.eval()
     logits: list[Tensor] = []
     indices: list[int] = []
-    for batch in progress.track(source.epoch(1), label, len(source)):
+    shown = track_images(
+        progress,
+        source.epoch(1),
+        f"{label} images",
+        len(source.samples),
+        lambda batch: batch.counted * processes.count,
+    )
+    for batch in shown:
         logits.append(model(batch.inputs.to(device)).float().cpu()[: batch.counted])
         indices += batch.indices[: batch.counted]
     gathered = processes.gather((torch.cat(logits).numpy(), indices))

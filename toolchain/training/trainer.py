@@ -83,6 +83,7 @@ class Trainer:
         self.checkpoints = Checkpoints(run)
         self.stepper = make_stepper(setup, self.optimizer)
         self.stage = 0
+        self.trained_layers = 0
         self.finished = FinishedEpochs()
         self.from_features: bool | None = None
         self.saved_epoch = 0
@@ -184,6 +185,7 @@ class Trainer:
         several = len(self.setup.stages) > 1
         when = f"epoch {self.epoch + 1}: " if several else ""
         self.progress.message(f"{when}{trainable}")
+        self.trained_layers = trainable.layers
         # A resumed stage keeps the inputs it began with: cached features are rounded to 16 bits,
         # so training from pixels instead would give other weights.
         before = self.from_features if self.epoch >= stage.first_epoch else None
@@ -209,6 +211,7 @@ class Trainer:
             inputs.train.epoch(epoch),
             len(inputs.train),
             settings=settings,
+            images_in_epoch=len(inputs.train.samples),
             after_step=self._after_step,
             progress=self.progress,
             label=label,
@@ -217,7 +220,7 @@ class Trainer:
         require_finite_loss(validation.loss, f"{label}, validation", settings)
         self.schedule.after_epoch(validation.score(settings.metric))
         seconds = time.monotonic() - started
-        row = metrics_row(epoch, training, validation, used_rates, seconds)
+        row = metrics_row(epoch, training, validation, used_rates, seconds, self.trained_layers)
         best = self._better(epoch, validation)
         self.finished = FinishedEpochs((*self.finished.history, row), best)
         self.log.write(label, row)

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset as TorchDataset
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.networks.resnet import Classifier
 from toolchain.networks.split import FrozenBackbone, network_parts
-from toolchain.progress import ProgressReporter
+from toolchain.progress import ProgressReporter, track_images
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
@@ -166,9 +166,10 @@ def _features(
     workers = min(workers, len(dataset) // engine.batch)
     loader = ImageLoader(dataset, batches, workers, progress.message)
     pending: deque[Future[NDArray[np.float32]]] = deque()
-    label = f"features before {spec.boundary}"
+    label = f"features before {spec.boundary}, images"
     with ThreadPoolExecutor(engine.threads) as pool:
-        for pixels in progress.track(loader, label, len(batches)):
+        shown = track_images(progress, loader, label, len(dataset), len)
+        for pixels in shown:
             pending.append(pool.submit(engine, require_pixels(pixels).numpy()))
             if len(pending) > 2 * engine.threads:
                 yield pending.popleft().result()

@@ -17,7 +17,7 @@ from PIL import Image
 from toolchain.backends.backend import Backend
 from toolchain.backends.outputs import concatenate_outputs
 from toolchain.errors import ImageError, ParityError
-from toolchain.progress import ProgressReporter
+from toolchain.progress import ProgressReporter, track_images
 from toolchain.runtime.card import Card, Preprocessing
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess, require_resizable
@@ -69,7 +69,14 @@ def compare_images(
     file_pixels, reference_pixels, graph_pixels = [], [], []
     file_outputs, reference_outputs = [], []
     starts = range(0, len(trained.paths), IMAGES_AT_ONCE)
-    for start in progress.track(starts, "verifying", len(starts)):
+    count = len(trained.paths)
+    for start in track_images(
+        progress,
+        starts,
+        "verifying images",
+        count,
+        lambda start: min(IMAGES_AT_ONCE, count - start),
+    ):
         pairs = list(reader.pairs(start))
         if not pairs:
             continue

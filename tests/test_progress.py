@@ -1,0 +1,56 @@
+"""Progress in images, whatever the sizes of the batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import pytest
+
+from toolchain.progress import SilentReporter, track_images
+
+Item = TypeVar("Item")
+
+
+class Counting:
+    """Counts what was shown as done."""
+
+    def __init__(self) -> None:
+        self.done, self.total, self.label, self.is_open = 0, 0, "", False
+
+    def message(self, text: str) -> None:
+        raise AssertionError(text)
+
+    def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
+        self.total, self.label, self.is_open = total, label, True
+        try:
+            for item in items:
+                yield item
+                self.done += 1
+        finally:
+            self.is_open = False
+
+
+def test_batches_of_any_size_are_counted_as_images() -> None:
+    reporter, seen = Counting(), []
+    batches = ["aaaa", "bbbb", "cc"]
+    for batch in track_images(reporter, batches, "epoch 1/2, images", 10, len):
+        seen.append((batch, reporter.done))
+    assert seen == [("aaaa", 0), ("bbbb", 4), ("cc", 8)]
+    assert (reporter.done, reporter.total, reporter.label) == (10, 10, "epoch 1/2, images")
+    assert not reporter.is_open
+
+
+@pytest.mark.parametrize("total", [0, 3, 99])
+def test_a_wrong_total_loses_no_batch(total: int) -> None:
+    assert list(track_images(Counting(), ["aa", "bb"], "", total, len)) == ["aa", "bb"]
+    assert list(track_images(SilentReporter(), ["aa", "bb"], "", total, len)) == ["aa", "bb"]
+
+
+def test_an_error_between_batches_closes_the_bar() -> None:
+    reporter = Counting()
+    batches = track_images(reporter, ["aa", "bb"], "", 4, len)
+    next(batches)
+    assert reporter.is_open
+    batches.close()  # type: ignore[attr-defined]
+    assert not reporter.is_open
