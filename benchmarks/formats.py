@@ -17,6 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from benchmarks.results import SHARED, WEIGHTS, config_of
 from toolchain.exporters.export import ExportedModel, RejectedModel, export
 from toolchain.exporters.variants import Variant
@@ -28,10 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 STORE = Path(__file__).with_name("formats.jsonl")
 PAGE = ROOT / "docs" / "formats.md"
 DATA = "food3"
-NETWORKS: dict[str, dict[str, Any]] = {
-    "resnet18": {"weights": str(WEIGHTS)},
-    "resnet50": {"weights": "none", "epochs": 2},
-}
+NETWORKS = {"resnet18": (str(WEIGHTS), 20), "resnet50": ("none", 2)}
+"""Network → (weights, epochs)."""
 VARIANTS = [
     *(
         Variant("onnx", precision, input_kind)
@@ -49,16 +49,15 @@ VARIANTS = [
 def run() -> None:
     """Train the head of each network that is not stored yet, export every variant, append rows."""
     done = {row["network"] for row in _rows()}
-    for network, given in NETWORKS.items():
+    for network, (weights, epochs) in NETWORKS.items():
         if network in done:
             continue
         with tempfile.TemporaryDirectory(prefix="rtl-formats-") as scratch:
             os.environ["RTL_CACHE_DIR"] = f"{scratch}/cache"
-            settings = read_settings(
-                config_of("photos-head"),
-                {"data": str(SHARED / "data" / DATA), "arch": network, **given},
-                judge=False,  # a head on random layers, which is refused, is exported alike
-            )
+            given = {"data": str(SHARED / "data" / DATA), "arch": network, "epochs": epochs}
+            settings = read_settings(config_of("photos-head"), given)
+            # A head on random layers, which is refused as a setting, is exported alike.
+            settings = msgspec.structs.replace(settings, weights=weights)
             trained = finetune(settings, Path(scratch) / "run")
             outcomes = export(trained.run.path, VARIANTS)
             rows = [

@@ -20,7 +20,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.plain_loop import plain_loop
 from toolchain.demo.parts import CLASSES, draw_part
-from toolchain.runs.settings_file import read_settings
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings_file import resolve
 from toolchain.training.finetune import finetune
 
 EPOCHS = 20
@@ -69,8 +70,8 @@ def test_finetune_beside_the_plain_loop(
         "workers": 2,
     }
     # Not judged: heads on random layers, which are refused, take as long as any.
-    settings = read_settings(None, {**fixed, **given}, judge=False)
-    plain = read_settings(None, {**fixed, **given, "epochs": PLAIN_EPOCHS}, judge=False)
+    settings = resolve(FinetuneSettings(**{**fixed, **given}))
+    plain = resolve(FinetuneSettings(**{**fixed, **given, "epochs": PLAIN_EPOCHS}))
     plain_s = plain_loop(plain).seconds * EPOCHS / PLAIN_EPOCHS
 
     def rtl() -> float:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from toolchain.data.left_out import LeftOut, left_out_lines, left_out_summary
+from toolchain.data.left_out import LeftOut, Reason, left_out_lines, left_out_summary
 from toolchain.data.walk import IMAGE_SUFFIXES
 from toolchain.runtime.image.decode import COMMON_FORMATS, RARER_FORMATS
 
-ENDING = "no image by its ending"
+ENDING: Reason = "no image by its ending"
 
 
 def test_files_that_are_no_images_get_their_kinds_places_and_a_remedy() -> None:

@@ -82,10 +82,10 @@ def _opened(
             if not process.target.of_run:
                 raise
             failed.append((process.target, error))
-    for target, error in failed:
+    for target, reason in failed:
         if not any(process.target.provider == target.provider for process, _ in opened):
-            raise error
-    reasons = {str(target.path): str(error) for target, error in failed}
+            raise reason
+    reasons = {str(target.path): str(reason) for target, reason in failed}
     return opened, [LeftOut(model=path, reason=reason) for path, reason in reasons.items()]
 
 

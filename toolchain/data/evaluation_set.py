@@ -5,14 +5,14 @@ Unlike a data set for training it needs no training images and not every class.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolchain.data.class_names import class_name
+from toolchain.data.folders import FolderTree, images_of_classes
 from toolchain.data.layouts import Sample
-from toolchain.data.splits import named_for_splits
-from toolchain.data.walk import images_under, is_image_name
+from toolchain.data.left_out import Account, LeftOut
 
 ALL = "all"
 """In place of a split: every image of the folder."""
@@ -29,8 +29,8 @@ class EvaluationSet:
     """`val` or `test` where the folder has only these, else ALL."""
     unknown: tuple[str, ...]
     """Folders with images that are none of the classes."""
-    loose: int
-    """Images beside the folders of classes, which have no label."""
+    left_out: tuple[LeftOut, ...]
+    """What was seen and not used."""
 
 
 def read_evaluation_set(
@@ -44,37 +44,15 @@ def read_evaluation_set(
     root = Path(path)
     if not root.is_dir():
         return None
-    folders = [d for d in sorted(root.iterdir()) if d.is_dir() and not d.name.startswith(".")]
-    named = {} if _are_classes(folders, classes) else named_for_splits(folders)
-    if "train" in named or (not named and any(root.glob("*.txt"))):
+    labels = {class_name(name): label for label, name in enumerate(classes)}
+    tree, account = FolderTree(root), Account(root)
+    # A class may be called `test`.
+    are_classes = all(class_name(folder.name) in labels for folder in tree.folders)
+    splits = {} if are_classes else tree.splits
+    if "train" in splits or (not splits and any(root.glob("*.txt"))):
         return None
-    split = prefer if prefer in named else next(iter(named), ALL)
-    top = named.get(split, root)
-    samples, unknown = _labelled(top, classes)
-    loose = sum(is_image_name(file.name) for file in top.iterdir() if file.is_file())
-    return EvaluationSet(root, tuple(samples), split, tuple(unknown), loose)
-
-
-def _are_classes(folders: Sequence[Path], classes: Sequence[str]) -> bool:
-    """Return whether every folder is named after a class: a class may be called `test`."""
-    known = {_same_name(name) for name in classes}
-    return bool(folders) and all(_same_name(folder.name) in known for folder in folders)
-
-
-def _labelled(folder: Path, classes: Sequence[str]) -> tuple[list[Sample], list[str]]:
-    """Return (the labelled images in class folders, the folders of other names with images)."""
-    labels = {_same_name(name): label for label, name in enumerate(classes)}
-    samples: list[Sample] = []
-    unknown = []
-    for inner in sorted(d for d in folder.iterdir() if d.is_dir() and not d.name.startswith(".")):
-        label = labels.get(_same_name(inner.name))
-        if label is not None:
-            samples += [Sample(path, label) for path in images_under(inner)]
-        elif next(images_under(inner), None) is not None:
-            unknown.append(inner.name)
-    return samples, unknown
-
-
-def _same_name(name: str) -> str:
-    """Return a name in one Unicode form: macOS writes `é` as two characters, others as one."""
-    return unicodedata.normalize("NFC", name)
+    split = prefer if prefer in splits else next(iter(splits), ALL)
+    images = tree.images_of_splits(account)[split] if splits else images_of_classes(root, account)
+    samples = tuple(Sample(p, labels[name]) for p, (name,) in images if name in labels)
+    unknown = dict.fromkeys(name for _, (name,) in images if name not in labels)
+    return EvaluationSet(root, samples, split, tuple(unknown), account.entries())

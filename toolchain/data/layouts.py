@@ -75,6 +75,8 @@ class Dataset:
     """What was seen and not used."""
     notes: tuple[str, ...] = field(default=(), compare=False)
     """What may be a mistake in the names and the splits, a line each."""
+    by_hash: bool = field(default=False, compare=False)
+    """Whether rtl has split it: it has no splits of its own."""
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """Return the samples of `train`, `val` or `test`."""
@@ -276,4 +278,5 @@ def _assemble(found: _Found, read: SplitImages, *, task: Task = "single-label") 
         task,
         account.entries(),
         (*found.notes, *split_notes(splits, classes), *group_notes(splits, read.groups)),
+        read.by_hash,
     )

@@ -41,6 +41,7 @@ def read_row(
         )
     own_split = _split(where, cells, columns)
     path = _file(where, files, cells[columns.file], split or own_split or None)
+    classes: tuple[str, ...]
     if columns.label is not None:
         classes = _class(where, cells[columns.label], columns.header[columns.label])
     elif columns.labels is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from toolchain.data.audit import DIGEST_DIGITS, split_fingerprint
 from toolchain.data.evaluation_set import ALL, EvaluationSet, read_evaluation_set
 from toolchain.data.layouts import Dataset, Sample
-from toolchain.data.splits import BY_HASH
+from toolchain.data.left_out import left_out_lines
 from toolchain.errors import DataError
 from toolchain.files import display_path
 from toolchain.runs.trained_run import TrainedRun
@@ -54,7 +54,7 @@ def images_to_evaluate(run: TrainedRun, split: str) -> EvaluatedImages:
         if found is not None and found.split != ALL:
             raise DataError(f"{found.root} has no {split} split", hint=f"--split {found.split}")
     dataset = run.dataset
-    if split == "auto" and run.data is not None and dataset.split_by.startswith(BY_HASH):
+    if split == "auto" and run.data is not None and dataset.by_hash:
         own = _own_split(run)
         return own or _without_training_images(run, _merged(dataset), ())
     return _of_split(run, dataset, split)
@@ -103,7 +103,7 @@ def _of_other_data(run: TrainedRun, found: EvaluationSet) -> EvaluatedImages:
             hint=f"the run knows {', '.join(run.card.classes[:20])}",
         )
     notes = [f"no images of {', '.join(absent)}"] if absent else []
-    notes += [f"{found.loose} images without a label were passed over"] if found.loose else []
+    notes += left_out_lines(found.left_out)
     dataset = Dataset(
         root=found.root,
         classes=run.card.classes,
@@ -112,6 +112,7 @@ def _of_other_data(run: TrainedRun, found: EvaluationSet) -> EvaluatedImages:
         test=() if found.split == "val" else found.samples,
         split_by="all of it" if found.split == ALL else f"the folder {found.split}/",
         task=run.card.task,
+        left_out=found.left_out,
     )
     return _without_training_images(run, dataset, tuple(notes), split=found.split)
 

@@ -168,7 +168,9 @@ def _features(
     pending: deque[Future[NDArray[np.float32]]] = deque()
     label = f"features before {spec.boundary}, images"
     with ThreadPoolExecutor(engine.threads) as pool:
-        shown = track_images(progress, loader, label, len(dataset), len)
+        shown = track_images(
+            progress, loader, label, len(dataset), lambda pixels: len(require_pixels(pixels))
+        )
         for pixels in shown:
             pending.append(pool.submit(engine, require_pixels(pixels).numpy()))
             if len(pending) > 2 * engine.threads:
