@@ -19,6 +19,7 @@ from toolchain.api.arguments import (
     checked_paths,
     checked_progress,
 )
+from toolchain.api.packages import names_missing_packages
 from toolchain.errors import SettingsError, shown_value
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runtime.card import Task
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from toolchain.runtime.predictor import Predictor
 
 
+@names_missing_packages
 def predict(
     model: Location | Predictor,
     inputs: Location | Sequence[Location] = (),
@@ -170,6 +172,7 @@ def _count_images(words: Sequence[str], lists: Sequence[str]) -> int:
     return Inputs(words, lists).count() or 0
 
 
+@names_missing_packages
 def check_data(data: Location, *, task: Task = "single-label", progress: Progress = None) -> Audit:
     """Read every image of a data set and list what would hurt training (`rtl data check`).
 

@@ -22,6 +22,7 @@ from toolchain.api.arguments import (
     checked_progress,
     optional_path,
 )
+from toolchain.api.packages import names_missing_packages
 from toolchain.errors import SettingsError
 from toolchain.exporters.precision.options import Calibration, Limits, Method, Reduction
 from toolchain.runtime.card import Format, InputKind, Precision
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from toolchain.verification.result import Verification
 
 
+@names_missing_packages
 def export(
     run: Location,
     format: Format | Sequence[Format] = "onnx",
@@ -142,6 +144,7 @@ def _all_kept(outcomes: Iterable[ExportedModel | RejectedModel]) -> ExportResult
     return result
 
 
+@names_missing_packages
 def verify(
     model: Location,
     *,
@@ -186,6 +189,7 @@ def verify(
     )
 
 
+@names_missing_packages
 def bench(
     models: Location | Sequence[Location],
     *,
@@ -240,6 +244,7 @@ def bench(
     return result
 
 
+@names_missing_packages
 def inspect(model: Location) -> Inspection:
     """Describe a model file and what lies beside it (`rtl inspect`); needs no torch.
 

@@ -19,6 +19,7 @@ from toolchain.api.arguments import (
     optional_path,
     without_numpy,
 )
+from toolchain.api.packages import names_missing_packages
 from toolchain.errors import SettingsError
 from toolchain.runs.settings import FinetuneSettings
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from toolchain.training.lr_find import LrFindResult
 
 
+@names_missing_packages
 def finetune(
     data: Location | None = None,
     output: Location | None = None,
@@ -60,6 +62,7 @@ def finetune(
     return story.finetune(chosen, output, progress=reporter)
 
 
+@names_missing_packages
 def resume(
     run: Location,
     *,
@@ -88,6 +91,7 @@ def resume(
     return story.resume(run, workers=workers, device=device, progress=reporter)
 
 
+@names_missing_packages
 def find_lr(
     data: Location | None = None,
     output: Location | None = None,
@@ -114,6 +118,7 @@ def find_lr(
     return story.find_lr(chosen, output, progress=reporter)
 
 
+@names_missing_packages
 def evaluate(
     run: Location,
     *,
