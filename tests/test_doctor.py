@@ -13,6 +13,7 @@ import torch
 from tests.conftest import ROOT, Rtl
 from toolchain import doctor
 from toolchain.doctor import Check, DoctorReport, examine
+from toolchain.errors import MissingExtraError
 from toolchain.extras import EXTRAS
 from toolchain.files import json_text
 from toolchain.version import __version__
@@ -155,3 +156,14 @@ def test_telemetry_of_onnxruntime_is_shown(
         monkeypatch.setenv("ORT_DISABLE_TELEMETRY", setting)
     check = doctor._telemetry()
     assert (check.what, check.state) == ("telemetry", state)
+
+
+def test_the_folder_that_an_uninstall_left_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hollow() -> None:
+        raise MissingExtraError("onnxruntime", "cpu", "/site/onnxruntime is a folder without it")
+
+    pretend_installed(monkeypatch, {"numpy": "2.0.0"})
+    monkeypatch.setattr(doctor, "import_onnxruntime", hollow)
+    check = doctor._engine()
+    assert check.state == "problem"
+    assert "/site/onnxruntime is a folder without it" in check.found

@@ -79,12 +79,7 @@ def _engine() -> Check:
     versions = installed_versions()
     engines = {"onnxruntime", "onnxruntime-gpu"} & versions.keys()
     if not engines:
-        return Check(
-            "problem",
-            "onnxruntime",
-            "not installed",
-            'pip install "rtl-toolchain[cpu]" (or [gpu] with an NVIDIA GPU)',
-        )
+        return _not_installed()
     if len(engines) == 2:
         return Check(
             "problem",
@@ -98,6 +93,21 @@ def _engine() -> Check:
     except MissingExtraError as error:
         return _broken(error, f"{found}: ")
     return Check("ok", "onnxruntime", found)
+
+
+def _not_installed() -> Check:
+    """Return the problem of an onnxruntime that is not installed, or was and left a folder."""
+    try:
+        import_onnxruntime()
+    except MissingExtraError as error:
+        if error.reason is not None:
+            return _broken(error)
+    return Check(
+        "problem",
+        "onnxruntime",
+        "not installed",
+        'pip install "rtl-toolchain[cpu]" (or [gpu] with an NVIDIA GPU)',
+    )
 
 
 def _broken(error: MissingExtraError, version: str = "") -> Check:

@@ -21,6 +21,7 @@ from toolchain.api.arguments import (
     checked_paths,
     checked_progress,
 )
+from toolchain.api.packages import names_missing_packages
 from toolchain.errors import SettingsError, shown_value
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runtime.card import Task
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from toolchain.runtime.predictor import Predictor
 
 
+@names_missing_packages
 def predict(
     model: Location | Predictor,
     inputs: Location | Sequence[Location] = (),
@@ -192,6 +194,7 @@ def _count_images(options: _Options) -> int:
     return Inputs(options.inputs, options.files_from, null=options.null).count() or 0
 
 
+@names_missing_packages
 def check_data(
     data: Location,
     *,

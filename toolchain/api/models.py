@@ -22,6 +22,7 @@ from toolchain.api.arguments import (
     checked_progress,
     optional_path,
 )
+from toolchain.api.packages import names_missing_packages
 from toolchain.errors import SettingsError
 from toolchain.exporters.precision.options import Calibration, Limits, Method, Reduction
 from toolchain.runtime.card import Format, InputKind, Precision
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from toolchain.verification.result import Verification
 
 
+@names_missing_packages
 def export(
     run: Location,
     format: Format | Sequence[Format] = "onnx",
@@ -131,6 +133,7 @@ def _reduction(
     return Reduction(limits, calibration)
 
 
+@names_missing_packages
 def verify(
     model: Location,
     *,
@@ -182,6 +185,7 @@ def verify(
     )
 
 
+@names_missing_packages
 def bench(
     models: Location | Sequence[Location],
     *,
@@ -240,6 +244,7 @@ def bench(
     return result
 
 
+@names_missing_packages
 def inspect(model: Location) -> Inspection:
     """Describe a model file and what lies beside it (`rtl inspect`); needs no torch.
 

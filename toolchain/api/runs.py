@@ -19,6 +19,7 @@ from toolchain.api.arguments import (
     optional_path,
     without_numpy,
 )
+from toolchain.api.packages import names_missing_packages
 from toolchain.errors import SettingsError
 from toolchain.progress import ProgressReporter
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from toolchain.training.lr_find import LrFindResult
 
 
+@names_missing_packages
 def finetune(
     data: Location | None = None,
     output: Location | None = None,
@@ -62,6 +64,7 @@ def finetune(
         return story.finetune(chosen.settings, output, progress=reporter)
 
 
+@names_missing_packages
 def resume(
     run: Location,
     *,
@@ -92,6 +95,7 @@ def resume(
     return story.resume(run, data=data, workers=workers, device=device, progress=reporter)
 
 
+@names_missing_packages
 def find_lr(
     data: Location | None = None,
     output: Location | None = None,
@@ -119,6 +123,7 @@ def find_lr(
         return story.find_lr(chosen.settings, output, progress=reporter)
 
 
+@names_missing_packages
 def evaluate(
     run: Location,
     *,

@@ -20,6 +20,7 @@ from toolchain.runtime.modelfile import (
     checked_digest,
     require_digest,
 )
+from toolchain.runtime.onnxruntime_import import import_onnxruntime
 from toolchain.runtime.option_checks import (
     path_option,
     switch_option,
@@ -57,6 +58,7 @@ class OpenModel:
             "cache": switch_option("cache", cache),
         }
         expected = None if sha256 is None else checked_digest(sha256)
+        import_onnxruntime()
         self._closed = False
         self.file = ModelFile(existing_model(model))
         require_digest(self.file, expected)

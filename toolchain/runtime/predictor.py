@@ -51,10 +51,9 @@ class Predictor:
     what becomes of outputs that are NaN or infinite: "raise" a ModelFileError, or "keep" them in a
     Prediction whose `finite` is False.
 
-    Any number of threads may share a predictor. A predictor is the bytes that it opened: a forked
-    process and a second session open the same bytes again, and raise ModelFileError where the file
-    was written to meanwhile. A predictor pickles to path, options and digest of its file, and a
-    copy opens the file a second time.
+    Any number of threads may share a predictor. It is the bytes that it opened: a forked process
+    opens them again, and raises ModelFileError where the file was written to meanwhile. A predictor
+    pickles to path, options and digest of its file, and a copy opens the file a second time.
 
     Raises ModelFileError, ProviderError or MissingExtraError, ParityError from the self test, and
     TypeError or ValueError for an option of another type or out of its bounds.
@@ -290,9 +289,7 @@ class Predictor:
     def _with_one_thread(self) -> Predictor:
         """Return a predictor of the same bytes on a session of one thread."""
         other = object.__new__(type(self))
-        vars(other).update(vars(self))
-        other._open_model = self._open_model.with_threads(1)
-        other._many = None
+        vars(other).update(vars(self), _open_model=self._open_model.with_threads(1), _many=None)
         return other
 
     def _require_proof(self) -> None:

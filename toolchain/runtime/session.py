@@ -163,7 +163,7 @@ def existing_model(model: str | os.PathLike[str]) -> Path:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise ModelFileError(f"{name}: no such file") from None
+        raise _no_such_file(path, name) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ModelFileError(f"{name} can't be opened: {(reason or '?').lower()}") from error
@@ -172,6 +172,14 @@ def existing_model(model: str | os.PathLike[str]) -> Path:
     if not stat.S_ISREG(mode):
         raise ModelFileError(f"{name} is a pipe or device, not a model file")
     return path
+
+
+def _no_such_file(path: Path, name: str) -> ModelFileError:
+    from toolchain.runtime.image.wrong_kind import URL
+
+    if URL.match(os.fspath(path)):
+        return ModelFileError(f"{name}: a URL, not a path", hint="download the file first")
+    return ModelFileError(f"{name}: no such file")
 
 
 def _has_the_card_of(session: InferenceSession, path: Path) -> bool:

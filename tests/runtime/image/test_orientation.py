@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +64,20 @@ def test_pil_image_with_an_orientation_is_not_changed() -> None:
     assert read_image(image).size == (4, 6)
     assert image.size == (6, 4)
     assert image.getexif()[ORIENTATION] == 6
+
+
+def test_damaged_exif_keeps_its_orientation_where_warnings_are_errors() -> None:
+    """Two entries are announced, and only the orientation is there."""
+    entry = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entry
+    stream = io.BytesIO()
+    Image.new("RGB", (60, 40)).save(stream, "JPEG", exif=exif)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert read_image(stream.getvalue()).size == (40, 60)
+        opened = Image.open(stream)
+        warnings.simplefilter("error")
+        filters = list(warnings.filters)
+        assert read_image(stream.getvalue()).size == (40, 60)
+        assert read_image(opened).size == (40, 60)
+        assert warnings.filters == filters

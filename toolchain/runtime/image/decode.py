@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import importlib
 import io
+import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,13 +91,40 @@ def read_image(
     if isinstance(source, np.ndarray):
         return _from_array(source, name or "array")
     if isinstance(source, Image.Image):
-        name = name or "PIL image"
-        _require_size(source, name, max_pixels)
-        # Two threads that decode one image at the same time read each other's bytes of its file.
-        with shared_lock(getattr(source, "fp", None) or source):
-            return _decode(source, preprocessing, name, max_pixels)
-    name = name or image_name(source)
-    image = _identify(io.BytesIO(read_bytes(source, name)), name, max_pixels)
+        decode = partial(_from_pil, source, preprocessing, name or "PIL image", max_pixels)
+    else:
+        name = name or image_name(source)
+        decode = partial(_from_bytes, read_bytes(source, name), preprocessing, name, max_pixels)
+    try:
+        return decode()
+    except Warning:
+        return _without_warnings(decode)
+
+
+def _without_warnings(decode: Callable[[], Image.Image]) -> Image.Image:
+    """Return the image in a process that makes exceptions of warnings (`-W error`).
+
+    What Pillow warns of is no error: rtl has a limit of its own for pixels, and damaged EXIF may
+    still hold the orientation. The filters hold for all threads, so they are changed only here.
+    """
+    with shared_lock(warnings), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return decode()
+
+
+def _from_pil(
+    image: Image.Image, preprocessing: Preprocessing, name: str, max_pixels: int
+) -> Image.Image:
+    _require_size(image, name, max_pixels)
+    # Two threads that decode one image at the same time read each other's bytes of its file.
+    with shared_lock(getattr(image, "fp", None) or image):
+        return _decode(image, preprocessing, name, max_pixels)
+
+
+def _from_bytes(
+    data: bytes, preprocessing: Preprocessing, name: str, max_pixels: int
+) -> Image.Image:
+    image = _identify(io.BytesIO(data), name, max_pixels)
     if preprocessing.decode_scale and image.format != HEIF:
         side = preprocessing.needed * preprocessing.decode_scale
         image.draft(image.mode, (side, side))
@@ -105,10 +134,12 @@ def read_image(
 def _identify(stream: io.BytesIO, name: str, max_pixels: int) -> Image.Image:
     try:
         image = open_image(stream)
+    except Warning:  # see `_without_warnings`
+        raise
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(name, max_pixels) from error
     except Exception as error:  # on damaged data Pillow's plugins raise exceptions of any type
-        raise _unknown(stream.getvalue(), name, error) from error
+        raise _unknown(stream.getvalue(), name) from error
     _require_size(image, name, max_pixels)
     if image.format in ("JPEG", "MPO") and has_many_scans(stream.getvalue(), MAX_SCANS):
         raise ImageError(
@@ -117,12 +148,10 @@ def _identify(stream: io.BytesIO, name: str, max_pixels: int) -> Image.Image:
     return image
 
 
-def _unknown(data: bytes, name: str, error: Exception) -> ImageError:
+def _unknown(data: bytes, name: str) -> ImageError:
     """Return the error of bytes that no decoder takes."""
     from toolchain.runtime.image.wrong_kind import kind_of_bytes
 
-    if isinstance(error, Warning):  # the process turns warnings into exceptions (`-W error`)
-        return ImageError(f"{name}: Pillow warns, as an error here: {error}")
     if is_heif(data):
         found, hint = (
             ("a damaged HEIC", ACCEPTED) if reads_heif() else (describe_bytes(data), INSTALL)
@@ -174,7 +203,7 @@ def _decode(
         image.load()
         _require_size(image, name, max_pixels)  # the size of an ICO is known only now
         return _to_rgb(_oriented(image), preprocessing.background, name)
-    except ImageError:
+    except (ImageError, Warning):
         raise
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(name, max_pixels) from error
@@ -197,6 +226,8 @@ def _oriented(image: Image.Image) -> Image.Image:
     """Return the image with its EXIF orientation applied; damaged EXIF counts as none."""
     try:
         transpose = TRANSPOSES.get(image.getexif().get(ORIENTATION_TAG, 1))
+    except Warning:  # see `_without_warnings`
+        raise
     except Exception:  # damaged EXIF raises exceptions of any type; the pixels are still good
         return image
     # The tag stays in the metadata, which nothing reads after this.
