@@ -192,7 +192,7 @@ def main() -> int:
         counted.append((path, reason))
         add(account, path, kind, reason, **more)
 
-    left_out.Account.add = recording  # type: ignore[method-assign]
+    left_out.Account.add = recording  # type: ignore[method-assign, assignment]
     outcomes: Counter[str] = Counter()
     for number in range(options.seed, options.seed + options.trees):
         root = Path(tempfile.mkdtemp(prefix="rtl-tree-"))
