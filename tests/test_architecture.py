@@ -238,7 +238,7 @@ def test_runtime_imports_the_errors_and_its_five_packages_only() -> None:
     own = {"errors", "version", "extras", "files", "runtime"}
     allowed = {*own, *RUNTIME_PACKAGES, *sys.stdlib_module_names}
     found = [f for f in IMPORTS if f.room_of_importer == "runtime" and f.room not in allowed]
-    assert lines(f for f in found if f.runs_on_import or f.room not in RUNTIME_EXTRAS) == []
+    assert lines([f for f in found if f.runs_on_import or f.room not in RUNTIME_EXTRAS]) == []
 
 
 def test_what_a_device_runs_imports_torch_inside_functions_only() -> None:

@@ -42,4 +42,4 @@ def test_groups_that_are_torn_by_the_tables_own_splits_are_noted(tmp_path: Path)
     rows = ("1.jpg,a,train,p1", "2.jpg,b,train,p2", "3.jpg,a,val,p1", "4.jpg,b,val,p3")
     (tmp_path / "labels.csv").write_text("\n".join(["image,label,split,patient", *rows]))
     notes = read_dataset(tmp_path, splitting=Splitting(group_column="patient")).notes
-    assert notes == ("1 groups of images are in more than one split, first p1",)
+    assert notes == ("groups of images that are in more than one split: 1, first p1",)

@@ -66,7 +66,8 @@ def test_data_set_has_the_images_of_its_class_folders(tricky: Path, tmp_path: Pa
         (tmp_path / "data" / split / "tricky").symlink_to(tricky)
     dataset = read_dataset(tmp_path / "data")
     names = [dataset.name_of(sample.path) for sample in dataset.train if sample.label == 1]
-    assert names == [f"train/tricky/{name}" for name in IMAGES]
+    # Bytes that are not UTF-8 are escaped in the names that a result shows.
+    assert names == [f"train/tricky/{name}".replace("\udcff", "\\udcff") for name in IMAGES]
 
 
 def test_depth_is_the_number_of_names_below_the_root(tricky: Path) -> None:

@@ -106,7 +106,7 @@ def group_notes(splits: Mapping[str, LabelledPaths], groups: Mapping[Path, str])
     torn = sorted(group for group, where in found.items() if len(where) > 1)
     if not torn:
         return []
-    return [f"{len(torn)} groups of images are in more than one split, first {torn[0]}"]
+    return [f"groups of images that are in more than one split: {len(torn)}, first {torn[0]}"]
 
 
 def beside_other_split(root: Path) -> list[str]:

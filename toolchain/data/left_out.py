@@ -30,7 +30,7 @@ Reason = Literal[
     "without labels",
     "a comment",
 ]
-WORDS: dict[Reason, tuple[str, str]] = {
+WORDS: dict[str, tuple[str, str]] = {
     "a link to a folder": ("link to a folder, not followed", "links to folders, not followed"),
     "not a regular file": ("pipe, socket or device", "pipes, sockets or devices"),
     "can't be listed": ("folder that can't be listed", "folders that can't be listed"),
@@ -69,7 +69,8 @@ class LeftOut(msgspec.Struct, frozen=True):
     place: str
     """The folder or list, relative to the data set's folder, which is `.` itself."""
     kind: Kind
-    reason: Reason
+    reason: str
+    """One of `Reason`, or one of a later version."""
     count: int
     first: str
     """The name of the first, relative to the data set's folder."""
@@ -130,7 +131,7 @@ def left_out_lines(left_out: Iterable[LeftOut]) -> list[str]:
 
     Clutter has none.
     """
-    by_reason: dict[Reason, list[LeftOut]] = defaultdict(list)
+    by_reason: dict[str, list[LeftOut]] = defaultdict(list)
     for entry in left_out:
         if not is_clutter(entry):
             by_reason[entry.reason].append(entry)
@@ -165,10 +166,10 @@ def _words(entry: LeftOut) -> tuple[str, str]:
         return name, name
     if entry.reason == "hidden":
         return f"hidden {entry.kind}", f"hidden {entry.kind}s"
-    return WORDS[entry.reason]
+    return WORDS.get(entry.reason, (entry.reason, entry.reason))
 
 
-def _line(reason: Reason, entries: list[LeftOut]) -> str:
+def _line(reason: str, entries: list[LeftOut]) -> str:
     first = printable(min(entry.first for entry in entries))
     summary = left_out_summary(entries)
     if reason != "no image by its ending":

@@ -48,8 +48,8 @@ def columns_of(
     """Return the columns of a table by its first line.
 
     `label_column` is that of the training table before it: None is returned where this table has
-    neither it nor another column of labels. Raises DataError for a table whose columns can't be
-    told apart.
+    neither it nor another column of labels. Raises DataError for a table in which no column is
+    certain to be the class.
     """
     if not header:
         raise DataError(f"{table} is empty", hint=f"expected {TABLES[task]}")

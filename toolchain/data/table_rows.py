@@ -65,7 +65,7 @@ def _file(where: str, files: ListedFiles, name: str, split: str | None) -> Path:
     return path
 
 
-def _class(where: str, cell: str, column: str) -> tuple[str]:
+def _class(where: str, cell: str, column: str) -> tuple[str, ...]:
     if not cell or ";" in cell or "|" in cell:
         found = f"'{cell}' are several classes" if cell else "no class"
         raise DataError(f"{where}: {found} in column '{column}'", hint="--task multi-label")

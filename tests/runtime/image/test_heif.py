@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from toolchain.data.walk import is_image_name
 from toolchain.errors import ImageError
@@ -26,6 +26,7 @@ class SmallHeif(ImageFile.ImageFile):
     format = "HEIF"
 
     def _open(self) -> None:
+        assert self.fp is not None
         if self.fp.read()[20:] == b"damaged":
             raise SyntaxError("no")
         self._size, self._mode, self.tile = (2, 1), "RGB", []
@@ -83,5 +84,5 @@ def test_damaged_heic_is_called_damaged(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("installed")
 def test_pillow_itself_does_not_open_heic_afterwards() -> None:
     read_image(HEIC)
-    with pytest.raises(Image.UnidentifiedImageError):
+    with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(HEIC))
