@@ -22,6 +22,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -245,16 +246,23 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this time")
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         fuzzer = Fuzzer(Path(folder), options.seed)
         numbers = range(options.cases) if options.only is None else [options.only]
-        failures = [wrong for number in numbers if (wrong := fuzzer.run(number))]
+        until, done, failures = time.monotonic() + options.seconds, 0, []
+        for number in numbers:
+            if time.monotonic() > until:
+                break
+            done += 1
+            if wrong := fuzzer.run(number):
+                failures.append(wrong)
     for (name, kind, outcome), count in sorted(fuzzer.outcomes.items()):
         print(f"{name:32} {kind:11} {outcome:8} {count}")
     print(*failures[:20], sep="\n")
-    print(f"{len(numbers)} cases, {len(failures)} failures")
+    print(f"{done} cases, {len(failures)} failures")
     return 1 if failures else 0
 
 
