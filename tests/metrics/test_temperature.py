@@ -41,12 +41,12 @@ def test_the_error_never_rises_and_no_limit_is_used() -> None:
 @pytest.mark.parametrize(
     ("outputs", "reason"),
     [
-        (outputs_of([[9, 0]], [1]), "1 image is too few to fit one"),
-        (outputs_of([[9, 0]] * 5, [1] * 5), "5 images are too few to fit one"),
-        (outputs_of([[9, 0]] * 8, [0] * 8), "all 8 images are right, which shows none"),
-        (outputs_of([[9, 0]] * 8, [1] * 8), "no value fits these images"),
+        (outputs_of([[9.0, 0.0]], [1]), "1 image is too few to fit one"),
+        (outputs_of([[9.0, 0.0]] * 5, [1] * 5), "5 images are too few to fit one"),
+        (outputs_of([[9.0, 0.0]] * 8, [0] * 8), "all 8 images are right, which shows none"),
+        (outputs_of([[9.0, 0.0]] * 8, [1] * 8), "no value fits these images"),
         (
-            outputs_of([[9, 0]] * 7 + [[1, 0]], [0] * 7 + [1]),
+            outputs_of([[9.0, 0.0]] * 7 + [[1.0, 0.0]], [0] * 7 + [1]),
             "8 images do not show that one helps",
         ),
     ],

@@ -45,7 +45,7 @@ FIXED = ("data", "weights", "task", "device", "tensorboard", "compile")
 ODD = (0, 1, -1, 2, 3, 7, 10**6, 10**12, 2**63, 2**64, 10**400)
 ODD_RATES = (0.0, 1e-320, 1e-12, 1e-4, 0.1, 0.5, 0.999, 1.0, 7.0, 1e3, 1e30, 1e308)
 NO_NUMBERS = (math.nan, math.inf, -math.inf)
-WRONG = ("", "three", True, [], {}, "5", 2.5, None)
+WRONG: tuple[Any, ...] = ("", "three", True, [], {}, "5", 2.5, None)
 
 
 def main() -> int:

@@ -138,6 +138,6 @@ def test_a_device_without_fp16_is_refused() -> None:
 
 
 def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feasible.shutil, "which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(SettingsError, match=r"compile: torch\.compile needs a C\+\+ compiler"):
         require_device_fits(read_settings(None, {"compile": True}), CPU)

@@ -20,8 +20,10 @@ from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings_file import read_settings
 
 CLASSES = ("across", "aslant", "down")
-SETTINGS = ("--task", "multi-label", "--size", "32", "--batch-size", "16")
-SETTINGS += ("--weights", str(RANDOM_WEIGHTS))
+SETTINGS = (
+    *("--task", "multi-label", "--size", "32", "--batch-size", "16"),
+    *("--weights", str(RANDOM_WEIGHTS)),
+)
 LEARNING = ("--lr-head", "0.01", "--epochs", "12", "--augment", "none", "--workers", "0")
 
 
