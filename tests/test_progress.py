@@ -1,4 +1,4 @@
-"""Progress in images, whatever the sizes of the batches."""
+"""Progress in images of batches of any size; notes come before the first message."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytest
 
-from toolchain.progress import SilentReporter, track_images
+from toolchain.progress import NotesFirst, SilentReporter, track_images
 
 Item = TypeVar("Item")
 
@@ -54,3 +54,21 @@ def test_an_error_between_batches_closes_the_bar() -> None:
     assert reporter.is_open
     batches.close()  # type: ignore[attr-defined]
     assert not reporter.is_open
+
+
+class Lines(SilentReporter):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_notes_are_shown_once_before_the_first_message() -> None:
+    shown = Lines()
+    reporter = NotesFirst(shown, ["a is ignored"])
+    assert list(reporter.track([1, 2], "reading", 2)) == [1, 2]
+    assert shown.lines == []
+    reporter.message("3 classes")
+    reporter.message("epoch 1")
+    assert shown.lines == ["a is ignored", "3 classes", "epoch 1"]

@@ -60,3 +60,23 @@ class SilentReporter:
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
         """Yield the items."""
         return iter(items)
+
+
+class NotesFirst:
+    """A `ProgressReporter` that shows some lines before the first message, and none without one.
+
+    So an error before the work begins stays one line.
+    """
+
+    def __init__(self, reporter: ProgressReporter, notes: Iterable[str]) -> None:
+        self.reporter, self.notes = reporter, list(notes)
+
+    def message(self, text: str) -> None:
+        """Show the notes that are left, then the line."""
+        while self.notes:
+            self.reporter.message(self.notes.pop(0))
+        self.reporter.message(text)
+
+    def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
+        """Yield the items, and show how many have been yielded."""
+        return self.reporter.track(items, label, total)

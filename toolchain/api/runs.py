@@ -21,7 +21,7 @@ from toolchain.api.arguments import (
 )
 from toolchain.api.packages import names_missing_packages
 from toolchain.errors import SettingsError
-from toolchain.progress import ProgressReporter
+from toolchain.progress import NotesFirst
 
 if TYPE_CHECKING:
     from toolchain.evaluation.evaluate import Evaluation
@@ -57,7 +57,7 @@ def finetune(
     'model.safetensors'
     """
     chosen, output = _settings(data, config, settings), optional_path("output", output)
-    reporter = _with_notes(checked_progress(progress), chosen)
+    reporter = NotesFirst(checked_progress(progress), chosen.notes)
     from toolchain.training import finetune as story
 
     with chosen.sources.named():
@@ -116,7 +116,7 @@ def find_lr(
     True
     """
     chosen, output = _settings(data, config, settings), optional_path("output", output)
-    reporter = _with_notes(checked_progress(progress), chosen)
+    reporter = NotesFirst(checked_progress(progress), chosen.notes)
     from toolchain.training import lr_find as story
 
     with chosen.sources.named():
@@ -184,10 +184,3 @@ def _settings(
     if not found.settings.data:
         raise SettingsError("data: the folder of images is not given")
     return found
-
-
-def _with_notes(reporter: ProgressReporter, chosen: GivenSettings) -> ProgressReporter:
-    """Return the reporter, after it was told what was given and is not used."""
-    for note in chosen.notes:
-        reporter.message(note)
-    return reporter

@@ -17,7 +17,7 @@ from toolchain.cli.options import (
     traceback_option,
 )
 from toolchain.errors import Interrupted, SettingsError, stop_reason
-from toolchain.progress import is_rank_zero
+from toolchain.progress import NotesFirst, is_rank_zero
 from toolchain.runs.settings_file import GivenSettings, gather_settings
 from toolchain.runs.settings_groups import grouped_settings
 
@@ -116,9 +116,8 @@ def command(
     if lr_find:
         _find_learning_rate(chosen, config, output, given, explain, as_json, quiet)
         return
-    progress = terminal.progress_reporter(quiet or not is_rank_zero())
-    for note in chosen.notes:
-        progress.message(note)
+    reporter = terminal.progress_reporter(quiet or not is_rank_zero())
+    progress = NotesFirst(reporter, chosen.notes)
 
     from toolchain.training.finetune import finetune
 
@@ -187,9 +186,7 @@ def _find_learning_rate(
     """Suggest a learning rate, and print the command that trains with it."""
     from toolchain.training.lr_find import find_lr
 
-    progress = terminal.progress_reporter(quiet)
-    for note in chosen.notes:
-        progress.message(note)
+    progress = NotesFirst(terminal.progress_reporter(quiet), chosen.notes)
     with chosen.sources.named():
         result = find_lr(chosen.settings, output, progress=progress)
     if as_json:

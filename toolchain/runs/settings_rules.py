@@ -60,11 +60,11 @@ def _ratio_is_one(settings: FinetuneSettings) -> None:
 
 def _weights_are_meant(settings: FinetuneSettings) -> None:
     weights = settings.weights
-    if weights in ("imagenet", "none") or Path(weights).exists():
+    if weights in ("imagenet", "none"):
         return
     meant = OTHER_VALUES.get(("weights", weights.lower()))
     meant = meant or {"imagenet": "imagenet", "none": "none"}.get(weights.lower())
-    if meant or not weights.strip():
+    if not weights.strip() or (meant and not Path(weights).exists()):
         reason = f"'{weights}' is neither imagenet, none nor a file"
         raise refuse("weights", reason, {"weights": meant or "imagenet"})
 
