@@ -56,6 +56,10 @@ def full(*_: Any) -> NoReturn:
     raise OSError(errno.ENOSPC, "No space left on device", "checkpoints/epoch-0002")
 
 
+def _always_full(_: Any) -> Callable[..., NoReturn]:
+    return full
+
+
 def fails_at(where: str, number: int) -> None:
     at_call(where, number, full)
 
@@ -119,7 +123,7 @@ def test_a_disk_without_room_for_checkpoints_still_gets_the_model(
 def test_a_disk_without_room_for_the_model_is_found_before_training(
     sandbox: Sandbox, stripes: Path
 ) -> None:
-    faults = [partial(replace, "os:posix_fallocate", lambda _: full)]
+    faults = [partial(replace, "os:posix_fallocate", _always_full)]
     ended = sandbox.finetune(stripes, *HEAD, faults=faults, output="tiny")
     assert ended.status == 11
     assert "error: tiny has no room for the model: it takes 46." in ended.output
