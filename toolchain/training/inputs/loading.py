@@ -22,7 +22,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.data._utils import signal_handling
 
 from toolchain.errors import ToolchainError
 
@@ -188,7 +187,7 @@ def end_workers() -> None:
 def _end_workers_of(iterator: Any) -> None:
     iterator._shutdown = True  # nothing is left for its destructor to do
     if getattr(iterator, "_worker_pids_set", False):
-        signal_handling._remove_worker_pids(id(iterator))
+        torch._C._remove_worker_pids(id(iterator))
         iterator._worker_pids_set = False
     workers = getattr(iterator, "_workers", ())
     for worker in workers:
