@@ -64,10 +64,10 @@ class PrivateFolder:
 
         Raises OSError where it can't be created, or others could write to it.
         """
+        self._descriptor: int | None = None
         if folder.parts[:1] == ("~",):
             raise FileNotFoundError("this user has no home folder")
         self.path = self.place = folder
-        self._descriptor: int | None = None
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if os.name == "nt":
             return

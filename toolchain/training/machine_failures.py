@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import torch
 
 from toolchain.errors import TrainingError
+from toolchain.training.inputs.loading import end_workers
 
 WORKER_ENDED = re.compile(
     r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) "
-    r"(?:is killed by signal: (?P<signal>[\w ]+)|exited unexpectedly)"
+    r"(?:is killed by signal: (?P<signal>[A-Z][\w ]*)|exited unexpectedly)"
 )
 """What torch says of a worker process that is gone, whatever the training process did then."""
 NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "not enough memory")
@@ -38,16 +39,19 @@ def machine_failures(*, advice: bool = True) -> Iterator[None]:
     """
     try:
         yield
-    except MemoryError as error:
-        raise MachineFailure("memory ran out", "--workers 0" if advice else "") from error
-    except RuntimeError as error:
+    except BaseException as error:
+        end_workers()
         failure = _machine_failure(error)
         if failure is None:
             raise
         raise (failure if advice else MachineFailure(str(failure), "")) from error
 
 
-def _machine_failure(error: RuntimeError) -> MachineFailure | None:
+def _machine_failure(error: BaseException) -> MachineFailure | None:
+    if isinstance(error, MemoryError):
+        return MachineFailure("memory ran out", "--workers 0")
+    if not isinstance(error, RuntimeError):
+        return None
     text = str(error)
     ended = WORKER_ENDED.search(text)
     if ended is not None:

@@ -11,6 +11,8 @@ import contextlib
 import multiprocessing.queues
 import os
 import signal
+import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
@@ -55,6 +57,7 @@ class ImageLoader:
         self.dataset, self.batches, self.workers = dataset, batches, workers
         self.report = report
         self.loader: DataLoader[Loaded] | None = None
+        _LOADERS.add(self)
 
     def __iter__(self) -> Iterator[Loaded]:
         """Yield each batch, uint8 [batch, size, size, 3], or the first error among its images."""
@@ -63,7 +66,7 @@ class ImageLoader:
     def _started(self) -> Iterator[Loaded]:
         self.loader = self.loader or self._new_loader()
         try:
-            with _stop_signals_blocked():
+            with _stop_signals_blocked(), _no_error_from_anywhere():
                 return iter(self.loader)
         except (OSError, ImportError) as error:
             if not self.workers:
@@ -140,14 +143,60 @@ def _stop_signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextlib.contextmanager
+def _no_error_from_anywhere() -> Iterator[None]:
+    """Take back the handler by which torch raises the end of a worker wherever the program is then.
+
+    It would hit the best epoch while that is written. Without it the end of a worker is found where
+    the next batch is waited for, within five seconds.
+    """
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        if before is not None and signal.getsignal(signal.SIGCHLD) is not before:
+            signal.signal(signal.SIGCHLD, before)
+
+
 def _end_half_started(error: BaseException) -> None:
     """End the workers that were started before one could not be, which torch leaves behind."""
     trace = error.__traceback__
     while trace is not None:
         frame: FrameType = trace.tb_frame
-        iterator: Any = frame.f_locals.get("self")
+        iterator = frame.f_locals.get("self")
         if type(iterator).__name__ == "_MultiProcessingDataLoaderIter":
-            iterator._shutdown = True  # its destructor would fail at what it does not have yet
-            for worker in getattr(iterator, "_workers", ()):
-                worker.kill()
+            _end_workers_of(iterator)
         trace = trace.tb_next
+
+
+def end_workers() -> None:
+    """End the worker processes of all loaders.
+
+    Where one was killed, ending the others by torch's own means may wait for a lock that it holds.
+    """
+    for loader in list(_LOADERS):
+        iterator = getattr(loader.loader, "_iterator", None)
+        loader.loader = None
+        if iterator is not None:
+            _end_workers_of(iterator)
+
+
+def _end_workers_of(iterator: Any) -> None:
+    iterator._shutdown = True  # nothing is left for its destructor to do
+    if getattr(iterator, "_worker_pids_set", False):
+        torch._C._remove_worker_pids(id(iterator))
+        iterator._worker_pids_set = False
+    workers = getattr(iterator, "_workers", ())
+    for worker in workers:
+        worker.kill()
+    for worker in workers:
+        worker.join(5)
+    for queue in getattr(iterator, "_index_queues", ()):
+        queue.cancel_join_thread()
+        queue.close()
+
+
+_LOADERS: weakref.WeakSet[ImageLoader] = weakref.WeakSet()
