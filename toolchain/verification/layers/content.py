@@ -28,6 +28,16 @@ if TYPE_CHECKING:
     import onnx
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
+KNOWN_OPERATORS = frozenset(
+    (
+        *("Conv", "Relu", "Add", "MaxPool", "ReduceMean", "GlobalAveragePool", "AveragePool"),
+        *("Flatten", "Reshape", "Gemm", "MatMul", "Softmax", "Sigmoid", "BatchNormalization"),
+        *("Transpose", "Cast", "Sub", "Div", "Mul", "Constant", "Identity", "Squeeze", "Unsqueeze"),
+        *("QuantizeLinear", "DequantizeLinear"),
+        *("Shape", "ReduceMin", "Concat", "Resize", "Round", "Slice", "Gather"),
+    )
+)
+"""What exporters make a ResNet of, with the resize of the input `image`."""
 FLOAT16_ERROR = 6e-3
 """Relative: BatchNorm may be folded in float16, where variances near its eps are known to 0.4 %."""
 FLOAT16_FLOOR = 2e-5
@@ -82,6 +92,22 @@ def compare_weights(path: Path, card: Card, network: Any) -> str | None:
         reason = _difference(nearest, weight, bias, magnitude, card)
         if reason is not None:
             return f"layer {name} ({nearest.operator}): {reason}"
+    return None
+
+
+def foreign_operator(path: Path, card: Card) -> str | None:
+    """Describe an operator of an ONNX file that no ResNet has; None where there is none.
+
+    It may do nothing for the inputs that are compared, and something for others.
+    """
+    if card.format not in ("onnx", None):
+        return None
+    import onnx
+
+    for node in onnx.load(path, load_external_data=False).graph.node:
+        if node.op_type not in KNOWN_OPERATORS or node.domain not in ("", "ai.onnx"):
+            name = node.output[0][:80] if node.output else ""
+            return f"the operator {node.op_type[:80]} that gives {name!r}: no file of rtl has one"
     return None
 
 
