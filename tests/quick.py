@@ -41,6 +41,8 @@ SLOW = (
     "verification/test_inspection.py",
     "verification/test_mutations.py",
     "verification/test_mutations_of_code.py",
+    "verification/test_mutations_of_trust.py",
+    "verification/layers/test_content.py",
     "verification/test_verify.py",
     # Curves and matrices as pictures.
     "training/analysis/test_plots.py",

@@ -80,11 +80,13 @@ def test_verify_compares_with_the_card_and_the_references(
     result = json.loads(done.stdout)
     assert result["passed"]
     assert [(level["level"], level["against"]) for level in result["levels"]] == [
+        ("card", "report"),
         ("numbers", "card"),
         ("sessions", "card"),
         ("numbers", "references"),
         ("decisions", "references"),
         ("pixels", "references"),
+        ("batches", "single images"),
     ]
 
 

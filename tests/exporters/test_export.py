@@ -78,6 +78,7 @@ def test_export_leaves_each_format_with_its_report_and_references(exported: Path
         ("decisions", "run"),
         ("pixels", "run"),
         ("pixels", "image formats"),
+        ("batches", "single images"),
     }
     for report in exported.glob("*.parity.json"):
         found = json.loads(report.read_text())

@@ -16,7 +16,7 @@ from tests.verification.planting import ExportedRun
 from tests.verification.tampering import Tampering, tampered
 from toolchain.runtime.card import Precision
 from toolchain.verification.graph_precision import graph_precision
-from toolchain.verification.layers.content import compare_weights
+from toolchain.verification.layers.content import compare_weights, foreign_operator
 
 
 def quantised(layer: str = "", factor: float = 1.0, step: float = 1.0) -> Tampering:
@@ -132,3 +132,13 @@ def test_a_weight_that_is_not_what_the_precision_makes_of_the_runs_is_named(
     words: str,
 ) -> None:
     assert words in str(compared(exported_run, tmp_path, change, precision))
+
+
+def test_an_operator_that_does_nothing_for_the_compared_inputs_is_named(
+    exported_run: ExportedRun, tmp_path: Path
+) -> None:
+    card = msgspec.structs.replace(exported_run.trained.eager.card, format="onnx")
+    assert foreign_operator(exported_run.file, card) is None
+    change = tampering.clipped("layer3.0.relu", 1e9)
+    path = tampered(exported_run.file, tmp_path / "changed.onnx", change)
+    assert "the operator Clip that gives 'layer3.0.relu'" in str(foreign_operator(path, card))

@@ -13,7 +13,7 @@ from toolchain.backends.torch_eager import EagerBackend
 from toolchain.runtime.card import Card
 from toolchain.runtime.model_inputs import Pixels
 from toolchain.runtime.selftest import INPUT_NAMES, proof_pixels
-from toolchain.verification.layers.content import compare_weights
+from toolchain.verification.layers.content import compare_weights, foreign_operator
 from toolchain.verification.layers.locate import (
     LAYER_INPUTS,
     LAYER_TOLERANCE,
@@ -79,7 +79,8 @@ def _with_layers(
     report = compare_layers(path, eager, held, through_layers, tolerance)
     weights = compare_weights(path, held, eager.classifier.network)
     wrong_layer = report.first or report.uncovered if exact else None
-    passed = level.passed and wrong_layer is None and weights is None
+    operator = foreign_operator(path, held)
+    passed = level.passed and wrong_layer is None and weights is None and operator is None
     figures: Figures = {**level.figures, "layers": report.layers, "layers_worst": report.worst}
     return msgspec.structs.replace(
         level,
@@ -87,7 +88,7 @@ def _with_layers(
         rule=f"{level.rule}; {layers_rule(tolerance)}" if exact and report.layers else level.rule,
         summary=f"{level.summary}, {report.layers or 'no'} layers",
         figures=figures,
-        where=None if passed else _where(held, backend, eager, report, weights),
+        where=None if passed else _where(held, backend, eager, report, weights) or operator,
     )
 
 
