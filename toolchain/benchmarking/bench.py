@@ -82,11 +82,11 @@ def _opened(
             if not process.target.of_run:
                 raise
             failed.append((process.target, error))
-    for target, error in failed:
+    for target, reason in failed:
         if not any(process.target.provider == target.provider for process, _ in opened):
-            raise error
-    reasons = {str(target.path): str(error) for target, error in failed}
-    return opened, [LeftOut(model=path, reason=reason) for path, reason in reasons.items()]
+            raise reason
+    reasons = {str(target.path): str(reason) for target, reason in failed}
+    return opened, [LeftOut(model=path, reason=text) for path, text in reasons.items()]
 
 
 def _stored_pixels(targets: Sequence[Target], folder: Path) -> Path | None:

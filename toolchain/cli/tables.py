@@ -20,7 +20,7 @@ from toolchain.exporters.export_result import exported_blocks
 if TYPE_CHECKING:
     from toolchain.cache import EngineEntry, FeaturesEntry
     from toolchain.doctor import Check
-    from toolchain.exporters.export import ExportedModel
+    from toolchain.exporters.outcome import ExportedModel
 
 STYLES: dict[Tone, str] = {
     "plain": "",
