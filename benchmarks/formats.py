@@ -20,7 +20,8 @@ from typing import Any
 import msgspec
 
 from benchmarks.results import SHARED, WEIGHTS, config_of
-from toolchain.exporters.export import ExportedModel, RejectedModel, export
+from toolchain.exporters.export import export
+from toolchain.exporters.outcome import ExportedModel, RejectedModel
 from toolchain.exporters.variants import Variant
 from toolchain.machine import this_machine
 from toolchain.runs.settings_file import read_settings

@@ -16,8 +16,8 @@ from toolchain.data.audit import Audit
 from toolchain.errors import ToolchainError
 from toolchain.evaluation.evaluate import Evaluation
 from toolchain.evaluation.image_results import ImageResult
-from toolchain.exporters.export import ExportedModel, RejectedModel
 from toolchain.exporters.export_result import ExportResult
+from toolchain.exporters.outcome import ExportedModel, RejectedModel
 from toolchain.metrics.per_class import ClassMetrics
 from toolchain.prediction.predictions import Predictions
 from toolchain.progress import ProgressReporter

@@ -17,7 +17,7 @@ from tests.conftest import Rtl
 from tests.prediction.pictures import LABELS, picture, tiny_model_file
 from toolchain.api.arguments import several
 from toolchain.errors import ImageError, ParityError, RefusedError, SettingsError
-from toolchain.exporters.export import RejectedModel
+from toolchain.exporters.outcome import RejectedModel
 from toolchain.prediction.predictions import Predictions
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runtime.prediction import Prediction

@@ -31,7 +31,7 @@ from toolchain.display import (
 )
 from toolchain.errors import ImageError, RefusedError
 from toolchain.evaluation.evaluate import Evaluation
-from toolchain.exporters.export import ExportedModel, RejectedModel
+from toolchain.exporters.outcome import ExportedModel, RejectedModel
 from toolchain.exporters.variants import Variant
 from toolchain.prediction.predictions import SHOWN, Predictions
 from toolchain.progress_bar import NotebookReporter, TerminalReporter, progress_reporter

@@ -182,7 +182,7 @@ def _labels(item: Answers, order: Sequence[int] | None = None) -> NDArray[Any]:
         logits, probabilities = logits[:, order], probabilities[:, order]
     if item.card.task == "multi-label":
         return np.asarray(probabilities >= item.card.label_threshold)
-    return np.asarray(logits.argmax(axis=1)[:, None])
+    return np.asarray(logits.argmax(axis=1))[:, None]
 
 
 def _accuracy(

@@ -86,7 +86,7 @@ def _opened(
         if not any(process.target.provider == target.provider for process, _ in opened):
             raise reason
     reasons = {str(target.path): str(reason) for target, reason in failed}
-    return opened, [LeftOut(model=path, reason=reason) for path, reason in reasons.items()]
+    return opened, [LeftOut(model=path, reason=text) for path, text in reasons.items()]
 
 
 def _stored_pixels(targets: Sequence[Target], folder: Path) -> Path | None:

@@ -23,7 +23,7 @@ from toolchain.glossary import terms_in
 if TYPE_CHECKING:
     from toolchain.cache import EngineEntry, FeaturesEntry
     from toolchain.doctor import Check
-    from toolchain.exporters.export import ExportedModel
+    from toolchain.exporters.outcome import ExportedModel
 
 STYLES: dict[Tone, str] = {
     "plain": "",

@@ -16,7 +16,8 @@ from toolchain.demo.parts import draw_parts
 from toolchain.display import megabytes, percent
 from toolchain.errors import TrainingError
 from toolchain.evaluation.evaluate import Evaluation, evaluate
-from toolchain.exporters.export import ExportedModel, accepted_models, export
+from toolchain.exporters.export import accepted_models, export
+from toolchain.exporters.outcome import ExportedModel
 from toolchain.exporters.variants import Variant
 from toolchain.files import display_path, write_json
 from toolchain.networks.imagenet import cached_weights, imagenet_state

@@ -6,18 +6,16 @@ import copy
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain.display import megabytes
 from toolchain.errors import ParityError, RefusedError
 from toolchain.exporters.candidate import open_candidate, verify_candidate
 from toolchain.exporters.destination import destinations
 from toolchain.exporters.export_result import ExportResult
 from toolchain.exporters.file_card import card_of
+from toolchain.exporters.outcome import ExportedModel, RejectedModel
 from toolchain.exporters.precision.options import Reduction
 from toolchain.exporters.reference_outputs import outputs_to_store
-from toolchain.exporters.report import ExportedFile, RejectedFile
 from toolchain.exporters.variants import Variant
 from toolchain.exporters.writers.onnx import write_onnx
 from toolchain.exporters.writers.pt2 import write_program
@@ -31,7 +29,6 @@ from toolchain.runtime.card import Card, Format
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
 from toolchain.verification.references.stored_outputs import write_stored_outputs
 from toolchain.verification.references.trained_model import TrainedReference, open_trained_reference
-from toolchain.verification.result import Verification
 
 WRITERS: dict[Format, Callable[[InferenceModel, Card, Path], None]] = {
     "onnx": write_onnx,
@@ -39,54 +36,6 @@ WRITERS: dict[Format, Callable[[InferenceModel, Card, Path], None]] = {
     "pt2": write_program,
 }
 """What writes each format in fp32; lower precisions have a room of their own."""
-
-
-@dataclass(frozen=True, repr=False)
-class ExportedModel:
-    """A model file that passed verification."""
-
-    path: Path
-    variant: Variant
-    card: Card
-    bytes: int
-    verification: Verification
-    seconds: float
-    """To write and verify it."""
-
-    def __repr__(self) -> str:
-        kind = f"{self.variant.format} {self.variant.precision} {self.variant.input}"
-        return f"ExportedModel({str(self.path)!r}, {kind}, {megabytes(self.bytes)})"
-
-    @property
-    def record(self) -> ExportedFile:
-        """The same for `--json`."""
-        return ExportedFile(
-            file=str(self.path),
-            format=self.variant.format,
-            precision=self.variant.precision,
-            input=self.variant.input,
-            batch=self.variant.batch,
-            acceptance=self.card.acceptance,
-            bytes=self.bytes,
-            seconds=round(self.seconds, 3),
-            verification=self.verification,
-        )
-
-
-@dataclass(frozen=True, repr=False)
-class RejectedModel:
-    """A model file that was not kept: it failed verification, or its precision cost too much."""
-
-    path: Path
-    error: ParityError | RefusedError
-
-    def __repr__(self) -> str:
-        return f"RejectedModel({str(self.path)!r}, {str(self.error)!r})"
-
-    @property
-    def record(self) -> RejectedFile:
-        """The same for `--json`."""
-        return RejectedFile(file=str(self.path), error=str(self.error), hint=self.error.hint)
 
 
 def export(

@@ -10,7 +10,7 @@ from toolchain.errors import ParityError, RefusedError
 from toolchain.metrics.wording import acceptance_words
 
 if TYPE_CHECKING:
-    from toolchain.exporters.export import ExportedModel, RejectedModel
+    from toolchain.exporters.outcome import ExportedModel, RejectedModel
 
 
 class ExportResult(Displayed, Sequence["ExportedModel | RejectedModel"]):

@@ -80,8 +80,10 @@ def _read_no_output(graph: onnx.GraphProto) -> None:
     for output in graph.output:
         if output.name not in read:
             continue
-        inner = f"{output.name}_computed"
-        for node in graph.node:
+        inner, place = f"{output.name}_computed", 0
+        for position, node in enumerate(graph.node, start=1):
+            if output.name in node.output:
+                place = position
             for names in (node.input, node.output):
                 names[:] = [inner if name == output.name else name for name in names]
-        graph.node.append(helper.make_node("Identity", [inner], [output.name]))
+        graph.node.insert(place, helper.make_node("Identity", [inner], [output.name]))

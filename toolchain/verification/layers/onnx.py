@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.backends.layer_names import is_layer
+from toolchain.backends.layer_names import LOGITS, is_layer
 from toolchain.backends.onnxruntime import session_in_memory
 from toolchain.runtime.card import Card
 from toolchain.runtime.model_inputs import run_on_pixels
@@ -29,7 +29,7 @@ def onnx_layers(path: Path, card: Card, pixels: NDArray[np.uint8]) -> list[Layer
 
     model = onnx.load(path)
     nodes = {output: node for node in model.graph.node for output in node.output}
-    names = [name for name in nodes if is_layer(name)]
+    names = [name for name, node in nodes.items() if is_layer(name) and not _is_copy(node)]
     known = {output.name for output in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
     session = session_in_memory(model, optimised=False)
@@ -47,6 +47,11 @@ def onnx_layers(path: Path, card: Card, pixels: NDArray[np.uint8]) -> list[Layer
         for name, output in zip(names, values, strict=True)
     ]
     return normalised_by_predictor(card, graph_inputs, len(pixels)) + layers
+
+
+def _is_copy(node: onnx.NodeProto) -> bool:
+    """Return whether a node gives the logits as a copy of the last layer's output."""
+    return node.op_type == "Identity" and node.output[0] == LOGITS and is_layer(node.input[0])
 
 
 def _weights(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto]) -> Weights:
