@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -242,14 +243,13 @@ def test_data_set_without_a_readable_validation_image_is_refused(data: Path) -> 
 def test_large_but_accepted_image_causes_no_warning(data: Path) -> None:
     # Pillow warns at half of the limit that rtl shares with it.
     code = (
-        "import sys; from PIL import Image; Image.MAX_IMAGE_PIXELS = 5000\n"
-        "from toolchain.data.audit import audit_dataset\n"
-        "from toolchain.data.layouts import read_dataset\n"
-        "print(audit_dataset(read_dataset(sys.argv[1]))[1].images)\n"
+        "from PIL import Image; Image.MAX_IMAGE_PIXELS = 5000\n"
+        "from toolchain.cli.main import run; run()"
     )
-    command = [sys.executable, "-W", "always", "-c", code, str(data)]
+    words = ["data", "check", str(data), "--json", "--quiet"]
+    command = [sys.executable, "-W", "always", "-c", code, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (done.stdout.strip(), done.stderr) == ("10", "")
+    assert (json.loads(done.stdout)["images"], done.stderr) == (10, "")
 
 
 def test_audit_is_json_with_the_fields_as_keys(data: Path) -> None:
