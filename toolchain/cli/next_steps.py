@@ -16,10 +16,10 @@ def example_image(run: str | os.PathLike[str], data: str | None) -> str:
     """Return an image of the data of a run, of its test or validation images where it has some."""
     from toolchain.data.walk import images_under
     from toolchain.runs.runfolder import RunFolder
-    from toolchain.runs.settings_file import read_settings
+    from toolchain.runs.stored_settings import stored_settings
 
     try:
-        root = Path(data or read_settings(RunFolder(run).settings, {}).data)
+        root = Path(data or stored_settings(RunFolder(run).settings).data)
         root = root.parent if root.is_file() else root
         for folder in (root / "test", root / "val", root):
             if folder.is_dir() and (found := next(iter(images_under(folder)), None)):
