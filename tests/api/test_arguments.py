@@ -41,7 +41,8 @@ def values_of_another_type(annotation: str) -> tuple[object, ...]:
     plain = annotation.removesuffix(" | None")
     if "Sequence[Location]" in plain:
         return OF_ANOTHER_TYPE["Sequence[Location]"]
-    return OF_ANOTHER_TYPE.get(plain.partition(" | ")[0], (object(),))
+    values = OF_ANOTHER_TYPE.get(plain.partition(" | ")[0], (object(),))
+    return tuple(value for value in values if value is not None or plain == annotation)
 
 
 TYPED = [
