@@ -90,6 +90,10 @@ def replace_by_a_list(file: Path) -> None:
     file.write_text("[1, 2]")
 
 
+def replace_by_a_number(file: Path) -> None:
+    file.write_text("0")
+
+
 def cut_to_an_object(file: Path) -> None:
     file.write_text("{}")
 
@@ -105,6 +109,7 @@ def cut_to_an_object(file: Path) -> None:
         ("epoch-0002.json", edit),
         ("epoch-0002.json", replace_by_a_list),
         ("epoch-0002.json", cut_to_an_object),
+        ("epoch-0002.json", replace_by_a_number),
     ],
 )
 def test_a_damaged_checkpoint_is_skipped(run: RunFolder, name: str, damage: Any) -> None:

@@ -134,7 +134,7 @@ class Checkpoints:
             with contextlib.suppress(
                 OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError
             ):
-                record = json.loads(file.read_text(encoding="utf-8"))
+                record = dict(json.loads(file.read_text(encoding="utf-8")))
                 if record.pop("record_sha256") != _record_sha256(record):
                     continue
                 data = file.with_suffix(".safetensors").read_bytes()
