@@ -225,6 +225,7 @@ def test_a_network_that_gets_other_pixels_than_the_graphs_tensor_is_found(
             copied.CopyFrom(node)
             copied.input[:] = [f"{n}_2" if n in made else n for n in node.input]
             copied.output[:] = [f"{n}_2" for n in node.output]
+            copied.name = copied.output[0]
         used = graph.node[place]
         used.input[:] = ["pixels_2" if n == "pixels" else n for n in used.input]
         coarse = onnx.ModelProto(graph=copies)
