@@ -215,30 +215,23 @@ def test_a_network_that_gets_other_pixels_than_the_graphs_tensor_is_found(
     image_file: Path, tmp_path: Path
 ) -> None:
     def change(content: onnx.ModelProto) -> None:
-        """Leave a right tensor that nothing uses, and darken what the network gets."""
+        """Leave a right tensor that nothing uses; the network gets that of a coarser resize."""
         graph = content.graph
         place = next(i for i, node in enumerate(graph.node) if "pixels" in node.input)
-        graph.initializer.append(onnx.helper.make_tensor("bits", onnx.TensorProto.UINT8, [1], [1]))
-        inputs, shift = ["image", "bits"], {"direction": "RIGHT"}
-        dark = onnx.helper.make_node("BitShift", inputs, ["dark"], **shift)
-        first = graph.node[: list(graph.node).index(tampering.node_of(content, "pixels")) + 1]
-        copies = []
-        for node in first:
-            copied = onnx.NodeProto()
+        made = {name for node in graph.node[:place] for name in node.output}
+        copies = onnx.GraphProto()
+        for node in graph.node[:place]:
+            copied = copies.node.add()
             copied.CopyFrom(node)
-            copied.input[:] = [
-                "dark" if n == "image" else f"{n}_2" if n in made(first) else n for n in node.input
-            ]
+            copied.input[:] = [f"{n}_2" if n in made else n for n in node.input]
             copied.output[:] = [f"{n}_2" for n in node.output]
-            copies.append(copied)
-        graph.node[place].input[:] = [
-            "pixels_2" if n == "pixels" else n for n in graph.node[place].input
-        ]
-        for i, node in enumerate([dark, *copies]):
+            copied.name = copied.output[0]
+        used = graph.node[place]
+        used.input[:] = ["pixels_2" if n == "pixels" else n for n in used.input]
+        coarse = onnx.ModelProto(graph=copies)
+        resize_with(mode="nearest", antialias=0)(coarse)
+        for i, node in enumerate(coarse.graph.node):
             graph.node.insert(place + i, node)
-
-    def made(nodes: Any) -> set[str]:
-        return {name for node in nodes for name in node.output}
 
     level = made_level(tampered(image_file, tmp_path / "changed.onnx", change))
     assert "the network gets other pixels" in str(level.where)
