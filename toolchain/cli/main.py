@@ -104,7 +104,8 @@ def run_command(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        return _report(error.format_message(), _usage_hint(error), error.exit_code)
+        message, hint = error.format_message(), _usage_hint(error)
+        return _report(message, hint, error.exit_code, show=is_rank_zero())
     except (KeyboardInterrupt, click.Abort) as stop:
         wish = stop.__cause__ if isinstance(stop, click.Abort) else stop
         return _report(stop_reason(wish), None, _stop_status(wish), show=is_rank_zero())
@@ -152,7 +153,7 @@ def _report_import(error: ImportError) -> int:
     if package not in EXTRA_OF:
         raise error
     missing = MissingExtraError(package, EXTRA_OF[package])
-    return _report(str(missing), missing.hint, missing.exit_code)
+    return _report(str(missing), missing.hint, missing.exit_code, show=is_rank_zero())
 
 
 def _usage_hint(error: click.ClickException) -> str | None:
