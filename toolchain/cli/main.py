@@ -117,9 +117,11 @@ def run_command(arguments: list[str]) -> int:
         # Imported here, because it loads the settings, which `rtl --help` has no use for.
         from toolchain.cli.option_names import unknown_option
 
-        return _report(unknown_option(error), _usage_hint(error), error.exit_code)
+        message, hint = unknown_option(error), _usage_hint(error)
+        return _report(message, hint, error.exit_code, show=is_rank_zero())
     except click.ClickException as error:
-        return _report(error.format_message(), _usage_hint(error), error.exit_code)
+        message, hint = error.format_message(), _usage_hint(error)
+        return _report(message, hint, error.exit_code, show=is_rank_zero())
     except (KeyboardInterrupt, click.Abort) as stop:
         wish = stop.__cause__ if isinstance(stop, click.Abort) else stop
         return _report(stop_reason(wish), None, _stop_status(wish), show=is_rank_zero())
