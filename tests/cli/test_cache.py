@@ -61,4 +61,4 @@ def test_clear_says_what_it_could_not_remove(
     done = rtl_here("cache", "clear")
     assert done.returncode == 3
     assert f"removed 0.0 MB from {cache / 'engines'}" in done.stdout.replace("\n", " ")
-    assert f"{cache / 'engines'} still has 0.1 MB: read-only file system" in done.stderr
+    assert f"{cache / 'engines'} still has 0.0 MB: read-only file system" in done.stderr
