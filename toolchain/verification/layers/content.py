@@ -33,8 +33,8 @@ KNOWN_OPERATORS = frozenset(
         *("Conv", "Relu", "Add", "MaxPool", "ReduceMean", "GlobalAveragePool", "AveragePool"),
         *("Flatten", "Reshape", "Gemm", "MatMul", "Softmax", "Sigmoid", "BatchNormalization"),
         *("Transpose", "Cast", "Sub", "Div", "Mul", "Constant", "Identity", "Squeeze", "Unsqueeze"),
-        *("QuantizeLinear", "DequantizeLinear"),
-        *("Shape", "ReduceMin", "Concat", "Resize", "Round", "Slice", "Gather"),
+        *("CastLike", "QuantizeLinear", "DequantizeLinear"),
+        *("Shape", "ReduceMin", "Concat", "Resize", "Round", "Slice", "Gather", "Mod"),
     )
 )
 """What exporters make a ResNet of, with the resize of the input `image`."""
