@@ -59,6 +59,7 @@ def verify_candidate(
         stored=references,
         trained=trained,
         max_flips=accepted.max_flips if accepted else MAX_FLIPS,
+        every_batch_size=False,
         progress=progress,
     )
     result = msgspec.structs.replace(result, model=str(path))

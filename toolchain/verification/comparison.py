@@ -39,14 +39,17 @@ def compare_with_references(
     trained: TrainedReference | None,
     report: Path | None = None,
     max_flips: float = MAX_FLIPS,
+    every_batch_size: bool = True,
     progress: ProgressReporter,
 ) -> Verification:
     """Compare an open model with itself, its own card and the references that are given.
 
     `path` is the model's file, `provider` the one it was opened with, `report` the report of its
     export. `max_flips` is the largest share of the validation images that may have another label in
-    fp16 and int8. Raises ParityError where there is nothing to compare with; a comparison that
-    fails is in the result.
+    fp16 and int8; `every_batch_size` is that of `batch_level`.
+
+    Raises ParityError where there is nothing to compare with; a comparison that fails is in the
+    result.
     """
     started = time.monotonic()
     digest = file_sha256(path)
@@ -71,7 +74,7 @@ def compare_with_references(
             f"nothing to verify {path} against: no proof in its card, no references, no run",
             hint="rtl verify MODEL --run RUN",
         )
-    levels += own_levels(backend, held, path, where)
+    levels += own_levels(backend, held, path, where, every_batch_size=every_batch_size)
     if file_sha256(path) != digest:
         levels.append(failed("card", "report", f"{path} was changed while it was verified"))
     return Verification(

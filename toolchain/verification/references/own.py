@@ -14,13 +14,19 @@ from toolchain.verification.levels.image_input import made_pictures_level
 from toolchain.verification.result import Level
 
 
-def own_levels(backend: Backend, held: Card, path: Path, where: Where) -> Iterator[Level]:
+def own_levels(
+    backend: Backend, held: Card, path: Path, where: Where, *, every_batch_size: bool
+) -> Iterator[Level]:
     """Yield the levels that compare what a file gives with what it gives otherwise.
 
     Batches with single images; for the input `image`, what the graph makes of pictures of many
     sizes with what the predictor makes of them.
     """
     if held.input != "image":
-        yield examined("batches", "single images", lambda: batch_level(backend, held), where)
+
+        def level() -> Level:
+            return batch_level(backend, held, every_size=every_batch_size)
+
+        yield examined("batches", "single images", level, where)
     elif isinstance(backend, Predictor):
         yield examined("pixels", "made pictures", lambda: made_pictures_level(backend, held, path))
