@@ -16,9 +16,6 @@ from toolchain import extras
 from toolchain.errors import MissingExtraError
 from toolchain.extras import EXTRA_OF, EXTRAS, import_extra, missing_extra
 
-WITH_RAY = {"pyarrow"}
-"""What ray[data] requires, so that pyproject.toml does not name it."""
-
 
 def packages_of(extra: str) -> set[str]:
     """Return the names of the packages that pyproject.toml lists for an extra."""
@@ -30,7 +27,7 @@ def packages_of(extra: str) -> set[str]:
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_an_extra_lists_the_packages_of_pyproject(extra: str) -> None:
     modules = {package.replace("-", "_") for package in packages_of(extra)}
-    assert set(EXTRAS[extra]) - WITH_RAY == modules
+    assert set(EXTRAS[extra]) == modules
 
 
 def test_each_module_comes_with_one_extra() -> None:

@@ -26,7 +26,7 @@ EXTRAS = {
     "heif": ("pillow_heif",),
     "ray": ("ray", "pyarrow"),
 }
-"""Extra → modules that are imported from its packages; pyarrow comes with ray[data].
+"""Extra → modules that are imported from its packages.
 
 `gpu` brings the same module as `cpu`, which is the one to name where it is missing.
 """
