@@ -12,7 +12,7 @@ from typing import Any
 import toolchain
 import toolchain.api
 from toolchain.benchmarking.result import Benchmark, ComparedModel, LeftOut, TargetResult
-from toolchain.data.audit import Audit
+from toolchain.data.audit_result import Audit
 from toolchain.errors import ToolchainError
 from toolchain.evaluation.evaluate import Evaluation
 from toolchain.evaluation.image_results import ImageResult

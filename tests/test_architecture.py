@@ -20,6 +20,7 @@ ORDER = (
     "version",
     "extras",
     "files",
+    "printable",
     "display",
     "glossary",
     "progress",

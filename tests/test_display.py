@@ -15,7 +15,7 @@ import pytest
 import toolchain
 from tests.conftest import Rtl
 from tests.prediction.pictures import picture, tiny_model_file
-from toolchain.data.audit import Audit, Unreadable
+from toolchain.data.audit_result import Audit, Unreadable
 from toolchain.display import (
     Block,
     Displayed,
@@ -27,13 +27,13 @@ from toolchain.display import (
     as_html,
     as_text,
     megabytes,
-    shell_words,
 )
 from toolchain.errors import ImageError, RefusedError
 from toolchain.evaluation.evaluate import Evaluation
 from toolchain.exporters.outcome import ExportedModel, RejectedModel
 from toolchain.exporters.variants import Variant
 from toolchain.prediction.predictions import SHOWN, Predictions
+from toolchain.printable import shell_words
 from toolchain.progress_bar import NotebookReporter, TerminalReporter, progress_reporter
 from toolchain.runs.runfolder import RunFolder, parity_file
 from toolchain.verification.result import Verification

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from toolchain.display import printable
+from toolchain.printable import printable
 from toolchain.progress import ProgressReporter, SilentReporter
 
 Item = TypeVar("Item")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from toolchain.display import printable_lines
+from toolchain.printable import printable_lines
 
 
 class PrintableConsole(Console):

@@ -14,7 +14,7 @@ from rich.text import Text
 from tests.conftest import Rtl, draw_stripes
 from tests.runtime.tiny import tiny_card, tiny_model, write
 from toolchain.cli import terminal
-from toolchain.display import printable, printable_json, shell_word
+from toolchain.printable import printable, printable_json, shell_word
 from toolchain.progress_bar import NotebookReporter, TerminalReporter
 from toolchain.runtime.card import encode_card
 

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from tests.conftest import tree_digest
-from toolchain.data.audit import Audit, audit_dataset, is_inside
+from toolchain.data.audit import audit_dataset, is_inside
+from toolchain.data.audit_result import Audit
 from toolchain.data.layouts import read_dataset
 from toolchain.display import as_text
 from toolchain.errors import DataError, ImageError

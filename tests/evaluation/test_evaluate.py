@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import draw_stripes
-from toolchain.data.audit import Audit, Unreadable
+from toolchain.data.audit_result import Audit, Unreadable
 from toolchain.errors import DataError
 from toolchain.evaluation import evaluate as evaluate_module
 from toolchain.evaluation.evaluate import Evaluation, evaluate

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 import torch
 
-from toolchain.data.audit import Unreadable, audit_dataset
+from toolchain.data.audit import audit_dataset
+from toolchain.data.audit_result import Unreadable
 from toolchain.data.layouts import read_dataset
 from toolchain.errors import DataError, ModelFileError
 from toolchain.files import file_sha256, write_json

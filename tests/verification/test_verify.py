@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.verification import tampering
 from toolchain.backends.backend import open_backend
-from toolchain.data.audit import Audit, Unreadable
+from toolchain.data.audit_result import Audit, Unreadable
 from toolchain.errors import DataError, ModelFileError, ParityError, ProviderError
 from toolchain.files import file_sha256
 from toolchain.progress import SilentReporter

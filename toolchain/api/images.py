@@ -27,7 +27,7 @@ from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runtime.card import Task
 
 if TYPE_CHECKING:
-    from toolchain.data.audit import Audit
+    from toolchain.data.audit_result import Audit
     from toolchain.prediction.inputs import InputImage
     from toolchain.prediction.predictions import Predictions
     from toolchain.prediction.rows import PredictionRows

@@ -7,8 +7,9 @@ from rich.text import Text
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.options import json_option, traceback_option
-from toolchain.display import megabytes, printable
+from toolchain.display import megabytes
 from toolchain.errors import DataError
+from toolchain.printable import printable
 
 
 @click.group(invoke_without_command=True)

@@ -21,7 +21,7 @@ from toolchain.errors import DataError
 from toolchain.runtime.card import Task
 
 if TYPE_CHECKING:
-    from toolchain.data.audit import Audit
+    from toolchain.data.audit_result import Audit
 
 
 @click.group()

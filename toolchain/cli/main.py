@@ -14,7 +14,6 @@ import click
 from toolchain.cli.help import MOST_COLUMNS
 from toolchain.cli.signals import stop_on_signals
 from toolchain.cli.streams import guard_streams, write_line
-from toolchain.display import printable
 from toolchain.errors import (
     Interrupted,
     StopSignal,
@@ -24,6 +23,7 @@ from toolchain.errors import (
 )
 from toolchain.extras import missing_extra
 from toolchain.openmp import set_passive_wait
+from toolchain.printable import printable
 from toolchain.progress import is_rank_zero
 from toolchain.runtime.onnxruntime_import import disable_telemetry
 from toolchain.version import __version__

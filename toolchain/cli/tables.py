@@ -14,11 +14,12 @@ from toolchain import display
 from toolchain.cli import terminal
 from toolchain.cli.streams import write_line
 from toolchain.cli.terminal import console
-from toolchain.display import Block, Cell, Displayed, Tone, printable, printable_lines
+from toolchain.display import Block, Cell, Displayed, Tone
 from toolchain.display import megabytes as megabytes
 from toolchain.display import percent as percent
 from toolchain.exporters.export_result import exported_blocks
 from toolchain.glossary import terms_in
+from toolchain.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     from toolchain.cache import EngineEntry, FeaturesEntry

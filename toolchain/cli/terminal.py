@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from toolchain.cli.streams import write_line
-from toolchain.display import ascii_json, printable_json, shell_words
 from toolchain.files import json_text
 from toolchain.glossary import Term
+from toolchain.printable import ascii_json, printable_json, shell_words
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.progress_bar import TerminalReporter
 from toolchain.screen import console as printable_console

@@ -10,8 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from toolchain.display import printable
 from toolchain.files import unicode_name
+from toolchain.printable import printable
 
 Kind = str
 """An ending such as `.heic`, or "no ending"; else "file", "image", "folder" or "line"."""

@@ -13,8 +13,8 @@ from typing import NamedTuple, ParamSpec
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-from toolchain.display import printable
 from toolchain.files import atomic_file
+from toolchain.printable import printable
 
 Parameters = ParamSpec("Parameters")
 

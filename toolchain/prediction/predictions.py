@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import overload
 
 from toolchain.data.left_out import LeftOut, left_out_lines
-from toolchain.display import Block, Cell, Displayed, Line, Span, Table, percent, printable
+from toolchain.display import Block, Cell, Displayed, Line, Span, Table, percent
 from toolchain.errors import ImageError
+from toolchain.printable import printable
 from toolchain.runtime.card import Task
 from toolchain.runtime.prediction import Prediction
 

@@ -8,8 +8,8 @@ import json
 from collections.abc import Generator
 from typing import Any, Literal, NamedTuple, Protocol
 
-from toolchain.display import printable_json
 from toolchain.errors import ImageError
+from toolchain.printable import printable_json
 from toolchain.runtime.card import Card
 from toolchain.runtime.prediction import Prediction
 

@@ -9,9 +9,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from toolchain.display import megabytes, shell_words
+from toolchain.display import megabytes
 from toolchain.errors import DataError, ModelFileError, TrainingError
 from toolchain.files import current_umask, real_path, write_text
+from toolchain.printable import shell_words
 from toolchain.runs.damage import RESTORE
 from toolchain.runtime.card import Card, decode_card, encode_card
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from toolchain.data.audit import Audit, is_readable
+from toolchain.data.audit import is_readable
+from toolchain.data.audit_result import Audit
 from toolchain.data.class_names import class_name
 from toolchain.data.layouts import Dataset, Sample, read_dataset
 from toolchain.errors import DataError, TrainingError

@@ -9,7 +9,7 @@ import msgspec
 import PIL
 import torch
 
-from toolchain.data.audit import Audit
+from toolchain.data.audit_result import Audit
 from toolchain.files import write_bytes
 from toolchain.metrics import confusion_plot
 from toolchain.metrics.evidence import as_good_as_the_best

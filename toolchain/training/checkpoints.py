@@ -24,11 +24,12 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from toolchain.display import megabytes, shell_words
+from toolchain.display import megabytes
 from toolchain.errors import TrainingError
 from toolchain.files import encode_json, write_bytes
 from toolchain.networks.resnet import State
 from toolchain.networks.weights import weights_bytes
+from toolchain.printable import shell_words
 from toolchain.progress import ProgressReporter
 from toolchain.runs.runfolder import RunFolder
 

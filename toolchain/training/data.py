@@ -7,12 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from toolchain.data.audit import Audit, audit_dataset, is_inside
+from toolchain.data.audit import audit_dataset, is_inside
+from toolchain.data.audit_result import Audit
 from toolchain.data.layouts import Dataset, Sample, read_dataset
 from toolchain.data.left_out import left_out_lines
-from toolchain.display import shell_words
 from toolchain.errors import DataError
 from toolchain.files import real_path, write_text
+from toolchain.printable import shell_words
 from toolchain.progress import ProgressReporter
 from toolchain.runs.damage import reading
 from toolchain.runs.runfolder import RunFolder

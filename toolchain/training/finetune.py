@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import torch
 
-from toolchain.data.audit import Audit, with_train_digests
+from toolchain.data.audit import with_train_digests
+from toolchain.data.audit_result import Audit
 from toolchain.data.layouts import Dataset
 from toolchain.display import Block, Displayed
 from toolchain.errors import ToolchainError, TrainingError

@@ -6,8 +6,8 @@ import contextlib
 import errno
 from collections.abc import Iterator
 
-from toolchain.display import shell_words
 from toolchain.errors import DataError, Interrupted, ToolchainError, TrainingError, stop_reason
+from toolchain.printable import shell_words
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.stored_settings import stored_settings

@@ -6,19 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from toolchain.display import (
-    Block,
-    Cell,
-    Displayed,
-    Facts,
-    Line,
-    Span,
-    Table,
-    megabytes,
-    percent,
-    printable,
-)
+from toolchain.display import Block, Cell, Displayed, Facts, Line, Span, Table, megabytes, percent
 from toolchain.metrics.wording import acceptance_words, accuracy_qualifier
+from toolchain.printable import printable
 from toolchain.runtime.card import Card
 from toolchain.runtime.onnxfile.scan import Value
 
