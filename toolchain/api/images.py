@@ -73,10 +73,13 @@ def predict(
     >>> prediction.label in prediction.classes
     True
     """
-    threads = checked("threads", threads, Threads | None)
-    on_nonfinite = checked("on_nonfinite", on_nonfinite, OnNonfinite)
-    sha256 = _checked_digest(sha256)
-    provider, cache = checked("provider", provider, str), checked("cache", cache, bool)
+    opening: dict[str, Any] = {
+        "provider": checked("provider", provider, str),
+        "threads": checked("threads", threads, Threads | None),
+        "cache": checked("cache", cache, bool),
+        "sha256": _checked_digest(sha256),
+        "on_nonfinite": checked("on_nonfinite", on_nonfinite, OnNonfinite),
+    }
     options = _Options(
         _inputs("inputs", inputs),
         _inputs("files_from", files_from),
@@ -90,15 +93,7 @@ def predict(
         raise SettingsError("inputs: none is given, nor files_from")
     if not isinstance(model, str | os.PathLike):
         return _predict(_checked_predictor(model), options)
-    model = checked_path("model", model)
-    opening: dict[str, Any] = {
-        "provider": provider,
-        "threads": threads,
-        "cache": cache,
-        "sha256": sha256,
-        "on_nonfinite": on_nonfinite,
-    }
-    with _opened(model, options.reporter, opening) as predictor:
+    with _opened(checked_path("model", model), options.reporter, opening) as predictor:
         return _predict(predictor, options)
 
 

@@ -170,6 +170,7 @@ def command(
     from toolchain.exporters.precision.options import Calibration, Limits, Reduction
     from toolchain.exporters.report import ExportReport
 
+    limits = Limits(max_drop / 100, max_flips / 100)
     outcomes = export(
         run,
         wanted,
@@ -177,10 +178,7 @@ def command(
         data=data,
         images=images,
         image_size=image_size,
-        reduction=Reduction(
-            Limits(max_drop / 100, max_flips / 100),
-            Calibration(calibration_images, calibration_method),
-        ),
+        reduction=Reduction(limits, Calibration(calibration_images, calibration_method)),
         progress=terminal.progress_reporter(quiet),
     )
     result = ExportResult(list(outcomes))

@@ -116,8 +116,7 @@ def command(
     if lr_find:
         _find_learning_rate(chosen, config, output, given, explain, as_json, quiet)
         return
-    reporter = terminal.progress_reporter(quiet or not is_rank_zero())
-    progress = NotesFirst(reporter, chosen.notes)
+    progress = NotesFirst(terminal.progress_reporter(quiet or not is_rank_zero()), chosen.notes)
 
     from toolchain.training.finetune import finetune
 

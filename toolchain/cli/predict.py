@@ -128,17 +128,14 @@ def command(
     resume: bool,
     top: int,
     on_error: Literal["continue", "fail"],
-    on_nonfinite: str,
-    sha256: str | None,
     workers: int | None,
     use_ray: bool,
     no_cache: bool,
-    provider: str,
-    threads: int | None,
     batch_size: int,
     explain: bool,
     as_json: bool,
     quiet: bool,
+    **opening: Any,
 ) -> None:
     """Label INPUTS with MODEL: image files, folders of them, patterns, or - for standard input.
 
@@ -160,35 +157,25 @@ def command(
     if resume and (output is None or STDIN in inputs or parquet_inputs):
         raise click.UsageError("--resume needs an --output, and inputs that are files with names")
     _require_writable(row_format, use_ray, resume)
-    options: dict[str, Any] = {
-        "provider": provider,
-        "threads": threads,
-        "cache": not no_cache,
-        "sha256": sha256,
-        "on_nonfinite": on_nonfinite,
+    _require_digest_form(opening["sha256"])
+    opening["cache"] = not no_cache
+    rest: dict[str, Any] = {
+        "files_from": lists,
+        "null": null,
+        "batch_size": batch_size,
+        "workers": workers,
     }
-    if sha256 is not None:
-        _require_digest_form(sha256)
     progress = _progress(row_format, output, quiet)
     reporter = terminal.progress_reporter(quiet)
     with (
-        _open(model, options, use_ray, reporter) as predictor,
-        _computing(predictor, use_ray, parquet_inputs, options, batch_size, workers) as compute,
+        _open(model, opening, use_ray, reporter) as predictor,
+        _computing(predictor, use_ray, parquet_inputs, opening, batch_size, workers) as compute,
     ):
         sink = _sink(row_format, output, top, resume, progress)
+        files = () if parquet_inputs else inputs
+        rest |= {"on_error": on_error, "progress": progress, "compute": compute}
         try:
-            summary = predict(
-                predictor,
-                () if parquet_inputs else inputs,
-                files_from=lists,
-                null=null,
-                sink=sink,
-                batch_size=batch_size,
-                workers=workers,
-                on_error=on_error,
-                progress=progress,
-                compute=compute,
-            )
+            summary = predict(predictor, files, sink=sink, **rest)
         except KeyboardInterrupt as error:
             raise_interrupted(sink, error, resume=resume)
     if explain:
@@ -222,9 +209,9 @@ def _require_inputs(
         raise click.UsageError("Parquet files of images can't be mixed with other inputs")
 
 
-def _require_digest_form(sha256: str) -> None:
+def _require_digest_form(sha256: str | None) -> None:
     try:
-        checked_digest(sha256)
+        _ = sha256 is None or checked_digest(sha256)
     except ValueError as error:
         raise click.BadParameter(
             str(error).removeprefix("sha256 "), param_hint="--sha256"
