@@ -154,18 +154,13 @@ def command(
     row_format = _row_format("jsonl" if as_json else output_format, output)
     parquet_inputs = tuple(word for word in inputs if use_ray and word.endswith(PARQUET_SUFFIX))
     _require_inputs(inputs, lists, parquet_inputs)
-    if resume and (output is None or STDIN in inputs or parquet_inputs):
-        raise click.UsageError("--resume needs an --output, and inputs that are files with names")
     _require_writable(row_format, use_ray, resume)
+    _require_resumable(resume, output, STDIN in inputs or bool(parquet_inputs))
     _require_digest_form(opening["sha256"])
     opening["cache"] = not no_cache
-    rest: dict[str, Any] = {
-        "files_from": lists,
-        "null": null,
-        "batch_size": batch_size,
-        "workers": workers,
-    }
     progress = _progress(row_format, output, quiet)
+    rest: dict[str, Any] = {"files_from": lists, "null": null, "batch_size": batch_size}
+    rest |= {"workers": workers, "on_error": on_error, "progress": progress}
     reporter = terminal.progress_reporter(quiet)
     with (
         _open(model, opening, use_ray, reporter) as predictor,
@@ -173,9 +168,8 @@ def command(
     ):
         sink = _sink(row_format, output, top, resume, progress)
         files = () if parquet_inputs else inputs
-        rest |= {"on_error": on_error, "progress": progress, "compute": compute}
         try:
-            summary = predict(predictor, files, sink=sink, **rest)
+            summary = predict(predictor, files, sink=sink, compute=compute, **rest)
         except KeyboardInterrupt as error:
             raise_interrupted(sink, error, resume=resume)
     if explain:
@@ -216,6 +210,11 @@ def _require_digest_form(sha256: str | None) -> None:
         raise click.BadParameter(
             str(error).removeprefix("sha256 "), param_hint="--sha256"
         ) from error
+
+
+def _require_resumable(resume: bool, output: Path | None, unnamed: bool) -> None:
+    if resume and (output is None or unnamed):
+        raise click.UsageError("--resume needs an --output, and inputs that are files with names")
 
 
 def _require_writable(row_format: str, use_ray: bool, resume: bool) -> None:
