@@ -101,9 +101,9 @@ def test_truncated_model(rtl_here: Rtl, model: Path, tmp_path: Path, share: floa
     assert_one_line(rtl_here("inspect", "cut.onnx"), 5, "cut.onnx can't be opened")
 
 
-def test_missing_model_and_a_folder_in_its_place(rtl_here: Rtl, run_folder: Path) -> None:
+def test_missing_model_and_a_folder_in_its_place(rtl_here: Rtl, stripes: Path) -> None:
     assert_one_line(rtl_here("predict", "gone.onnx", "x.jpg"), 5, "gone.onnx: no such file")
-    assert_one_line(rtl_here("inspect", run_folder), 5, "is a folder", "rtl export")
+    assert_one_line(rtl_here("inspect", stripes), 5, "is a folder", "rtl export")
 
 
 def test_changed_model(rtl_here: Rtl, model: Path, tmp_path: Path) -> None:
