@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -25,6 +26,7 @@ from tests.made_once import made_once
 from tests.quick import mark_slow
 
 if TYPE_CHECKING:
+    from tests.verification.planting import ExportedRun
     from toolchain.exporters.variants import Variant
 
 # Before anything loads torch: the suite must not crawl where the machine is shared.
@@ -196,6 +198,33 @@ def exported_as(
 def model(exported: Path) -> Path:
     """That run as an ONNX file."""
     return exported / "model.onnx"
+
+
+@pytest.fixture(scope="session")
+def exported_run(shared_run: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportedRun:
+    """A run with a temperature and its ONNX file; shared, so faults are planted in copies."""
+    from tests.verification.planting import ExportedRun
+    from toolchain.runs.runfolder import RunFolder
+    from toolchain.runs.trained_run import TrainedRun
+    from toolchain.verification.references.trained_model import open_trained_reference
+
+    made = made_once(
+        tmp_path_factory, "with-temperature", partial(export_with_temperature, shared_run)
+    )
+    run = RunFolder(shutil.copytree(made / "run", tmp_path_factory.mktemp("mutations") / "run"))
+    trained = open_trained_reference(TrainedRun.open(run.path), images=6)
+    return ExportedRun(run, run.model_file("onnx"), trained)
+
+
+def export_with_temperature(shared_run: Path, folder: Path) -> None:
+    """Export a copy of a run whose card has a temperature."""
+    from tests.verification.planting import TEMPERATURE
+    from toolchain.exporters.export import accepted_models, export
+    from toolchain.runs.runfolder import RunFolder
+
+    run = RunFolder(shutil.copytree(shared_run, folder / "run"))
+    run.write_card(msgspec.structs.replace(run.read_card(), temperature=TEMPERATURE))
+    accepted_models(export(run.path, images=6))
 
 
 @pytest.fixture(autouse=True, scope="session")

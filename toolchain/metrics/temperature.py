@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,49 +29,50 @@ class ChosenTemperature:
     """Why a fitted temperature is not used; None where it is, or where 1.0 is the best."""
 
 
-def choose_temperature(outputs: Outputs) -> ChosenTemperature:
-    """Return the fitted temperature where it helps, else 1.0 with the reason.
+def choose_temperature(outputs: Outputs, *, instead_of: float = 1.0) -> ChosenTemperature:
+    """Return the fitted temperature where it is better than `instead_of`, else that and the reason.
 
-    It helps where the loss of images that were left out of the fit falls, by more than its standard
+    It is better where the loss of images that were left out of the fit falls, by more than its standard
     error, and the calibration error of all images does not rise.
     """
-    before = calibration_error(outputs, 1.0)
+    before = calibration_error(outputs, instead_of)
+    kept = ChosenTemperature(instead_of, before, before)
     images = len(outputs.labels)
     if not can_show_a_difference(images):
         counted = "1 image is" if images == 1 else f"{images} images are"
-        return ChosenTemperature(1.0, before, before, f"{counted} too few to fit one")
+        return replace(kept, reason=f"{counted} too few to fit one")
     fitted = fit_temperature(outputs)
     if fitted == 1.0:
         wrong = images * (1 - outputs.accuracy)
         reason = None if wrong else f"all {images} images are right, which shows none"
-        return ChosenTemperature(1.0, before, before, reason)
+        return replace(kept, reason=reason)
     after = calibration_error(outputs, fitted)
     reason = None
     if not LOWEST < fitted < HIGHEST:
         reason = "no value fits these images"
-    elif not _helps_on_others(outputs):
+    elif not _helps_on_others(outputs, instead_of):
         reason = f"{images} images do not show that one helps"
     elif after > before:
         reason = "it would raise the error"
     if reason:
-        return ChosenTemperature(1.0, before, before, reason)
+        return replace(kept, reason=reason)
     return ChosenTemperature(fitted, before, after)
 
 
-def _helps_on_others(outputs: Outputs) -> bool:
+def _helps_on_others(outputs: Outputs, instead_of: float) -> bool:
     """Return whether the loss of left-out images falls by more than its standard error."""
-    gains = _gains_of_left_out_images(outputs)
+    gains = _gains_of_left_out_images(outputs, instead_of)
     standard_error = gains.std(ddof=1) / np.sqrt(len(gains))
     return bool(gains.mean() > standard_error)
 
 
-def _gains_of_left_out_images(outputs: Outputs) -> NDArray[np.float64]:
+def _gains_of_left_out_images(outputs: Outputs, instead_of: float) -> NDArray[np.float64]:
     """Return by how much the temperature of the other folds lowers each image's loss, in nats."""
     images = len(outputs.labels)
     # Samples are sorted by class, so every fold has images of each.
     fold = np.arange(images) % (min(FOLDS, images) if images < MANY else FOLDS_OF_MANY)
-    losses = _losses(outputs, np.ones(images))
-    temperatures = np.ones(images)
+    temperatures = np.full(images, instead_of)
+    losses = _losses(outputs, temperatures)
     for left_out in np.unique(fold):
         others = fold != left_out
         rest = Outputs(outputs.logits[others], outputs.labels[others])

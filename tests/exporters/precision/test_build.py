@@ -27,6 +27,7 @@ from toolchain.exporters.precision import build as build_module
 from toolchain.exporters.precision.options import Calibration, Reduction
 from toolchain.exporters.variants import Variant
 from toolchain.exporters.writers.onnx import build_onnx
+from toolchain.files import file_sha256
 from toolchain.networks.resnet import InferenceModel
 from toolchain.networks.weights import state_sha256
 from toolchain.runs.runfolder import RunFolder, model_name
@@ -183,7 +184,7 @@ def test_the_file_verifies_alone_with_references_and_in_its_run(
     lone = Path(shutil.copy(path, tmp_path))
     found = verify(lone)
     assert found.passed
-    assert {level.against for level in found.levels} == {"card"}
+    assert {level.against for level in found.levels} == {"card", "single images"}
     shutil.copy(f"{path}.references.npz", tmp_path)
     found = verify(lone, run=run_folder, images=6)
     assert found.passed, found.levels
@@ -200,6 +201,9 @@ def changed(run_folder: Path, tmp_path: Path) -> Callable[[Change], Path]:
         state = load_file(RunFolder(run_folder).weights)
         change(state)
         save_file(state, run.weights)
+        card = run.read_card()
+        weights = msgspec.structs.replace(card.weights, sha256=file_sha256(run.weights))
+        run.write_card(msgspec.structs.replace(card, weights=weights))
         return run.path
 
     return make

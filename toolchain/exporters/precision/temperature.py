@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from toolchain.data.layouts import Label
-from toolchain.metrics.calibration import fit_temperature
 from toolchain.metrics.outputs import Outputs
+from toolchain.metrics.temperature import choose_temperature
 from toolchain.runtime.card import LABEL_THRESHOLD, PROBABILITIES, Card
 from toolchain.runtime.model_inputs import Floats
-from toolchain.verification.levels.temperature import losses, truth_of
+from toolchain.verification.levels.temperature import truth_of
 
 DIVISOR = "temperature"
 """Name of the tensor, and the beginning of those beside it, in a graph that gets a division."""
@@ -24,26 +22,20 @@ DIVISOR = "temperature"
 def own_temperature(logits: Floats, labels: Sequence[Label], card: Card) -> float:
     """Return the temperature for a file with these logits of the validation images.
 
-    It is the run's, unless one that is fitted to half of the images lowers the loss on the other
-    half, both ways, by more than chance explains. Multi-label with a threshold of its own keeps the
-    run's, because another temperature would change labels.
+    It is the run's, unless one that is fitted to them is better for images that were left out of
+    the fit. Multi-label with a threshold of its own keeps the run's, because another temperature
+    would change labels.
     """
     runs = card.temperature
     if card.task == "multi-label" and card.label_threshold != LABEL_THRESHOLD:
         return runs
-    places = np.arange(len(labels))
-    halves = [places[0::2], places[1::2]]  # images are sorted by class: each half has all classes
-    if min(map(len, halves)) < 2:
-        return runs
-    better = np.concatenate(
-        [
-            _losses(logits, labels, card, runs, held_out)
-            - _losses(logits, labels, card, _fitted(logits, labels, card, fitted_on), held_out)
-            for fitted_on, held_out in (halves, halves[::-1])
-        ]
+    chosen = list(labels)
+    truth = (
+        np.asarray(chosen, np.int64)
+        if card.task == "single-label"
+        else truth_of(chosen, logits.shape[1])
     )
-    error = float(better.std() / np.sqrt(len(better)))
-    return _fitted(logits, labels, card, places) if float(better.mean()) > error else runs
+    return choose_temperature(Outputs(logits, truth), instead_of=runs).value
 
 
 def with_temperature(model: onnx.ModelProto, temperature: float) -> onnx.ModelProto:
@@ -64,23 +56,3 @@ def with_temperature(model: onnx.ModelProto, temperature: float) -> onnx.ModelPr
     last.input[0] = divided.output[0]
     graph.node.insert(place, divided)
     return changed
-
-
-def _fitted(logits: Floats, labels: Sequence[Label], card: Card, places: NDArray[Any]) -> float:
-    chosen = [labels[i] for i in places]
-    truth = (
-        np.asarray(chosen, np.int64)
-        if card.task == "single-label"
-        else truth_of(chosen, logits.shape[1])
-    )
-    return fit_temperature(Outputs(logits[places], truth))
-
-
-def _losses(
-    logits: Floats,
-    labels: Sequence[Label],
-    card: Card,
-    temperature: float,
-    places: NDArray[Any],
-) -> NDArray[Any]:
-    return losses(logits[places], [labels[i] for i in places], card.task, temperature)
