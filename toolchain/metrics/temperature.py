@@ -32,8 +32,8 @@ class ChosenTemperature:
 def choose_temperature(outputs: Outputs, *, instead_of: float = 1.0) -> ChosenTemperature:
     """Return the fitted temperature where it is better than `instead_of`, else that and the reason.
 
-    It is better where the loss of images that were left out of the fit falls, by more than its standard
-    error, and the calibration error of all images does not rise.
+    It is better where the loss of images that were left out of the fit falls, by more than its
+    standard error, and the calibration error of all images does not rise.
     """
     before = calibration_error(outputs, instead_of)
     kept = ChosenTemperature(instead_of, before, before)
