@@ -24,7 +24,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     """
     place = session_folder(factory) / "once" / name
     place.mkdir(parents=True, exist_ok=True)
-    folder, finished = place / "made", place / "finished"
+    folder, finished = place / name, place / "finished"
     with FileLock(place / "lock"):
         if not finished.exists():
             folder.mkdir()

@@ -160,9 +160,12 @@ def test_only_rank_zero_writes_and_reports(head: Head) -> None:
     assert head.files == ["run"]
     # If two processes wrote, each epoch would be there twice; if two reported, each line.
     assert [row["epoch"] for row in epochs_of(head.run)] == [1, 2]
-    messages = [line.split("  ")[0] for line in head.lines]
+    messages = [line.split("  ")[0] for line in head.lines if not line.startswith(" ")]
     assert len(messages) == len(set(messages)), messages
-    assert f"resnet18 from random, on cpu in {head.processes} processes" in messages
+    assert (
+        f"resnet18 from file {RANDOM_WEIGHTS.name}, on cpu in {head.processes} processes"
+        in messages
+    )
     assert {"epoch 1/2", "epoch 2/2", "next: rtl evaluate run"} <= set(messages)
 
 
@@ -239,7 +242,7 @@ def test_an_error_in_several_processes_is_one_error_with_its_exit_status(
 def test_an_error_of_one_process_alone_is_reported_by_it(tmp_path: Path, stripes: Path) -> None:
     """The other process loses its connection, and keeps the best epoch."""
     faults = [EACH_EPOCH, fails_in_rank_one]
-    words = ["finetune", stripes, "--weights", "none", "--strategy", "head", "--size", "32"]
+    words = ["finetune", stripes, "--weights", RANDOM_WEIGHTS, "--strategy", "head", "--size", "32"]
     ended = together(
         Sandbox(tmp_path),
         2,

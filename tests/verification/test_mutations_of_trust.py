@@ -148,7 +148,7 @@ def image_file(exported_run: ExportedRun, tmp_path_factory: pytest.TempPathFacto
 
 def made_level(path: Path) -> Level:
     predictor = Predictor(path, cache=False)
-    [level] = own_levels(predictor, predictor.card, path, lambda: None)
+    [level] = own_levels(predictor, predictor.card, path, lambda: None, every_batch_size=True)
     return level
 
 

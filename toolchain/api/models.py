@@ -161,7 +161,7 @@ def verify(
     >>> import toolchain as rtl
     >>> verification = rtl.verify(model, images=8)
     >>> verification.passed, verification.levels[0].level
-    (True, 'numbers')
+    (True, 'card')
     """
     model, run = checked_path("model", model), optional_path("run", run)
     data, images = optional_path("data", data), checked("images", images, Count)

@@ -9,12 +9,9 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 
 from toolchain.data.splits import Splitting
-from toolchain.runs.settings import FinetuneSettings, describe
+from toolchain.runs.settings import SPLITTING, describe
 from toolchain.runs.settings_groups import fields_of, grouped_settings
 from toolchain.runtime.option_checks import MAX_THREADS
-
-SPLITTING = ("split_ratio", "split_seed", "group_column")
-"""Settings that say how data is split; in the order of `Splitting`."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -33,6 +33,8 @@ MOST_EPOCHS = 1_000_000
 and what computes with it may overflow."""
 HIGHEST_RATE = 1000.0
 """Upper bound of a learning rate. Networks diverge from about 1 on."""
+SPLITTING = ("split_ratio", "split_seed", "group_column")
+"""Settings that say how data is split, in the order of `Splitting`."""
 
 
 class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ import msgspec
 
 from toolchain.errors import SettingsError
 from toolchain.files import encode_json
-from toolchain.runs.settings import FinetuneSettings, describe
+from toolchain.runs.settings import SPLITTING, FinetuneSettings, describe
 from toolchain.runs.settings_ignored import ignored_settings
 from toolchain.runs.settings_names import did_you_mean
 from toolchain.runs.settings_paths import PATHS, with_read_paths, written_path
@@ -171,7 +171,7 @@ def settings_sha256(settings: FinetuneSettings) -> str:
     for key in ("data", "device", "workers", "cache_gb", "tensorboard"):
         del values[key]
     # Runs from before there were such settings keep their digest.
-    for key in ("split_ratio", "split_seed", "group_column"):
+    for key in SPLITTING:
         if values[key] == getattr(FinetuneSettings(), key):
             del values[key]
     return hashlib.sha256(encode_json(values, order="sorted")).hexdigest()

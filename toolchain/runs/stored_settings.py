@@ -12,8 +12,13 @@ from pathlib import Path
 import msgspec
 
 from toolchain.runs.damage import reading
-from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings import SPLITTING, FinetuneSettings
 from toolchain.runs.settings_paths import with_read_paths
+
+NAMED = {"data", "arch"}
+"""Settings that no run is without."""
+LATER = SPLITTING
+"""Settings that runs of an older rtl lack; their defaults are what it did."""
 
 
 def stored_settings(file: Path, *, whole: bool = False) -> FinetuneSettings:
@@ -26,8 +31,10 @@ def stored_settings(file: Path, *, whole: bool = False) -> FinetuneSettings:
         # Editors on Windows write a byte order mark.
         values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         settings = msgspec.convert(with_read_paths(values), FinetuneSettings)
-        needed = FinetuneSettings.__struct_fields__ if whole else ("data", "arch")
-        if missing := [name for name in needed if values.get(name, "") == ""]:
+        needed = set(FinetuneSettings.__struct_fields__) - set(LATER) if whole else NAMED
+        if missing := sorted(
+            n for n in needed if n not in values or (n in NAMED and not values[n])
+        ):
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
             raise ValueError(f"it lacks {', '.join(missing[:3])}{more}")
         return settings
