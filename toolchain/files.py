@@ -71,6 +71,14 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Return whether a text that a person typed is the path of a folder.
+
+    One that is no path at all, such as an image as base64, is none: `Path.is_dir` raises for it.
+    """
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def unicode_name(name: str) -> str:
     """Return the name of a file as text that UTF-8 can hold.
 

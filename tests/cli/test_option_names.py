@@ -40,7 +40,7 @@ def test_other_commands_name_their_own_options(capsys: pytest.CaptureFixture[str
     assert run_command(["evaluate", "run", "--batch", "3"]) == 2
     assert "did you mean --batch-size?" in capsys.readouterr().err
     assert run_command(["finetune", "--data", "photos"]) == 2
-    assert "did you mean the argument DATA" in capsys.readouterr().err
+    assert "--data is for --resume; without it: rtl finetune DATA" in capsys.readouterr().err
 
 
 def test_an_option_like_no_other_gets_no_suggestion(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolchain.api.arguments import (
@@ -23,6 +22,7 @@ from toolchain.api.arguments import (
 )
 from toolchain.api.packages import names_missing_packages
 from toolchain.errors import SettingsError, shown_value
+from toolchain.files import is_folder
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runtime.card import Task
 
@@ -99,7 +99,7 @@ def predict(
 
 def _opened(model: str, reporter: ProgressReporter, opening: dict[str, Any]) -> Predictor:
     """Open a model file, or the run in a folder: by its export, else by torch."""
-    if Path(model).is_dir():
+    if is_folder(model):
         from toolchain.backends.run_model import open_predictor
 
         return open_predictor(model, report=reporter.message, **opening)

@@ -15,6 +15,7 @@ import numpy as np
 from toolchain.backends.archive import archived_card
 from toolchain.backends.torch_eager import EagerBackend
 from toolchain.errors import DataError, MissingExtraError, ToolchainError
+from toolchain.files import is_folder
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.card import Card, decode_card
@@ -115,7 +116,7 @@ def open_predictor(
 def is_run(path: str | os.PathLike[str]) -> bool:
     """Return whether a path is the folder of a run, finished or not."""
     folder = RunFolder(path)
-    return folder.path.is_dir() and (folder.settings.is_file() or folder.card.is_file())
+    return is_folder(folder.path) and (folder.settings.is_file() or folder.card.is_file())
 
 
 def exported_file(model: str | os.PathLike[str]) -> Path:

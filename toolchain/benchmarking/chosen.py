@@ -9,6 +9,7 @@ from pathlib import Path
 
 from toolchain.benchmarking.targets import Target
 from toolchain.errors import ModelFileError
+from toolchain.files import is_folder
 from toolchain.runs.runfolder import RunFolder, run_of_model
 
 EAGER = "torch eager"
@@ -26,7 +27,7 @@ def chosen_targets(
     None does where a run is known and torch is installed. Raises ModelFileError for a run without
     exports, and where torch eager is asked for and no run is known.
     """
-    of_run = {file: Path(m).is_dir() for m in reversed(models) for file in _model_files(Path(m))}
+    of_run = {file: is_folder(m) for m in reversed(models) for file in _model_files(Path(m))}
     paths = list(dict.fromkeys(file for model in models for file in _model_files(Path(model))))
     runs = list({run.path: run for path in paths if (run := run_of_model(path))}.values())
     if eager is None:
@@ -69,7 +70,7 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
 
 def _model_files(path: Path) -> list[Path]:
     """Return a model file itself, or all model files of a run folder."""
-    if not path.is_dir():
+    if not is_folder(path):
         return [path]
     run = RunFolder.open(path)
     files = run.exported_files()

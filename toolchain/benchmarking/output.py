@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolchain.files import require_writable
+from toolchain.files import is_folder, require_writable
 from toolchain.runs.runfolder import RunFolder
 
 
@@ -22,7 +22,7 @@ def benchmark_file(
     first = Path(models[0])
     if output is not None:
         file = Path(output)
-    elif first.is_dir():
+    elif is_folder(first):
         file = RunFolder(first).bench_result("-".join(providers))
     else:
         return None

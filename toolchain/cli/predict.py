@@ -30,6 +30,7 @@ from toolchain.cli.prediction_outcome import (
 from toolchain.cli.prediction_progress import TerminalProgress
 from toolchain.cli.prediction_screen import TableScreen
 from toolchain.errors import DataError
+from toolchain.files import is_folder
 from toolchain.glossary import terms_in
 from toolchain.prediction.inputs import STDIN
 from toolchain.prediction.predict import Compute, predict
@@ -182,7 +183,7 @@ def _open(
     model: str, options: dict[str, Any], use_ray: bool, reporter: ProgressReporter
 ) -> Predictor:
     """Open a model file, or the run in a folder: by its export, else by torch."""
-    if not Path(model).is_dir():
+    if not is_folder(model):
         return Predictor(model, **options)
     from toolchain.backends.run_model import RunPredictor, open_predictor
 

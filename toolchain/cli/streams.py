@@ -95,8 +95,6 @@ class Streams:
 def guard_streams() -> Streams:
     """Replace standard output and error by guarded ones, and open those that are closed."""
     _fill_closed_descriptors()
-    if sys.stdin is None:
-        sys.stdin = NOWHERE.open(encoding="utf-8")
     # A closed standard error is a wish: nobody wants the messages. A result is always wanted.
     out, err = _guarded(sys.stdout, missed=True), _guarded(sys.stderr, missed=False)
     sys.stdout, sys.stderr = out, err

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from toolchain.errors import ModelFileError, TrainingError
-from toolchain.files import display_path, file_sha256
+from toolchain.files import display_path, file_sha256, is_folder
 from toolchain.networks.checkpoint_layout import find_network
 from toolchain.networks.fitting import load_weights, usable
 from toolchain.networks.imagenet import imagenet_state
@@ -72,7 +72,7 @@ def weights_file(path: Path) -> WeightsFile:
 
     Raises TrainingError for a folder without one, or with several.
     """
-    if path.is_dir():
+    if is_folder(path):
         path = _file_in(path)
     return WeightsFile(path, _card_beside(path))
 

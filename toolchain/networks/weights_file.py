@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load, load_file
 
 from toolchain.errors import TrainingError
-from toolchain.files import display_path, unicode_name
+from toolchain.files import display_path, is_folder, unicode_name
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 """Of weights files; only the search in a folder goes by them, reading goes by content."""
@@ -64,7 +64,7 @@ def read_content(path: Path) -> Any:
     The tensors are on the CPU. Raises TrainingError where the file is missing, damaged, or
     something else than weights.
     """
-    if path.is_dir():
+    if is_folder(path):
         raise TrainingError(f"{path} is a folder, not a weights file", hint=ACCEPTED)
     try:
         with path.open("rb") as file:

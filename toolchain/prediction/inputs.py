@@ -18,6 +18,7 @@ from typing import IO, NamedTuple
 from toolchain.data.left_out import Account, Kind, LeftOut, Reason, left_out_summary
 from toolchain.data.walk import images_under, is_image_name, is_visible, walk_files
 from toolchain.errors import DataError, ImageError
+from toolchain.files import is_folder
 
 STDIN = "-"
 WILDCARDS = frozenset("*?[")
@@ -87,7 +88,7 @@ class Inputs:
     def _file_or_folder(self, text: str) -> Iterator[InputImage]:
         """Return a file itself, by the name it was given, or the images in a folder and below."""
         path = Path(text)
-        if not _is_folder(path):
+        if not is_folder(path):
             return iter([InputImage(text, path)])
         images = images_under(
             path,
@@ -152,13 +153,6 @@ def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
     if pattern[0] == "**":
         return _matches(names, pattern[1:]) or (bool(names) and _matches(names[1:], pattern))
     return bool(names) and fnmatchcase(names[0], pattern[0]) and _matches(names[1:], pattern[1:])
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):  # no access, or no name at all; reading it reports the error
-        return False
 
 
 def _paths_in_list(name: str, *, null: bool) -> Iterator[str]:

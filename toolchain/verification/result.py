@@ -83,7 +83,10 @@ def require_parity(result: Verification) -> None:
 
 
 def where_it_begins(failed_levels: Sequence[Level]) -> str | None:
-    """Return `where` of the first level that has one; levels with the trained model come first."""
+    """Return `where` of the first level that has one; levels with the trained model come first.
+
+    Of these, pixels come first: where they differ, so do the numbers that are computed from them.
+    """
     located = [level for level in failed_levels if level.where is not None]
-    located.sort(key=lambda level: level.against in PORTABLE_REFERENCES)
+    located.sort(key=lambda one: (one.against in PORTABLE_REFERENCES, one.level != "pixels"))
     return located[0].where if located else None
