@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,15 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 if "PYTEST_XDIST_WORKER" in os.environ:  # there is a worker for each core, see the Makefile
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A process under nohup, or in the background of a script, ignores these, and so would the commands
+# that the tests start.
+for ignored, handler in (
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGINT, signal.default_int_handler),
+):
+    if signal.getsignal(ignored) == signal.SIG_IGN:
+        signal.signal(ignored, handler)
 
 # What training keeps between runs must not come from, or go to, the user's own cache. Each process
 # that runs tests has one of its own.

@@ -33,7 +33,8 @@ def explain_stop(run: RunFolder, trainer: Trainer) -> Iterator[None]:
         ) from stop
     except (KeyboardInterrupt, ToolchainError) as stop:
         kept = _kept(run, trainer)
-        if not kept:
+        # Interrupted while the model was written, the run goes on from its checkpoint.
+        if not kept and not (isinstance(stop, KeyboardInterrupt) and has_model_or_checkpoint(run)):
             raise
         if isinstance(stop, KeyboardInterrupt):
             raise Interrupted(f"{stop_reason(stop)}{kept}", hint=again) from stop
