@@ -377,13 +377,15 @@ def test_a_trained_reference_spreads_its_images_over_the_classes(trained: Traine
 
 
 def test_a_trained_reference_leaves_out_what_training_left_out(
-    run_folder: Path, tmp_path: Path
+    run_folder: Path, stripes: Path, tmp_path: Path
 ) -> None:
+    data = shutil.copytree(stripes, tmp_path / "data")
+    (data / "val" / "down" / "03.jpg").write_bytes(b"damaged")
     skip = shutil.ignore_patterns("export")
     run = RunFolder(shutil.copytree(run_folder, tmp_path / "run", ignore=skip))
     audit = msgspec.json.decode(run.audit.read_bytes(), type=Audit)
     left_out = (Unreadable("val/down/03.jpg", "damaged"),)
     run.audit.write_bytes(msgspec.json.encode(msgspec.structs.replace(audit, unreadable=left_out)))
-    names = open_trained_reference(TrainedRun.open(run.path)).names
+    names = open_trained_reference(TrainedRun.open(run.path, data=str(data))).names
     assert len(names) == 23
     assert "val/down/03.jpg" not in names
