@@ -148,7 +148,11 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 def test_hint_for_a_folder_is_the_command_that_exports_it(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="is a folder") as caught:
         open_session(tmp_path)
-    assert f"rtl export {tmp_path}" in str(caught.value.hint)
+    assert caught.value.hint == "give the model.onnx that rtl export made"
+    (tmp_path / "card.json").touch()
+    with pytest.raises(ModelFileError, match="is a run folder") as caught:
+        open_session(tmp_path)
+    assert str(caught.value.hint).startswith(f"rtl export {tmp_path} --format onnx makes one")
 
 
 def test_foreign_model_opens_but_has_no_card(tmp_path: Path) -> None:
