@@ -78,7 +78,7 @@ def test_pipe_device_and_loop_of_links_are_refused(tmp_path: Path) -> None:
     assert "is a pipe or device" in refusal(pipe)
     assert "is a pipe or device" in refusal(Path("/dev/zero"))
     assert "too many levels of symbolic links" in refusal(loop)
-    with pytest.raises(ModelFileError, match=r"xxx… can't be opened: file name too long"):
+    with pytest.raises(ModelFileError, match=r"x…x+ can't be opened: file name too long"):
         Predictor(tmp_path / ("x" * 300))
     with pytest.raises(ModelFileError, match="can't be opened: embedded null"):
         Predictor("model\0.onnx")
