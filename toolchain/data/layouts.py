@@ -24,6 +24,7 @@ from toolchain.data.findings import (
     group_notes,
     require_classes,
     require_known,
+    require_list,
     split_notes,
 )
 from toolchain.data.folders import FolderTree, images_of_classes, require_no_splits
@@ -159,6 +160,7 @@ def _from_file(found: _Found) -> Dataset:
     file = found.path
     if tables := find_tables(file):
         return _read_tables(found, tables, "single-label")
+    require_list(file, LAYOUTS)
     lists = _lists_in(file.parent)
     return _from_lists(found, lists if file in lists.values() else {"train": file})
 
