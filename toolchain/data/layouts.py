@@ -39,7 +39,10 @@ from toolchain.errors import DataError
 from toolchain.files import unicode_name
 from toolchain.runtime.card import Task
 
-LAYOUTS = "train/ and val/ with a folder for each class; or a folder for each class; or train.txt"
+LAYOUTS = (
+    "train/ and val/ with a folder for each class; or a folder for each class; or train.txt; "
+    "or labels.csv"
+)
 
 Label = int | tuple[int, ...]
 """An index into the data set's classes; for multi-label a sorted tuple of them, possibly empty."""
