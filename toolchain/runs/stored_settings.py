@@ -15,6 +15,9 @@ from toolchain.runs.damage import reading
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_paths import with_read_paths
 
+NEVER_EMPTY = ("data", "arch")
+"""Settings without which a run can't be used; others, such as group_column, may be empty."""
+
 
 def stored_settings(file: Path, *, whole: bool = False) -> FinetuneSettings:
     """Return the settings in a run's settings.toml; DataError where it is damaged.
@@ -26,8 +29,9 @@ def stored_settings(file: Path, *, whole: bool = False) -> FinetuneSettings:
         # Editors on Windows write a byte order mark.
         values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         settings = msgspec.convert(with_read_paths(values), FinetuneSettings)
-        needed = FinetuneSettings.__struct_fields__ if whole else ("data", "arch")
-        if missing := [name for name in needed if values.get(name, "") == ""]:
+        needed = FinetuneSettings.__struct_fields__ if whole else NEVER_EMPTY
+        missing = [n for n in needed if n not in values or (n in NEVER_EMPTY and not values[n])]
+        if missing:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
             raise ValueError(f"it lacks {', '.join(missing[:3])}{more}")
         return settings
