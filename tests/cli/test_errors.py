@@ -140,6 +140,22 @@ def test_unknown_names_are_errors_that_name_the_nearest(rtl_here: Rtl, tmp_path:
     assert_one_line(done, 2, "unknown setting 'epoch'; did you mean 'epochs'?")
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("train", "finetune"), ("check", "data check"), ("TEST", "evaluate"), ("classify", "predict")],
+)
+def test_other_tools_names_of_commands_lead_to_the_command(
+    rtl_here: Rtl, typed: str, meant: str
+) -> None:
+    assert_one_line(rtl_here(typed, "photos"), 2, f"no command '{typed}'; did you mean '{meant}'?")
+
+
+def test_a_folder_in_the_place_of_check_leads_to_check(rtl_here: Rtl, tmp_path: Path) -> None:
+    (tmp_path / "my photos").mkdir()
+    assert_one_line(rtl_here("data", "my photos"), 2, "did you mean rtl data check 'my photos'?")
+    assert_one_line(rtl_here("data", "chek"), 2, "did you mean rtl data check?")
+
+
 def test_missing_extra_is_an_error_with_its_install_command(rtl: Rtl, tmp_path: Path) -> None:
     """A module that raises ModuleNotFoundError takes the place of a missing package."""
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(name='torch')\n")

@@ -78,6 +78,13 @@ def test_more_than_twelve_options_are_grouped_and_none_is_lost(
         assert sum(f"{shown} " in f"{text} " for text in found.values()) >= 1, option.name
 
 
+@pytest.mark.parametrize(("name", "command"), EVERY, ids=[name for name, _ in EVERY])
+def test_no_default_is_shown_empty(
+    name: str, command: click.Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "[default: ]" not in " ".join(help_text(command, 100, monkeypatch).split())
+
+
 def test_finetune_begins_with_what_is_needed_first(monkeypatch: pytest.MonkeyPatch) -> None:
     command = importlib.import_module("toolchain.cli.finetune").command
     found = sections(help_text(command, 80, monkeypatch))

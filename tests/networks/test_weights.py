@@ -232,6 +232,10 @@ MISFITS: dict[str, tuple[Callable[[State], Any], str]] = {
         lambda s: s | {"layer3.1.conv2.weight": torch.full((256, 256, 3, 3), torch.nan)},
         "589,824 of the 589,824 values of layer3.1.conv2.weight are NaN",
     ),
+    "zeros": (
+        lambda s: s | {"layer2.0.conv1.weight": torch.zeros(128, 64, 3, 3)},
+        "all values of layer2.0.conv1.weight are 0",
+    ),
     "variance below 0": (
         lambda s: s | {"bn1.running_var": -s["bn1.running_var"]},
         "bn1.running_var has values below 0",

@@ -145,8 +145,9 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     assert_one_readable_line(caught.value, tmp_path / "gone.onnx")
 
 
-def test_hint_for_a_folder_is_the_command_that_exports_it(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="is a folder") as caught:
+def test_hint_for_a_run_folder_is_the_command_that_exports_it(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_text("{}")
+    with pytest.raises(ModelFileError, match="is a run folder") as caught:
         open_session(tmp_path)
     assert caught.value.hint == "give the model.onnx that rtl export made"
     (tmp_path / "card.json").touch()

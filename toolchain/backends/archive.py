@@ -20,7 +20,10 @@ def archived_card(path: Path) -> bytes:
         with zipfile.ZipFile(path) as archive:
             found = [i for i in archive.infolist() if i.filename.endswith(f"/extra/{CARD_KEY}")]
             if not found:
-                raise ModelFileError(f"{path} has no rtl card: it was not exported by rtl")
+                raise ModelFileError(
+                    f"{path} has no rtl card: it was not exported by rtl",
+                    hint="rtl export RUN makes a model file; rtl finetune --weights takes weights",
+                )
             if found[0].file_size > MAX_CARD_BYTES:
                 raise ModelFileError(
                     f"{path} has a card of {found[0].file_size:,} bytes; "

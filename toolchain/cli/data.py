@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import click
@@ -18,13 +19,29 @@ from toolchain.cli.options import (
 )
 from toolchain.data.splits import Splitting
 from toolchain.errors import DataError
+from toolchain.printable import shell_words
 from toolchain.runtime.card import Task
 
 if TYPE_CHECKING:
     from toolchain.data.audit_result import Audit
 
 
-@click.group()
+class DataGroup(click.Group):
+    """The commands of `rtl data`; a folder in the place of one gets the command that takes it."""
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that was asked for; a UsageError names the one that is meant."""
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            meant = "rtl data check"
+            if Path(args[0]).exists():
+                meant += f" {shell_words(args[0])}"
+            raise click.UsageError(f"no command '{args[0]}'; did you mean {meant}?", context)
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=DataGroup)
 def command() -> None:
     """Look at a data set before training."""
 

@@ -83,8 +83,8 @@ def command(
     """Fine-tune a ResNet on DATA and write a run folder.
 
     DATA is a folder with train/ and val/ and a folder for each class in them, or a folder for each
-    class (split 7:1:2), or a list train.txt of lines `path label`, or for --task multi-label a CSV.
-    It is only read.
+    class (split 7:1:2), or a list train.txt of lines `path label`, or a CSV such as labels.csv with
+    columns for the image and its class, or for --task multi-label its classes. It is only read.
 
     More epochs for a finished run are a new run that starts from it: --weights RUN.
 

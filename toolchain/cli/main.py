@@ -44,6 +44,18 @@ COMMANDS = {
     "doctor": "Check this installation: versions, providers, known problems.",
 }
 
+OTHER_NAMES = {
+    **dict.fromkeys(("train", "fit", "fine-tune", "tune", "resume"), "finetune"),
+    **dict.fromkeys(("check", "audit", "dataset"), "data check"),
+    **dict.fromkeys(("test", "validate", "val", "score"), "evaluate"),
+    **dict.fromkeys(("convert", "quantize", "quantise"), "export"),
+    **dict.fromkeys(("infer", "inference", "classify", "label", "run", "serve"), "predict"),
+    **dict.fromkeys(("info", "show", "describe", "summary"), "inspect"),
+    **dict.fromkeys(("compare", "parity"), "verify"),
+    **dict.fromkeys(("speed", "profile", "perf"), "bench"),
+}
+"""What other tools call a command → its name here."""
+
 
 class LazyGroup(click.Group):
     """A group that lists its commands and their one-line helps without importing them."""
@@ -64,7 +76,9 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that was asked for; a UsageError names the nearest one."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            word = args[0].lower()
+            other = [OTHER_NAMES[word]] if word in OTHER_NAMES else []
+            near = other or difflib.get_close_matches(word, COMMANDS, n=1)
             meant = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(COMMANDS)}"
             raise click.UsageError(f"no command '{args[0]}'; {meant}", context)
         return super().resolve_command(context, args)

@@ -122,6 +122,7 @@ def settings_options(function: Function) -> Function:
         if declared is bool:
             flag += f"/--no-{flag[2:]}"
         default = ("on" if field.default else "off") if declared is bool else field.default
-        text = f"{describe(field)}  [default: {default}]"
+        shown = "" if default == "" else f"  [default: {default}]"
+        text = f"{describe(field)}{shown}"
         function = click.option(flag, field.name, type=kind, default=None, help=text)(function)
     return function

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tarfile
+import zipfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,12 +20,18 @@ from toolchain.data.left_out import Account, is_clutter, left_out_summary, remed
 from toolchain.data.split_names import split_named
 from toolchain.data.walk import Entry, is_image_name, list_folder
 from toolchain.errors import DataError
+from toolchain.printable import shell_words
+
+RUN_FILES = ("settings.toml", "card.json")
+"""By these a run folder is known, which is given for a data set by mistake."""
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 
 
 def require_classes(root: Path, classes: set[str], account: Account, layouts: str) -> None:
     """Raise DataError for fewer than two classes, with what was left out and what may be meant."""
     if len(classes) > 1:
         return
+    _require_no_run(root)
     entries = [entry for entry in account.entries() if not is_clutter(entry)]
     found = (
         f"only one class, '{min(classes)}'; a classifier needs two or more"
@@ -36,6 +44,23 @@ def require_classes(root: Path, classes: set[str], account: Account, layouts: st
     if tables := [e.path for e in _listed(root) if e.path.suffix.lower() in (".csv", ".tsv")]:
         hint += f"a table is given itself, as {tables[0]}; "
     raise DataError(f"{root}: {found}{left_out}", hint=f"{hint}expected {layouts}")
+
+
+def require_list(file: Path, layouts: str) -> None:
+    """Raise DataError for a file that is an image or an archive, and so no list of images."""
+    if is_image_name(file.name):
+        hint = f"give the folder of its class's folder; expected {layouts}"
+        raise DataError(f"{file} is one image, not a data set", hint=hint)
+    if tarfile.is_tarfile(file) or zipfile.is_zipfile(file) or file.suffix.lower() in ARCHIVES:
+        raise DataError(f"{file} is an archive", hint=f"unpack it; expected {layouts}")
+
+
+def _require_no_run(root: Path) -> None:
+    if all((root / name).is_file() for name in RUN_FILES):
+        raise DataError(
+            f"{root} is a run folder, not a data set",
+            hint=f"to train it further: rtl finetune DATA --weights {shell_words(root)}",
+        )
 
 
 def _meant(root: Path) -> Path | None:

@@ -97,7 +97,7 @@ def looks_like_data(folder: Path) -> Path | None:
     for _ in range(SEARCH_DEPTH):
         for path in level:
             if len(folders_with_images(path)) > 1:
-                return path
+                return path.parent if split_named(path.name) == "train" else path
         level = [below for path in level for below in folders_with_images(path)]
     return None
 
@@ -118,7 +118,8 @@ def require_no_splits(root: Path, classes: list[Path]) -> None:
     raise DataError(
         f"{root}: {some_of(path.name + '/' for path in classes)} all hold folders called "
         f"{shared}, so they look like splits or copies of a data set, not like classes",
-        hint=f"call the splits train/, val/ and test/; or give one of them, such as {classes[0]}",
+        hint=f"call the splits train/, val/ and test/; or give one of them, such as {classes[0]}; "
+        "a class holds its images directly, or in folders that the other classes lack",
     )
 
 

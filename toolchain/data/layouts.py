@@ -24,6 +24,7 @@ from toolchain.data.findings import (
     group_notes,
     require_classes,
     require_known,
+    require_list,
     split_notes,
 )
 from toolchain.data.folders import FolderTree, images_of_classes, require_no_splits
@@ -38,7 +39,10 @@ from toolchain.errors import DataError
 from toolchain.files import unicode_name
 from toolchain.runtime.card import Task
 
-LAYOUTS = "train/ and val/ with a folder for each class; or a folder for each class; or train.txt"
+LAYOUTS = (
+    "train/ and val/ with a folder for each class; or a folder for each class; or train.txt; "
+    "or labels.csv"
+)
 
 Label = int | tuple[int, ...]
 """An index into the data set's classes; for multi-label a sorted tuple of them, possibly empty."""
@@ -159,6 +163,7 @@ def _from_file(found: _Found) -> Dataset:
     file = found.path
     if tables := find_tables(file):
         return _read_tables(found, tables, "single-label")
+    require_list(file, LAYOUTS)
     lists = _lists_in(file.parent)
     return _from_lists(found, lists if file in lists.values() else {"train": file})
 

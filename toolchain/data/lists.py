@@ -5,9 +5,9 @@
     "img/2, old.jpg", ice cream
     img/3.jpg<TAB>dog
 
-The two are separated by a tab, a comma, a semicolon or a space; either may stand in double quotes.
-Where a line can be read in several ways, the one whose file exists is meant. A line that begins
-with `#` is a comment, unless a file is called so.
+The two are separated by a tab, a comma, a semicolon, a | or a space; either may stand in double
+quotes. Where a line can be read in several ways, the one whose file exists is meant. A line that
+begins with `#` is a comment, unless a file is called so.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from toolchain.data.table_text import FILE_COLUMNS, LABEL_COLUMNS
 from toolchain.errors import DataError
 
 FORM = "each line is a path and a label, separated by a tab, a comma or a space"
-SEPARATORS = ("\t", ",", ";")
+SEPARATORS = ("\t", ",", ";", "|")
 
 
 def read_list(file: Path, split: str, account: Account) -> LabelledPaths:
@@ -63,7 +63,8 @@ def _named(
 ) -> tuple[Path, str]:
     """Return the file and the label of a line; raise DataError where no reading has a file."""
     if not pairs:
-        raise DataError(f"{where}: {shortened(text)!r} is not `path label`", hint=FORM)
+        wrong = "has no label" if is_file(files.folder / text) else "is not `path label`"
+        raise DataError(f"{where}: {shortened(text)!r} {wrong}", hint=FORM)
     if found is not None:
         return files.folder / found[0], found[1]
     for name, label in pairs:
@@ -73,6 +74,10 @@ def _named(
             raise DataError(f"{where}: {error}", hint=error.hint) from error
         if path is not None:
             return path, label
+    if is_file(files.folder / text):
+        raise DataError(f"{where}: {shortened(text)!r} has no label", hint=FORM)
+    if any(is_file(files.folder / label) for _, label in pairs):
+        raise DataError(f"{where}: the label stands before the path", hint=FORM)
     raise DataError(
         f"{where}: {files.folder / shortened(pairs[0][0])} does not exist",
         hint=f"{FORM}; paths are relative to {files.folder}",

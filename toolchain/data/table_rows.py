@@ -66,9 +66,15 @@ def _file(where: str, files: ListedFiles, name: str, split: str | None) -> Path:
 
 
 def _class(where: str, cell: str, column: str) -> tuple[str, ...]:
-    if not cell or ";" in cell or "|" in cell:
-        found = f"'{cell}' are several classes" if cell else "no class"
-        raise DataError(f"{where}: {found} in column '{column}'", hint="--task multi-label")
+    if not cell:
+        raise DataError(
+            f"{where}: no class in column '{column}'",
+            hint="fill it in or remove the line; --task multi-label reads images without a class",
+        )
+    if ";" in cell or "|" in cell:
+        raise DataError(
+            f"{where}: '{cell}' are several classes in column '{column}'", hint="--task multi-label"
+        )
     return (class_name(cell),)
 
 

@@ -21,7 +21,7 @@ LABEL_COLUMNS = (
     "target", "species", "breed", "diagnosis", "dx", "tag", "y",
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "subset", "partition")
-DELIMITERS = (",", "\t", ";")
+DELIMITERS = (",", "\t", ";", "|")
 
 
 def first_of(names: tuple[str, ...], header: list[str]) -> int | None:
@@ -33,7 +33,7 @@ def first_of(names: tuple[str, ...], header: list[str]) -> int | None:
 def table_lines(table: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, cells) of each line that is not blank; quoted cells may span lines.
 
-    Cells are separated by commas, or by tabs or semicolons where the first line has no comma.
+    Cells are separated by commas, or by tabs, semicolons or | where the first line has no comma.
     Raises DataError for a file that is no table.
     """
     text = read_text(table, "a CSV")

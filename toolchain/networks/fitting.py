@@ -18,6 +18,7 @@ from toolchain.networks.resnet import State
 HEADS = ("fc.", "head.", "heads.", "classifier.", "last_linear.")
 """Beginnings of the names that a head has in torchvision, timm and others."""
 TRACKED = ".num_batches_tracked"
+CONVOLUTION_AXES = 4
 
 
 def load_weights(
@@ -70,6 +71,11 @@ def usable(tensor: Tensor, own: Tensor, name: str, origin: str) -> tuple[Tensor,
         )
     converted = tensor.detach().to(own.dtype)
     _require_finite(converted, name, origin)
+    if converted.ndim == CONVOLUTION_AXES and not bool(converted.any()):
+        raise TrainingError(
+            f"{origin}: all values of {name} are 0, so no image would differ from another",
+            hint="the file was made without its weights, or cut; take another",
+        )
     if name.endswith("running_var") and bool((converted < 0).any()):
         raise TrainingError(f"{origin}: {name} has values below 0, which no variance has")
     return converted, "" if tensor.dtype == own.dtype else stored

@@ -186,6 +186,7 @@ def _exported(path: Path) -> TrainingError:
     run = path.absolute().parent.parent
     there = (run / "model.safetensors").is_file()
     return TrainingError(
-        f"{path} is an exported model, which can't be trained from: its batch norms are folded",
+        f"{path} is an exported model; rtl trains from weights, and in its own the batch norms are "
+        "folded",
         hint=f"--weights {display_path(run)}" if there else "give the run folder: --weights RUN",
     )

@@ -184,8 +184,8 @@ class RunFolder:
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
         """Return the run folder at `path`; raise DataError unless it has a trained model."""
         run = cls(path)
-        if not run.path.is_dir():
-            raise DataError(f"{run.path}: no such run folder", hint="rtl finetune DATA makes one")
+        if not run.path.is_dir() or _is_part_of_run(run):
+            raise no_run_folder(run.path)
         missing = [f.name for f in (run.settings, run.card, run.weights) if not f.is_file()]
         if (run.checkpoints.is_dir() and missing) or missing == [run.card.name, run.weights.name]:
             raise DataError(
@@ -230,6 +230,22 @@ class RunFolder:
     def bench_result(self, provider: str) -> Path:
         """Return the default path of a benchmark's result."""
         return self.bench / f"{provider}.json"
+
+
+def _is_part_of_run(run: RunFolder) -> bool:
+    return not run.settings.is_file() and RunFolder(run.path.parent).settings.is_file()
+
+
+def no_run_folder(path: Path) -> DataError:
+    """Return the error for a path that is no run folder; it names the one that the path is in."""
+    for above in list(path.parents)[:3]:
+        if path.exists() and RunFolder(above).settings.is_file():
+            return DataError(
+                f"{path} is in a run folder and none itself", hint=f"give {shell_words(above)}"
+            )
+    wrong = "is no run folder" if path.exists() else "no such run folder"
+    punctuation = "" if path.exists() else ":"
+    return DataError(f"{path}{punctuation} {wrong}", hint="rtl finetune DATA makes one")
 
 
 def model_name(

@@ -15,8 +15,8 @@ from toolchain.runs.damage import reading
 from toolchain.runs.settings import SPLITTING, FinetuneSettings
 from toolchain.runs.settings_paths import with_read_paths
 
-NAMED = {"data", "arch"}
-"""Settings that no run is without."""
+NEVER_EMPTY = ("data", "arch")
+"""Settings without which a run can't be used; others, such as group_column, may be empty."""
 LATER = SPLITTING
 """Settings that runs of an older rtl lack; their defaults are what it did."""
 
@@ -31,10 +31,10 @@ def stored_settings(file: Path, *, whole: bool = False) -> FinetuneSettings:
         # Editors on Windows write a byte order mark.
         values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         settings = msgspec.convert(with_read_paths(values), FinetuneSettings)
-        needed = set(FinetuneSettings.__struct_fields__) - set(LATER) if whole else NAMED
-        if missing := sorted(
-            n for n in needed if n not in values or (n in NAMED and not values[n])
-        ):
+        needed = [n for n in FinetuneSettings.__struct_fields__ if n not in LATER]
+        needed = needed if whole else list(NEVER_EMPTY)
+        missing = [n for n in needed if n not in values or (n in NEVER_EMPTY and not values[n])]
+        if missing:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
             raise ValueError(f"it lacks {', '.join(missing[:3])}{more}")
         return settings

@@ -12,6 +12,7 @@ from toolchain.errors import ModelFileError, ProviderError, shortened
 from toolchain.runtime.card import CARD_KEY, Card, decode_card
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.modelcache.cache import engine_of
+from toolchain.runtime.not_a_model import folder_error, other_file_error
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def existing_model(model: str | os.PathLike[str]) -> Path:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ModelFileError(f"{name} can't be opened: {(reason or '?').lower()}") from error
     if stat.S_ISDIR(mode):
-        raise _folder_error(path)
+        raise folder_error(path)
     if not stat.S_ISREG(mode):
         raise ModelFileError(f"{name} is a pipe or device, not a model file")
     return path
@@ -188,22 +189,6 @@ def _has_the_card_of(session: InferenceSession, path: Path) -> bool:
 
     text = card_text(path)
     return text is not None and text == session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
-
-
-def _folder_error(path: Path) -> ModelFileError:
-    """Return the error for a folder; for that of a run it names the model file in it."""
-    name = shortened(str(path))
-    exported = path / "export" / "model.onnx"
-    if exported.is_file():
-        return ModelFileError(f"{name} is a run folder, not a model file", hint=f"open {exported}")
-    if not (path / "card.json").is_file():
-        return ModelFileError(
-            f"{name} is a folder, not a model file", hint="give the model.onnx that rtl export made"
-        )
-    return ModelFileError(
-        f"{name} is a run folder, not a model file",
-        hint=f"rtl export {path} --format onnx makes one; rtl predict {path} IMAGE needs none",
-    )
 
 
 def session_card(session: InferenceSession, model: str | os.PathLike[str]) -> Card:
@@ -237,6 +222,8 @@ def checked_scan(path: Path) -> ModelScan:
     try:
         scan = scan_model(path)
     except ModelFileError as error:
+        if other := other_file_error(path):
+            raise other from error
         if path.suffix in TORCH_SUFFIXES:
             raise ModelFileError(
                 f"{path} is not an ONNX file",

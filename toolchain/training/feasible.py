@@ -122,9 +122,9 @@ def _require_normalisable(settings: FinetuneSettings, dataset: Dataset, processe
     several = f" by {processes} processes" if processes > 1 else ""
     raise refuse(
         "batch_size",
-        f"{settings.batch_size} a step of {images} training images{several} leaves one image in a "
-        f"batch, of which size {settings.size} leaves one value a channel: BatchNorm can't train "
-        "on it",
+        f"with {settings.batch_size} of {images} training images a step{several} some batch is of "
+        f"one image, and at size {settings.size} that is one value a channel: BatchNorm "
+        "can't train on it",
         *ways,
         {"size": 64},
     )

@@ -6,9 +6,9 @@ import contextlib
 import errno
 from collections.abc import Iterator
 
-from toolchain.errors import DataError, Interrupted, ToolchainError, TrainingError, stop_reason
+from toolchain.errors import Interrupted, ToolchainError, TrainingError, stop_reason
 from toolchain.printable import shell_words
-from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.runfolder import RunFolder, no_run_folder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.stored_settings import stored_settings
 from toolchain.training.checkpoints import Checkpoints, resume_command
@@ -70,7 +70,7 @@ def has_model_or_checkpoint(run: RunFolder) -> bool:
 def settings_of_stopped_run(run: RunFolder) -> FinetuneSettings:
     """Return the settings of a run that can be resumed; else DataError or TrainingError."""
     if not run.settings.is_file():
-        raise DataError(f"{run.path} is no run folder", hint="rtl finetune DATA makes one")
+        raise no_run_folder(run.path)
     if run.weights.is_file() and not run.checkpoints.is_dir():
         raise TrainingError(
             f"{run.path} has finished; there is nothing to resume",
