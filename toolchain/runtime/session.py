@@ -159,7 +159,9 @@ def short_name(name: str) -> str:
 def existing_model(model: str | os.PathLike[str]) -> Path:
     """Return the path of a regular file. Raises ModelFileError where it is none."""
     path = Path(model)
-    name = shortened(os.fspath(model)) or "(empty path)"
+    name = shortened(os.fspath(model))
+    if not name:  # Path("") is the current folder
+        raise ModelFileError("(empty path): no such file")
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -200,9 +202,10 @@ def _folder_error(path: Path) -> ModelFileError:
         return ModelFileError(
             f"{name} is a folder, not a model file", hint="give the model.onnx that rtl export made"
         )
+    word = shlex.quote(str(path))
     return ModelFileError(
         f"{name} is a run folder, not a model file",
-        hint=f"rtl export {path} --format onnx makes one; rtl predict {path} IMAGE needs none",
+        hint=f"rtl export {word} --format onnx makes one; rtl predict {word} IMAGE needs none",
     )
 
 
