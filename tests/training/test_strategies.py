@@ -214,5 +214,5 @@ def test_a_two_stage_run_changes_only_the_statistics_of_trained_layers(
     }
     assert changed == {"layer4"}
     assert state["network.layer4.0.bn1.num_batches_tracked"] == 3 * (result.summary.best_epoch - 1)
-    messages = [line.split(",")[0] for line in listener.lines if "training " in line]
+    messages = [line.split(",")[0] for line in listener.lines if " of 18 layers" in line]
     assert messages == ["epoch 1: training 1 of 18 layers", "epoch 2: training 5 of 18 layers"]

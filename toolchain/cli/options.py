@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 
 from toolchain.data.splits import Splitting
-from toolchain.runs.settings import SPLITTING, describe
+from toolchain.runs.settings import SPLITTING, FinetuneSettings, describe
 from toolchain.runs.settings_groups import fields_of, grouped_settings
 from toolchain.runtime.option_checks import MAX_THREADS
 

@@ -258,7 +258,8 @@ def test_model_that_is_replaced_while_it_is_opened_leaves_no_entry(
         return found
 
     monkeypatch.setattr(session, "checked_scan", scan_and_replace)
-    logits_of(large)
+    with pytest.raises(ModelFileError, match="has changed since it was opened"):
+        logits_of(large)
     assert_no_entry(cache)
 
 

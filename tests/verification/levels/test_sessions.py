@@ -67,7 +67,7 @@ def test_a_model_cache_that_computes_otherwise_is_named(
     change_logits(monkeypatch, lambda _, logits: logits + (0.5 if taken else 0))
     level = level_of(model, predictor)
     assert str(level.where).startswith("the session: cpu, from the model cache, batch 1, off by")
-    assert not taken[0].folder.exists(), "the user's cache is left alone"
+    assert not taken[0].held.path.exists(), "the user's cache is left alone"
 
 
 def test_the_proof_counts_every_node_that_ran(
