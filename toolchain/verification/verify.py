@@ -12,7 +12,7 @@ from pathlib import Path
 
 from toolchain.backends.backend import open_backend
 from toolchain.backends.run_model import exported_file
-from toolchain.errors import DataError, ParityError, SettingsError
+from toolchain.errors import DataError, MissingExtraError, ParityError, SettingsError
 from toolchain.files import file_sha256
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, parity_file, references_file, run_of_model
@@ -66,7 +66,7 @@ def verify(
         try:
             opened = TrainedRun.open(folder.path, data=data)
             trained = open_trained_reference(opened, images=images, size=size)
-        except DataError as error:
+        except (DataError, MissingExtraError) as error:  # or a torch that can't be imported
             if run is not None or data is not None:
                 raise
             progress.message(f"{error}; verifying without the run ({error.hint})")
