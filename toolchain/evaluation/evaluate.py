@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from toolchain.data.evaluation_set import ALL
 from toolchain.display import Block, Displayed, Facts, Line, Picture, Table, percent
+from toolchain.errors import MissingExtraError
 from toolchain.evaluation.image_results import ImageResult, wrong_results, wrong_table
 from toolchain.evaluation.images import EvaluatedImages, images_to_evaluate
-from toolchain.errors import MissingExtraError
 from toolchain.extras import missing_extra
 from toolchain.files import display_path, write_json
 from toolchain.metrics.intervals import wilson_interval
@@ -260,15 +260,13 @@ def _multi_label_results(
     return results
 
 
-def _is_drawn(
-    folder: RunFolder, result: Evaluation, outputs: Outputs, progress: ProgressReporter
-) -> bool:
+def _is_drawn(folder: RunFolder, result: Evaluation, of: Outputs, report: ProgressReporter) -> bool:
     """Draw the confusion matrix; where its package can't be imported, say so and return False."""
     try:
-        _draw_confusion(folder, result, outputs)
+        _draw_confusion(folder, result, of)
     except (ImportError, MissingExtraError) as error:
         reason = error if isinstance(error, MissingExtraError) else missing_extra(error) or error
-        progress.message(f"warning: {folder.confusion} is not drawn: {reason}")
+        report.message(f"warning: {folder.confusion} is not drawn: {reason}")
         return False
     return True
 
