@@ -167,3 +167,16 @@ def test_the_folder_that_an_uninstall_left_is_a_problem(monkeypatch: pytest.Monk
     check = doctor._engine()
     assert check.state == "problem"
     assert "/site/onnxruntime is a folder without it" in check.found
+
+
+def test_a_decoder_of_heic_that_cannot_be_imported_is_a_problem(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(name: str) -> None:
+        raise MissingExtraError(name, "heif", "libheif is missing")
+
+    monkeypatch.setattr(doctor, "reads_heif", lambda: True)
+    monkeypatch.setattr(doctor, "import_extra", broken)
+    check = doctor._heic()
+    assert check.state == "problem"
+    assert "libheif is missing" in check.found

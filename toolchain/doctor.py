@@ -214,6 +214,10 @@ def _training_versions() -> list[Check]:
 
 def _heic() -> Check:
     if reads_heif():
+        try:
+            import_extra("pillow_heif")
+        except MissingExtraError as error:
+            return Check("problem", "HEIC", str(error), error.hint or "")
         return Check("ok", "HEIC", "read by pillow-heif")
     found = "not read: files in it are left out, and counted"
     return Check("ok", "HEIC", found, 'pip install "rtl-toolchain[heif]"')

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -74,6 +75,13 @@ def test_int8_is_compared_with_float32_and_not_held_to_its_answers() -> None:
     # Both on the same images, though only one of the cards has been measured.
     assert (first.accuracy, first.accuracy_images) == (0.75, 24)
     assert (other.accuracy, other.accuracy_images) == (0.5, 24)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_tolerance_on_the_card_allows_no_more_than_the_precision_does(precision: Any) -> None:
+    wide = msgspec.structs.replace(make_proof(LOGITS), tolerance=1e9)
+    with pytest.raises(RefusedError, match="does not compute what its card says"):
+        compared(answers("model.onnx", LOGITS + 1, proof=wide, precision=precision))
 
 
 def test_int8_that_does_not_compute_what_was_accepted_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.runtime.tiny import tiny_model, write
 from toolchain.benchmarking.chosen import chosen_targets
+from toolchain.errors import ModelFileError
 
 
 @pytest.fixture
@@ -52,3 +54,14 @@ def test_every_thread_count_and_provider_has_all_targets(run: Path) -> None:
         (2, "cpu"),
         (2, "cuda"),
     ]
+
+
+def test_the_command_for_a_run_without_exports_can_be_pasted(tmp_path: Path) -> None:
+    run = tmp_path / "my run"
+    run.mkdir()
+    for name in ("settings.toml", "card.json", "model.safetensors"):
+        (run / name).touch()
+    with pytest.raises(ModelFileError) as refused:
+        chosen_targets([run], ["cpu"], [1], eager=False)
+    assert refused.value.hint is not None
+    assert shlex.split(refused.value.hint) == ["rtl", "export", str(run)]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.conftest import draw_stripes
 from toolchain.data.audit_result import Audit, Unreadable
-from toolchain.errors import DataError
+from toolchain.errors import DataError, MissingExtraError
 from toolchain.evaluation import evaluate as evaluate_module
 from toolchain.evaluation.evaluate import Evaluation, evaluate
 from toolchain.metrics.intervals import wilson_interval
@@ -318,3 +318,16 @@ def test_a_run_that_cannot_be_written_gives_its_result_and_says_so(
     assert not found.saved
     assert "warning: the result is not kept" in messages
     assert "read-only file system" in messages
+
+
+def test_without_a_package_that_draws_the_result_is_kept_and_the_reason_said(
+    own_run: RunFolder, result: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise MissingExtraError("matplotlib", "train", "libfreetype is missing")
+
+    monkeypatch.setattr(evaluate_module, "_draw_confusion", broken)
+    found, messages = messages_of(own_run)
+    assert (found.accuracy, found.saved) == (result.accuracy, True)
+    assert "is not drawn: matplotlib is installed and can't be imported" in messages
+    assert "and confusion.png" not in messages

@@ -404,6 +404,7 @@ def test_the_head_of_other_weights_than_the_card_is_not_trusted(
     save_file({**seven, "fc.bias": seven["fc.bias"] + 1}, tmp_path / "model.safetensors")
     _, message = started(tmp_path, classes=("c0", "c1"))
     assert "a new head in place of its own" in message
+    assert "card.json beside it is of other weights and is not used" in message
 
 
 def test_the_digest_depends_on_the_values_alone(seven: State) -> None:

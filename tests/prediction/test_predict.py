@@ -124,6 +124,21 @@ def test_stream_gets_the_rows_and_stays_open(model: Path, photos: Path) -> None:
     assert len(rows[0]["top"]) == len(LABELS)
 
 
+@pytest.mark.parametrize("on_terminal", [True, False])
+def test_csv_on_a_terminal_has_no_control_characters_and_in_a_pipe_the_exact_name(
+    model: Path, tmp_path: Path, on_terminal: bool
+) -> None:
+    class Screen(io.BytesIO):
+        def isatty(self) -> bool:
+            return on_terminal
+
+    odd = tmp_path / "a\x1b[2J.jpg"
+    odd.touch()
+    stream = Screen()
+    predict(model, [odd], sink=TextStream(stream, "csv"))
+    assert (b"\x1b" in stream.getvalue()) is not on_terminal
+
+
 def test_progress_counts_every_new_image_and_can_ask_for_their_number(
     model: Path, photos: Path, tmp_path: Path
 ) -> None:

@@ -327,7 +327,7 @@ def test_a_digest_that_was_given_is_compared_before_the_file_is_opened(
     done = rtl_here("verify", model, "--sha256", "0" * 64)
     assert done.returncode == 6
     assert digest in done.stderr
-    with pytest.raises(SettingsError, match="is no sha256"):
+    with pytest.raises(SettingsError, match="64 hex digits"):
         verify(model, sha256="abc")
 
 

@@ -18,7 +18,13 @@ from PIL import Image
 from tests.verification import tampering
 from toolchain.backends.backend import open_backend
 from toolchain.data.audit_result import Audit, Unreadable
-from toolchain.errors import DataError, ModelFileError, ParityError, ProviderError
+from toolchain.errors import (
+    DataError,
+    MissingExtraError,
+    ModelFileError,
+    ParityError,
+    ProviderError,
+)
 from toolchain.files import file_sha256
 from toolchain.progress import SilentReporter
 from toolchain.runs.runfolder import RunFolder
@@ -264,6 +270,22 @@ def test_a_file_in_a_run_without_its_data_is_verified_without_the_run(
     assert result.passed
     references = {"report", "card", "references", "single images"}
     assert {level.against for level in result.levels} == references
+
+
+def test_a_torch_that_cannot_be_imported_ends_the_verification_only_where_a_run_was_named(
+    run_folder: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> TrainedReference:
+        raise MissingExtraError("torch", "train", "libcudart.so.12 is missing")
+
+    monkeypatch.setattr("toolchain.verification.verify.open_trained_reference", broken)
+    recorder = Recorder()
+    file = RunFolder(run_folder).model_file("onnx")
+    result = verify(file, progress=recorder)
+    assert result.passed
+    assert any("libcudart" in line and "without the run" in line for line in recorder.messages)
+    with pytest.raises(MissingExtraError):
+        verify(file, run=run_folder)
 
 
 class Recorder(SilentReporter):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from toolchain.backends.archive import archived_card
 from toolchain.backends.torch_eager import EagerBackend
 from toolchain.errors import DataError, MissingExtraError, ToolchainError
 from toolchain.files import is_folder
+from toolchain.printable import shell_words
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.card import Card, decode_card
@@ -135,7 +135,7 @@ def exported_file(model: str | os.PathLike[str]) -> Path:
     if not found:
         raise DataError(
             f"{run.path} is a run of which no model file was exported yet",
-            hint=f"rtl export {shlex.quote(str(run.path))}",
+            hint=shell_words("rtl", "export", run.path),
         )
     names = ", ".join(file.name for file in found)
     raise DataError(f"{run.path} has several model files: {names}", hint=f"name one: {found[0]}")

@@ -9,7 +9,6 @@ that another tool has quantised or converted, which keeps the card of the file t
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +21,10 @@ from toolchain.benchmarking.stored_weights import stored_precision
 from toolchain.benchmarking.targets import Target
 from toolchain.benchmarking.worker import Opened
 from toolchain.errors import ModelFileError, RefusedError
+from toolchain.printable import shell_words
 from toolchain.runtime.card import Acceptance, Card, Precision
 from toolchain.runtime.model_inputs import Floats
-from toolchain.runtime.selftest import proof_difference
+from toolchain.runtime.selftest import proof_difference, proof_tolerance
 from toolchain.verification.levels import numbers
 
 
@@ -102,15 +102,16 @@ def _require_proof(item: Answers) -> None:
     proof = item.card.proof
     if proof is None:
         return
+    tolerance = proof_tolerance(proof, item.precision)
     try:
         difference = proof_difference(proof, item.logits[: len(proof.logits)])
-        found = f"relative difference {difference:.2g}, accepted {proof.tolerance:.2g}"
+        found = f"relative difference {difference:.2g}, accepted {tolerance:.2g}"
     except ModelFileError as error:  # outputs for other classes
         difference, found = math.inf, str(error)
-    if not difference <= proof.tolerance:
+    if not difference <= tolerance:
         raise RefusedError(
             f"{item.target.name} does not compute what its card says ({found}): nothing to compare",
-            hint=f"rtl verify {shlex.quote(str(item.target.path))} says where it differs",
+            hint=f"{shell_words('rtl', 'verify', item.target.path)} says where it differs",
         )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from toolchain.benchmarking.targets import Target
 from toolchain.errors import ModelFileError
 from toolchain.files import is_folder
+from toolchain.printable import shell_words
 from toolchain.runs.runfolder import RunFolder, run_of_model
 
 EAGER = "torch eager"
@@ -75,5 +76,7 @@ def _model_files(path: Path) -> list[Path]:
     run = RunFolder.open(path)
     files = run.exported_files()
     if not files:
-        raise ModelFileError(f"{path} holds no exported model", hint=f"rtl export {path}")
+        raise ModelFileError(
+            f"{path} holds no exported model", hint=shell_words("rtl", "export", path)
+        )
     return files

@@ -24,5 +24,7 @@ def command(as_json: bool, quiet: bool) -> None:
     else:
         tables.show_checks(report.checks)
     if report.problems:
-        raise RefusedError(f"{len(report.problems)} problems, first: {report.problems[0].what}")
+        problems = report.problems
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems, first"
+        raise RefusedError(f"{count}: {problems[0].what}")
     terminal.print_next("rtl", "demo", quiet=quiet)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +36,7 @@ from toolchain.prediction.predict import Compute, predict
 from toolchain.prediction.rowfile import PredictionFile
 from toolchain.prediction.rows import TextFormat
 from toolchain.prediction.sinks import Sink, TextStream
+from toolchain.printable import shell_words
 from toolchain.progress import ProgressReporter
 from toolchain.runtime.modelfile import checked_digest
 from toolchain.runtime.option_checks import MAX_THREADS
@@ -190,7 +190,7 @@ def _open(
     predictor = open_predictor(model, report=reporter.message, **options)
     if use_ray and isinstance(predictor, RunPredictor):
         raise DataError(
-            f"{model}: --ray computes with a model file", hint=f"rtl export {shlex.quote(model)}"
+            f"{model}: --ray computes with a model file", hint=shell_words("rtl", "export", model)
         )
     return predictor
 

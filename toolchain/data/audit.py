@@ -18,6 +18,7 @@ from toolchain.data.layouts import Dataset, Sample
 from toolchain.data.split_names import SPLITS
 from toolchain.errors import DataError, ImageError
 from toolchain.files import real_path, unicode_name
+from toolchain.printable import shell_words
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
@@ -158,9 +159,10 @@ def _require_trainable(readable: Dataset, audit: Audit) -> None:
     elif not readable.val:
         found = "no readable validation image"
     if found:
+        check = shell_words("rtl", "data", "check", readable.root)
         error = DataError(
             f"{readable.root}: {found}",
-            hint=f"rtl data check {readable.root}{_task_option(readable)} lists the files",
+            hint=f"{check}{_task_option(readable)} lists the files",
         )
         error.result = audit
         raise error

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from toolchain.data.evaluation_set import ALL
 from toolchain.display import Block, Displayed, Facts, Line, Picture, Table, percent
+from toolchain.errors import MissingExtraError
 from toolchain.evaluation.image_results import ImageResult, wrong_results, wrong_table
 from toolchain.evaluation.images import EvaluatedImages, images_to_evaluate
+from toolchain.extras import missing_extra
 from toolchain.files import display_path, write_json
 from toolchain.metrics.intervals import wilson_interval
 from toolchain.metrics.per_class import ClassMetrics, Flags, class_metrics, macro_f1
@@ -156,9 +158,8 @@ def _save(
     replaces = run.folder.confusion.exists()
     try:
         write_json(run.folder.evaluation, result)
-        if not outputs.multi_label:
-            _draw_confusion(run.folder, result, outputs)
-        progress.message(_written(run.folder, images.split, outputs.multi_label, replaces))
+        drawn = not outputs.multi_label and _is_drawn(run.folder, result, outputs, progress)
+        progress.message(_written(run.folder, images.split, drawn, replaces))
         if own:
             # The card has metrics of the run's own data that the model was not trained on.
             card = msgspec.structs.replace(run.card, metrics=_card_metrics(result))
@@ -259,9 +260,20 @@ def _multi_label_results(
     return results
 
 
-def _written(folder: RunFolder, split: str, multi_label: bool, replaces: bool) -> str:
+def _is_drawn(folder: RunFolder, result: Evaluation, of: Outputs, report: ProgressReporter) -> bool:
+    """Draw the confusion matrix; where its package can't be imported, say so and return False."""
+    try:
+        _draw_confusion(folder, result, of)
+    except (ImportError, MissingExtraError) as error:
+        reason = error if isinstance(error, MissingExtraError) else missing_extra(error) or error
+        report.message(f"warning: {folder.confusion} is not drawn: {reason}")
+        return False
+    return True
+
+
+def _written(folder: RunFolder, split: str, drawn: bool, replaces: bool) -> str:
     """Return the line about the files that were written, and the one that was replaced."""
-    if multi_label:
+    if not drawn:
         return f"wrote {folder.evaluation}"
     before = ", in place of the one before" if replaces else ""
     return f"wrote {folder.evaluation} and confusion.png (now of {split}{before})"

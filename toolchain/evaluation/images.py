@@ -14,6 +14,7 @@ from toolchain.data.layouts import Dataset, Sample
 from toolchain.data.left_out import left_out_lines
 from toolchain.errors import DataError
 from toolchain.files import display_path
+from toolchain.printable import shell_words
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.cores import usable_cores
 
@@ -154,7 +155,7 @@ def _with_digests(
     if not samples:
         raise DataError(
             f"{display_path(dataset.root)} has no readable image in its {split} split",
-            hint=f"rtl data check {display_path(dataset.root)}",
+            hint=shell_words("rtl", "data", "check", dataset.root),
         )
     with ThreadPoolExecutor(usable_cores()) as pool:
         digests = list(pool.map(_digest, [sample.path for sample in samples]))

@@ -17,6 +17,7 @@ from toolchain.networks.fitting import load_weights, usable
 from toolchain.networks.imagenet import imagenet_state
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, State, build_network
 from toolchain.networks.weights_file import ACCEPTED, SUFFIXES, read_content
+from toolchain.printable import shell_words
 from toolchain.progress import ProgressReporter
 from toolchain.runtime.card import Card, Normalisation, decode_card
 
@@ -30,6 +31,8 @@ class WeightsFile(NamedTuple):
     path: Path
     card: Card | None
     """The card of a trained run, where the file is its model: it names the classes of the head."""
+    other_card: bool = False
+    """Whether a card lies beside the file that is not of these weights."""
 
     @property
     def origin(self) -> str:
@@ -63,7 +66,8 @@ def start_classifier(
     notes = load_weights(
         network, found.state, arch, file.origin, classes=classes, known_classes=known
     )
-    progress.message(f"weights of {where}: {'; '.join((*found.notes, *notes))}")
+    other = (f"{CARD_FILE} beside it is of other weights and is not used",) * file.other_card
+    progress.message(f"weights of {where}: {'; '.join((*other, *found.notes, *notes))}")
     return Classifier(network, IMAGENET_NORMALISATION), file.origin
 
 
@@ -74,7 +78,9 @@ def weights_file(path: Path) -> WeightsFile:
     """
     if is_folder(path):
         path = _file_in(path)
-    return WeightsFile(path, _card_beside(path))
+    card = _card_beside(path)
+    of_a_run = path.name == MODEL_FILE and path.with_name(CARD_FILE).is_file()
+    return WeightsFile(path, card, other_card=of_a_run and card is None)
 
 
 def _file_in(folder: Path) -> Path:
@@ -84,7 +90,7 @@ def _file_in(folder: Path) -> Path:
     if (folder / "settings.toml").is_file():
         raise TrainingError(
             f"{folder} is a run without {MODEL_FILE}: its training was stopped early",
-            hint=f"rtl finetune --resume {folder}",
+            hint=shell_words("rtl", "finetune", "--resume", folder),
         )
     files = sorted(f for f in folder.iterdir() if f.suffix in SUFFIXES and f.is_file())
     if len(files) == 1:

@@ -7,6 +7,7 @@ from typing import BinaryIO, Protocol, Self
 
 from toolchain.prediction.resume import EarlierRows
 from toolchain.prediction.rows import PredictionOrError, TextFormat, row_format
+from toolchain.printable import printable_lines
 from toolchain.runtime.predictor import Predictor
 
 
@@ -52,7 +53,10 @@ class InMemory(Sink):
 
 
 class TextStream(Sink):
-    """JSON lines or CSV on a binary stream, flushed after each row; the stream stays open."""
+    """JSON lines or CSV on a binary stream, flushed after each row; the stream stays open.
+
+    CSV has no escapes: a terminal gets names without control characters, a pipe the exact ones.
+    """
 
     def __init__(
         self, stream: BinaryIO, text_format: TextFormat = "jsonl", *, top: int = 1
@@ -70,5 +74,6 @@ class TextStream(Sink):
         self._write(self._format.row(name, result))
 
     def _write(self, text: str) -> None:
-        self.stream.write(text.encode())
+        shown = printable_lines(text) if self.stream.isatty() else text
+        self.stream.write(shown.encode())
         self.stream.flush()

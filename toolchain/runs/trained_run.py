@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from toolchain.data.class_names import class_name
 from toolchain.data.layouts import Dataset, Sample, read_dataset
 from toolchain.errors import DataError, TrainingError
 from toolchain.files import file_sha256
+from toolchain.printable import shell_words
 from toolchain.runs.damage import RESTORE, damaged, reading
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
@@ -112,7 +112,7 @@ class TrainedRun:
             found = file_sha256(weights)
         if found == self.weights_sha256:
             return
-        resume = f"rtl finetune --resume {shlex.quote(str(self.folder.path))}"
+        resume = shell_words("rtl", "finetune", "--resume", self.folder.path)
         raise DataError(
             f"{weights} is damaged, or of another run: its digest {found[:12]} is not the "
             f"{self.weights_sha256[:12] or '(none)'} in {self.folder.card}",

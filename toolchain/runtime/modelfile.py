@@ -14,6 +14,7 @@ import weakref
 from pathlib import Path
 
 from toolchain.errors import ModelFileError, shortened
+from toolchain.runtime.option_checks import text_option
 
 CHANGED_HINT = "make a new Predictor of it"
 DIGEST_DIGITS = 64
@@ -113,9 +114,7 @@ class ModelFile:
 
 def checked_digest(text: str) -> str:
     """Return a sha256 of 64 hex digits in lower case. Raises TypeError or ValueError for others."""
-    if not isinstance(text, str):
-        raise TypeError(f"sha256 must be a str, got a {type(text).__name__}")
-    digest = text.strip().lower().removeprefix("sha256:")
+    digest = text_option("sha256", text).strip().lower().removeprefix("sha256:")
     if len(digest) != DIGEST_DIGITS or not set(digest) <= set("0123456789abcdef"):
         raise ValueError(f"sha256 must be 64 hex digits, got {shortened(text)!r}")
     return digest

@@ -160,7 +160,9 @@ def short_name(name: str) -> str:
 def existing_model(model: str | os.PathLike[str]) -> Path:
     """Return the path of a regular file. Raises ModelFileError where it is none."""
     path = Path(model)
-    name = shortened(os.fspath(model)) or "(empty path)"
+    name = shortened(os.fspath(model))
+    if not name:  # Path("") is the current folder
+        raise ModelFileError("(empty path): no such file")
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from toolchain.runtime.card import Card, Precision
-from toolchain.runtime.selftest import PROOF_TOLERANCES
+from toolchain.runtime.selftest import proof_tolerance
 from toolchain.verification.result import Level
 
 MAX_FLIPS = 0.02
@@ -23,7 +23,7 @@ def held_card(card: Card, precision: Precision, max_flips: float = MAX_FLIPS) ->
     """
     proof, acceptance = card.proof, card.acceptance
     if proof is not None:
-        tolerance = min(proof.tolerance, PROOF_TOLERANCES[precision])
+        tolerance = proof_tolerance(proof, precision)
         proof = msgspec.structs.replace(proof, tolerance=tolerance)
     if precision == "fp32":
         acceptance = None

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 from pathlib import Path
 
 from toolchain.backends.backend import open_backend
 from toolchain.backends.run_model import exported_file
-from toolchain.errors import DataError, ParityError, SettingsError
+from toolchain.errors import DataError, MissingExtraError, ParityError, SettingsError
 from toolchain.files import file_sha256
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, parity_file, references_file, run_of_model
 from toolchain.runs.trained_run import TrainedRun
+from toolchain.runtime.modelfile import checked_digest
 from toolchain.runtime.session import existing_model
 from toolchain.verification.comparison import compare_with_references
 from toolchain.verification.references.stored_outputs import read_stored_outputs
@@ -66,7 +66,7 @@ def verify(
         try:
             opened = TrainedRun.open(folder.path, data=data)
             trained = open_trained_reference(opened, images=images, size=size)
-        except DataError as error:
+        except (DataError, MissingExtraError) as error:  # or a torch that can't be imported
             if run is not None or data is not None:
                 raise
             progress.message(f"{error}; verifying without the run ({error.hint})")
@@ -87,12 +87,10 @@ def verify(
 
 def require_digest(path: Path, sha256: str) -> None:
     """Raise ParityError for a file whose sha256 is not the one that was given, in hex."""
-    wanted = sha256.strip().lower()
-    if not re.fullmatch(r"[0-9a-f]{64}", wanted):
-        raise SettingsError(
-            f"{sha256[:80]!r} is no sha256: it has 64 digits of 0…9 and a…f",
-            hint="rtl inspect MODEL shows that of a file",
-        )
+    try:
+        wanted = checked_digest(sha256)
+    except ValueError as error:
+        raise SettingsError(str(error), hint="rtl inspect MODEL shows that of a file") from error
     found = file_sha256(path)
     if found != wanted:
         raise ParityError(

@@ -67,6 +67,18 @@ def test_without_the_package_heic_is_no_image_and_the_error_says_how_to_read_it(
     assert 'pip install "rtl-toolchain[heif]"' in str(caught.value.hint)
 
 
+def test_a_package_that_cannot_be_imported_is_named_and_the_image_not_called_damaged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "pillow_heif").mkdir()
+    (tmp_path / "pillow_heif" / "__init__.py").write_text("raise RuntimeError('libheif')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pillow_heif", raising=False)
+    with pytest.raises(ImageError, match="can't be imported: libheif") as caught:
+        read_image(HEIC)
+    assert "--force-reinstall" in str(caught.value.hint)
+
+
 @pytest.mark.usefixtures("installed")
 def test_with_the_package_heic_is_an_image_and_its_thumbnail_is_not_taken() -> None:
     assert is_image_name("IMG_1.HEIC")

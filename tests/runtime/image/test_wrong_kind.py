@@ -97,6 +97,15 @@ def refused(source: Any) -> tuple[str, str]:
         ("s3://bucket/cat.jpg", "a URL (s3), not a path", "download it"),
         ("file:///tmp/cat.jpg", "a file URL, not a path", "without 'file://'"),
         ("<svg></svg>", "a text, not a path", "a path"),
+        ("photos/cat.jpg\n", "photos/cat.jpg…: a line with its line end", "rstrip"),
+        ("\r\n", "a line with its line end", "rstrip"),
+        ("~/cat.jpg", "Python does not replace ~", "os.path.expanduser"),
+        ('"cat.jpg"', "the quotes are part of the name", "leave them away"),
+        (
+            b'--a\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + PHOTO,
+            "a multipart form",
+            "the bytes of the file in it",
+        ),
         (TEXT.encode(), "base64 text, not the bytes of an image", "base64.b64decode"),
         (f"data:image/jpeg;base64,{TEXT}".encode(), "a data URL, not the bytes", "b64decode"),
         (b"https://example.com/cat.jpg", "a URL, not the bytes", "download it"),
@@ -129,6 +138,7 @@ def test_base64_of_every_format_is_recognised(kind: str, lines: bool) -> None:
     [
         (np.zeros((3, 40, 30), np.uint8), ["channels come first: array.transpose(1, 2, 0)"]),
         (np.full((40, 30, 3), 0.5), ["0…1: (array * 255).round().astype('uint8')"]),
+        (np.full((40, 30, 3), np.nan), ["array.clip(0, 255)"]),
         (np.full((40, 30, 3), 99.5), ["array.clip(0, 255).round().astype('uint8')"]),
         (np.full((3, 40, 30), 0.5, "f4"), ["transpose(1, 2, 0)", "(array * 255)"]),
         (np.full((40, 30), 9, np.uint8), ["grey"]),
@@ -143,7 +153,9 @@ def test_base64_of_every_format_is_recognised(kind: str, lines: bool) -> None:
 def test_array_of_another_form_gets_the_step_that_makes_it_one(
     array: Any, steps: list[str]
 ) -> None:
-    message, hint = refused(array)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of numpy, about NaN
+        message, hint = refused(array)
     assert f"{array.dtype} of shape {array.shape}" in message
     assert all(step in hint for step in steps)
     assert "uint8 [height, width, 3], RGB" in hint

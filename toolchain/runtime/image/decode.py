@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from toolchain.errors import ImageError
+from toolchain.errors import ImageError, MissingExtraError
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image.heif import INSTALL, is_heif, open_heif, reads_heif
 from toolchain.runtime.image.read import Readable, image_name, read_bytes, shared_lock
@@ -139,7 +139,7 @@ def _identify(stream: io.BytesIO, name: str, max_pixels: int) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(name, max_pixels) from error
     except Exception as error:  # on damaged data Pillow's plugins raise exceptions of any type
-        raise _unknown(stream.getvalue(), name) from error
+        raise _unknown(stream.getvalue(), name, error) from error
     _require_size(image, name, max_pixels)
     if image.format in ("JPEG", "MPO") and has_many_scans(stream.getvalue(), MAX_SCANS):
         raise ImageError(
@@ -148,10 +148,12 @@ def _identify(stream: io.BytesIO, name: str, max_pixels: int) -> Image.Image:
     return image
 
 
-def _unknown(data: bytes, name: str) -> ImageError:
-    """Return the error of bytes that no decoder takes."""
+def _unknown(data: bytes, name: str, reason: Exception) -> ImageError:
+    """Return the error of bytes that no decoder takes; `reason` is what the last one raised."""
     from toolchain.runtime.image.wrong_kind import kind_of_bytes
 
+    if isinstance(reason, MissingExtraError) and reason.reason is not None:
+        return ImageError(f"{name}: {describe_bytes(data)}; {reason}", hint=reason.hint)
     if is_heif(data):
         found, hint = (
             ("a damaged HEIC", ACCEPTED) if reads_heif() else (describe_bytes(data), INSTALL)

@@ -10,6 +10,8 @@ import io
 from functools import cache
 from typing import TYPE_CHECKING
 
+from toolchain.extras import import_extra
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -40,10 +42,10 @@ def is_heif(data: bytes | memoryview) -> bool:
 def open_heif(stream: io.BytesIO) -> Image.Image:
     """Return the primary image, not decoded yet; upright, as its format demands.
 
-    Raises ImportError where the package is missing, and what it raises for damaged data.
+    Raises MissingExtraError where the package is missing or can't be imported, and what it raises
+    for damaged data.
     """
-    from pillow_heif import HeifImageFile
-
+    package = import_extra(PACKAGE)
     stream.seek(0)  # other formats were tried before
-    image: Image.Image = HeifImageFile(stream)
+    image: Image.Image = package.HeifImageFile(stream)
     return image

@@ -177,7 +177,7 @@ def _unreadable(source: object, name: str, error: Exception) -> ImageError:
     wrong = None
     if isinstance(source, str | os.PathLike) and not isinstance(error, TypeError):
         wrong = wrong_kind.kind_of_text(os.fsdecode(source))
-        name = name if wrong is None else f"{name[:SHOWN_OF_A_WRONG_PATH]}…"
+        name = name if wrong is None else f"{name.splitlines()[0][:SHOWN_OF_A_WRONG_PATH]}…"
     elif hasattr(source, "read"):
         wrong = wrong_kind.kind_of_file(source, error)
     if wrong is not None:

@@ -110,6 +110,12 @@ def kind_of_text(text: str) -> WrongKind | None:
         return WrongKind("base64 text, not a path", "pass base64.b64decode(text)")
     if text.lstrip()[:1] in ("<", "{", "["):
         return WrongKind("a text, not a path", PATH_OR_BYTES)
+    if text.endswith(("\n", "\r")):
+        return WrongKind("a line with its line end, not a path", "pass line.rstrip('\\r\\n')")
+    if text.startswith("~"):
+        return WrongKind("no such file: Python does not replace ~", "os.path.expanduser(path)")
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return WrongKind("no such file: the quotes are part of the name", "leave them away")
     return None
 
 
@@ -124,6 +130,11 @@ def kind_of_bytes(data: bytes) -> WrongKind | None:
         )
     if URL.match(text) and len(data) < len(text) * 20 and b"\n" not in beginning:
         return WrongKind("a URL, not the bytes of an image", "download it and pass the bytes")
+    if data.startswith(b"--") and b"content-disposition:" in data[:1000].lower():
+        return WrongKind(
+            "a multipart form, not the bytes of an image",
+            "pass the bytes of the file in it, which a web framework gives",
+        )
     if len(data) >= LEAST_BASE64 and is_base64(text[: len(text) // 4 * 4]):
         return WrongKind("base64 text, not the bytes of an image", "pass base64.b64decode(data)")
     if len(data) <= 4096 and BYTES_PATH.fullmatch(data):
@@ -183,8 +194,11 @@ def _dtype_step(array: NDArray[Any]) -> str | None:
 
 
 def _largest(array: NDArray[Any]) -> float:
-    """Return the largest value of the first rows; a whole image would take longer."""
-    return float(np.nanmax(array[:64].astype(np.float64)))
+    """Return the largest value of the first rows; a whole image would take longer.
+
+    It is NaN where none is a number.
+    """
+    return float(np.fmax.reduce(array[:64].astype(np.float64), axis=None))
 
 
 def is_base64(text: str) -> bool:
