@@ -46,10 +46,11 @@ def test_a_finished_run_is_not_resumed(sandbox: Sandbox, copy: str) -> None:
 
 
 def test_a_folder_that_is_no_run_is_refused(sandbox: Sandbox, stripes: Path) -> None:
-    for folder in (stripes, "nowhere"):
+    messages = {stripes: f"{stripes} is no run folder", "nowhere": "nowhere: no such run folder"}
+    for folder, message in messages.items():
         ended = sandbox.resume(str(folder))
         assert ended.status == 3
-        assert f"{folder} is no run folder" in ended.output
+        assert message in ended.output
 
 
 def test_a_run_is_resumed_with_its_own_data_only(tmp_path: Path, stripes: Path) -> None:
