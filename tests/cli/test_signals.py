@@ -59,7 +59,10 @@ def test_a_signal_ends_the_command_after_it_has_cleaned_up(
     for _ in range(2):  # a closed terminal and systemd send two at once
         process.send_signal(getattr(signal, name))
     out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err) == (status, "cleaned up\n", f"error: {message}\n")
+    assert (out, err) == ("cleaned up\n", f"error: {message}\n")
+    # Where the second comes while Python shuts down, it ends the process; shells report the same.
+    code = process.returncode
+    assert (code if code >= 0 else 128 - code) == status
 
 
 def test_a_second_signal_ends_it_at_once() -> None:
