@@ -48,6 +48,18 @@ def test_a_run_answers_as_its_export_does(own_run: RunFolder, model: Path, photo
     assert pickle.loads(pickle.dumps(predictor_of(own_run)))(photo).label == found.label
 
 
+def test_rows_of_a_run_that_torch_computes_are_written_and_resumed(
+    own_run: RunFolder, photo: Path, tmp_path: Path, rtl_here: Rtl
+) -> None:
+    words = ("predict", own_run.path, photo, "--output", "rows.jsonl")
+    done = rtl_here(*words)
+    assert done.returncode == 0, done.stderr
+    rows = (tmp_path / "rows.jsonl").read_text()
+    assert json.loads(rows)["label"] in own_run.read_card().classes
+    assert rtl_here(*words, "--resume").returncode == 0
+    assert (tmp_path / "rows.jsonl").read_text() == rows
+
+
 def predictor_of(run: RunFolder) -> Predictor:
     """Return an open predictor of a run without export."""
     return open_predictor(run.path, report=lambda line: None)

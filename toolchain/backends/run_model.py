@@ -24,8 +24,6 @@ from toolchain.runtime.modelfile import ModelFile, require_digest
 from toolchain.runtime.openmodel import OpenModel
 from toolchain.runtime.predictor import Predictor
 
-MODEL_SUFFIXES = (".onnx", ".pt", ".pt2")
-
 
 class RunPredictor(Predictor):
     """A predictor whose model is the trained network of a run, computed by torch.
@@ -129,7 +127,7 @@ def exported_file(model: str | os.PathLike[str]) -> Path:
     run = RunFolder.open(model)
     if (default := run.model_file("onnx")).is_file():
         return default
-    found = sorted(f for f in run.export.glob("*") if f.suffix in MODEL_SUFFIXES and f.is_file())
+    found = sorted(run.exported_files())
     if len(found) == 1:
         return found[0]
     if not found:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from toolchain.errors import DataError
-from toolchain.files import file_sha256, write_json
+from toolchain.files import write_json
 from toolchain.runtime.predictor import Predictor
 
 SUFFIX = ".model.json"
@@ -25,12 +25,11 @@ class MadeBy(msgspec.Struct, frozen=True):
 
 
 def model_of(predictor: Predictor) -> MadeBy:
-    """Return what identifies a model: the digest of its file."""
-    try:
-        return MadeBy(file_sha256(Path(predictor.model)))
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{predictor.model}: {reason}") from error
+    """Return what identifies a model: the digest of the bytes that were opened.
+
+    For a run that torch computes it is that of the weights.
+    """
+    return MadeBy(predictor.digest)
 
 
 def note_of(output: Path) -> Path:
