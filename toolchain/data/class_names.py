@@ -58,14 +58,6 @@ def similar_names(names: Iterable[str]) -> list[tuple[str, ...]]:
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def several_spellings(spellings: Iterable[str]) -> list[str]:
-    """Return the class names that are written in more than one way of Unicode."""
-    written: dict[str, set[str]] = defaultdict(set)
-    for spelling in spellings:
-        written[class_name(spelling)].add(spelling)
-    return sorted(name for name, ways in written.items() if len(ways) > 1)
-
-
 def some_of(names: Iterable[str]) -> str:
     """Return the first names with commas between them, and how many more there are."""
     listed = list(names)

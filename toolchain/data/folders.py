@@ -34,12 +34,14 @@ class FolderTree:
         A split holds folders of images, a class holds images.
         """
         named = paths_by_split(self.folders)
-        ordered = {split: sorted(paths, key=_is_not_nested) for split, paths in named.items()}
-        paths = [path for found in ordered.values() for path in found]
-        nested = any(not _is_not_nested(path) for path in paths)
-        if not nested and any(has_images(folder) for folder in self.folders):
+        nested = {
+            path: bool(folders_with_images(path)) for paths in named.values() for path in paths
+        }
+        if not any(nested.values()) and any(has_images(folder) for folder in self.folders):
             return {}
-        return {split: found[0] for split, found in ordered.items()}
+        return {
+            split: min(paths, key=lambda path: not nested[path]) for split, paths in named.items()
+        }
 
     @cached_property
     def class_folders(self) -> list[Path]:
@@ -149,10 +151,6 @@ def _leave_out_file(path: Path, account: Account) -> None:
         account.add(path, "image", "in no class folder")
     else:
         account.add(path, ending_of(path.name), "no image by its ending")
-
-
-def _is_not_nested(folder: Path) -> bool:
-    return not folders_with_images(folder)
 
 
 def _has_loose_images(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from toolchain.data.evaluation_set import ALL, EvaluationSet, read_evaluation_se
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.data.left_out import left_out_lines
 from toolchain.errors import DataError
-from toolchain.files import display_path
+from toolchain.files import display_path, file_sha256
 from toolchain.printable import shell_words
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.cores import usable_cores
@@ -169,7 +169,6 @@ def _with_digests(
 def _digest(path: Path) -> str:
     """Return the sha256 of a file's bytes; a file that can't be read has that of its name."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError:
         return hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()

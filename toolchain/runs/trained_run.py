@@ -133,7 +133,7 @@ class TrainedRun:
         """Beginnings of the digests of the training images; empty for runs of an older rtl."""
         return frozenset(self.audit.train_digests) if self.audit else frozenset()
 
-    @property
+    @cached_property
     def unreadable(self) -> frozenset[str]:
         """Names, relative to the data, of the files that training could not read and left out."""
         return frozenset(item.file for item in self.audit.unreadable) if self.audit else frozenset()

@@ -16,7 +16,7 @@ from tests.verification.planting import ExportedRun
 from tests.verification.tampering import Tampering, tampered
 from toolchain.runtime.card import Precision
 from toolchain.verification.graph_precision import graph_precision
-from toolchain.verification.layers.content import compare_weights, foreign_operator
+from toolchain.verification.layers.content import compare_weights, foreign_operator, read_graph
 
 
 def quantised(layer: str = "", factor: float = 1.0, step: float = 1.0) -> Tampering:
@@ -63,7 +63,7 @@ def compared(
         exported_run.trained.eager.card, format="onnx", precision=precision
     )
     assert graph_precision(changed, "onnx") == precision
-    return compare_weights(changed, card, exported_run.classifier.network)
+    return compare_weights(read_graph(changed, card), card, exported_run.classifier.network)
 
 
 def nothing(_: onnx.ModelProto) -> None:
@@ -138,7 +138,9 @@ def test_an_operator_that_does_nothing_for_the_compared_inputs_is_named(
     exported_run: ExportedRun, tmp_path: Path
 ) -> None:
     card = msgspec.structs.replace(exported_run.trained.eager.card, format="onnx")
-    assert foreign_operator(exported_run.file, card) is None
+    assert foreign_operator(read_graph(exported_run.file, card)) is None
     change = tampering.clipped("layer3.0.relu", 1e9)
     path = tampered(exported_run.file, tmp_path / "changed.onnx", change)
-    assert "the operator Clip that gives 'layer3.0.relu'" in str(foreign_operator(path, card))
+    assert "the operator Clip that gives 'layer3.0.relu'" in str(
+        foreign_operator(read_graph(path, card))
+    )

@@ -63,16 +63,22 @@ class FileWeight:
     bias_step: Doubles
 
 
-def compare_weights(path: Path, card: Card, network: Any) -> str | None:
-    """Describe the first weight of an ONNX file that is not the run's; None where all are.
+def read_graph(path: Path, card: Card) -> onnx.GraphProto | None:
+    """Return the graph of an ONNX file; None for the formats of torch.
 
-    None too for the formats of torch, whose weights are compared where their operators compute.
+    Their weights are compared where their operators compute.
     """
     if card.format not in ("onnx", None):
         return None
     import onnx
 
-    graph = onnx.load(path).graph
+    return onnx.load(path, load_external_data=False).graph
+
+
+def compare_weights(graph: onnx.GraphProto | None, card: Card, network: Any) -> str | None:
+    """Describe the first weight of a graph that is not the run's; None where all are."""
+    if graph is None:
+        return None
     operators = [node for node in graph.node if node.op_type in WEIGHTED]
     expected = folded_weights(network)
     if len(operators) != len(expected):
@@ -101,16 +107,12 @@ def compare_weights(path: Path, card: Card, network: Any) -> str | None:
     return None
 
 
-def foreign_operator(path: Path, card: Card) -> str | None:
-    """Describe an operator of an ONNX file that no ResNet has; None where there is none.
+def foreign_operator(graph: onnx.GraphProto | None) -> str | None:
+    """Describe an operator of a graph that no ResNet has; None where there is none.
 
     It may do nothing for the inputs that are compared, and something for others.
     """
-    if card.format not in ("onnx", None):
-        return None
-    import onnx
-
-    for node in onnx.load(path, load_external_data=False).graph.node:
+    for node in [] if graph is None else graph.node:
         if node.op_type not in KNOWN_OPERATORS or node.domain not in ("", "ai.onnx"):
             name = node.output[0][:80] if node.output else ""
             return f"the operator {node.op_type[:80]} that gives {name!r}: no file of rtl has one"

@@ -13,7 +13,7 @@ from toolchain.backends.torch_eager import EagerBackend
 from toolchain.runtime.card import Card
 from toolchain.runtime.model_inputs import Pixels
 from toolchain.runtime.selftest import INPUT_NAMES, proof_pixels
-from toolchain.verification.layers.content import compare_weights, foreign_operator
+from toolchain.verification.layers.content import compare_weights, foreign_operator, read_graph
 from toolchain.verification.layers.locate import (
     LAYER_INPUTS,
     LAYER_TOLERANCE,
@@ -77,9 +77,10 @@ def _with_layers(
     generated = proof_pixels(held.preprocessing.size)
     through_layers = np.concatenate([failing, generated])[:LAYER_INPUTS]
     report = compare_layers(path, eager, held, through_layers, tolerance)
-    weights = compare_weights(path, held, eager.classifier.network)
+    graph = read_graph(path, held)
+    weights = compare_weights(graph, held, eager.classifier.network)
     wrong_layer = report.first or report.uncovered if exact else None
-    operator = foreign_operator(path, held)
+    operator = foreign_operator(graph)
     passed = level.passed and wrong_layer is None and weights is None and operator is None
     figures: Figures = {**level.figures, "layers": report.layers, "layers_worst": report.worst}
     return msgspec.structs.replace(
