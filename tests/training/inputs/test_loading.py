@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import multiprocessing.process
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -119,6 +121,16 @@ def test_the_end_of_a_worker_is_an_error_and_no_wait(
             loaded(2, dataset)
     assert error.value.hint == "start again with --workers 1"
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_the_end_of_a_worker_whose_batch_was_announced_is_the_same_error() -> None:
+    loader = ImageLoader(Numbers(), BATCHES, 1)
+    with pytest.raises(MachineFailure, match="was killed by the signal Killed"):  # noqa: SIM117
+        with machine_failures():
+            for _ in loader:
+                time.sleep(0.5)  # the next batches are announced meanwhile, and not handed over
+                for worker in multiprocessing.active_children():
+                    worker.kill()
 
 
 @pytest.mark.parametrize(

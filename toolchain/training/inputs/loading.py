@@ -8,12 +8,14 @@ that does not come, so a worker either delivers or ends, and its end is an error
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import multiprocessing.connection
 import multiprocessing.queues
 import os
 import signal
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -61,7 +63,7 @@ class ImageLoader:
 
     def __iter__(self) -> Iterator[Loaded]:
         """Yield each batch, uint8 [batch, size, size, 3], or the first error among its images."""
-        return iter(self._started())
+        return _delivered(self._started())
 
     def _started(self) -> Iterator[Loaded]:
         self.loader = self.loader or self._new_loader()
@@ -92,6 +94,38 @@ class ImageLoader:
             generator=torch.Generator(),
             persistent_workers=self.workers > 0,
         )
+
+
+def _delivered(batches: Iterator[Loaded]) -> Iterator[Loaded]:
+    """Yield `batches`; raise torch's RuntimeError for a worker that ended while it sent one.
+
+    Torch finds a worker gone while it waits for a batch. Where the batch was announced and its
+    memory is not handed over any more, the error of that connection comes instead.
+    """
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except (EOFError, OSError) as error:
+            ended = _ended_worker(getattr(batches, "_workers", ()))
+            if ended is None:
+                raise
+            raise RuntimeError(ended) from error
+        yield batch
+
+
+def _ended_worker(workers: Sequence[multiprocessing.Process]) -> str | None:
+    """Return what torch says of the first of `workers` that has ended, within a second."""
+    closed = multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=1)
+    for worker in (worker for worker in workers if worker.sentinel in closed):
+        worker.join(1)  # its files are closed a moment before its exit status is known
+        if worker.exitcode is not None and worker.exitcode < 0:
+            name = signal.strsignal(-worker.exitcode) or str(-worker.exitcode)
+            return f"DataLoader worker (pid {worker.pid}) is killed by signal: {name}."
+        if worker.exitcode:
+            return f"DataLoader worker (pid(s) {worker.pid}) exited unexpectedly"
+    return None
 
 
 def collate(items: list[Loaded]) -> Loaded:
