@@ -26,6 +26,7 @@ FUNCTIONS = {
     "finetune": ("finetune", None),
     "find_lr": ("finetune", None),
     "evaluate": ("evaluate", None),
+    "report": ("report", None),
     "export": ("export", None),
     "verify": ("verify", None),
     "bench": ("bench", None),

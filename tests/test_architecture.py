@@ -40,6 +40,7 @@ ORDER = (
     "exporters",
     "benchmarking",
     "prediction",
+    "report",
     "cache",
     "doctor",
     "demo",
@@ -52,6 +53,7 @@ SUB_ROOMS = {
     "training": ("optim", "inputs", "features", "analysis"),
     "verification": ("levels", "layers", "references"),
     "exporters": ("writers", "precision"),
+    "report": ("reading", "charts", "images", "parts"),
     "demo": ("drawing",),
 }
 """Rooms within rooms, in order: each imports, of these, only those before it."""
@@ -63,6 +65,7 @@ STORIES = {
     "toolchain.exporters.export",
     "toolchain.benchmarking.bench",
     "toolchain.prediction.predict",
+    "toolchain.report.report",
     "toolchain.demo.demo",
 }
 """The files that read from top to bottom what a command does."""

@@ -38,6 +38,7 @@ COMMANDS = {
     "export": "Turn a run into model files, each verified before it exists.",
     "verify": "Prove that a model file still answers like the model it was made from.",
     "bench": "Measure latency, throughput and memory of model files side by side.",
+    "report": "Write all that is known of a run, or of several, into one HTML file.",
     "predict": "Label images with a model file; needs no torch.",
     "inspect": "Describe a model file: classes, input, preprocessing, metrics.",
     "cache": "Show or remove what training and predictors keep on the disk.",
@@ -53,6 +54,7 @@ OTHER_NAMES = {
     **dict.fromkeys(("info", "show", "describe", "summary"), "inspect"),
     **dict.fromkeys(("compare", "parity"), "verify"),
     **dict.fromkeys(("speed", "profile", "perf"), "bench"),
+    **dict.fromkeys(("html", "dashboard", "summarise", "summarize"), "report"),
 }
 """What other tools call a command → its name here."""
 

@@ -91,7 +91,8 @@ def write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) ->
     write_bytes(run.weights, data)
     weights = Weights(origin=setup.origin, sha256=hashlib.sha256(data).hexdigest())
     run.write_card(_card(setup, audit, weights, summary.temperature))
-    run.evaluation.unlink(missing_ok=True)  # it is of the model that an earlier stop had left
+    for stale in (run.evaluation, run.logits):  # of the model that an earlier stop had left
+        stale.unlink(missing_ok=True)
     trainer.model_written = True
     write_metrics(run, [*trainer.finished.history, {"summary": summary}])
     plots.draw_curves(trainer.finished.history, trainer.best.epoch, run.curves)
