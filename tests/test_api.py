@@ -39,8 +39,8 @@ EVERY_COMMAND = {"json", "quiet", "traceback", "explain"}
 SCREEN_AND_FILES = {"format", "output", "resume", "top", "ray", "no_cache"}
 """Of `rtl predict`: how rows are written, where they are computed; Python has `cache` instead."""
 COMMAND_ONLY = {
-    "finetune": {"resume", "lr_find"},  # functions of their own
-    "find_lr": {"resume", "lr_find"},
+    "finetune": {"resume", "lr_find", "report"},  # functions of their own
+    "find_lr": {"resume", "lr_find", "report"},
     "predict": SCREEN_AND_FILES,
     "evaluate": {"wrong"},  # a property of the result
 }

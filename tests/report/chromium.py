@@ -67,8 +67,13 @@ class Page:
         for domain in ("Page", "Network", "Runtime", "Log"):
             self.call(f"{domain}.enable")
         self.call("Page.navigate", url=file.resolve().as_uri())
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
-            self.events.append(self._receive())
+        self._wait_for_load()
+
+    def reload(self) -> None:
+        """Load the page again, and forget what it did before."""
+        self.events.clear()
+        self.call("Page.reload")
+        self._wait_for_load()
 
     def show(self, width: int, scheme: Literal["light", "dark"], height: int = 900) -> None:
         """Set the width of the window, in pixels, and the colour scheme that the user prefers."""
@@ -81,7 +86,9 @@ class Page:
 
     def value(self, expression: str) -> Any:
         """Return the value of an expression in the page."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        found = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
@@ -102,6 +109,10 @@ class Page:
         """What the page wrote to the console, and what the browser complained about."""
         wanted = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
         return [json.dumps(e["params"]) for e in self.events if e["method"] in wanted]
+
+    def _wait_for_load(self) -> None:
+        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._receive())
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self.buffer:

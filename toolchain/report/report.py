@@ -31,8 +31,9 @@ from toolchain.report.result import ReportFile
 from toolchain.runs.runfolder import RunFolder
 from toolchain.version import __version__
 
-RIGHT_SHOWN = 24
-"""Photographs of each cell of right answers."""
+RIGHT_SHOWN = 1000
+"""Photographs of right answers in all cells together; of each cell at least LEAST_RIGHT."""
+LEAST_RIGHT = 12
 MOST_GROUPS = 1000
 """Cells of the confusion matrix whose images are in the page, wrong ones first."""
 ENDINGS = (".html", ".htm")
@@ -167,6 +168,7 @@ def _evaluated(
     mistakes, uncertain = chosen_mistakes(evaluation), least_certain(evaluation)
     every_group = outcomes(evaluation)
     groups = every_group[:MOST_GROUPS]
+    most_right = max(LEAST_RIGHT, RIGHT_SHOWN // max(1, sum(not one.wrong for one in groups)))
     explained = Explanations()
     there = with_pictures and place.is_dir()
     if with_pictures and not there:
@@ -174,14 +176,14 @@ def _evaluated(
     if there:
         chosen = [*mistakes, *uncertain]
         explained = explain(files, evaluation, chosen, place.joinpath, pictures, progress)
-        rows = shared_out(groups, RIGHT_SHOWN)
+        rows = shared_out(groups, most_right)
         paths = [place / evaluation.file.results[row].file for row in rows]
         pictures.prepare(paths, progress)
     else:
         pictures = no_pictures(files.card.preprocessing)
     missing += explained.notes
     suspects = mark_suspects(evaluation, mistakes)
-    shown = [group(one, evaluation, place.joinpath, pictures, RIGHT_SHOWN) for one in groups]
+    shown = [group(one, evaluation, place.joinpath, pictures, most_right) for one in groups]
     part = mistakes_part(
         evaluation, mistakes, uncertain, suspects, explained, place.joinpath, pictures
     )

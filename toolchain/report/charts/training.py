@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from statistics import median
 
+from toolchain.metrics.loss_axis import usual_top
 from toolchain.report.charts.svg import Axis, Chart, Drawing, linear_axis, log_axis, whole_axis
 from toolchain.report.reading.sources import Row
 
-OUTLIER = 3.0
-"""Losses above this many times the largest usual one are cut off, and the chart says so."""
 MOST_DOTS = 30
 """Curves of more epochs have no dots."""
 
@@ -26,20 +24,6 @@ def loss_chart(epochs: Sequence[Row], best: int) -> Drawing:
     if finite and max(finite) > top * 1.06:
         chart.text(440, 24, f"up to {max(finite):.3g}", "tick", "end")
     return chart.svg()
-
-
-def usual_top(values: Sequence[float]) -> float:
-    """Return where an axis of losses ends: a few that are far above all others do not count.
-
-    >>> usual_top([0.5, 0.4, 0.3, 250.0]), usual_top([2.3, 0.9, 0.4, 0.2])
-    (0.5, 2.3)
-    """
-    if not values:
-        return 1.0
-    positive = sorted(max(value, 0.0) for value in values)
-    limit = OUTLIER * max(median(positive), positive[int(0.75 * (len(positive) - 1))])
-    inside = [value for value in positive if value <= limit]
-    return (inside[-1] if inside else positive[-1]) or 1.0
 
 
 def accuracy_chart(epochs: Sequence[Row], best: int) -> Drawing:

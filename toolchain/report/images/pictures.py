@@ -20,12 +20,14 @@ from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.image.decode import read_image
 
-BUDGET_BYTES = 4_300_000
+BUDGET_BYTES = 4_000_000
 """Of all pictures of a page together, as they stand in it: the page stays under 5 MB."""
 MOST_PHOTOGRAPHS = 1200
 """More are not read: the budget would not hold them."""
-THUMBNAIL_SIDE = 88
-"""Height of a photograph in a list, in pixels; twice as wide at most."""
+SIDE, SMALL_SIDE = 88, 64
+"""Height of a photograph in a list, in pixels, and where there are many; twice as wide at most."""
+MANY = 400
+"""With more photographs than this, they are small, so that most of them have room."""
 QUALITY = 58
 
 
@@ -35,6 +37,7 @@ class Pictures:
     def __init__(self, preprocessing: Preprocessing, budget_bytes: int = BUDGET_BYTES) -> None:
         self.left_bytes = budget_bytes
         self.preprocessing = preprocessing
+        self.side = SIDE
         self.most_photographs = MOST_PHOTOGRAPHS
         self.shown = 0
         self.unreadable = 0
@@ -50,6 +53,8 @@ class Pictures:
     def prepare(self, paths: Iterable[Path], progress: ProgressReporter | None = None) -> None:
         """Read photographs in threads, the first ones first, as far as the budget goes."""
         asked = [path for path in dict.fromkeys(paths) if path not in self._made]
+        if len(asked) > MANY:
+            self.side = SMALL_SIDE
         wanted = asked[: max(0, self.most_photographs - len(self._made))]
         for path in asked[len(wanted) :]:
             self._made[path] = None
@@ -73,13 +78,13 @@ class Pictures:
             return None
         # A JPEG is decoded at an eighth of its size where that is enough for so small a picture.
         small = msgspec.structs.replace(
-            self.preprocessing, mode="squash", size=THUMBNAIL_SIDE, decode_scale=1
+            self.preprocessing, mode="squash", size=self.side, decode_scale=1
         )
         try:
             image = read_image(path, small)
         except ImageError:
             return None
-        image.thumbnail((2 * THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BILINEAR)
+        image.thumbnail((2 * self.side, self.side), Image.Resampling.BILINEAR)
         return _jpeg(image, QUALITY)
 
     def _spend(self, data: bytes) -> str | None:

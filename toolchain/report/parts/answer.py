@@ -13,6 +13,7 @@ from toolchain.metrics.wording import accuracy_qualifier
 from toolchain.printable import shell_words
 from toolchain.report.charts.svg import Drawing, interval_bar
 from toolchain.report.reading.sources import RunFiles
+from toolchain.runs.runfolder import MODEL_SUFFIXES
 from toolchain.verification.inspection_result import preprocessing_words, probability_words
 
 
@@ -100,8 +101,12 @@ def split_words(split: str) -> str:
 
 
 def fastest(benchmarks: Sequence[Benchmark]) -> tuple[TargetResult, Benchmark] | None:
-    """Return the lowest median for the smallest batch, and the benchmark that measured it."""
-    rows = [(row, bench) for bench in benchmarks for row in bench.results]
+    """Return the lowest median for the smallest batch, and the benchmark that measured it.
+
+    Of model files where any was measured: torch itself is not what a device runs.
+    """
+    every = [(row, bench) for bench in benchmarks for row in bench.results]
+    rows = [pair for pair in every if pair[0].model.endswith(MODEL_SUFFIXES)] or every
     if not rows:
         return None
     smallest = min(row.batch_size for row, _ in rows)

@@ -12,29 +12,26 @@ from toolchain.report.reading.sources import ModelFile
 from toolchain.verification.result import Level
 
 
-class Column(NamedTuple):
-    """One level of verification against one reference."""
+class LevelRow(NamedTuple):
+    """One level of verification against one reference, for each file."""
 
     level: str
     against: str
-
-
-class Verdict(NamedTuple):
-    """One level of one file; `passed` is None where it was not compared."""
-
-    passed: bool | None
-    summary: str
+    verdicts: Sequence[bool | None]
+    """Whether each file passed; None where it was not compared."""
+    rule: str
+    """What was asked."""
+    found: Sequence[str]
+    """The figures of each file."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Files against levels."""
+    """Levels against files."""
 
-    columns: list[Column]
-    rows: list[tuple[ModelFile, str, list[Verdict]]]
-    """(file, its size, a verdict for each column)."""
-    details: list[tuple[str, Sequence[Level]]]
-    """(file, its levels with rule and figures)."""
+    files: list[tuple[str, str, str]]
+    """(name, size, why it counts as not verified; empty where it is)."""
+    levels: list[LevelRow]
 
 
 class Speed(NamedTuple):
@@ -67,28 +64,27 @@ class Measurement:
 
 
 def parity(models: Sequence[ModelFile]) -> Parity | None:
-    """Return files × levels; None where nothing is exported."""
+    """Return levels × files; None where nothing is exported."""
     if not models:
         return None
-    columns: list[Column] = []
-    for model in models:
-        for level in model.verification.levels if model.verification else ():
-            column = Column(level.level, level.against)
-            if column not in columns:
-                columns.append(column)
-    rows, details = [], []
-    for model in models:
-        levels = model.verification.levels if model.verification else ()
-        by_column = {Column(level.level, level.against): level for level in levels}
-        verdicts = [_verdict(by_column.get(column)) for column in columns]
-        rows.append((model, megabytes(model.bytes), verdicts))
-        if levels:
-            details.append((model.path.name, levels))
-    return Parity(columns, rows, details)
+    levels = [model.verification.levels if model.verification else () for model in models]
+    by_place = [{(one.level, one.against): one for one in own} for own in levels]
+    places = list(dict.fromkeys(place for own in by_place for place in own))
+    return Parity(
+        [(model.path.name, megabytes(model.bytes), model.reason) for model in models],
+        [_level_row(*place, [own.get(place) for own in by_place]) for place in places],
+    )
 
 
-def _verdict(level: Level | None) -> Verdict:
-    return Verdict(None, "not compared") if level is None else Verdict(level.passed, level.summary)
+def _level_row(level: str, against: str, found: Sequence[Level | None]) -> LevelRow:
+    rules = [one.rule for one in found if one is not None]
+    return LevelRow(
+        level,
+        against,
+        [None if one is None else one.passed for one in found],
+        rules[0],
+        ["not compared" if one is None else one.summary for one in found],
+    )
 
 
 def measurement(bench: Benchmark) -> Measurement:

@@ -12,7 +12,7 @@ from toolchain.report.images.pictures import Pictures
 from toolchain.report.reading.evaluation_file import StoredEvaluation
 from toolchain.report.reading.outcomes import Outcome
 
-MOST_LISTED = 120
+MOST_LISTED = 400
 """Images of a group that are listed; evaluation.json has all."""
 
 
