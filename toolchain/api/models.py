@@ -50,6 +50,7 @@ def export(
     calibration_images: int = 128,
     calibration_method: Method = "minmax",
     output: Location | None = None,
+    delta: Location | None = None,
     data: Location | None = None,
     images: int = 400,
     progress: Progress = None,
@@ -65,6 +66,8 @@ def export(
     of the labels it may change. Up to `images` validation images are compared from their bytes.
     `output` is a folder, or for one file its name; by default export/ in the run folder. What is
     off the default shows in a file's name, so that different files never replace each other.
+    `delta` is a delta.safetensors of strategy "lora" or "bn": the model that it was trained as is
+    exported, made from the weights of `run`, by default into export/ beside the delta.
 
     Returns the outcome of each file, in order. Raises ParityError where a file does not answer like
     the trained model and RefusedError where a lower precision costs too much; the other files are
@@ -80,6 +83,7 @@ def export(
     reduction = _reduction(max_drop, max_flips, calibration_images, calibration_method)
     run, output = checked_path("run", run), optional_path("output", output)
     data, images = optional_path("data", data), checked("images", images, Count)
+    delta = optional_path("delta", delta)
     image_size = checked("image_size", image_size, Side | None)
     reporter = checked_progress(progress)
     from toolchain.exporters import export as story
@@ -88,6 +92,7 @@ def export(
         run,
         wanted,
         output,
+        delta=delta,
         data=data,
         images=images,
         image_size=image_size,
