@@ -163,7 +163,7 @@ def test_samples_come_back_as_they_were() -> None:
     ],
 )
 def test_damaged_samples_are_an_error(samples: Samples) -> None:
-    with pytest.raises(ValueError, match="samples|base64|decompress|Incorrect|padding"):
+    with pytest.raises(ValueError, match=r"samples|base64|decompress|Incorrect|padding"):
         decode_samples(samples)
 
 
@@ -203,9 +203,7 @@ def test_a_planted_slowdown_is_exit_status_10_and_the_json_is_there(
         *words, "--compare", "old.json", "--fail-if-slower", "5%", "-o", "new.json", "--markdown"
     )
     assert done.returncode == 10, done.stderr
-    assert (
-        "1 of 1 cases slower by 5% or more than in old.json: model.onnx at batch 1" in done.stderr
-    )
+    assert "1 of 1 cases slower by 5% or more than in old.json: model.onnx" in done.stderr
     assert "| model | batch |" in done.stdout
     written = json.loads((tmp_path / "new.json").read_text())
     assert written["comparison"]["cases"][0]["verdict"] == "slower"

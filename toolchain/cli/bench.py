@@ -21,7 +21,6 @@ from toolchain.display import as_markdown
 from toolchain.files import write_json
 from toolchain.runtime.option_checks import MAX_THREADS
 
-
 OPTION_GROUPS = {
     "What is measured": ("providers", "batch_sizes", "threads", "spin", "eager"),
     "How": ("seconds", "gaps", "busy"),
