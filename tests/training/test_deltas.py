@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import toolchain as rtl
 from tests.conftest import Rtl
-from tests.training.sandbox import COMMON, EACH_EPOCH, Sandbox, at_call, kill, outcome
+from tests.training.sandbox import COMMON, EACH_EPOCH, Fault, Sandbox, at_call, kill, outcome
 from tests.training.test_strategies import strategy, trained_names
 from toolchain.networks.low_rank import LowRankConv2d, add_low_rank, merged
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
@@ -174,7 +174,7 @@ def test_what_is_no_delta_of_this_run_is_refused_in_one_line(
 @pytest.mark.parametrize("name", ["lora", "bn"])
 def test_a_killed_run_goes_on_to_the_same_delta(name: str, sandbox: Sandbox, stripes: Path) -> None:
     words = [*COMMON, "--strategy", name, "--augment", "none", "--workers", "0"]
-    faults = [EACH_EPOCH, partial(at_call, STEP, 8, kill)]
+    faults: list[Fault] = [EACH_EPOCH, partial(at_call, STEP, 8, kill)]
     assert sandbox.finetune(stripes, *words, faults=faults, output=name).status == -9
     assert sandbox.resume(name).status == 0
     assert outcome(sandbox.folder / name) == sandbox.never_stopped(stripes, *words)

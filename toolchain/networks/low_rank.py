@@ -60,7 +60,8 @@ class LowRankConv2d(nn.Conv2d):
         # In full precision under autocast too, which then rounds the sum as it would the weight.
         with torch.autocast(input.device.type, enabled=False):
             weight = sum_of(self.weight, self.low_rank.down, self.low_rank.up)
-        return self._conv_forward(input, weight, self.bias)
+        output: Tensor = self._conv_forward(input, weight, self.bias)
+        return output
 
 
 def sum_of(weight: Tensor, down: Tensor, up: Tensor) -> Tensor:
