@@ -171,7 +171,7 @@ def test_a_thousand_large_photographs_stay_under_5_mb(tmp_path: Path) -> None:
     drawn = []
     for number in range(4):
         file = tmp_path / f"{number}.jpg"
-        grain = rng.integers(0, 256, (75, 100, 3), np.uint8)  # much detail, when reduced too
+        grain = rng.integers(0, 256, (75, 150, 3), np.uint8)  # much detail, when reduced too
         Image.fromarray(grain.repeat(4, axis=0).repeat(4, axis=1)).save(file, quality=95)
         drawn.append(file)
     data.mkdir()
@@ -180,9 +180,17 @@ def test_a_thousand_large_photographs_stay_under_5_mb(tmp_path: Path) -> None:
         os.link(drawn[number % 4], data / name)
     made = made_run(tmp_path / "run", data, CLASSES, names)
     written = report([made.path])
+    assert written.pictures > 1000
     assert 3e6 < written.bytes <= 5e6
+
+
+def test_photographs_without_room_are_counted(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolchain.report.images.pictures.BUDGET_BYTES", 20_000)
+    written = report([run.path])
     assert written.pictures_left_out > 0
-    assert f"{written.pictures_left_out} photographs were left out" in page_of(made)
+    assert f"{written.pictures_left_out} photographs were left out" in page_of(run)
 
 
 def test_multi_label_shows_what_became_of_each_class(tmp_path: Path, data: Path) -> None:

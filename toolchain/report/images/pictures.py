@@ -34,8 +34,8 @@ QUALITY = 58
 class Pictures:
     """Makes pictures until the budget is used; then there are none, and they are counted."""
 
-    def __init__(self, preprocessing: Preprocessing, budget_bytes: int = BUDGET_BYTES) -> None:
-        self.left_bytes = budget_bytes
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self.left_bytes = BUDGET_BYTES
         self.preprocessing = preprocessing
         self.side = SIDE
         self.most_photographs = MOST_PHOTOGRAPHS
@@ -100,7 +100,7 @@ class Pictures:
 
 def no_pictures(preprocessing: Preprocessing) -> Pictures:
     """Return what makes no photograph at all: they are not wanted, or not there."""
-    pictures = Pictures(preprocessing, 0)
+    pictures = Pictures(preprocessing)
     pictures.most_photographs = 0
     return pictures
 
