@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from toolchain.benchmarking.result import Benchmark, TargetResult
 from toolchain.display import megabytes, percent
 from toolchain.metrics.intervals import wilson_interval
 from toolchain.metrics.wording import accuracy_qualifier
 from toolchain.printable import shell_words
 from toolchain.report.charts.svg import Drawing, interval_bar
+from toolchain.report.reading.benchmark_file import BenchmarkFile, BenchmarkRow
 from toolchain.report.reading.sources import RunFiles
 from toolchain.runs.runfolder import MODEL_SUFFIXES
 from toolchain.verification.inspection_result import preprocessing_words, probability_words
@@ -100,7 +100,7 @@ def split_words(split: str) -> str:
     return names.get(split, "images")
 
 
-def fastest(benchmarks: Sequence[Benchmark]) -> tuple[TargetResult, Benchmark] | None:
+def fastest(benchmarks: Sequence[BenchmarkFile]) -> tuple[BenchmarkRow, BenchmarkFile] | None:
     """Return the lowest median for the smallest batch, and the benchmark that measured it.
 
     Of model files where any was measured: torch itself is not what a device runs.

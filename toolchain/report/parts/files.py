@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from toolchain.benchmarking.result import Benchmark
-from toolchain.display import megabytes, percent
+from toolchain.display import megabytes
+from toolchain.report.reading.benchmark_file import BenchmarkFile, PauseRow
 from toolchain.report.reading.sources import ModelFile
 from toolchain.verification.result import Level
 
@@ -59,7 +59,8 @@ class Measurement:
     machine: str
     versions: str
     rows: list[Speed]
-    accuracies: list[tuple[str, str]]
+    pauses: list[PauseRow]
+    """Calls after pauses, as a camera makes them."""
     noisy: bool
 
 
@@ -87,7 +88,7 @@ def _level_row(level: str, against: str, found: Sequence[Level | None]) -> Level
     )
 
 
-def measurement(bench: Benchmark) -> Measurement:
+def measurement(bench: BenchmarkFile) -> Measurement:
     """Return a benchmark as the page shows it."""
     slowest = max((row.p50_ms / row.batch_size for row in bench.results), default=1.0) or 1.0
     rows = [
@@ -107,10 +108,6 @@ def measurement(bench: Benchmark) -> Measurement:
         )
         for row in bench.results
     ]
-    accuracies = [
-        (model.target, f"{percent(model.accuracy)} of {model.accuracy_images}")
-        for model in bench.models
-        if model.accuracy is not None
-    ]
     versions = ", ".join(f"{name} {version}" for name, version in bench.machine.versions.items())
-    return Measurement(str(bench.machine), versions, rows, accuracies, bench.verdict == "noisy")
+    noisy = bench.verdict == "noisy"
+    return Measurement(str(bench.machine), versions, rows, bench.pauses, noisy)

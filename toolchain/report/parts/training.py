@@ -21,6 +21,8 @@ STRATEGIES = {
     "partial": "the later layers were trained too",
     "full": "all layers were trained",
     "two-stage": "first the classifier, then the later layers too",
+    "bn": "the batch norms of the later layers and the classifier were trained",
+    "lora": "low-rank differences of the later layers and the classifier were trained",
     "progressive": "from the classifier on, more layers every few epochs",
 }
 
@@ -79,7 +81,7 @@ def _facts(files: RunFiles, best: int) -> list[tuple[str, str]]:
     seconds = sum(float(row.get("seconds") or 0.0) for row in files.epochs)
     facts = [
         ("best epoch", _best_words(summary, best, len(files.epochs))),
-        ("strategy", f"{settings.strategy}: {STRATEGIES[settings.strategy]}"),
+        ("strategy", _strategy_words(settings)),
         ("optimiser", _optimiser_words(settings)),
         ("augmentation", _augmentation_words(settings)),
         ("time", f"{seconds:.0f} s in {len(files.epochs)} epochs"),
@@ -92,6 +94,11 @@ def _facts(files: RunFiles, best: int) -> list[tuple[str, str]]:
         )
         facts.append(("temperature", f"none: {words}" if words else text))
     return facts
+
+
+def _strategy_words(settings: FinetuneSettings) -> str:
+    meaning = STRATEGIES.get(settings.strategy)
+    return f"{settings.strategy}: {meaning}" if meaning else settings.strategy
 
 
 def _best_words(summary: dict[str, Any], best: int, epochs: int) -> str:

@@ -10,10 +10,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from toolchain.benchmarking.result import Benchmark
 from toolchain.data.audit_result import Audit
 from toolchain.errors import DataError, ToolchainError
 from toolchain.files import file_sha256
+from toolchain.report.reading.benchmark_file import (
+    MOST_JSON_BYTES,
+    BenchmarkFile,
+    read_benchmark,
+)
 from toolchain.report.reading.evaluation_file import StoredEvaluation, read_evaluation
 from toolchain.runs.damage import reading
 from toolchain.runs.runfolder import RunFolder, parity_file
@@ -25,9 +29,6 @@ from toolchain.verification.result import Verification
 Read = TypeVar("Read")
 Row = dict[str, Any]
 """A line of metrics.jsonl."""
-
-MOST_JSON_BYTES = 1 << 26
-"""Larger reports and benchmarks are not read."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class RunFiles:
     audit: Audit | None
     evaluation: StoredEvaluation | None
     models: list[ModelFile]
-    benchmarks: list[Benchmark]
+    benchmarks: list[BenchmarkFile]
     gaps: list[str] = field(default_factory=list)
     """What could not be read, a line each."""
 
@@ -93,7 +94,7 @@ def read_run(path: str | Path, *, data: str | None, bench: Sequence[str | Path] 
     benchmarks = [
         found
         for file in sorted(folder.bench.glob("*.json"))
-        if (found := tried(lambda file=file: _read_benchmark(file), None)) is not None  # type: ignore[misc]
+        if (found := tried(lambda file=file: read_benchmark(file), None)) is not None  # type: ignore[misc]
     ]
     return RunFiles(
         run=run,
@@ -104,7 +105,7 @@ def read_run(path: str | Path, *, data: str | None, bench: Sequence[str | Path] 
         audit=tried(lambda: run.audit, None),
         evaluation=tried(lambda: read_evaluation(folder, run.card), None),
         models=[_model_file(file, run.card) for file in folder.exported_files()],
-        benchmarks=[*map(_read_benchmark, map(Path, bench)), *benchmarks],
+        benchmarks=[*map(read_benchmark, map(Path, bench)), *benchmarks],
         gaps=gaps,
     )
 
@@ -124,13 +125,6 @@ def _read_metrics(folder: RunFolder) -> tuple[list[Row], Row | None]:
     epochs = [row for row in rows if {"epoch", "train_loss", "val_loss"} <= row.keys()]
     summary = next((row["summary"] for row in rows if isinstance(row.get("summary"), dict)), None)
     return epochs, summary
-
-
-def _read_benchmark(file: Path) -> Benchmark:
-    with reading(file, hint="rtl bench RUN writes a new one"):
-        if file.stat().st_size > MOST_JSON_BYTES:
-            raise ValueError("it is too large to be a benchmark")
-        return msgspec.json.decode(file.read_bytes(), type=Benchmark)
 
 
 def _model_file(path: Path, card: Card) -> ModelFile:
