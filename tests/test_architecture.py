@@ -41,7 +41,7 @@ ORDER = (
     "exporters",
     "benchmarking",
     "prediction",
-    "report",
+    "reporting",
     "cache",
     "doctor",
     "demo",
@@ -54,7 +54,7 @@ SUB_ROOMS = {
     "training": ("optim", "inputs", "features", "analysis"),
     "verification": ("levels", "layers", "references"),
     "exporters": ("writers", "precision"),
-    "report": ("reading", "charts", "images", "parts"),
+    "reporting": ("reading", "charts", "images", "parts"),
     "demo": ("drawing",),
 }
 """Rooms within rooms, in order: each imports, of these, only those before it."""
@@ -66,7 +66,7 @@ STORIES = {
     "toolchain.exporters.export",
     "toolchain.benchmarking.bench",
     "toolchain.prediction.predict",
-    "toolchain.report.report",
+    "toolchain.reporting.report",
     "toolchain.demo.demo",
 }
 """The files that read from top to bottom what a command does."""

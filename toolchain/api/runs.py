@@ -27,7 +27,7 @@ from toolchain.progress import NotesFirst
 
 if TYPE_CHECKING:
     from toolchain.evaluation.evaluate import Evaluation
-    from toolchain.report.result import ReportFile
+    from toolchain.reporting.result import ReportFile
     from toolchain.runs.settings_file import GivenSettings
     from toolchain.training.finetune import FinetuneResult
     from toolchain.training.lr_find import LrFindResult
@@ -199,7 +199,7 @@ def report(
     folders, output = checked_paths("runs", runs), optional_path("output", output)
     data, files = optional_path("data", data), checked_paths("bench", bench)
     pictures, reporter = checked("pictures", pictures, bool), checked_progress(progress)
-    from toolchain.report import report as story
+    from toolchain.reporting import report as story
 
     return story.report(
         folders, output, data=data, bench=files, pictures=pictures, progress=reporter

@@ -30,13 +30,14 @@ CHANGEABLE_ON_RESUME = ("workers", "device")
 
 EPOCH_LINE = "epoch 1/2  loss 1 → 1  acc 1 → 1  F1 1  AUC 1"
 """The figures of the lines that were printed while it trained."""
-MOST_USED = ("output", "resume", "config", "report")
+MOST_USED = ("output", "resume", "config")
 """Options that are no settings and that a user needs first."""
 OPTION_GROUPS = {
     title: (
         *(name for name in names if name != "data"),
         *(MOST_USED if number == 0 else ()),
         *(("lr_find",) if "schedule" in names else ()),
+        *(("report",) if "tensorboard" in names else ()),
     )
     for number, (title, names) in enumerate(grouped_settings().items())
 }
@@ -234,7 +235,7 @@ def _show(
 def _report(result: FinetuneResult, data: str | None, as_json: bool, quiet: bool) -> None:
     """Evaluate the run that was trained and write its report."""
     from toolchain.evaluation.evaluate import evaluate
-    from toolchain.report.report import report
+    from toolchain.reporting.report import report
 
     progress = terminal.progress_reporter(quiet)
     evaluate(result.run.path, data=data, progress=progress)

@@ -58,7 +58,7 @@ def command(
     rtl report runs/photos
     rtl report runs/first runs/second -o compared.html
     """
-    from toolchain.report.report import report
+    from toolchain.reporting.report import report
 
     result = report(
         runs,

@@ -22,7 +22,7 @@ from toolchain.exporters.variants import Variant
 from toolchain.files import display_path, write_json
 from toolchain.networks.imagenet import cached_weights, imagenet_state
 from toolchain.progress import ProgressReporter, SilentReporter
-from toolchain.report.report import report
+from toolchain.reporting.report import report
 from toolchain.runs.runfolder import RunFolder, free_run_path
 from toolchain.runs.settings_file import read_settings
 from toolchain.runtime.predictor import Predictor
