@@ -17,9 +17,11 @@ from toolchain.cli.options import (
     traceback_option,
 )
 from toolchain.errors import Interrupted, SettingsError, stop_reason
+from toolchain.extras import import_extra
 from toolchain.progress import NotesFirst, is_rank_zero
 from toolchain.runs.settings_file import GivenSettings, gather_settings
 from toolchain.runs.settings_groups import grouped_settings
+from toolchain.runs.stored_settings import stored_settings
 
 if TYPE_CHECKING:
     from toolchain.training.finetune import FinetuneResult
@@ -107,6 +109,8 @@ def command(
     given = {name: value for name, value in options.items() if value is not None}
     if report and lr_find:
         raise click.UsageError("--report is of a trained run; --lr-find trains nothing")
+    if report:
+        import_extra("jinja2")
     if resume is not None:
         _refuse_on_resume(data, config, output, lr_find, given)
         _resume(resume, moved_data, given, explain, as_json, quiet, report)
@@ -237,8 +241,14 @@ def _report(result: FinetuneResult, data: str | None, as_json: bool, quiet: bool
     from toolchain.evaluation.evaluate import evaluate
     from toolchain.reporting.report import report
 
-    progress = terminal.progress_reporter(quiet)
-    evaluate(result.run.path, data=data, progress=progress)
+    progress, settings = terminal.progress_reporter(quiet), stored_settings(result.run.settings)
+    evaluate(
+        result.run.path,
+        data=data,
+        workers=settings.workers,
+        device=settings.device,
+        progress=progress,
+    )
     written = report([result.run.path], data=data, progress=progress)
     if not as_json:
         tables.show_result(written)
