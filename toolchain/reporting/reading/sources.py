@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,9 @@ class RunFiles:
         return self.folder.path.resolve().name or str(self.folder.path)
 
 
-def read_run(path: str | Path, *, data: str | None, bench: Sequence[str | Path] = ()) -> RunFiles:
+def read_run(
+    path: str | Path, *, data: str | None, bench: Sequence[str | os.PathLike[str]] = ()
+) -> RunFiles:
     """Return what is in a run folder; `bench` names benchmarks that lie elsewhere.
 
     Raises DataError where the folder is no finished run, or a file of `bench` can't be read; a
@@ -90,7 +93,8 @@ def read_run(path: str | Path, *, data: str | None, bench: Sequence[str | Path] 
             gaps.append(str(error))
             return otherwise
 
-    epochs, summary = tried(lambda: _read_metrics(folder), ([], None))
+    no_epochs: tuple[list[Row], Row | None] = ([], None)
+    epochs, summary = tried(lambda: _read_metrics(folder), no_epochs)
     benchmarks = [
         found
         for file in sorted(folder.bench.glob("*.json"))
