@@ -44,6 +44,10 @@ SLOW = (
     "verification/test_mutations_of_trust.py",
     "verification/layers/test_content.py",
     "verification/test_verify.py",
+    # Pages with many pictures, and a browser.
+    "reporting/images",
+    "reporting/test_browser.py",
+    "reporting/test_report.py",
     # Curves and matrices as pictures.
     "training/analysis/test_plots.py",
     # Training of their own.

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,10 +96,9 @@ def read_run(
 
     no_epochs: tuple[list[Row], Row | None] = ([], None)
     epochs, summary = tried(lambda: _read_metrics(folder), no_epochs)
-    benchmarks = [
-        found
-        for file in sorted(folder.bench.glob("*.json"))
-        if (found := tried(lambda file=file: read_benchmark(file), None)) is not None  # type: ignore[misc]
+    none: BenchmarkFile | None = None
+    found = [
+        tried(partial(read_benchmark, file), none) for file in sorted(folder.bench.glob("*.json"))
     ]
     return RunFiles(
         run=run,
@@ -109,7 +109,7 @@ def read_run(
         audit=tried(lambda: run.audit, None),
         evaluation=tried(lambda: read_evaluation(folder, run.card), None),
         models=[_model_file(file, run.card) for file in folder.exported_files()],
-        benchmarks=[*map(read_benchmark, map(Path, bench)), *benchmarks],
+        benchmarks=[*map(read_benchmark, map(Path, bench)), *filter(None, found)],
         gaps=gaps,
     )
 
