@@ -42,7 +42,8 @@ Kept = TypeVar("Kept", bound=CacheEntry)
 def cache_folder() -> Path:
     """Return the folder of all caches of rtl: RTL_CACHE_DIR, or `rtl` in the user's cache folder.
 
-    It may not exist yet. Raises RuntimeError where the user has no home folder.
+    It may not exist yet. Where the user has no home folder it begins with `~`, which PrivateFolder
+    refuses.
     """
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
@@ -52,7 +53,10 @@ def cache_folder() -> Path:
         return caches / NAME
     from platformdirs import user_cache_path
 
-    return user_cache_path(NAME, appauthor=False)
+    try:
+        return user_cache_path(NAME, appauthor=False)
+    except RuntimeError:  # no home; older versions of platformdirs return a path with `~` then
+        return Path("~", ".cache", NAME)
 
 
 class PrivateFolder:
