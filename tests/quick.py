@@ -70,6 +70,12 @@ SLOW = (
 """Files and folders, seen from tests/."""
 
 
+def is_left_out(path: Path, marks: str) -> bool:
+    """Return whether the tests of a file are not run, as it is slow and `-m` leaves those out."""
+    listed = {TESTS / name for name in SLOW}
+    return "not slow" in marks and bool(listed & {path, *path.parents})
+
+
 def mark_slow(items: list[pytest.Item]) -> None:
     """Mark the tests of the listed files as `slow`, and put all slow ones first.
 

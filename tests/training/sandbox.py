@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import hashlib
 import importlib
 import itertools
@@ -37,6 +38,9 @@ SERVER.set_forkserver_preload(
         "torchmetrics",
     ]
 )
+
+PATIENCE_S = 300
+"""How long processes wait for each other: a machine with other work is slow at times."""
 
 Fault = Callable[[], None]
 """Called in a process before its command, to make something fail later."""
@@ -80,7 +84,7 @@ class Running(NamedTuple):
 
     def ended(self) -> Ended:
         """Wait for the command to end, and return how it ended."""
-        self.process.join(300)
+        self.process.join(2 * PATIENCE_S)
         assert self.process.exitcode is not None, f"still running: {self.log.read_text()}"
         return Ended(self.process.exitcode, self.log.read_text())
 
@@ -121,6 +125,7 @@ class Sandbox:
 
 def run_in_process(words: list[str], faults: Sequence[Fault], folder: Path, log: Path) -> NoReturn:
     """Run a command in this process as if a shell had started it."""
+    gc.freeze()  # all that the server has imported
     multiprocessing.set_start_method("fork", force=True)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.setsid()  # a group of its own, as a shell gives each command
@@ -239,13 +244,13 @@ def wait_at(where: str, number: int, file: str) -> None:
 
 def _wait(file: str) -> None:
     Path(file).touch()
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + PATIENCE_S
     while Path(file).exists() and time.monotonic() < ends:
         time.sleep(0.01)
 
 
 def wait_for(file: Path) -> None:
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + PATIENCE_S
     while not file.exists():
         assert time.monotonic() < ends, f"{file} was not written"
         time.sleep(0.01)
@@ -254,7 +259,7 @@ def wait_for(file: Path) -> None:
 def meet(count: int) -> None:
     """Wait until this many processes have called this."""
     Path(f"met-{os.getpid()}").touch()
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + PATIENCE_S
     while len(list(Path().glob("met-*"))) < count and time.monotonic() < ends:
         time.sleep(0.001)
 
