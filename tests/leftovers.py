@@ -16,19 +16,18 @@ LARGE_BYTES = 1_000_000
 def own_temporary_folder() -> tempfile.TemporaryDirectory[str]:
     """Make a folder in which this process and those that it starts have their temporary files.
 
-    Folders of processes that were killed, which could not remove theirs, are removed. pytest's own
-    folder stays where it is.
+    Folders of processes that were killed, which could not remove theirs, are removed. All lie side
+    by side, in the folder that pytest has its own in: paths of sockets are short.
     """
-    outer = tempfile.gettempdir()
+    outer = os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     for left in Path(outer).glob(f"{PREFIX}*"):
         if (found := re.match(r"\d+(?=-)", left.name.removeprefix(PREFIX))) and not is_alive(
             int(found[0])
         ):
             shutil.rmtree(left, ignore_errors=True)
     folder = tempfile.TemporaryDirectory(
-        prefix=f"{PREFIX}{os.getpid()}-", ignore_cleanup_errors=True
+        prefix=f"{PREFIX}{os.getpid()}-", dir=outer, ignore_cleanup_errors=True
     )
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", outer)
     os.environ["TMPDIR"] = folder.name
     tempfile.tempdir = folder.name
     return folder

@@ -32,6 +32,7 @@ SLOW = (
     "exporters/precision",
     "exporters/test_export.py",
     "exporters/test_formats.py",
+    "exporters/writers/test_image_input.py",
     "exporters/writers/test_interchange.py",
     "runtime/modelcache/test_cache.py",
     "runtime/test_predictor.py",
@@ -44,6 +45,14 @@ SLOW = (
     "verification/test_mutations_of_trust.py",
     "verification/layers/test_content.py",
     "verification/test_verify.py",
+    # Every backbone, and each point at which it can be cut.
+    "networks/test_resnet.py",
+    "networks/test_split.py",
+    # Files made to do harm, and very large images, in processes of their own.
+    "runtime/image/test_limits.py",
+    "runtime/onnxfile/test_hostile_files.py",
+    # Evaluations of one run, in every way that data can be given.
+    "evaluation/test_evaluate.py",
     # Curves and matrices as pictures.
     "training/analysis/test_plots.py",
     # Training of their own.

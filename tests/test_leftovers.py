@@ -21,7 +21,7 @@ def test_a_process_has_a_temporary_folder_of_its_own_that_goes_with_it(tmp_path:
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTEST_DEBUG_TEMPROOT": str(tmp_path), "PYTHONPATH": str(ROOT)},
         check=True,
     )
     assert done.stdout.startswith(f"{tmp_path}/{PREFIX}")
