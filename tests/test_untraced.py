@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+from tests import untraced
+
+
+def trace(frame: FrameType, event: str, argument: Any) -> None:
+    """Trace nothing."""
+
+
+def test_a_trace_function_is_paused_until_the_block_ends() -> None:
+    found: list[Any] = []
+
+    def in_a_thread() -> None:  # each has a trace function of its own
+        sys.settrace(trace)
+        with untraced.untraced():
+            found.append(sys.gettrace())
+        found.append(sys.gettrace())
+        sys.settrace(None)
+
+    thread = threading.Thread(target=in_a_thread)
+    thread.start()
+    thread.join()
+    assert found == [None, trace]
+
+
+def test_a_function_that_pauses_coverage_returns_what_it_returned() -> None:
+    def divide(a: int, *, by: int) -> tuple[float, object]:
+        """Divide."""
+        return a / by, sys.gettrace()
+
+    pausing = untraced.pausing(divide)
+    assert pausing(6, by=3) == (2, None)
+    assert pausing.__name__ == "divide"
+
+
+def test_functions_of_torch_pause_coverage_once() -> None:
+    import torch
+
+    before = {"onnx": torch.onnx.export, "export": torch.export.export, "jit": torch.jit.trace}
+    try:
+        untraced.pause_coverage_in_torch()
+        once = (torch.onnx.export, torch.export.export, torch.jit.trace)
+        assert all(hasattr(function, "is_untraced") for function in once)
+        untraced.pause_coverage_in_torch()
+        assert (torch.onnx.export, torch.export.export, torch.jit.trace) == once
+    finally:
+        torch.onnx.export = before["onnx"]
+        torch.export.export = before["export"]
+        torch.jit.trace = before["jit"]
