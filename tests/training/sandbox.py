@@ -11,14 +11,13 @@ import json
 import multiprocessing
 import os
 import resource
-import shlex
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from tests.conftest import RANDOM_WEIGHTS
 from toolchain.cli.main import run_command
@@ -92,10 +91,12 @@ class Running(NamedTuple):
 class Sandbox:
     """A folder with its own cache, in which commands run, each in its own process."""
 
+    finished: ClassVar[dict[tuple[str, ...], Outcome]] = {}
+    """Outcomes of uninterrupted runs by their arguments, which all sandboxes share."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.logs = (folder / f"log-{number}" for number in itertools.count())
-        self.finished: dict[str, Outcome] = {}
 
     def start(self, *words: object, faults: Sequence[Fault] = ()) -> Running:
         log = next(self.logs)
@@ -115,12 +116,13 @@ class Sandbox:
 
     def never_stopped(self, *words: object) -> Outcome:
         """Return the outcome of an uninterrupted run with these arguments; it is trained once."""
-        name = f"whole-{shlex.join(str(word) for word in words[1:])}".replace(" ", "")
-        if name not in self.finished:
+        key = tuple(str(word) for word in words)
+        if key not in self.finished:
+            name = f"whole-{len(self.finished)}"
             ended = self.finetune(*words, faults=[checkpoint_after()], output=name)
             assert ended.status == 0, ended.output
-            self.finished[name] = outcome(self.folder / name)
-        return self.finished[name]
+            self.finished[key] = outcome(self.folder / name)
+        return self.finished[key]
 
 
 def run_in_process(words: list[str], faults: Sequence[Fault], folder: Path, log: Path) -> NoReturn:
