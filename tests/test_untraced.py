@@ -5,6 +5,8 @@ import threading
 from types import FrameType
 from typing import Any
 
+import pytest
+
 from tests import untraced
 
 
@@ -38,17 +40,16 @@ def test_a_function_that_pauses_coverage_returns_what_it_returned() -> None:
     assert pausing.__name__ == "divide"
 
 
-def test_functions_of_torch_pause_coverage_once() -> None:
+def test_functions_of_torch_pause_coverage_once(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    before = {"onnx": torch.onnx.export, "export": torch.export.export, "jit": torch.jit.trace}
-    try:
-        untraced.pause_coverage_in_torch()
-        once = (torch.onnx.export, torch.export.export, torch.jit.trace)
-        assert all(hasattr(function, "is_untraced") for function in once)
-        untraced.pause_coverage_in_torch()
-        assert (torch.onnx.export, torch.export.export, torch.jit.trace) == once
-    finally:
-        torch.onnx.export = before["onnx"]
-        torch.export.export = before["export"]
-        torch.jit.trace = before["jit"]
+    def functions() -> list[object]:
+        return [torch.onnx.export, torch.export.export, torch.jit.trace]
+
+    for module, name in ((torch.onnx, "export"), (torch.export, "export"), (torch.jit, "trace")):
+        monkeypatch.setattr(module, name, getattr(module, name))  # afterwards it is this again
+    untraced.pause_coverage_in_torch()
+    once = functions()
+    assert all(hasattr(function, "is_untraced") for function in once)
+    untraced.pause_coverage_in_torch()
+    assert functions() == once
