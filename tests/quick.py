@@ -45,9 +45,9 @@ SLOW = (
     "verification/test_mutations_of_trust.py",
     "verification/layers/test_content.py",
     "verification/test_verify.py",
-    # Every backbone, and each point at which it can be cut.
-    "networks/test_resnet.py",
+    # Weights of every architecture, and each point at which a backbone can be cut.
     "networks/test_split.py",
+    "networks/test_weights.py",
     # Files made to do harm, and very large images, in processes of their own.
     "runtime/image/test_limits.py",
     "runtime/onnxfile/test_hostile_files.py",
