@@ -248,10 +248,11 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def verify_quickly(patch: pytest.MonkeyPatch) -> None:
     """Do what the fixture `quickly` does, within a `patch`."""
+    from toolchain.runtime.session import open_session
     from toolchain.verification.levels import batches, sessions
 
     def one_session(path: Path, provider: str) -> Iterator[tuple[str, InferenceSession]]:
-        yield f"{provider}, threads 1", sessions.open_session(path, provider=provider, threads=1)
+        yield f"{provider}, threads 1", open_session(path, provider=provider, threads=1)
 
     patch.setattr(sessions, "users_sessions", one_session)
     patch.setattr(batches, "SIZES", (2, 5))
