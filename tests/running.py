@@ -13,7 +13,7 @@ import pytest
 
 from tests.leftovers import remove_large_files
 from tests.quick import is_left_out, mark_slow
-from tests.untraced import pause_coverage_in_torch
+from tests.untraced import pause_coverage
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -51,7 +51,7 @@ def pytest_runtest_setup() -> None:
     for all of the suite's exports. Where torch has no such table, nothing is changed.
     """
     if sys.gettrace() is not None:
-        pause_coverage_in_torch()
+        pause_coverage()
     module = sys.modules.get("torch.onnx._internal.exporter._registration")
     registry = getattr(module, "ONNXRegistry", None)
     if registry is not None and not hasattr(registry.from_torchlib, "cache_info"):

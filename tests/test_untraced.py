@@ -40,16 +40,19 @@ def test_a_function_that_pauses_coverage_returns_what_it_returned() -> None:
     assert pausing.__name__ == "divide"
 
 
-def test_functions_of_torch_pause_coverage_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_functions_that_take_long_pause_coverage_once(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
+    from matplotlib.figure import Figure
 
     def functions() -> list[object]:
-        return [torch.onnx.export, torch.export.export, torch.jit.trace]
+        return [torch.onnx.export, torch.export.export, torch.jit.trace, Figure.savefig]
 
-    for module, name in ((torch.onnx, "export"), (torch.export, "export"), (torch.jit, "trace")):
-        monkeypatch.setattr(module, name, getattr(module, name))  # afterwards it is this again
-    untraced.pause_coverage_in_torch()
+    for owner in (torch.onnx, torch.export):
+        monkeypatch.setattr(owner, "export", owner.export)  # afterwards it is this again
+    monkeypatch.setattr(torch.jit, "trace", torch.jit.trace)
+    monkeypatch.setattr(Figure, "savefig", Figure.savefig)
+    untraced.pause_coverage()
     once = functions()
     assert all(hasattr(function, "is_untraced") for function in once)
-    untraced.pause_coverage_in_torch()
+    untraced.pause_coverage()
     assert functions() == once

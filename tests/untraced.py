@@ -1,6 +1,7 @@
 """Coverage is of `toolchain`, but its trace function takes time at every call that torch makes too.
 
-So it is paused while torch imports, exports and traces: these make millions of calls.
+So it is paused while torch is imported, exports and traces, and while matplotlib draws: these make
+millions of calls.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ IMPORTS = (
 )
 """Modules that take seconds of the collection of all tests, mostly in what they import."""
 
-FUNCTIONS = ("torch.onnx.export", "torch.export.export", "torch.jit.trace")
+FUNCTIONS = (
+    "torch.onnx:export",
+    "torch.export:export",
+    "torch.jit:trace",
+    "matplotlib.figure:Figure.savefig",
+)
 
 
 @contextlib.contextmanager
@@ -48,14 +54,17 @@ def import_untraced() -> None:
                 importlib.import_module(name)
 
 
-def pause_coverage_in_torch() -> None:
+def pause_coverage() -> None:
     """Let those of FUNCTIONS whose module is loaded pause coverage, once in a process."""
     for name in FUNCTIONS:
-        module_name, _, function_name = name.rpartition(".")
-        module = sys.modules.get(module_name)
-        function = getattr(module, function_name, None)
+        module_name, _, path = name.partition(":")
+        *owners, function_name = path.split(".")
+        owner: Any = sys.modules.get(module_name)
+        for owner_name in owners:
+            owner = getattr(owner, owner_name, None)
+        function = getattr(owner, function_name, None)
         if function is not None and not hasattr(function, "is_untraced"):
-            setattr(module, function_name, pausing(function))
+            setattr(owner, function_name, pausing(function))
 
 
 def pausing(function: Callable[..., Any]) -> Callable[..., Any]:
