@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 
 from tests import untraced
+from tests.conftest import ROOT
 
 
 def trace(frame: FrameType, event: str, argument: Any) -> None:
@@ -28,6 +32,40 @@ def test_a_trace_function_is_paused_until_the_block_ends() -> None:
     thread.start()
     thread.join()
     assert found == [None, trace]
+
+
+MEASURED = """
+def work(function):
+    first = function(1)
+    if first:
+        return [
+            first,
+        ]
+    return None
+"""
+
+
+def test_coverage_goes_on_behind_what_was_paused(tmp_path: Path) -> None:
+    module = tmp_path / "measured.py"
+    module.write_text(MEASURED)
+    code = (
+        "import coverage, sys\n"
+        "from tests.untraced import pausing\n"
+        "measured = coverage.Coverage(None, branch=True, config_file=False)\n"
+        "measured.start()\n"
+        "import measured as module\n"
+        "assert module.work(pausing(lambda value: value)) == [1]\n"
+        "measured.stop()\n"
+        "print(sorted(measured.get_data().lines(module.__file__)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "COVERAGE_CORE": "ctrace"},
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("[2, 3, 4, 5, 6]\n", "")
 
 
 def test_a_function_that_pauses_coverage_returns_what_it_returned() -> None:
