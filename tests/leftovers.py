@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -28,6 +29,7 @@ def own_temporary_folder() -> tempfile.TemporaryDirectory[str]:
     folder = tempfile.TemporaryDirectory(
         prefix=f"{PREFIX}{os.getpid()}-", dir=outer, ignore_cleanup_errors=True
     )
+    atexit.register(folder.cleanup)  # without the warning of one that nobody removed
     os.environ["TMPDIR"] = folder.name
     tempfile.tempdir = folder.name
     return folder
