@@ -11,6 +11,7 @@ import pytest
 
 from toolchain.errors import DataError
 from toolchain.files import (
+    as_url,
     atomic_file,
     display_path,
     json_text,
@@ -131,3 +132,31 @@ def test_a_path_is_shown_where_there_is_no_home_and_no_current_folder(
     gone.rmdir()
     monkeypatch.setattr(Path, "home", none)
     assert display_path(Path("/a/b")) == "/a/b"
+
+
+@pytest.mark.parametrize("url", ["https://host/a/b.zip", "s3://bucket/run", "hf://owner/model"])
+def test_a_url_has_its_slashes_whether_it_was_made_a_path_or_not(url: str) -> None:
+    assert as_url(url) == as_url(Path(url)) == url
+
+
+@pytest.mark.parametrize("path", ["a/b", "C:/photos", "/x:/y", "http", "a b:/c", ":/x"])
+def test_paths_are_no_urls(path: str) -> None:
+    assert as_url(path) is None
+
+
+def test_a_folder_that_is_called_like_a_url_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("http:/x").mkdir(parents=True)
+    assert as_url("http://x") is None
+    require_writable(Path("http:/x/y"))
+
+
+def test_no_file_is_written_below_a_folder_named_for_a_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="s3://bucket/x can't be written: it is a URL"):
+        require_writable(Path("s3://bucket/x"))
+    assert not list(tmp_path.iterdir())

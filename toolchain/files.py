@@ -50,6 +50,8 @@ def require_writable(file: Path) -> None:
     For results of long work, before it begins: the file is no folder, and the nearest folder above
     that exists is one that files and folders can be made in.
     """
+    if url := as_url(file):
+        raise DataError(f"{url} can't be written: it is {A_URL}", hint="name a file on this disk")
     if file.is_dir():
         raise DataError(f"{file} is a folder, not a file")
     above = next(folder for folder in file.absolute().parents if os.path.lexists(folder))
@@ -77,6 +79,41 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
     One that is no path at all, such as an image as base64, is none: `Path.is_dir` raises for it.
     """
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_text(head: bytes) -> bool:
+    """Return whether bytes are the beginning of a text in UTF-8; the last letter may be cut."""
+    if not head or b"\0" in head:
+        return False
+    try:
+        text = head.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:  # a letter may be cut at the end
+            return False
+        text = head[: error.start].decode("utf-8-sig")
+    return all(letter.isprintable() or letter in "\n\r\t" for letter in text)
+
+
+A_URL = "a URL, not a path; rtl opens no connections"
+DOWNLOAD = "download it first"
+"""What a message says of a URL, and its hint."""
+
+
+def as_url(path: str | os.PathLike[str]) -> str | None:
+    """Return the URL that was given for a path, with the slashes that `Path` takes away; else None.
+
+    What exists is no URL.
+
+    >>> as_url(Path("https://example.com/x"))
+    'https://example.com/x'
+    """
+    scheme, colon, rest = os.fspath(path).partition(":/")
+    # A letter alone is a drive of Windows.
+    is_scheme = len(scheme) > 1 and scheme[0].isalpha() and scheme.isascii()
+    plain = scheme.replace("+", "").replace("-", "").replace(".", "").isalnum()
+    if not colon or not is_scheme or not plain or os.path.lexists(path):
+        return None
+    return f"{scheme}://{rest.lstrip('/')}"
 
 
 def unicode_name(name: str) -> str:
