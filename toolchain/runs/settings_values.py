@@ -165,7 +165,8 @@ def _nearest_value(field: msgspec.structs.FieldInfo, value: Any) -> Any:
     beyond_open = (meta.gt is not None and number <= meta.gt) or (
         meta.lt is not None and number >= meta.lt
     )
-    if beyond_open:
+    # A batch of one image, the lowest that is allowed, is more than most networks can train on.
+    if beyond_open or (field.name == "batch_size" and number < 1):
         return field.default
     low, high = meta.ge, meta.le
     number = max(number, low) if low is not None else number
