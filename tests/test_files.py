@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from toolchain.files import (
     atomic_file,
     display_path,
     json_text,
+    keep_result,
     require_writable,
     unicode_name,
     write_bytes,
@@ -160,3 +162,17 @@ def test_no_file_is_written_below_a_folder_named_for_a_url(
     with pytest.raises(DataError, match="s3://bucket/x can't be written: it is a URL"):
         require_writable(Path("s3://bucket/x"))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_error_of_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="model.onnx") as caught, atomic_file(tmp_path / "model.onnx"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_result_that_cannot_be_written_is_in_the_error(tmp_path: Path) -> None:
+    (tmp_path / "bench").write_text("a file")
+    with pytest.raises(DataError, match="can't be written") as caught:
+        keep_result(tmp_path / "bench" / "cpu.json", {"p50_ms": 1.5})
+    assert caught.value.result == {"p50_ms": 1.5}

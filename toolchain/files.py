@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,10 @@ def atomic_file(path: Path, *, durable: bool = False, private: bool = False) -> 
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno in NO_ROOM and error.filename is None:
+            error.filename = str(path)  # the system does not say which file it was
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -94,6 +99,8 @@ def is_text(head: bytes) -> bool:
     return all(letter.isprintable() or letter in "\n\r\t" for letter in text)
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of the system for a disk that is full, or a file that may not get so large."""
 A_URL = "a URL, not a path; rtl opens no connections"
 DOWNLOAD = "download it first"
 """What a message says of a URL, and its hint."""
@@ -160,6 +167,17 @@ def json_text(result: Any) -> str:
 def write_json(path: Path, result: Any) -> None:
     """Write a result as indented JSON, atomically."""
     write_text(path, json_text(result) + "\n")
+
+
+def keep_result(path: Path, result: Any) -> None:
+    """Write a result as `write_json` does; where that fails, the DataError holds the result."""
+    try:
+        write_json(path, result)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        refused = DataError(f"{path} can't be written: {reason}")
+        refused.result = result
+        raise refused from error
 
 
 def file_sha256(path: Path) -> str:

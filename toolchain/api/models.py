@@ -227,9 +227,9 @@ def bench(
     output, reporter = optional_path("output", output), checked_progress(progress)
     from toolchain.benchmarking import bench as story
     from toolchain.benchmarking.output import benchmark_file
-    from toolchain.files import write_json
+    from toolchain.files import keep_result
 
-    json_file = benchmark_file(files, providers, output)
+    json_file = benchmark_file(files, providers, output, reporter)
     result = story.bench(
         files,
         providers=providers,
@@ -240,7 +240,7 @@ def bench(
         progress=reporter,
     )
     if json_file:
-        write_json(json_file, result)
+        keep_result(json_file, result)
     return result
 
 

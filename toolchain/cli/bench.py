@@ -15,7 +15,7 @@ from toolchain.cli.options import (
     quiet_option,
     traceback_option,
 )
-from toolchain.files import write_json
+from toolchain.files import keep_result
 from toolchain.runtime.option_checks import MAX_THREADS
 
 
@@ -93,7 +93,8 @@ def command(
     from toolchain.benchmarking.bench import bench
     from toolchain.benchmarking.output import benchmark_file
 
-    file = benchmark_file(models, providers, output)
+    progress = terminal.progress_reporter(quiet)
+    file = benchmark_file(models, providers, output, progress)
     result = bench(
         models,
         providers=providers,
@@ -101,15 +102,15 @@ def command(
         threads=threads,
         seconds=seconds,
         eager=eager,
-        progress=terminal.progress_reporter(quiet),
+        progress=progress,
     )
-    if file:
-        write_json(file, result)
     if as_json:
         terminal.print_json(result)
     else:
         tables.show_result(result)
     tables.explain(result, "bench", wanted=explain, quiet=quiet or as_json)
+    if file:
+        keep_result(file, result)
     fastest = max(
         (row for row in result.results if row.model.endswith(".onnx")),
         key=lambda row: row.images_per_s,

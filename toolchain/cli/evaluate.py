@@ -76,11 +76,11 @@ def command(
         device=device,
         progress=terminal.progress_reporter(quiet),
     )
-    if wrong is not None:
-        write_wrong(wrong, result.wrong)
     if as_json:
         terminal.print_json(result)
     else:
         tables.show_result(result)
+    if wrong is not None:  # after the result, which a full disk must not cost
+        write_wrong(wrong, result.wrong)
     tables.explain(result, "evaluate", wanted=explain, quiet=quiet or as_json)
     terminal.print_next("rtl", "export", run, quiet=quiet)

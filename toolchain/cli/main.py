@@ -23,6 +23,7 @@ from toolchain.errors import (
     stop_reason,
 )
 from toolchain.extras import missing_extra
+from toolchain.files import NO_ROOM
 from toolchain.openmp import set_passive_wait
 from toolchain.printable import printable
 from toolchain.progress import is_rank_zero
@@ -195,7 +196,8 @@ def _report_unexpected(error: Exception) -> int:
         return _report(str(missing), missing.hint, missing.exit_code, show=is_rank_zero())
     if isinstance(error, OSError):
         where = f"{shortened(os.fsdecode(error.filename))}: " if _is_path(error.filename) else ""
-        return _report(f"{where}{(error.strerror or str(error)).lower()}", None, 1)
+        hint = "make room there, or choose another place" if error.errno in NO_ROOM else None
+        return _report(f"{where}{(error.strerror or str(error)).lower()}", hint, 1)
     hint = "this is a bug in rtl; run again with --traceback and report it"
     message = f"unexpected {type(error).__name__}: {error}"
     return _report(message, hint, 1)

@@ -20,6 +20,8 @@ LOWEST_RATE = 1e-9
 """A step of this size is lost when it is added to weights of 0.01 in float32."""
 NUMBERED = re.compile(r"(\D+)(\d{1,9})")
 """A name that differs from others in the number at its end, such as resnet18."""
+POOR_BOUNDS = (("batch_size", 1), ("size", 8192))
+"""Bounds of settings that hardly any network and machine can train at; the default is named."""
 OTHER_VALUES = {
     ("arch", "resnet"): "resnet18",
     ("strategy", "linear"): "head",
@@ -165,12 +167,13 @@ def _nearest_value(field: msgspec.structs.FieldInfo, value: Any) -> Any:
     beyond_open = (meta.gt is not None and number <= meta.gt) or (
         meta.lt is not None and number >= meta.lt
     )
-    # A batch of one image, the lowest that is allowed, is more than most networks can train on.
-    if beyond_open or (field.name == "batch_size" and number < 1):
+    if beyond_open:
         return field.default
     low, high = meta.ge, meta.le
     number = max(number, low) if low is not None else number
     number = min(number, high) if high is not None else number
+    if (field.name, number) in POOR_BOUNDS:
+        return field.default
     return kind(round(number)) if kind is int else float(number)
 
 
