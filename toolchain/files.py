@@ -109,7 +109,7 @@ DOWNLOAD = "download it first"
 def as_url(path: str | os.PathLike[str]) -> str | None:
     """Return the URL that was given for a path, with the slashes that `Path` takes away; else None.
 
-    What exists is no URL.
+    Where a folder is called `https:`, it is a path.
 
     >>> as_url(Path("https://example.com/x"))
     'https://example.com/x'
@@ -118,7 +118,7 @@ def as_url(path: str | os.PathLike[str]) -> str | None:
     # A letter alone is a drive of Windows.
     is_scheme = len(scheme) > 1 and scheme[0].isalpha() and scheme.isascii()
     plain = scheme.replace("+", "").replace("-", "").replace(".", "").isalnum()
-    if not colon or not is_scheme or not plain or os.path.lexists(path):
+    if not colon or not is_scheme or not plain or os.path.lexists(f"{scheme}:"):
         return None
     return f"{scheme}://{rest.lstrip('/')}"
 
