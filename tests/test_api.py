@@ -41,6 +41,7 @@ COMMAND_ONLY = {
     "finetune": {"resume", "lr_find"},  # functions of their own
     "find_lr": {"resume", "lr_find"},
     "predict": SCREEN_AND_FILES,
+    "bench": {"markdown"},  # how it is written; in Python display.as_markdown(result.blocks())
     "evaluate": {"wrong"},  # a property of the result
 }
 PYTHON_ONLY = {

@@ -12,13 +12,14 @@ import msgspec
 
 from toolchain.errors import SettingsError
 from toolchain.files import encode_json
-from toolchain.runs.settings import SPLITTING, FinetuneSettings, describe
+from toolchain.runs.settings import FinetuneSettings, describe
 from toolchain.runs.settings_ignored import ignored_settings
 from toolchain.runs.settings_names import did_you_mean
 from toolchain.runs.settings_paths import PATHS, with_read_paths, written_path
 from toolchain.runs.settings_rules import require_workable
 from toolchain.runs.settings_sources import SettingsSources, refuse
 from toolchain.runs.settings_values import converted, explained, require_in_bounds
+from toolchain.runs.stored_settings import LATER
 
 FROM_SCRATCH = (
     "weights none: everything is trained (strategy full); frozen layers would stay random"
@@ -196,7 +197,7 @@ def settings_sha256(settings: FinetuneSettings) -> str:
     for key in ("data", "device", "workers", "cache_gb", "tensorboard"):
         del values[key]
     # Runs from before there were such settings keep their digest.
-    for key in SPLITTING:
+    for key in LATER:
         if values[key] == getattr(FinetuneSettings(), key):
             del values[key]
     return hashlib.sha256(encode_json(values, order="sorted")).hexdigest()

@@ -19,7 +19,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "augment",
     ),
     "Data": ("data", "task", "split_ratio", "split_seed", "group_column"),
-    "What is trained": ("freeze_until", "head_epochs", "unfreeze_layers", "unfreeze_every"),
+    "What is trained": ("freeze_until", "head_epochs", "unfreeze_layers", "unfreeze_every", "rank"),
     "Optimiser": (
         "optimizer",
         "momentum",

@@ -123,16 +123,17 @@ def test_the_end_of_a_worker_is_an_error_and_no_wait(
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_the_end_of_a_worker_whose_batch_was_announced_is_the_same_error() -> None:
-    def kill_after_the_first() -> None:
-        for _ in ImageLoader(Numbers(), BATCHES, 1):
-            time.sleep(0.5)  # the next batches are announced meanwhile, and not handed over
-            for worker in multiprocessing.active_children():
-                worker.kill()
+@machine_failures()
+def killed_after_the_first_batch() -> None:
+    for _ in ImageLoader(Numbers(), BATCHES, 1):
+        time.sleep(0.5)  # the next batches are announced meanwhile, and not handed over
+        for worker in multiprocessing.active_children():
+            worker.kill()
 
-    killed = pytest.raises(MachineFailure, match="was killed by the signal Killed")
-    with killed, machine_failures():
-        kill_after_the_first()
+
+def test_the_end_of_a_worker_whose_batch_was_announced_is_the_same_error() -> None:
+    with pytest.raises(MachineFailure, match="was killed by the signal Killed"):
+        killed_after_the_first_batch()
 
 
 @pytest.mark.parametrize(
