@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from rich.console import Console
-from rich.text import Lines, Text
+from rich.containers import Lines
+from rich.text import Text
 
 _PART = re.compile(r"[^\s/\\._,-]*[/\\._,-]*")
 """A part of a word, with the separators that end it."""
@@ -15,7 +16,7 @@ _PART = re.compile(r"[^\s/\\._,-]*[/\\._,-]*")
 class CellText(Text):
     """A text whose words may be broken after / . _ and -; rich breaks them at any letter."""
 
-    def wrap(self, console: Console, width: int, **options: Any) -> Lines:  # type: ignore[override]
+    def wrap(self, console: Console, width: int, **options: Any) -> Lines:
         """Return the lines of at most `width` columns."""
         words = re.split(r"(\s+)", self.plain)
         if options.get("no_wrap") or all(len(word) <= width for word in words):

@@ -21,6 +21,6 @@ class Choice(click.Choice[str]):
             option = "" if param is None else max(param.opts, key=len)
             name = option.removeprefix("--").replace("-", "_")
             meant = meant_value(name, str(value), list(self.choices))
-            if meant is not None:
-                error.message = f"{error.message.rstrip('.')}; did you mean '{meant}'?"
-            raise
+            if meant is None:
+                raise
+            self.fail(f"{error.message.rstrip('.')}; did you mean '{meant}'?", param, ctx)

@@ -110,7 +110,8 @@ def _keep_changes_that_work(error: SettingsError, values: dict[str, Any]) -> Non
     """
     if not error.instead:
         return
-    default = {error.setting: getattr(FinetuneSettings(), str(error.setting))}
+    setting = str(error.setting)
+    default = {setting: getattr(FinetuneSettings(), setting)}
     works = [change for change in error.instead if _works(change, values, error)]
     error.instead = tuple(works or [default] * _works(default, values, error))
     error.hint = SettingsSources().advice(error)
