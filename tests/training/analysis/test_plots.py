@@ -73,7 +73,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are drawn, with their layout made, instead of files."""
     figures: list[Figure] = []
 
-    def keep(figure: Figure, path: Path) -> None:
+    def keep(figure: Figure, path: Path, **_: Any) -> None:
         figure.draw_without_rendering()
         figures.append(figure)
 
