@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,24 @@ from hypothesis import strategies as st
 
 from toolchain.data.class_names import LabelledPaths
 from toolchain.data.splits import (
+    USUAL,
     Splitting,
     carve,
     position,
-    split_class,
     split_classes,
-    split_of,
 )
 from toolchain.errors import DataError, SettingsError
+
+
+def split_of(name: str) -> str:
+    """Return the split that the position of a name gives by 7:1:2."""
+    place = position(name)
+    return "train" if place < 0.7 else "val" if place < 0.8 else "test"
+
+
+def split_class(names: Sequence[str], splitting: Splitting = USUAL) -> list[str]:
+    """Return the splits of images that all have one class."""
+    return split_classes(names, [("",)] * len(names), splitting)[0]
 
 
 def named(root: Path, label: str, count: int) -> LabelledPaths:
@@ -53,7 +64,8 @@ def test_any_name_has_a_position_between_0_and_1(name: str) -> None:
 
 
 def test_name_that_is_not_unicode_has_a_split() -> None:
-    assert split_of(b"apple/\xff\xfe.jpg".decode("utf-8", "surrogateescape"))
+    name = b"apple/\xff\xfe.jpg".decode("utf-8", "surrogateescape")
+    assert split_classes([name], [()]) == ([split_of(name)], 0)
 
 
 def test_carving_takes_one_in_eight(tmp_path: Path) -> None:

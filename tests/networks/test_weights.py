@@ -232,6 +232,10 @@ MISFITS: dict[str, tuple[Callable[[State], Any], str]] = {
         lambda s: with_prefix("student.")(s) | with_prefix("teacher.")(s),
         "several networks, named 'student.', 'teacher.'",
     ),
+    "meta": (
+        lambda s: {n: t.to("meta") for n, t in s.items()},
+        "conv1.weight has a shape and no values",
+    ),
     "not numbers": (lambda s: s | {"bn1.weight": s["bn1.weight"] / 0}, "values of bn1.weight are"),
     "NaN": (
         lambda s: s | {"layer3.1.conv2.weight": torch.full((256, 256, 3, 3), torch.nan)},
@@ -317,7 +321,11 @@ def test_files_that_are_not_weights_are_refused_in_words_of_ours(tmp_path: Path,
 
 def test_folders_and_missing_files_are_refused(tmp_path: Path) -> None:
     assert "no such weights file" in refusal(tmp_path / "gone.pth")
-    assert "no model.safetensors in this folder, and none" in refusal(tmp_path)
+    assert f"{tmp_path} holds no weights file" in refusal(tmp_path)
+    os.mkfifo(tmp_path / "pipe.pth")
+    assert "is a pipe or device" in refusal(tmp_path / "pipe.pth")
+    url = "https://example.com/resnet18.pth"
+    assert f"{url}: a URL, not a path" in refusal(Path(url))
     (tmp_path / "z.pth").write_bytes(zipped(tmp_path / "z", "a.txt"))
     assert "is a zip archive, not weights" in refusal(tmp_path / "z.pth")
 

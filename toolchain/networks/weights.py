@@ -96,8 +96,9 @@ def _file_in(folder: Path) -> Path:
     files = sorted(f for f in folder.iterdir() if f.suffix in SUFFIXES and f.is_file())
     if len(files) == 1:
         return files[0]
-    found = f"several weights files: {', '.join(f.name for f in files[:5])}" if files else "none"
-    raise TrainingError(f"{folder}: no {MODEL_FILE} in this folder, and {found}", hint=ACCEPTED)
+    found = ", ".join(f.name for f in files[:5])
+    wrong = f"several weights files, none {MODEL_FILE}: {found}" if files else "no weights file"
+    raise TrainingError(f"{folder} holds {wrong}", hint=ACCEPTED)
 
 
 def _card_beside(path: Path) -> Card | None:

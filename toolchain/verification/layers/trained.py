@@ -10,8 +10,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.backends.layer_names import LOGITS, NORMALISE, call_name
+from toolchain.backends.layer_names import NORMALISE, call_name
 from toolchain.backends.torch_eager import EagerBackend
+from toolchain.runtime.card import LOGITS
 from toolchain.runtime.model_inputs import ModelOutputs
 
 
