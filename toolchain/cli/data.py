@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from toolchain.cli import tables, terminal
+from toolchain.cli.choices import Choice
 from toolchain.cli.help import GroupedCommand
 from toolchain.cli.options import (
     explain_option,
@@ -50,7 +51,7 @@ def command() -> None:
 @click.argument("data")
 @click.option(
     "--task",
-    type=click.Choice(get_args(Task)),
+    type=Choice(get_args(Task)),
     default="single-label",
     show_default=True,
     help="What an image has: one class, or any number of them, read from a CSV.",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from toolchain.display import megabytes
 from toolchain.errors import DataError, ModelFileError, TrainingError
-from toolchain.files import current_umask, real_path, write_text
+from toolchain.files import A_URL, DOWNLOAD, as_url, current_umask, real_path, write_text
 from toolchain.printable import shell_words
 from toolchain.runs.damage import RESTORE
 from toolchain.runtime.card import Card, decode_card, encode_card
@@ -64,6 +64,8 @@ class RunFolder:
         For the time before the images are read. Permissions alone do not tell: the disk may be
         mounted for reading only.
         """
+        if url := as_url(self.path):
+            raise TrainingError(f"{url} can't be made: it is {A_URL}", hint="choose a path with -o")
         self.require_free()
         above = [self.path, *self.path.absolute().parents]
         folder = next((one for one in above if one.is_dir()), Path())
@@ -244,6 +246,8 @@ def no_run_folder(path: Path) -> DataError:
             return DataError(
                 f"{path} is in a run folder and none itself", hint=f"give {shell_words(above)}"
             )
+    if url := as_url(path):
+        return DataError(f"{url}: {A_URL}", hint=DOWNLOAD)
     wrong = "is no run folder" if path.exists() else "no such run folder"
     punctuation = "" if path.exists() else ":"
     return DataError(f"{path}{punctuation} {wrong}", hint="rtl finetune DATA makes one")

@@ -59,7 +59,7 @@ class TrainedRun:
     def dataset(self) -> Dataset:
         """The data set of the run; raises DataError where it is gone or has other classes."""
         place = self.data or self.settings.data
-        if not Path(place).exists():
+        if self.data is None and not Path(place).exists():
             raise DataError(
                 f"{place}: the data of {self.folder.path} is no longer there",
                 hint="say where with --data",

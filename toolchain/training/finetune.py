@@ -169,7 +169,8 @@ def resume(
             workers=settings.workers if workers is None else workers,
             device=settings.device if device is None else device,
         )
-        require_there(settings.data, run)
+        if data is None:
+            require_there(settings.data, run)
         dataset, audit = read_data(settings, run.path, processes, progress)
         require_same_data(run, audit)
         if data is not None and processes.is_rank_zero:
