@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolchain.data.class_names import LabelledPaths
@@ -56,7 +57,8 @@ def test_splits_of_given_names_never_change() -> None:
     assert splits == "tt..tt........t.t.v...............t....."
 
 
-@given(st.text())
+@settings(deadline=None)
+@given(st.binary().map(os.fsdecode))
 def test_any_name_has_a_position_between_0_and_1(name: str) -> None:
     assert 0 <= position(name) < 1
 
@@ -95,6 +97,7 @@ def test_too_few_images_to_carve_from_are_refused(count: int, tmp_path: Path) ->
     assert "val/" in str(caught.value.hint)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "b", "ab", "abc", ""]), max_size=60), st.integers(0, 1000))
 def test_every_class_has_a_training_image_and_where_possible_a_validation_image(
     owned: list[str], start: int
@@ -110,6 +113,7 @@ def test_every_class_has_a_training_image_and_where_possible_a_validation_image(
             assert "val" in having
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.integers(0, 1000))
 def test_images_of_one_class_each_are_split_as_their_folders_would_be(
     count: int, start: int

@@ -24,7 +24,12 @@ from toolchain.networks.checkpoint_layout import find_network
 from toolchain.networks.fitting import load_weights
 from toolchain.networks.known_architectures import KNOWN, recognised
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
-from toolchain.networks.weights import read_weights, start_classifier, state_sha256
+from toolchain.networks.weights import (
+    load_classifier,
+    read_weights,
+    start_classifier,
+    state_sha256,
+)
 from toolchain.progress import SilentReporter
 from toolchain.runtime.card import Card, Preprocessing, Weights
 
@@ -420,3 +425,17 @@ def test_the_digest_depends_on_the_values_alone(seven: State) -> None:
     assert state_sha256(seven) == state_sha256(same)
     same["fc.bias"] = same["fc.bias"] + 1e-3
     assert state_sha256(seven) != state_sha256(same)
+
+
+def test_a_trained_network_is_loaded_without_random_numbers(tmp_path: Path, seven: State) -> None:
+    mean, std = (torch.full((1, 3, 1, 1), value) for value in (120.0, 60.0))
+    state = {f"network.{name}": tensor for name, tensor in seven.items()}
+    save_file({**state, "mean": mean, "std": std}, tmp_path / "model.safetensors")
+    before = torch.get_rng_state()
+    found = load_classifier("resnet18", 7, tmp_path / "model.safetensors", IMAGENET_NORMALISATION)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not found.training
+    assert all(p.requires_grad and p.device.type == "cpu" for p in found.parameters())
+    loaded_state = found.state_dict()
+    assert {name for name, t in state.items() if not torch.equal(loaded_state[name], t)} == set()
+    assert torch.equal(loaded_state["mean"], mean)

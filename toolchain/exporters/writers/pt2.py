@@ -8,14 +8,19 @@ from pathlib import Path
 
 import torch
 
-from toolchain.exporters.writers.traced import example, free_axes, traced
+from toolchain.exporters.writers.traced import (
+    example,
+    free_axes,
+    traced,
+    without_garbage_collector,
+)
 from toolchain.networks.resnet import InferenceModel
 from toolchain.runtime.card import CARD_KEY, Card, encode_card
 
 
 def write_program(inference_model: InferenceModel, card: Card, path: Path) -> None:
     """Write the model to `path`; the caller verifies the file."""
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), without_garbage_collector():
         warnings.simplefilter("ignore")
         program = torch.export.export(
             traced(inference_model, card),
