@@ -21,6 +21,7 @@ from toolchain.exporters.outcome import ExportedModel, RejectedModel
 from toolchain.metrics.per_class import ClassMetrics
 from toolchain.prediction.predictions import Predictions
 from toolchain.progress import ProgressReporter
+from toolchain.reporting.result import ReportFile
 from toolchain.runtime.prediction import Prediction
 from toolchain.runtime.predictor import Predictor
 from toolchain.training.artifacts import Summary
@@ -57,6 +58,7 @@ ORDER = (
     "export",
     "verify",
     "bench",
+    "report",
     "predict",
     "inspect",
 )
@@ -79,6 +81,7 @@ RESULTS = (
     LeftOut,
     TargetResult,
     Predictions,
+    ReportFile,
     Inspection,
     ProgressReporter,
 )

@@ -26,6 +26,7 @@ FUNCTIONS = {
     "finetune": ("finetune", None),
     "find_lr": ("finetune", None),
     "evaluate": ("evaluate", None),
+    "report": ("report", None),
     "export": ("export", None),
     "verify": ("verify", None),
     "bench": ("bench", None),
@@ -38,8 +39,8 @@ EVERY_COMMAND = {"json", "quiet", "traceback", "explain"}
 SCREEN_AND_FILES = {"format", "output", "resume", "top", "ray", "no_cache"}
 """Of `rtl predict`: how rows are written, where they are computed; Python has `cache` instead."""
 COMMAND_ONLY = {
-    "finetune": {"resume", "lr_find"},  # functions of their own
-    "find_lr": {"resume", "lr_find"},
+    "finetune": {"resume", "lr_find", "report"},  # functions of their own
+    "find_lr": {"resume", "lr_find", "report"},
     "predict": SCREEN_AND_FILES,
     "bench": {"markdown"},  # how it is written; in Python display.as_markdown(result.blocks())
     "evaluate": {"wrong"},  # a property of the result

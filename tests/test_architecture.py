@@ -41,6 +41,7 @@ ORDER = (
     "exporters",
     "benchmarking",
     "prediction",
+    "reporting",
     "cache",
     "doctor",
     "demo",
@@ -53,6 +54,7 @@ SUB_ROOMS = {
     "training": ("optim", "inputs", "features", "analysis"),
     "verification": ("levels", "layers", "references"),
     "exporters": ("writers", "precision"),
+    "reporting": ("reading", "charts", "images", "parts"),
     "demo": ("drawing",),
 }
 """Rooms within rooms, in order: each imports, of these, only those before it."""
@@ -64,6 +66,7 @@ STORIES = {
     "toolchain.exporters.export",
     "toolchain.benchmarking.bench",
     "toolchain.prediction.predict",
+    "toolchain.reporting.report",
     "toolchain.demo.demo",
 }
 """The files that read from top to bottom what a command does."""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         finetune,
         inspect,
         predict,
+        report,
         resume,
         verify,
     )
@@ -70,6 +71,7 @@ __all__ = [
     "finetune",
     "inspect",
     "predict",
+    "report",
     "resume",
     "verify",
 ]

@@ -17,9 +17,11 @@ from toolchain.cli.options import (
     traceback_option,
 )
 from toolchain.errors import Interrupted, SettingsError, stop_reason
+from toolchain.extras import import_extra
 from toolchain.progress import NotesFirst, is_rank_zero
 from toolchain.runs.settings_file import GivenSettings, gather_settings
 from toolchain.runs.settings_groups import grouped_settings
+from toolchain.runs.stored_settings import stored_settings
 
 if TYPE_CHECKING:
     from toolchain.training.finetune import FinetuneResult
@@ -37,6 +39,7 @@ OPTION_GROUPS = {
         *(name for name in names if name != "data"),
         *(MOST_USED if number == 0 else ()),
         *(("lr_find",) if "schedule" in names else ()),
+        *(("report",) if "tensorboard" in names else ()),
     )
     for number, (title, names) in enumerate(grouped_settings().items())
 }
@@ -63,6 +66,11 @@ OPTION_GROUPS = {
     is_flag=True,
     help="Train nothing: try learning rates on a few batches, draw the curve, suggest one.",
 )
+@click.option(
+    "--report",
+    is_flag=True,
+    help="When it is trained: evaluate it, and write report.html into the run folder.",
+)
 @settings_options
 @explain_option
 @json_option
@@ -75,6 +83,7 @@ def command(
     resume: Path | None,
     moved_data: str | None,
     lr_find: bool,
+    report: bool,
     explain: bool,
     as_json: bool,
     quiet: bool,
@@ -98,9 +107,13 @@ def command(
     torchrun --nproc-per-node 2 -m toolchain finetune photos
     """
     given = {name: value for name, value in options.items() if value is not None}
+    if report and lr_find:
+        raise click.UsageError("--report is of a trained run; --lr-find trains nothing")
+    if report:
+        import_extra("jinja2")
     if resume is not None:
         _refuse_on_resume(data, config, output, lr_find, given)
-        _resume(resume, moved_data, given, explain, as_json, quiet)
+        _resume(resume, moved_data, given, explain, as_json, quiet, report)
         return
     if moved_data is not None:
         raise click.UsageError("--data is for --resume; without it: rtl finetune DATA")
@@ -127,7 +140,7 @@ def command(
         # Interrupted before the first epoch ended: there is no run to resume.
         again = terminal.rtl_command(*_command_words(given, config, output)[1:])
         raise Interrupted(stop_reason(stop), hint=again) from stop
-    _show(result, explain, as_json, quiet)
+    _show(result, explain, as_json, quiet, report)
 
 
 def _refuse_on_resume(
@@ -159,6 +172,7 @@ def _resume(
     explain: bool,
     as_json: bool,
     quiet: bool,
+    report: bool,
 ) -> None:
     """Resume a run that was stopped."""
     from toolchain.training.finetune import resume
@@ -170,7 +184,7 @@ def _resume(
         moved = ("--data", data) if data is not None else ()
         again = terminal.rtl_command("finetune", "--resume", run, *moved)
         raise Interrupted(stop_reason(stop), hint=again) from stop
-    _show(result, explain, as_json, quiet)
+    _show(result, explain, as_json, quiet, report, data)
 
 
 def _find_learning_rate(
@@ -199,8 +213,15 @@ def _find_learning_rate(
         terminal.print_next(*_command_words(found, config, None), quiet=quiet)
 
 
-def _show(result: FinetuneResult, explain: bool, as_json: bool, quiet: bool) -> None:
-    """Print the result and the next command, in rank zero only."""
+def _show(
+    result: FinetuneResult,
+    explain: bool,
+    as_json: bool,
+    quiet: bool,
+    report: bool,
+    data: str | None = None,
+) -> None:
+    """Print the result and the next command, and write the report, in rank zero only."""
     if not is_rank_zero():
         return
     if as_json:
@@ -208,8 +229,29 @@ def _show(result: FinetuneResult, explain: bool, as_json: bool, quiet: bool) -> 
     else:
         tables.show_result(result)
     tables.explain(result, "finetune", EPOCH_LINE, wanted=explain, quiet=quiet or as_json)
-    terminal.print_next("rtl", "evaluate", result.run.path, quiet=quiet)
+    if report:
+        _report(result, data, as_json, quiet)
+    else:
+        terminal.print_next("rtl", "evaluate", result.run.path, quiet=quiet)
     terminal.print_next("rtl", "export", result.run.path, quiet=quiet)
+
+
+def _report(result: FinetuneResult, data: str | None, as_json: bool, quiet: bool) -> None:
+    """Evaluate the run that was trained and write its report."""
+    from toolchain.evaluation.evaluate import evaluate
+    from toolchain.reporting.report import report
+
+    progress, settings = terminal.progress_reporter(quiet), stored_settings(result.run.settings)
+    evaluate(
+        result.run.path,
+        data=data,
+        workers=settings.workers,
+        device=settings.device,
+        progress=progress,
+    )
+    written = report([result.run.path], data=data, progress=progress)
+    if not as_json:
+        tables.show_result(written)
 
 
 def _command_words(given: dict[str, Any], config: Path | None, output: Path | None) -> list[object]:

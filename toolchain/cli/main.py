@@ -41,6 +41,7 @@ COMMANDS = {
     "export": "Turn a run into model files, each verified before it exists.",
     "verify": "Prove that a model file still answers like the model it was made from.",
     "bench": "Measure latency, throughput and memory of model files side by side.",
+    "report": "Write all that is known of a run, or of several, into one HTML file.",
     "predict": "Label images with a model file; needs no torch.",
     "inspect": "Describe a model file: classes, input, preprocessing, metrics.",
     "cache": "Show or remove what training and predictors keep on the disk.",
@@ -56,6 +57,7 @@ OTHER_NAMES = {
     "inspect": ("info", "show", "describe", "summary"),
     "verify": ("compare", "parity"),
     "bench": ("speed", "profile", "perf"),
+    "report": ("html", "dashboard", "summarise", "summarize"),
 }
 """The names of commands, each with what other tools call it."""
 

@@ -42,6 +42,7 @@ class RunFolder:
         self.curves = self.path / "curves.png"
         self.confusion = self.path / "confusion.png"
         self.evaluation = self.path / "evaluation.json"
+        self.logits = self.path / "evaluation-logits.npy"
         self.export = self.path / "export"
         self.bench = self.path / "bench"
         self.checkpoints = self.path / "checkpoints"
@@ -49,6 +50,8 @@ class RunFolder:
         self.tensorboard = self.path / "tensorboard"
         self.rate_sweep = self.path / "lr-find.json"
         self.rate_picture = self.path / "lr-find.png"
+        self.report = self.path / "report.html"
+        self.comparison = self.path / "comparison.html"
 
     def require_free(self) -> None:
         """Raise TrainingError unless the path is free or an empty folder: no run is overwritten."""
