@@ -40,10 +40,10 @@ def test_fit_reaches_the_loss_that_torch_reaches() -> None:
     def step() -> torch.Tensor:
         solver.zero_grad()
         value = loss(weights, bias)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
-    solver.step(step)  # type: ignore[arg-type]
+    solver.step(step)
     own = loss(torch.from_numpy(probe.weights), torch.from_numpy(probe.bias))
     assert float(own) <= float(loss(weights, bias).detach()) + 1e-6
 
