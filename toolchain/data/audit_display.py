@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+from toolchain.data.audit_fields import AuditFields
 from toolchain.data.file_findings import SMALL_SIDE, SUGGESTIONS, What
 from toolchain.data.left_out import left_out_summary, remedy_for
 from toolchain.data.split_names import SPLITS
 from toolchain.display import Block, Facts, Line, Table
-
-if TYPE_CHECKING:
-    from toolchain.data.audit_result import Audit
 
 LISTED_GROUPS, LISTED_COPIES = 10, 4
 """Groups of equal files that are shown, and files of a group beside its first."""
@@ -19,7 +17,7 @@ LISTED_GROUPS, LISTED_COPIES = 10, 4
 Names = tuple[str, ...]
 
 
-def audit_blocks(audit: Audit) -> list[Block]:
+def audit_blocks(audit: AuditFields) -> list[Block]:
     """Return the images of each class, the files that something is wrong with, and counts."""
     blocks: list[Block] = [
         Line(f"{audit.data}: {audit.images} files, split by {audit.split_by}"),
@@ -40,7 +38,7 @@ def audit_blocks(audit: Audit) -> list[Block]:
     return [*blocks, _counts(audit)]
 
 
-def _classes(audit: Audit) -> Table:
+def _classes(audit: AuditFields) -> Table:
     rows = [(name, *(str(row[s]) for s in SPLITS)) for name, row in audit.per_class.items()]
     if not audit.sizes:
         return Table(("class", *SPLITS), rows, right=SPLITS)
@@ -56,7 +54,7 @@ def _sides(of_split: dict[str, tuple[int, int, int]]) -> str:
     return f"{least}" if least == largest else f"{least}–{largest}"
 
 
-def _groups(audit: Audit) -> list[Block]:
+def _groups(audit: AuditFields) -> list[Block]:
     worse = {*audit.leaks, *audit.label_conflicts}
     near_worse = {*audit.near_leaks, *audit.near_label_conflicts}
     blocks: list[Block] = []
@@ -93,7 +91,7 @@ def _group_table(title: str, groups: Sequence[Names]) -> list[Block]:
     return [Table(("file", "is also"), rows, title=title)]
 
 
-def _of_single_files(audit: Audit) -> list[Block]:
+def _of_single_files(audit: AuditFields) -> list[Block]:
     """Return a table with a row for each kind of finding: how many files, the first, what to do."""
     firsts = {finding.what: finding for finding in reversed(audit.findings)}
     rows = []
@@ -108,7 +106,7 @@ def _of_single_files(audit: Audit) -> list[Block]:
     return [Table(columns, rows, right=("number",), title="worth a look; --json lists all")]
 
 
-def _counts(audit: Audit) -> Facts:
+def _counts(audit: AuditFields) -> Facts:
     truncated = f", {len(audit.truncated)} of them end early" if audit.truncated else ""
     near = f"{len(audit.near_duplicates)} groups of images that look the same"
     if audit.near_leaks:
@@ -133,7 +131,7 @@ def _counts(audit: Audit) -> Facts:
     )
 
 
-def _imbalance(audit: Audit) -> str:
+def _imbalance(audit: AuditFields) -> str:
     if audit.imbalance is None:
         return "a class has no training image"
     return f"the largest class has {audit.imbalance:g} times the images of the smallest"
