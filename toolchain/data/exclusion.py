@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
@@ -53,17 +54,15 @@ def read_exclusion(file: Path) -> Iterator[str]:
     suggestion begins with `exclude`. Else each line is a name; empty lines and `#` are passed over.
     """
     text = read_text(file, "a list of files")
-    lines = text.splitlines()
-    if lines and _cells(lines[0]) == list(COLUMNS):
-        rows = csv.reader(text.splitlines(keepends=True)[1:])
-        named = (row[0] for row in rows if len(row) >= 3 and _excludes(row[2]))
+    first, _, _ = text.partition("\n")
+    if [cell.strip().lower() for cell in first.split(",")] == list(COLUMNS):
+        # A name may hold any character, so a row may have several lines.
+        rows = csv.reader(io.StringIO(text, newline=""))
+        named = [row[0] for row in rows if len(row) >= 3 and _excludes(row[2])]
     else:
-        named = (line.strip() for line in lines if not line.lstrip().startswith("#"))
+        lines = (line.strip() for line in text.split("\n"))
+        named = [line for line in lines if not line.startswith("#")]
     return (_composed(name) for name in named if name)
-
-
-def _cells(line: str) -> list[str]:
-    return [cell.strip().lower() for cell in next(csv.reader([line]), [])]
 
 
 def _excludes(suggestion: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -37,12 +37,17 @@ def write_fix_list(path: Path, audit: AuditFields, split_of: dict[str, str]) -> 
     `split_of` is the split of each file by its name. Raises OSError.
     """
     rows = list(fixes(audit, split_of))
+    write_rows(path, rows)
+    return len(rows)
+
+
+def write_rows(path: Path, rows: Iterable[Fix]) -> None:
+    """Write rows as a fix list, whole or not at all. Raises OSError."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(rows)
     write_text(path, text.getvalue())
-    return len(rows)
 
 
 def fixes(audit: AuditFields, split_of: dict[str, str]) -> Iterator[Fix]:

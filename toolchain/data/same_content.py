@@ -17,9 +17,9 @@ from toolchain.data.file_check import FileCheck, pixel_digest
 from toolchain.data.image_hashes import Look
 from toolchain.data.near_duplicates import Looks, near_duplicates
 
-LIKE_PIXELS = 4
-"""Levels by which the small pictures of two images of equal pixels may differ: a JPEG is decoded at
-a smaller scale for it than another format is."""
+LIKE_PIXELS = 6
+"""Levels by which the small pictures of two images of equal pixels may differ on average: a JPEG is
+decoded at a smaller scale for it, another format is not."""
 
 Names = tuple[str, ...]
 
@@ -118,7 +118,7 @@ def _of_one_size(rows: Sequence[Row], alike: list[int]) -> list[int]:
     for indices in by_size.values():
         greys = np.array([look.grey for i in indices if (look := rows[i].check.look)], np.int16)
         for place, index in enumerate(indices):
-            off = np.abs(greys - greys[place]).max(axis=(1, 2))
+            off = np.abs(greys - greys[place]).mean(axis=(1, 2))
             if (off <= LIKE_PIXELS).sum() > 1:
                 found.append(index)
     return found

@@ -38,7 +38,7 @@ class RunFolder:
         self.weights = self.path / "model.safetensors"
         self.card = self.path / "card.json"
         self.audit = self.path / "audit.json"
-        self.excluded = self.path / "excluded.txt"
+        self.excluded = self.path / "excluded.csv"
         self.curves = self.path / "curves.png"
         self.confusion = self.path / "confusion.png"
         self.evaluation = self.path / "evaluation.json"

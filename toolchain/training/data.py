@@ -10,6 +10,7 @@ import msgspec
 from toolchain.data.audit import audit_dataset, is_inside
 from toolchain.data.audit_result import Audit
 from toolchain.data.exclusion import without_excluded
+from toolchain.data.fix_list import EXCLUDE, Fix, write_rows
 from toolchain.data.layouts import Dataset, Sample, read_dataset
 from toolchain.data.left_out import left_out_lines
 from toolchain.errors import DataError
@@ -84,6 +85,11 @@ def audit_warnings(audit: Audit) -> list[str]:
             f"{len(audit.leaks)} groups of equal images stand in more than one split, "
             f"first {audit.leaks[0][0]}: validation is too optimistic"
         )
+    if audit.near_leaks:
+        lines.append(
+            f"{len(audit.near_leaks)} groups of images that look the same stand in more than one "
+            f"split, first {' ~ '.join(audit.near_leaks[0][:2])}; rtl data check lists them"
+        )
     if audit.label_conflicts:
         lines.append(
             f"{len(audit.label_conflicts)} groups of equal images have different classes, "
@@ -97,7 +103,7 @@ def audit_warnings(audit: Audit) -> list[str]:
 def write_excluded(run: RunFolder, dataset: Dataset) -> None:
     """Write the names of the images that `--exclude` has taken out: its list may be moved."""
     if dataset.excluded:
-        write_text(run.excluded, "".join(f"{name}\n" for name in dataset.excluded))
+        write_rows(run.excluded, [Fix(name, "excluded", EXCLUDE) for name in dataset.excluded])
 
 
 def require_outside_data(settings: FinetuneSettings, output: Path) -> None:
