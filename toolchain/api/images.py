@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolchain.api.arguments import (
     Count,
+    Device,
     Location,
     NotNegative,
     OnError,
@@ -199,6 +200,9 @@ def check_data(
     group_column: str = "",
     exclude: Location = "",
     fix_list: Location = "",
+    weights: Location = "",
+    run: Location = "",
+    device: Device = "auto",
     progress: Progress = None,
 ) -> Audit:
     """Read every image of a data set and list what would hurt training (`rtl data check`).
@@ -208,7 +212,9 @@ def check_data(
     and what was left out; `problems` has what spoils training in a few words. Data without splits
     of its own is split as `finetune` does with the same `split_ratio`, `split_seed` and
     `group_column`. `exclude` is a list of images to leave out; `fix_list` is a CSV that gets what
-    to do about each image, which `finetune(exclude=…)` takes. Nothing else is written. Raises
+    to do about each image, which `finetune(exclude=…)` takes. Nothing else is written. `weights` (a
+    file, a run folder or "imagenet") or `run` is a network whose features judge the labels, by
+    default ImageNet's where torch's cache has it; `label_errors` has the suspects. Raises
     DataError for a folder that can't be used; where that is for its unreadable files, the audit is
     the error's `result`. SettingsError.
 
@@ -231,5 +237,8 @@ def check_data(
         splitting,
         "" if exclude == "" else checked_path("exclude", exclude),
         "" if fix_list == "" else checked_path("fix_list", fix_list),
+        "" if weights == "" else checked_path("weights", weights),
+        "" if run == "" else checked_path("run", run),
+        checked("device", device, Device),
     )
     return story.check_data(data, options, progress=reporter)

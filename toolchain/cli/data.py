@@ -10,6 +10,7 @@ import click
 from toolchain.cli import tables, terminal
 from toolchain.cli.help import GroupedCommand
 from toolchain.cli.options import (
+    device_option,
     explain_option,
     json_option,
     quiet_option,
@@ -68,6 +69,16 @@ def command() -> None:
     default="",
     help="Write a CSV of what to do: file, what, suggestion. rtl finetune --exclude takes it.",
 )
+@click.option(
+    "--weights",
+    default="",
+    help="A network whose features judge the labels: a weights file, a run folder, or imagenet. "
+    "By default ImageNet's ResNet-18 where it is on this machine already.",
+)
+@click.option(
+    "--run", "run_folder", metavar="RUN", default="", help="The trained network of a run instead."
+)
+@device_option
 @explain_option
 @json_option
 @quiet_option
@@ -80,6 +91,9 @@ def check(
     group_column: str,
     exclude: str,
     fix_list: str,
+    weights: str,
+    run_folder: str,
+    device: str,
     explain: bool,
     as_json: bool,
     quiet: bool,
@@ -87,19 +101,21 @@ def check(
     """Read every image of DATA and list what would spoil training; DATA itself is only read.
 
     Damaged files, the same image in two splits or under two classes, images that look the same,
-    and what is dark, blurred, tiny or called by a wrong ending. What is left out is counted, with
-    the reason. Exit status 10 where files can't be read, or the same image stands in two splits
-    or classes.
+    and what is dark, blurred, tiny or called by a wrong ending. With a network at hand, the labels
+    that its features contradict. What is left out is counted, with the reason. Exit status 10
+    where files can't be read, or the same image stands in two splits or classes.
 
     \b
     rtl data check photos
     rtl data check photos/labels.csv --task multi-label
-    rtl data check photos --fix-list fix.csv
+    rtl data check photos --weights resnet18.pth --fix-list fix.csv
     """
     from toolchain.checking.check import CheckOptions, check_data
 
     splitting = Splitting(split_ratio, split_seed, group_column)
-    options = CheckOptions(task, splitting, exclude, fix_list)
+    options = CheckOptions(
+        task, splitting, exclude, fix_list, weights=weights, run=run_folder, device=device
+    )
     try:
         audit = check_data(data, options, progress=terminal.progress_reporter(quiet))
     except DataError as error:

@@ -7,6 +7,7 @@ from typing import cast
 
 from toolchain.data.audit_fields import AuditFields
 from toolchain.data.file_findings import SMALL_SIDE, SUGGESTIONS, What
+from toolchain.data.label_suspects import label_blocks
 from toolchain.data.left_out import left_out_summary, remedy_for
 from toolchain.data.split_names import SPLITS
 from toolchain.display import Block, Facts, Line, Table
@@ -35,6 +36,10 @@ def audit_blocks(audit: AuditFields) -> list[Block]:
         blocks.append(Table(("file", "unreadable because"), files))
     blocks += _groups(audit)
     blocks += _of_single_files(audit)
+    if audit.label_errors is not None:
+        blocks += label_blocks(audit.label_errors)
+    elif audit.labels_not_checked:
+        blocks.append(Line(f"labels: not checked, {audit.labels_not_checked}", "quiet"))
     return [*blocks, _counts(audit)]
 
 

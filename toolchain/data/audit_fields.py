@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from toolchain.data.file_findings import FileFinding
+from toolchain.data.label_suspects import LabelErrors
 from toolchain.data.left_out import LeftOut
 
 
@@ -61,5 +62,9 @@ class AuditFields(msgspec.Struct, frozen=True, kw_only=True):
     """What is wrong with, or unusual about, single readable files; only of a `thorough` audit."""
     sizes: dict[str, dict[str, tuple[int, int, int]]] = {}
     """class → split → least, median and largest short side in pixels; only if `thorough`."""
+    label_errors: LabelErrors | None = None
+    """Labels that may be wrong; None where they were not looked for."""
+    labels_not_checked: str = ""
+    """Why they were not looked for; empty where they were, and in a run folder."""
     train_digests: tuple[str, ...] = ()
     """In the run folder only: the first 12 hex digits of the sha256 of each training image."""

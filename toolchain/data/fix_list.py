@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 
 from toolchain.data.audit_fields import AuditFields
 from toolchain.data.file_findings import SUGGESTIONS, What
+from toolchain.data.label_suspects import Suspect
 from toolchain.files import write_text
 
 COLUMNS = ("file", "what", "suggestion")
@@ -58,6 +59,8 @@ def fixes(audit: AuditFields, split_of: dict[str, str]) -> Iterator[Fix]:
         yield Fix(item.file, f"{what}: {item.reason}", f"{EXCLUDE}, or replace it")
     yield from _of_equal(audit, split_of)
     yield from _of_near(audit, split_of)
+    if audit.label_errors is not None:
+        yield from map(_of_suspect, filter(_is_contradicted, audit.label_errors.suspects))
     for finding in audit.findings:
         suggestion = SUGGESTIONS.get(cast("What", finding.what), "look")
         yield Fix(finding.file, f"{finding.what}: {finding.detail}", suggestion)
@@ -91,6 +94,18 @@ def _of_near(audit: AuditFields, split_of: dict[str, str]) -> Iterator[Fix]:
             apart = split_of.get(file) != split_of.get(kept)
             suggestion = EXCLUDE if apart and group not in conflicts else "look"
             yield Fix(file, f"{what}: looks like {kept}", suggestion)
+
+
+def _is_contradicted(suspect: Suspect) -> bool:
+    return suspect.contradicted
+
+
+def _of_suspect(suspect: Suspect) -> Fix:
+    what = (
+        f"label may be wrong: {suspect.label} {suspect.label_probability:.0%}, "
+        f"{suspect.likelier} {suspect.likelier_probability:.0%}"
+    )
+    return Fix(suspect.file, what, f"look, or relabel as {suspect.likelier}")
 
 
 def _kept(group: tuple[str, ...], split_of: dict[str, str]) -> str:
