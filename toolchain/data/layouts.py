@@ -81,6 +81,8 @@ class Dataset:
     """What may be a mistake in the names and the splits, a line each."""
     by_hash: bool = field(default=False, compare=False)
     """Whether rtl has split it: it has no splits of its own."""
+    excluded: tuple[str, ...] = field(default=(), compare=False)
+    """The names of the images that a list has taken out; see `exclusion`."""
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """Return the samples of `train`, `val` or `test`."""

@@ -39,6 +39,7 @@ class RunFolder:
         self.card = self.path / "card.json"
         self.delta = self.path / "delta.safetensors"
         self.audit = self.path / "audit.json"
+        self.excluded = self.path / "excluded.csv"
         self.curves = self.path / "curves.png"
         self.confusion = self.path / "confusion.png"
         self.evaluation = self.path / "evaluation.json"
@@ -171,7 +172,8 @@ class RunFolder:
     def remove_temporary_files(self) -> None:
         """Remove what a killed process left unfinished in the folder."""
         shutil.rmtree(self.path / REMOVED_CHECKPOINTS, ignore_errors=True)
-        files = (self.metrics, self.weights, self.card, self.audit, self.curves, self.confusion)
+        written = (self.metrics, self.weights, self.card, self.audit, self.excluded)
+        files = (*written, self.curves, self.confusion)
         for pattern in (*(f".{file.name}.*" for file in files), "checkpoints/.*.*"):
             for temporary in self.path.glob(pattern):
                 temporary.unlink(missing_ok=True)
@@ -181,7 +183,7 @@ class RunFolder:
         self.drop_checkpoints()
         shutil.rmtree(self.tensorboard, ignore_errors=True)
         self.remove_temporary_files()
-        for file in (self.settings, self.audit, self.metrics):
+        for file in (self.settings, self.audit, self.excluded, self.metrics):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()

@@ -191,11 +191,12 @@ def settings_sha256(settings: FinetuneSettings) -> str:
     """Return the SHA-256 of the settings that determine the result.
 
     The paths of the data and of the folder of the weights are left out, and so are the device and
-    settings that affect only speed or logs.
+    settings that affect only speed or logs. What `exclude` takes out shows in the fingerprint of
+    the data.
     """
     values = msgspec.to_builtins(settings)
     values["weights"] = Path(settings.weights).name
-    for key in ("data", "device", "workers", "cache_gb", "tensorboard"):
+    for key in ("data", "device", "workers", "cache_gb", "tensorboard", "exclude", "allow_leaks"):
         del values[key]
     # Runs from before there were such settings keep their digest.
     for key in LATER:
