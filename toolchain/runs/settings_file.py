@@ -200,6 +200,6 @@ def settings_sha256(settings: FinetuneSettings) -> str:
         del values[key]
     # Runs from before there were such settings keep their digest.
     for key in LATER:
-        if values[key] == getattr(FinetuneSettings(), key):
+        if values.get(key) == getattr(FinetuneSettings(), key):
             del values[key]
     return hashlib.sha256(encode_json(values, order="sorted")).hexdigest()
