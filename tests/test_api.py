@@ -190,7 +190,7 @@ class Called(Exception):
         ),
         ("verification.inspection:inspect_model", lambda: toolchain.inspect("m"), "inspect m"),
         (
-            "data.layouts:read_dataset",
+            "checking.check:check_data",
             lambda: toolchain.check_data("d", task="multi-label"),
             "data check d --task multi-label",
         ),

@@ -36,7 +36,7 @@ from toolchain.data.splits import USUAL, SplitImages, Splitting, carve, split_im
 from toolchain.data.table_columns import TABLES
 from toolchain.data.walk import images_under
 from toolchain.errors import DataError
-from toolchain.files import unicode_name
+from toolchain.files import A_URL, DOWNLOAD, as_url, unicode_name
 from toolchain.runtime.card import Task
 
 LAYOUTS = (
@@ -81,6 +81,8 @@ class Dataset:
     """What may be a mistake in the names and the splits, a line each."""
     by_hash: bool = field(default=False, compare=False)
     """Whether rtl has split it: it has no splits of its own."""
+    excluded: tuple[str, ...] = field(default=(), compare=False)
+    """The names of the images that a list has taken out; see `exclusion`."""
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """Return the samples of `train`, `val` or `test`."""
@@ -115,6 +117,8 @@ def read_dataset(
 
 def _read(root: Path, task: Task, splitting: Splitting) -> Dataset:
     if not root.exists():
+        if url := as_url(root):
+            raise DataError(f"{url}: {A_URL}", hint=DOWNLOAD)
         expected = TABLES[task] if task == "multi-label" else LAYOUTS
         raise DataError(f"{root}: no such folder", hint=f"DATA is a folder with {expected}")
     found = _Found(root, Account(root if root.is_dir() else root.parent), splitting)

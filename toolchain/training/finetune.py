@@ -38,6 +38,7 @@ from toolchain.training.data import (
     require_outside_data,
     require_same_data,
     require_there,
+    write_excluded,
 )
 from toolchain.training.distributed import Processes, process_group
 from toolchain.training.feasible import require_device_fits, require_feasible
@@ -141,6 +142,7 @@ def finetune(
         setup = prepare(settings, dataset, start, device, processes, progress)
         text = settings_toml(_with_absolute_paths(setup.settings))
         run = processes.run_on_rank_zero(lambda: _create(run, text, settings, output is None))
+        processes.run_on_rank_zero(lambda: write_excluded(run, dataset))
         return _train(setup, run, audit, None, started, progress, fresh=True)
 
 
@@ -168,8 +170,11 @@ def resume(
             data=settings.data if data is None else data,
             workers=settings.workers if workers is None else workers,
             device=settings.device if device is None else device,
+            exclude=str(run.excluded) if run.excluded.is_file() else "",
+            allow_leaks=True,  # it was decided when the run began
         )
-        require_there(settings.data, run)
+        if data is None:
+            require_there(settings.data, run)
         dataset, audit = read_data(settings, run.path, processes, progress)
         require_same_data(run, audit)
         if data is not None and processes.is_rank_zero:
@@ -284,10 +289,15 @@ def _default_output(settings: FinetuneSettings) -> Path:
 
 def _with_absolute_paths(settings: FinetuneSettings) -> FinetuneSettings:
     """Return the settings with absolute paths: a run may later be opened from another folder."""
-    weights = settings.weights
+    weights, exclude = settings.weights, settings.exclude
     if weights not in ("imagenet", "none"):
         weights = str(real_path(weights))
-    return msgspec.structs.replace(settings, data=str(real_path(settings.data)), weights=weights)
+    return msgspec.structs.replace(
+        settings,
+        data=str(real_path(settings.data)),
+        weights=weights,
+        exclude=str(real_path(exclude)) if exclude else "",
+    )
 
 
 def _device_and_processes(device: torch.device, processes: Processes) -> str:
