@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from toolchain.data.audit_result import SMALL_SIDE, Audit
+from toolchain.data.audit_result import Audit
+from toolchain.data.file_findings import SMALL_SIDE
 from toolchain.data.left_out import left_out_summary
 from toolchain.data.split_names import SPLITS
 from toolchain.reporting.images.pictures import Pictures
