@@ -53,6 +53,10 @@ SLOW = (
     "runtime/onnxfile/test_hostile_files.py",
     # Evaluations of one run, in every way that data can be given.
     "evaluation/test_evaluate.py",
+    # Pages with many pictures, and a browser.
+    "reporting/images",
+    "reporting/test_browser.py",
+    "reporting/test_report.py",
     # Curves and matrices as pictures.
     "training/analysis/test_plots.py",
     # Training of their own.

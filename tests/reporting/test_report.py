@@ -160,6 +160,24 @@ def test_a_report_for_another_file_does_not_count_as_verified(run: RunFolder) ->
     assert "its report was written for another file" in page_of(run)
 
 
+def test_a_benchmark_of_an_older_rtl_is_shown(run: RunFolder, tmp_path: Path) -> None:
+    machine = {
+        "processor": "A processor", "cores": 2, "instructions": [], "memory_gb": 4.0,
+        "system": "Linux x86_64", "python": "3.11.7", "versions": {"onnxruntime": "1.18.0"},
+    }  # fmt: skip
+    row = {
+        "target": "model.onnx", "model": "export/model.onnx", "provider": "cpu", "threads": 2,
+        "batch_size": 1, "verdict": "stable", "p50_ms": 7.25, "p90_ms": 8.0, "p99_ms": 9.0,
+        "images_per_s": 138.0,
+    }  # fmt: skip
+    eager = {**row, "target": "torch eager", "model": str(run.path), "p50_ms": 3.0}
+    kept = tmp_path / "kept.json"
+    kept.write_text(json.dumps({"verdict": "stable", "machine": machine, "results": [row, eager]}))
+    report([run.path], bench=[kept])
+    assert '<p class="value ">7.2 ms</p>' in page_of(run)  # of the file, not of torch
+    assert "A processor, 2 cores" in page_of(run)
+
+
 def test_an_evaluation_of_other_weights_is_marked(run: RunFolder) -> None:
     rewritten(run, weights_sha256="f" * 64)
     report([run.path])

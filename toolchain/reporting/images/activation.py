@@ -91,7 +91,8 @@ def overlaid(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np
     opacity = MOST_OPAQUE * np.clip((strength - 0.25) / 0.75, 0, 1)
     grey = pixels.mean(axis=2, keepdims=True)
     ground = 0.15 * pixels + 0.75 * grey + 25  # pale, so that the colours of the map stand out
-    return np.rint(ground * (1 - opacity) + colour * opacity).astype(np.uint8)
+    shown: NDArray[np.uint8] = np.rint(ground * (1 - opacity) + colour * opacity).astype(np.uint8)
+    return shown
 
 
 def _batches(pixels: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:

@@ -190,7 +190,7 @@ def verdict(names: tuple[str, str], lost: int, gained: int, images: int) -> str:
     p = mcnemar_p(lost, gained)
     if p > SIGNIFICANT:
         return (
-            "These images do not show that one is better: chance alone would make such a "
+            "They do not show that one is better: chance alone would make such a "
             f"difference in {100 * p:.0f} of 100 comparisons."
         )
     better = names[1] if gained > lost else names[0]

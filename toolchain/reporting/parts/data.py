@@ -37,7 +37,7 @@ class Finding(NamedTuple):
 
     name: str
     meaning: str
-    count: int
+    found: int
     bad: bool
     groups: Sequence[Sequence[tuple[str, str | None]]]
     """(file, picture) of some of them."""

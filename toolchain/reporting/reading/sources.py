@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,7 +76,9 @@ class RunFiles:
         return self.folder.path.resolve().name or str(self.folder.path)
 
 
-def read_run(path: str | Path, *, data: str | None, bench: Sequence[str | Path] = ()) -> RunFiles:
+def read_run(
+    path: str | Path, *, data: str | None, bench: Sequence[str | os.PathLike[str]] = ()
+) -> RunFiles:
     """Return what is in a run folder; `bench` names benchmarks that lie elsewhere.
 
     Raises DataError where the folder is no finished run, or a file of `bench` can't be read; a
@@ -90,11 +94,11 @@ def read_run(path: str | Path, *, data: str | None, bench: Sequence[str | Path] 
             gaps.append(str(error))
             return otherwise
 
-    epochs, summary = tried(lambda: _read_metrics(folder), ([], None))
-    benchmarks = [
-        found
-        for file in sorted(folder.bench.glob("*.json"))
-        if (found := tried(lambda file=file: read_benchmark(file), None)) is not None  # type: ignore[misc]
+    no_epochs: tuple[list[Row], Row | None] = ([], None)
+    epochs, summary = tried(lambda: _read_metrics(folder), no_epochs)
+    none: BenchmarkFile | None = None
+    found = [
+        tried(partial(read_benchmark, file), none) for file in sorted(folder.bench.glob("*.json"))
     ]
     return RunFiles(
         run=run,
@@ -105,7 +109,7 @@ def read_run(path: str | Path, *, data: str | None, bench: Sequence[str | Path] 
         audit=tried(lambda: run.audit, None),
         evaluation=tried(lambda: read_evaluation(folder, run.card), None),
         models=[_model_file(file, run.card) for file in folder.exported_files()],
-        benchmarks=[*map(read_benchmark, map(Path, bench)), *benchmarks],
+        benchmarks=[*map(read_benchmark, map(Path, bench)), *filter(None, found)],
         gaps=gaps,
     )
 
