@@ -35,6 +35,7 @@ ORDER = (
     "runs",
     "backends",
     "training",
+    "select",
     "evaluation",
     "verification",
     "exporters",

@@ -58,10 +58,12 @@ def finetune(
     """
     chosen, output = _settings(data, config, settings), optional_path("output", output)
     reporter = NotesFirst(checked_progress(progress), chosen.notes)
+    from toolchain.select.choose import chooser_for
     from toolchain.training import finetune as story
 
     with chosen.sources.named():
-        return story.finetune(chosen.settings, output, progress=reporter)
+        choose = chooser_for(chosen)
+        return story.finetune(chosen.settings, output, progress=reporter, choose=choose)
 
 
 @names_missing_packages

@@ -118,11 +118,13 @@ def command(
         return
     progress = NotesFirst(terminal.progress_reporter(quiet or not is_rank_zero()), chosen.notes)
 
+    from toolchain.select.choose import chooser_for
     from toolchain.training.finetune import finetune
 
     try:
         with chosen.sources.named():
-            result = finetune(chosen.settings, output, progress=progress)
+            choose = chooser_for(chosen)
+            result = finetune(chosen.settings, output, progress=progress, choose=choose)
     except KeyboardInterrupt as stop:
         # Interrupted before the first epoch ended: there is no run to resume.
         again = terminal.rtl_command(*_command_words(given, config, output)[1:])

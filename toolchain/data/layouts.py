@@ -14,6 +14,7 @@ Every file that was seen and not used is in `Dataset.left_out`.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -81,6 +82,8 @@ class Dataset:
     """What may be a mistake in the names and the splits, a line each."""
     by_hash: bool = field(default=False, compare=False)
     """Whether rtl has split it: it has no splits of its own."""
+    groups: Mapping[Path, str] = field(default_factory=dict, compare=False)
+    """Image → the group that has to stay in one split; empty without groups."""
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """Return the samples of `train`, `val` or `test`."""
@@ -284,4 +287,5 @@ def _assemble(found: _Found, read: SplitImages, *, task: Task = "single-label") 
         account.entries(),
         (*found.notes, *split_notes(splits, classes), *group_notes(splits, read.groups)),
         read.by_hash,
+        read.groups,
     )

@@ -35,6 +35,8 @@ HIGHEST_RATE = 1000.0
 """Upper bound of a learning rate. Networks diverge from about 1 on."""
 SPLITTING = ("split_ratio", "split_seed", "group_column")
 """Settings that say how data is split, in the order of `Splitting`."""
+CHOOSING = ("budget", "head_start", "probe_l2")
+"""Settings of the automatic choice, and of the classifier that it may begin with."""
 
 
 class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,13 +63,36 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         ),
     ] = "imagenet"
     strategy: Annotated[
-        Literal["head", "partial", "full", "two-stage", "progressive"],
+        Literal["head", "partial", "full", "two-stage", "progressive", "auto"],
         Meta(
             description="What is trained: the new classifier (head), the later layers too "
             "(partial), everything (full), first head and then partial (two-stage), more layers "
-            "every few epochs (progressive). With --weights none it is full where nothing is given."
+            "every few epochs (progressive), or what measurements on the training images speak for "
+            "(auto). With --weights none it is full where nothing is given."
         ),
     ] = "head"
+    budget: Annotated[
+        str,
+        Meta(
+            description="Time that a search for the strategy and its rates may take, the training "
+            "included: 90s, 5m, 1h. Empty does not search."
+        ),
+    ] = ""
+    head_start: Annotated[
+        Literal["random", "probe"],
+        Meta(
+            description="Where the new classifier begins: random, or fitted to the kept features "
+            "of the training images by logistic regression (probe)."
+        ),
+    ] = "random"
+    probe_l2: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1e3,
+            description="head_start probe: strength of the penalty on the squared weights.",
+        ),
+    ] = 0.1
     freeze_until: Annotated[
         str,
         Meta(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import msgspec
 
 from toolchain.errors import SettingsError
 from toolchain.files import encode_json
-from toolchain.runs.settings import SPLITTING, FinetuneSettings, describe
+from toolchain.runs.settings import CHOOSING, SPLITTING, FinetuneSettings, describe
+from toolchain.runs.settings_chosen import require_nothing_chosen_twice
 from toolchain.runs.settings_ignored import ignored_settings
 from toolchain.runs.settings_names import did_you_mean
 from toolchain.runs.settings_paths import PATHS, with_read_paths, written_path
@@ -33,6 +35,8 @@ class GivenSettings:
     sources: SettingsSources
     notes: tuple[str, ...]
     """One line for each thing that was given and is not used, or was chosen for the user."""
+    meant: frozenset[str] = frozenset()
+    """The settings that an automatic choice leaves as they are."""
 
 
 def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSettings:
@@ -61,13 +65,23 @@ def gather_settings(
     from_scratch = values.get("weights") == "none" and "strategy" not in values
     if from_scratch:
         values["strategy"] = "full"
+    elif values.get("budget") and "strategy" not in values:
+        values["strategy"] = "auto"
     settings = _convert(values, sources)
+    meant = _meant(values, sources)
     with sources.named():
+        require_nothing_chosen_twice(settings, meant)
         require_workable(settings)
     resolved = resolve(settings)
     notes = [FROM_SCRATCH] if from_scratch else []
     notes += ignored_settings(resolved, values, sources)
-    return GivenSettings(resolved, sources, tuple(notes))
+    return GivenSettings(resolved, sources, tuple(notes), meant)
+
+
+def _meant(values: dict[str, Any], sources: SettingsSources) -> frozenset[str]:
+    """Return the settings that were given, without keys of a file that have their default."""
+    plain = msgspec.structs.asdict(FinetuneSettings())
+    return frozenset(k for k, v in values.items() if k in sources.given or v != plain[k])
 
 
 def _file_values(config: Path | None) -> dict[str, Any]:
@@ -147,8 +161,11 @@ def resolve(settings: FinetuneSettings) -> FinetuneSettings:
     )
 
 
-def settings_toml(settings: FinetuneSettings) -> str:
-    """Return the settings as TOML, each below its description as a comment."""
+def settings_toml(settings: FinetuneSettings, notes: Mapping[str, str] | None = None) -> str:
+    """Return the settings as TOML, each below its description as a comment.
+
+    `notes` are further comments, by the name of the setting that they are about.
+    """
     lines = []
     for field in msgspec.structs.fields(FinetuneSettings):
         value = getattr(settings, field.name)
@@ -156,7 +173,8 @@ def settings_toml(settings: FinetuneSettings) -> str:
             value = written_path(value)
         # Strings, numbers and booleans are written the same in JSON and TOML, but for one letter.
         text = msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
-        lines.append(f"# {describe(field)}\n{field.name} = {text}\n")
+        note = f"# {notes[field.name]}\n" if notes and field.name in notes else ""
+        lines.append(f"# {describe(field)}\n{note}{field.name} = {text}\n")
     return "\n".join(lines)
 
 
@@ -171,7 +189,7 @@ def settings_sha256(settings: FinetuneSettings) -> str:
     for key in ("data", "device", "workers", "cache_gb", "tensorboard"):
         del values[key]
     # Runs from before there were such settings keep their digest.
-    for key in SPLITTING:
+    for key in (*SPLITTING, *CHOOSING):
         if values[key] == getattr(FinetuneSettings(), key):
             del values[key]
     return hashlib.sha256(encode_json(values, order="sorted")).hexdigest()

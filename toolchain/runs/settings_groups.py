@@ -11,6 +11,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "weights",
         "arch",
         "strategy",
+        "budget",
         "epochs",
         "batch_size",
         "size",
@@ -19,7 +20,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "augment",
     ),
     "Data": ("data", "task", "split_ratio", "split_seed", "group_column"),
-    "What is trained": ("freeze_until", "head_epochs", "unfreeze_layers", "unfreeze_every"),
+    "What is trained": (
+        "freeze_until",
+        "head_epochs",
+        "unfreeze_layers",
+        "unfreeze_every",
+        "head_start",
+        "probe_l2",
+    ),
     "Optimiser": (
         "optimizer",
         "momentum",

@@ -88,6 +88,9 @@ def _loss_fits_task(settings: FinetuneSettings) -> None:
 def _something_can_learn(settings: FinetuneSettings) -> None:
     if settings.weights != "none" or settings.strategy == "full":
         return
+    if settings.strategy == "auto":
+        reason = "auto measures what the features of pretrained weights are worth; none has none"
+        raise refuse("strategy", reason, {"strategy": "full"}, {"weights": "imagenet"})
     if settings.strategy == "partial" and settings.freeze_until.strip("0") == "":
         return
     raise refuse(

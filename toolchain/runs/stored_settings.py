@@ -12,12 +12,12 @@ from pathlib import Path
 import msgspec
 
 from toolchain.runs.damage import reading
-from toolchain.runs.settings import SPLITTING, FinetuneSettings
+from toolchain.runs.settings import CHOOSING, SPLITTING, FinetuneSettings
 from toolchain.runs.settings_paths import with_read_paths
 
 NEVER_EMPTY = ("data", "arch")
 """Settings without which a run can't be used; others, such as group_column, may be empty."""
-LATER = SPLITTING
+LATER = (*SPLITTING, *CHOOSING)
 """Settings that runs of an older rtl lack; their defaults are what it did."""
 
 

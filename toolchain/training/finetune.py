@@ -6,6 +6,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import torch
@@ -15,10 +16,11 @@ from toolchain.data.audit_result import Audit
 from toolchain.data.layouts import Dataset
 from toolchain.display import Block, Displayed
 from toolchain.errors import ToolchainError, TrainingError
-from toolchain.files import real_path, write_json
+from toolchain.files import encode_json, real_path, write_json
 from toolchain.networks.device import choose_device
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, free_run_path
+from toolchain.runs.selection import Selection, read_selection
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import settings_toml
 from toolchain.training.analysis.diagnosis import Finding
@@ -31,6 +33,7 @@ from toolchain.training.checkpoints import (
     run_lock,
     state_bytes,
 )
+from toolchain.training.choosing import Choice, ChoiceInputs, Chooser
 from toolchain.training.data import (
     data_name,
     read_data,
@@ -57,6 +60,13 @@ from toolchain.training.stopped_run import (
 from toolchain.training.trainer import Trainer
 
 
+class FirstFiles(NamedTuple):
+    """The texts of the files that a run folder appears with."""
+
+    settings: str
+    selection: str | None = None
+
+
 class FinetuneReport(msgspec.Struct, frozen=True, kw_only=True):
     """What `rtl finetune --json` prints. Rates and errors are in 0…1."""
 
@@ -74,6 +84,8 @@ class FinetuneReport(msgspec.Struct, frozen=True, kw_only=True):
     calibration_error: tuple[float, float]
     findings: list[Finding]
     seconds: float
+    selection: Selection | None = None
+    """What `strategy = "auto"` or `budget` measured and chose; None where nothing was."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,6 +100,8 @@ class FinetuneResult(Displayed):
     """Of the epochs: metrics of the best one, calibration, findings."""
     seconds: float
     """Total time; for a resumed run, since it was resumed."""
+    selection: Selection | None = None
+    """What `strategy = "auto"` or `budget` measured and chose; None where nothing was."""
 
     @property
     def report(self) -> FinetuneReport:
@@ -106,11 +120,13 @@ class FinetuneResult(Displayed):
             calibration_error=self.summary.calibration_error,
             findings=self.summary.findings,
             seconds=round(self.seconds, 3),
+            selection=self.selection,
         )
 
     def blocks(self) -> list[Block]:
         """Return the content of the result, for `repr`, notebooks and the command line."""
-        return finetune_blocks(self.run, self.dataset, self.summary, self.seconds)
+        chosen = self.selection.blocks() if self.selection else []
+        return [*chosen, *finetune_blocks(self.run, self.dataset, self.summary, self.seconds)]
 
 
 def finetune(
@@ -118,10 +134,12 @@ def finetune(
     output: str | os.PathLike[str] | None = None,
     *,
     progress: ProgressReporter | None = None,
+    choose: Chooser | None = None,
 ) -> FinetuneResult:
     """Train with these settings and write a run folder; the data folder is only read.
 
-    `output` is the run folder, by default a new one under `runs/` named after the data. Raises
+    `output` is the run folder, by default a new one under `runs/` named after the data. `choose`
+    makes the choice that `strategy = "auto"` asks for, before the run folder exists. Raises
     DataError for data that can't be trained on, TrainingError for what stops training, and
     Interrupted for Ctrl-C after an epoch or more: the best epoch is kept and the run can be
     resumed.
@@ -134,13 +152,19 @@ def finetune(
         device = choose_device(settings.device, processes.local_rank)
         require_device_fits(settings, device)
         dataset, audit = read_data(settings, run.path, processes, progress)
-        require_feasible(settings, dataset, device, processes.count, progress)
+        if choose is None:
+            require_feasible(settings, dataset, device, processes.count, progress)
         start = make_starting_weights(settings, dataset.classes, progress)
         place = _device_and_processes(device, processes)
         progress.message(f"{settings.arch} from {start.origin}, on {place}")
-        setup = prepare(settings, dataset, start, device, processes, progress)
-        text = settings_toml(_with_absolute_paths(setup.settings))
-        run = processes.run_on_rank_zero(lambda: _create(run, text, settings, output is None))
+        choice = Choice(settings)
+        if choose is not None:
+            inputs = ChoiceInputs(settings, dataset, start, device)
+            choice = processes.run_on_rank_zero(lambda: choose(inputs, progress))
+            require_feasible(choice.settings, dataset, device, processes.count, progress)
+        setup = prepare(choice.settings, dataset, start, device, processes, progress)
+        files = _first_files(setup.settings, choice, run)
+        run = processes.run_on_rank_zero(lambda: _create(run, files, settings, output is None))
         return _train(setup, run, audit, None, started, progress, fresh=True)
 
 
@@ -210,7 +234,8 @@ def _train(
         trainer = Trainer(setup, run, progress)
         _fit(trainer, run, audit, checkpoint)
         summary = summarise(setup, trainer)
-        return FinetuneResult(run, setup.dataset, audit, summary, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        return FinetuneResult(run, setup.dataset, audit, summary, seconds, read_selection(run))
     with run_lock(run):
         run.remove_temporary_files()
         try:
@@ -221,7 +246,8 @@ def _train(
                 run.discard()
             raise
         run.drop_checkpoints()
-    return FinetuneResult(run, setup.dataset, audit, summary, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return FinetuneResult(run, setup.dataset, audit, summary, seconds, read_selection(run))
 
 
 def _train_and_write(
@@ -263,11 +289,24 @@ def _require_possible(settings: FinetuneSettings, run: RunFolder) -> None:
         require_tensorboard()
 
 
-def _create(run: RunFolder, text: str, settings: FinetuneSettings, is_default: bool) -> RunFolder:
+def _first_files(settings: FinetuneSettings, choice: Choice, run: RunFolder) -> FirstFiles:
+    """Return what a run folder appears with: its settings, and what they were chosen by."""
+    selection = choice.selection
+    if selection is None:
+        return FirstFiles(settings_toml(_with_absolute_paths(settings)))
+    asked = ", ".join(f"{name} {value}" for name, value in selection.asked.items())
+    note = f"Chosen, as {run.selection.name} says; asked for was {asked}."
+    text = settings_toml(_with_absolute_paths(settings), dict.fromkeys(selection.chosen, note))
+    return FirstFiles(text, encode_json(selection).decode())
+
+
+def _create(
+    run: RunFolder, files: FirstFiles, settings: FinetuneSettings, is_default: bool
+) -> RunFolder:
     """Create the run folder and return it: the next free one where another run took the default."""
     while True:
         try:
-            run.create(text)
+            run.create(files.settings, files.selection)
         except TrainingError:
             taken = RunFolder(_default_output(settings))
             if not is_default or taken.path == run.path:

@@ -1,0 +1,74 @@
+"""Settings that `strategy = "auto"` and `budget` choose, and the form of a budget."""
+
+from __future__ import annotations
+
+import re
+
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings_sources import refuse
+
+BY_AUTO = ("freeze_until", "head_epochs", "unfreeze_layers", "unfreeze_every")
+"""What `strategy = "auto"` decides with the strategy."""
+BY_BUDGET = (
+    *BY_AUTO,
+    "epochs",
+    "lr_head",
+    "lr_backbone",
+    "layer_decay",
+    "schedule",
+    "warmup_epochs",
+    "early_stopping",
+    "head_start",
+    "probe_l2",
+)
+"""What a search within a budget decides."""
+USED_WITH = {
+    "freeze_until": "partial",
+    "head_epochs": "two-stage",
+    "unfreeze_layers": "progressive",
+    "unfreeze_every": "progressive",
+    "lr_backbone": "partial",
+    "layer_decay": "partial",
+}
+"""Setting → a strategy with which it can be given; `head` for the others."""
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+LONGEST_S = 30 * 24 * 3600.0
+
+
+def budget_seconds(text: str) -> float:
+    """Return a budget in seconds; raise SettingsError for a text that is none.
+
+    >>> budget_seconds("90s"), budget_seconds("5m"), budget_seconds("1.5h")
+    (90.0, 300.0, 5400.0)
+    """
+    found = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*([smh])\s*", text)
+    if found is None:
+        bare = re.fullmatch(r"\s*(\d{1,9})\s*", text)
+        instead = {"budget": f"{bare[1]}s"} if bare else {"budget": "5m"}
+        raise refuse("budget", f"'{text}' is not a number with s, m or h after it", instead)
+    seconds = float(found[1]) * SECONDS[found[2]]
+    if not 0 < seconds <= LONGEST_S:
+        raise refuse("budget", f"'{text}' is not between 0 and 30 days", {"budget": "5m"})
+    return seconds
+
+
+def require_nothing_chosen_twice(settings: FinetuneSettings, meant: frozenset[str]) -> None:
+    """Raise SettingsError where something was given that the automatic choice decides.
+
+    `meant` are the settings that were given.
+    """
+    if settings.budget:
+        budget_seconds(settings.budget)
+        if settings.strategy != "auto":
+            reason = f"a budget searches for the strategy, and {settings.strategy} is given"
+            raise refuse("budget", reason, {"strategy": "auto"}, {"budget": ""})
+    if settings.strategy != "auto":
+        return
+    what, chosen = ("a budget", BY_BUDGET) if settings.budget else ("strategy auto", BY_AUTO)
+    for name in chosen:
+        if name in meant:
+            own = {"strategy": USED_WITH.get(name, "head")}
+            raise refuse(name, f"{what} chooses it; it can't be given too", own)
+    if settings.task == "multi-label":
+        reason = "auto measures images of one class each; a multi-label set has any number"
+        raise refuse("strategy", reason, {"strategy": "head"}, {"strategy": "partial"})
