@@ -59,6 +59,8 @@ SUB_ROOMS = {
 STORIES = {
     "toolchain.training.finetune",
     "toolchain.training.lr_find",
+    "toolchain.select.cross_validate",
+    "toolchain.select.try_strategies",
     "toolchain.evaluation.evaluate",
     "toolchain.verification.verify",
     "toolchain.exporters.export",

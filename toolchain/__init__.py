@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from toolchain.api import (
         bench,
         check_data,
+        cross_validate,
         evaluate,
         export,
         find_lr,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         inspect,
         predict,
         resume,
+        try_strategies,
         verify,
     )
     from toolchain.runtime.prediction import Prediction
@@ -64,6 +66,7 @@ __all__ = [
     "TrainingError",
     "bench",
     "check_data",
+    "cross_validate",
     "evaluate",
     "export",
     "find_lr",
@@ -71,6 +74,7 @@ __all__ = [
     "inspect",
     "predict",
     "resume",
+    "try_strategies",
     "verify",
 ]
 

@@ -13,7 +13,7 @@ ALONE = [f"{index}" for index in range(len(LABELS))]
 def test_each_class_is_spread_over_all_folds() -> None:
     fold_of = grouped_folds(LABELS, ALONE, 5)
     for label, share in ((0, 10), (1, 5), (2, 1)):
-        assert np.bincount(fold_of[LABELS == label], minlength=5).tolist() == [share] * 5
+        assert np.bincount(fold_of[label == LABELS], minlength=5).tolist() == [share] * 5
 
 
 def test_images_of_a_group_share_a_fold() -> None:

@@ -23,8 +23,16 @@ def run(stripes: Path, random_weights: Path, tmp_path_factory: pytest.TempPathFa
     import toolchain as rtl
 
     folder = tmp_path_factory.mktemp("auto") / "run"
-    words = {"size": 32, "workers": 0, "epochs": 2, "batch_size": 16}
-    result = rtl.finetune(stripes, folder, weights=random_weights, strategy="auto", **words)
+    result = rtl.finetune(
+        stripes,
+        folder,
+        weights=random_weights,
+        strategy="auto",
+        size=32,
+        workers=0,
+        epochs=2,
+        batch_size=16,
+    )
     assert result.report.selection == result.selection
     assert "random weights, layer4" in repr(result)
     return folder

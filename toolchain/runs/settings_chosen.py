@@ -52,19 +52,26 @@ def budget_seconds(text: str) -> float:
     return seconds
 
 
-def require_nothing_chosen_twice(settings: FinetuneSettings, meant: frozenset[str]) -> None:
+def require_nothing_chosen_twice(
+    settings: FinetuneSettings, meant: frozenset[str], *, comparing: bool = False
+) -> None:
     """Raise SettingsError where something was given that the automatic choice decides.
 
-    `meant` are the settings that were given.
+    `meant` are the settings that were given; `comparing` says that each strategy is tried with
+    them, so that only a strategy can't be one of them.
     """
     if settings.budget:
         budget_seconds(settings.budget)
-        if settings.strategy != "auto":
-            reason = f"a budget searches for the strategy, and {settings.strategy} is given"
-            raise refuse("budget", reason, {"strategy": "auto"}, {"budget": ""})
     if settings.strategy != "auto":
+        if settings.budget or comparing:
+            what = "--try compares all strategies" if comparing else "a budget searches for one"
+            reason = f"{what}, and {settings.strategy} is given"
+            raise refuse("strategy", reason, {"strategy": "auto"})
         return
-    what, chosen = ("a budget", BY_BUDGET) if settings.budget else ("strategy auto", BY_AUTO)
+    what = "a budget" if settings.budget else "strategy auto"
+    chosen: tuple[str, ...] = BY_BUDGET if settings.budget else BY_AUTO
+    if comparing:
+        chosen = ()
     for name in chosen:
         if name in meant:
             own = {"strategy": USED_WITH.get(name, "head")}

@@ -50,11 +50,16 @@ def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSetting
 
 
 def gather_settings(
-    config: Path | None, given: dict[str, Any], *, options: bool = False
+    config: Path | None,
+    given: dict[str, Any],
+    *,
+    options: bool = False,
+    comparing: bool = False,
 ) -> GivenSettings:
     """Return the settings as `read_settings`, with where they come from and what is not used.
 
     `options` says that `given` are options of the command line; errors then name them so.
+    `comparing` says that each strategy is tried with these settings: the strategy can't be given.
     """
     in_file = _file_values(config)
     sources = SettingsSources(
@@ -62,15 +67,16 @@ def gather_settings(
     )
     values = with_read_paths(in_file | given)
     # A frozen part with random weights learns nothing, so the default strategy can't be meant.
-    from_scratch = values.get("weights") == "none" and "strategy" not in values
+    searches = bool(values.get("budget")) or comparing
+    from_scratch = values.get("weights") == "none" and "strategy" not in values and not searches
     if from_scratch:
         values["strategy"] = "full"
-    elif values.get("budget") and "strategy" not in values:
+    elif searches and "strategy" not in values:
         values["strategy"] = "auto"
     settings = _convert(values, sources)
     meant = _meant(values, sources)
     with sources.named():
-        require_nothing_chosen_twice(settings, meant)
+        require_nothing_chosen_twice(settings, meant, comparing=comparing)
         require_workable(settings)
     resolved = resolve(settings)
     notes = [FROM_SCRATCH] if from_scratch else []

@@ -76,16 +76,20 @@ class Ranking:
         return "worse" if worse else "tie"
 
 
-def rank(candidates: Sequence[Candidate]) -> Ranking:
+def rank(
+    candidates: Sequence[Candidate], *, others: int = 0, level: float = SIGNIFICANT
+) -> Ranking:
     """Return the candidates by accuracy; of those that can't be told from the best the cheapest.
 
-    Equal candidates stand in the order of their cost. Raises ValueError without a candidate.
+    `others` are candidates that were compared before and are left out now: they count in the
+    correction. At most a share `level` of comparisons of equals show a difference. Equal candidates
+    stand in the order of their cost. Raises ValueError without one.
     """
     if not candidates:
         raise ValueError("nothing to compare")
     ordered = sorted(candidates, key=lambda candidate: (-candidate.correct, candidate.cost))
     p = [against(candidate.right, ordered[0].right) for candidate in ordered]
-    worse = [False, *significant(p[1:])]
+    worse = [False, *significant(p[1:], others, level)]
     tied = [candidate for candidate, is_worse in zip(ordered, worse, strict=True) if not is_worse]
     chosen = min(tied, key=lambda candidate: candidate.cost)
     return Ranking(tuple(ordered), tuple(p), tuple(worse), chosen)
@@ -96,15 +100,17 @@ def against(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return mcnemar_p(int((one & ~other).sum()), int((other & ~one).sum()))
 
 
-def significant(p: Sequence[float]) -> list[bool]:
+def significant(p: Sequence[float], others: int = 0, level: float = SIGNIFICANT) -> list[bool]:
     """Return which of several p-values are significant together, by Holm's method.
+
+    `others` is how many more there are, which are not listed.
 
     >>> significant([0.02, 0.03, 0.001])
     [False, False, True]
     """
     result = [False] * len(p)
     for place, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
-        if p[index] > SIGNIFICANT / (len(p) - place):
+        if p[index] > level / (len(p) + others - place):
             break
         result[index] = True
     return result

@@ -46,6 +46,7 @@ from toolchain.training.distributed import Processes, process_group
 from toolchain.training.feasible import require_device_fits, require_feasible
 from toolchain.training.finetune_display import finetune_blocks
 from toolchain.training.machine_failures import machine_failures
+from toolchain.training.probe_start import begin_head
 from toolchain.training.setup import Setup, prepare
 from toolchain.training.starting_weights import (
     make_starting_weights,
@@ -163,9 +164,12 @@ def finetune(
             choice = processes.run_on_rank_zero(lambda: choose(inputs, progress))
             require_feasible(choice.settings, dataset, device, processes.count, progress)
         setup = prepare(choice.settings, dataset, start, device, processes, progress)
+        begin_head(setup, progress)
         files = _first_files(setup.settings, choice, run)
         run = processes.run_on_rank_zero(lambda: _create(run, files, settings, output is None))
-        return _train(setup, run, audit, None, started, progress, fresh=True)
+        return _train(
+            setup, run, audit, None, started, progress, fresh=True, deadline=choice.deadline
+        )
 
 
 def resume(
@@ -211,7 +215,9 @@ def resume(
         chosen = choose_device(settings.device, processes.local_rank)
         progress.message(f"resuming {run.path}, on {_device_and_processes(chosen, processes)}")
         setup = prepare(settings, dataset, start, chosen, processes, progress)
-        if checkpoint:
+        if checkpoint is None:
+            begin_head(setup, progress)
+        else:
             require_same_start(checkpoints, setup.frozen_state(), settings)
         return _train(setup, run, audit, checkpoint, started, progress, fresh=False)
 
@@ -225,8 +231,9 @@ def _train(
     progress: ProgressReporter,
     *,
     fresh: bool,
+    deadline: float | None = None,
 ) -> FinetuneResult:
-    """Train the remaining epochs and write the model.
+    """Train the remaining epochs, or those until the deadline, and write the model.
 
     After an error the run can be resumed; a `fresh` run without model or checkpoint is removed.
     """
@@ -240,7 +247,7 @@ def _train(
         run.remove_temporary_files()
         try:
             run.reserve_room(state_bytes(setup.classifier.state_dict()) + RECORD_BYTES)
-            summary = _train_and_write(setup, run, audit, checkpoint, progress)
+            summary = _train_and_write(setup, run, audit, checkpoint, progress, deadline)
         except BaseException:
             if fresh and not has_model_or_checkpoint(run):
                 run.discard()
@@ -256,9 +263,10 @@ def _train_and_write(
     audit: Audit,
     checkpoint: Checkpoint | None,
     progress: ProgressReporter,
+    deadline: float | None,
 ) -> Summary:
     """Train and write the model; where training stops early, write that of the best epoch."""
-    trainer = Trainer(setup, run, progress)
+    trainer = Trainer(setup, run, progress, deadline)
     with explain_stop(run, trainer):
         try:
             with machine_failures():
