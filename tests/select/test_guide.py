@@ -41,7 +41,9 @@ def test_size_and_likeness_choose_the_row(
 
 
 def test_a_large_set_that_is_unlike_is_trained_at_the_smaller_rate() -> None:
-    unlike, like = (row_settings(guide_row(LARGE_FROM, is_like), "layer4") for is_like in (False, True))
+    unlike, like = (
+        row_settings(guide_row(LARGE_FROM, is_like), "layer4") for is_like in (False, True)
+    )
     assert unlike["lr_backbone"] < like["lr_backbone"]
 
 

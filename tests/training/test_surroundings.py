@@ -34,7 +34,8 @@ from tests.training.sandbox import (
 from toolchain.cli.signals import stop_on_signals
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
-from toolchain.training.finetune import FirstFiles, _create
+from toolchain.training.finetune import _create
+from toolchain.training.first_files import FirstFiles
 
 STEP = "toolchain.training.loop:Stepper.update"
 SAVE = "toolchain.training.checkpoints:Checkpoints.save"

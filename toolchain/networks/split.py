@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from toolchain.networks.resnet import Classifier, normalised
 
@@ -107,7 +108,8 @@ class StagePooling(nn.Module):
         pooled = []
         for stage in self.stages:
             features = stage(features)
-            pooled.append(features.mean(dim=(2, 3)))
+            # As the network's own avgpool, so that layer4's are the classifier's inputs to the bit.
+            pooled.append(functional.adaptive_avg_pool2d(features, 1).flatten(1))
         return torch.cat(pooled, dim=1)
 
     @property

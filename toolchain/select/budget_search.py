@@ -87,8 +87,8 @@ def search(
     )
     keep = keep - {"strategy", "budget"}
     head = _probe_trial(settings, keep, probe)
-    # What the chosen head needs in the end: its images pass through the network once more.
-    final = 1.2 * pass_seconds * (1 + len(dataset.val) / len(dataset.train))
+    # What the chosen head needs in the end: the validation images pass through the network too.
+    final = 1.2 * pass_seconds * len(dataset.val) / len(dataset.train)
     trials = [head, *_tails(settings, keep, probe)]
     rounds = _rounds(inputs, pool, trials, budget, writing + final, progress)
     chosen = next(trial for trial in trials if trial.name == rounds.ranking.chosen.name)
@@ -118,7 +118,7 @@ def _features(
         rate = max(timed.steps, 1) / max(time.monotonic() - began, 1e-3)
         once = len(samples) / rate
         total = began - budget.started + writing
-        total += once * (2 + len(inputs.dataset.val) / len(samples))
+        total += once * (1 + len(inputs.dataset.val) / len(samples))
         needed = f"{max(int(total * 1.2) + 1, 1)}s"
         reason = f"{budget.text} is shorter than a pass of the images; here it needs about {needed}"
         raise refuse("budget", reason, {"budget": needed}, {"strategy": "head"}) from None

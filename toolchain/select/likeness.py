@@ -33,7 +33,7 @@ PROBE_L2 = 0.1
 the last stage of hymenoptera, and no stage there gains more than two points by another."""
 MOST_IMAGES = 1000
 """Images that are measured at most: with them a difference of three points shows."""
-MOST_REFERENCE_IMAGES = 300
+MOST_REFERENCE_IMAGES = 150
 """Of these, images that the random weights are measured on: the pass through them is lost."""
 
 

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
-from toolchain.errors import TrainingError
+from toolchain.errors import SettingsError, TrainingError
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.selection import Selection
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_chosen import budget_seconds
+from toolchain.runs.settings_rules import require_workable
 from toolchain.select.clock import TimedReporter
 from toolchain.select.folds import FOLDS
 from toolchain.select.guide import FULL, HEAD, MODERATE_RATE, PARTIAL, with_chosen
@@ -52,7 +51,7 @@ def try_strategies(
     deadline = (began if started is None else started) + budget
     inputs = read_inputs(settings, "--try", progress)
     pool = make_pool(inputs.dataset, inputs.dataset.train, FOLDS, settings.seed)
-    trials = [_trial(settings, keep, cost) for cost in range(len(STRATEGIES))]
+    trials = _trials(settings, keep)
     with machine_failures():
         rounds = run_rounds(trials, pool.folds, fold_training(inputs, pool, deadline, progress))
     if rounds is None:
@@ -131,11 +130,14 @@ def _p(rounds: Rounds) -> float:
     return next(p for candidate, p in pairs if candidate is rounds.ranking.chosen)
 
 
-def _trial(settings: FinetuneSettings, keep: frozenset[str], cost: int) -> Trial:
-    recipe = STRATEGIES[cost]
-    keep = keep - {"strategy", "budget"}
-    chosen, taken = with_chosen(settings, recipe, keep)
-    if recipe["strategy"] == "two-stage" and chosen.head_epochs >= chosen.epochs:
-        chosen = msgspec.structs.replace(chosen, head_epochs=max(1, chosen.epochs - 1))
-        taken = {**taken, "head_epochs": chosen.head_epochs}
-    return Trial(recipe["strategy"], chosen, taken, float(cost))
+def _trials(settings: FinetuneSettings, keep: frozenset[str]) -> list[Trial]:
+    """Return the strategies, without those that what was given leaves nothing to do for."""
+    trials = []
+    for cost, recipe in enumerate(STRATEGIES):
+        chosen, taken = with_chosen(settings, recipe, keep - {"strategy", "budget"})
+        try:
+            require_workable(chosen)
+        except SettingsError:
+            continue  # two-stage in one epoch, for example
+        trials.append(Trial(recipe["strategy"], chosen, taken, float(cost)))
+    return trials

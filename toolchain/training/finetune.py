@@ -6,7 +6,6 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import torch
@@ -16,13 +15,12 @@ from toolchain.data.audit_result import Audit
 from toolchain.data.layouts import Dataset
 from toolchain.display import Block, Displayed
 from toolchain.errors import ToolchainError, TrainingError
-from toolchain.files import encode_json, real_path, write_json
+from toolchain.files import write_json
 from toolchain.networks.device import choose_device
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, free_run_path
 from toolchain.runs.selection import Selection, read_selection
 from toolchain.runs.settings import FinetuneSettings
-from toolchain.runs.settings_file import settings_toml
 from toolchain.training.analysis.diagnosis import Finding
 from toolchain.training.analysis.tensorboard import require_tensorboard
 from toolchain.training.artifacts import Summary, summarise, write_model
@@ -45,6 +43,7 @@ from toolchain.training.data import (
 from toolchain.training.distributed import Processes, process_group
 from toolchain.training.feasible import require_device_fits, require_feasible
 from toolchain.training.finetune_display import finetune_blocks
+from toolchain.training.first_files import FirstFiles, first_files
 from toolchain.training.machine_failures import machine_failures
 from toolchain.training.probe_start import begin_head
 from toolchain.training.setup import Setup, prepare
@@ -59,13 +58,6 @@ from toolchain.training.stopped_run import (
     settings_of_stopped_run,
 )
 from toolchain.training.trainer import Trainer
-
-
-class FirstFiles(NamedTuple):
-    """The texts of the files that a run folder appears with."""
-
-    settings: str
-    selection: str | None = None
 
 
 class FinetuneReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,7 +157,7 @@ def finetune(
             require_feasible(choice.settings, dataset, device, processes.count, progress)
         setup = prepare(choice.settings, dataset, start, device, processes, progress)
         begin_head(setup, progress)
-        files = _first_files(setup.settings, choice, run)
+        files = first_files(setup.settings, choice, run)
         run = processes.run_on_rank_zero(lambda: _create(run, files, settings, output is None))
         return _train(
             setup, run, audit, None, started, progress, fresh=True, deadline=choice.deadline
@@ -297,17 +289,6 @@ def _require_possible(settings: FinetuneSettings, run: RunFolder) -> None:
         require_tensorboard()
 
 
-def _first_files(settings: FinetuneSettings, choice: Choice, run: RunFolder) -> FirstFiles:
-    """Return what a run folder appears with: its settings, and what they were chosen by."""
-    selection = choice.selection
-    if selection is None:
-        return FirstFiles(settings_toml(_with_absolute_paths(settings)))
-    asked = ", ".join(f"{name} {value}" for name, value in selection.asked.items())
-    note = f"Chosen, as {run.selection.name} says; asked for was {asked}."
-    text = settings_toml(_with_absolute_paths(settings), dict.fromkeys(selection.chosen, note))
-    return FirstFiles(text, encode_json(selection).decode())
-
-
 def _create(
     run: RunFolder, files: FirstFiles, settings: FinetuneSettings, is_default: bool
 ) -> RunFolder:
@@ -327,14 +308,6 @@ def _create(
 def _default_output(settings: FinetuneSettings) -> Path:
     name = data_name(settings.data)
     return free_run_path(Path("runs"), f"{name}-{settings.arch}-{settings.strategy}")
-
-
-def _with_absolute_paths(settings: FinetuneSettings) -> FinetuneSettings:
-    """Return the settings with absolute paths: a run may later be opened from another folder."""
-    weights = settings.weights
-    if weights not in ("imagenet", "none"):
-        weights = str(real_path(weights))
-    return msgspec.structs.replace(settings, data=str(real_path(settings.data)), weights=weights)
 
 
 def _device_and_processes(device: torch.device, processes: Processes) -> str:

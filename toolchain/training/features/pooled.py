@@ -7,6 +7,7 @@ as a linear probe is fitted on those of the last stage.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from toolchain.data.layouts import Sample
 from toolchain.files import real_path
-from toolchain.networks.split import STAGES, StagePooling
+from toolchain.networks.split import STAGES, FrozenBackbone, StagePooling, network_parts
 from toolchain.networks.weights import state_sha256
 from toolchain.progress import ProgressReporter
 from toolchain.training.features.compute import (
@@ -26,6 +27,7 @@ from toolchain.training.features.compute import (
     computed_features,
 )
 from toolchain.training.features.engine import fastest_engine
+from toolchain.training.features.source import clean_key
 from toolchain.training.features.store import SCHEMA, CacheKey, Entry, free_space
 from toolchain.training.features.writer import Unstorable
 
@@ -65,9 +67,29 @@ def _kept(
         if not compute_missing(spec, pooling, [required], progress):
             return None
         rows, numbers = entry.read([sample.digest for sample in samples])
-        return rows[numbers].astype(np.float32)
+        found = rows[numbers].astype(np.float32)
+        _keep_for_head(spec, samples, found[:, -pooling.widths[-1] :], progress)
+        return found
     except (Unstorable, OSError):
         return None  # a disk that is full or for reading only: they are computed for this time
+
+
+def _keep_for_head(
+    spec: FeatureSpec,
+    samples: Sequence[Sample],
+    last: NDArray[np.float32],
+    progress: ProgressReporter,
+) -> None:
+    """Keep the last stage's features for strategy head too, which trains from the same values."""
+    parts = [name for name, _ in network_parts(spec.classifier.network)]
+    head = replace(spec, frozen=parts.index("fc"))
+    backbone = FrozenBackbone(spec.classifier, head.frozen).eval()
+    entry = Entry(clean_key(head, backbone, last.shape[1:]))
+    rows = dict(zip((sample.digest for sample in samples), last, strict=True))
+    if entry.missing(rows):
+        with entry.writing(list(rows), progress) as writer:
+            for name in list(writer.missing):
+                writer.put(rows[name])
 
 
 def _computed(
