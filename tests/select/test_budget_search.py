@@ -28,7 +28,7 @@ def run(stripes: Path, random_weights: Path, tmp_path_factory: pytest.TempPathFa
     """A run that a search has made; its probe is right on all images, so nothing is fine-tuned."""
     folder = tmp_path_factory.mktemp("budget") / "run"
     settings = SMALL | {"weights": str(random_weights), "budget": "10m"}
-    toolchain.finetune(stripes, folder, **settings)  # type: ignore[misc,arg-type]
+    toolchain.finetune(stripes, folder, **settings)  # type: ignore[arg-type]
     return RunFolder(folder)
 
 

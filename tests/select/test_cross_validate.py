@@ -117,8 +117,8 @@ def test_strategies_are_compared_in_a_table(
 ) -> None:
     monkeypatch.setattr("toolchain.select.try_strategies.FOLDS", 2)
     words = ("--weights", random_weights, "--augment", "none", "--head-epochs", 1)
-    words += ("--unfreeze-every", 1, "--budget", "1h")
-    done = rtl_here("finetune", stripes, *words, *SMALL, "--try", "strategies", "--json")
+    more = ("--unfreeze-every", 1, "--budget", "1h", "--try", "strategies", "--json")
+    done = rtl_here("finetune", stripes, *words, *SMALL, *more)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["asked"] == {"try": "strategies", "budget": "1h"}

@@ -35,7 +35,7 @@ HIGHEST_RATE = 1000.0
 """Upper bound of a learning rate. Networks diverge from about 1 on."""
 SPLITTING = ("split_ratio", "split_seed", "group_column")
 """Settings that say how data is split, in the order of `Splitting`."""
-CHOOSING = ("budget", "head_start", "probe_l2")
+CHOOSING = ("budget", "head_start", "probe_l2", "probe_scaling")
 """Settings of the automatic choice, and of the classifier that it may begin with."""
 
 
@@ -92,7 +92,16 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             le=1e3,
             description="head_start probe: strength of the penalty on the squared weights.",
         ),
-    ] = 0.1
+    ] = 0.03
+    probe_scaling: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="head_start probe: how far features are standardised, from all divided by "
+            "the same number (0) to each by its own deviation (1).",
+        ),
+    ] = 0.5
     freeze_until: Annotated[
         str,
         Meta(

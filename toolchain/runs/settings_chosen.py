@@ -20,6 +20,7 @@ BY_BUDGET = (
     "early_stopping",
     "head_start",
     "probe_l2",
+    "probe_scaling",
 )
 """What a search within a budget decides."""
 USED_WITH = {

@@ -27,6 +27,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "unfreeze_every",
         "head_start",
         "probe_l2",
+        "probe_scaling",
     ),
     "Optimiser": (
         "optimizer",

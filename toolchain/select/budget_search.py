@@ -35,6 +35,8 @@ this share of what starting took."""
 FINAL_EPOCHS_SHARE = 1.4
 """How much longer the training on all images takes than that without one of five folds, the pass
 of the validation images through the frozen layers and their validation included."""
+PROBES_SHARE = 0.2
+"""Of the time that is left, what the probes may take."""
 PROBE_NAME = "head, from the probe"
 LPFT: dict[str, Any] = {**PARTIAL, "head_start": "probe"}
 TAILS: tuple[dict[str, Any], ...] = (
@@ -79,7 +81,8 @@ def search(
     writing = max(WRITE_S, WRITE_SHARE * (began - budget.started))
     pool = make_pool(dataset, dataset.train, FOLDS, settings.seed)
     features, pass_seconds = _features(inputs, budget, writing, progress)
-    probes = sweep_probes(features, pool, len(dataset.classes))
+    until = time.monotonic() + PROBES_SHARE * max(0.0, budget.left - writing)
+    probes = sweep_probes(features, pool, len(dataset.classes), until)
     probe = probes[0]
     progress.message(
         f"linear probe on {probe.features}: {int(probe.all_right.sum())} of "
@@ -110,15 +113,15 @@ def _features(
 ) -> tuple[StageFeatures, float]:
     """Return the features of all training images, and the seconds that their pass takes."""
     samples = inputs.dataset.train
-    timed = TimedReporter(progress, budget.deadline - writing, messages=True)
     began = time.monotonic()
+    # The validation images have to pass in the end, whatever is chosen.
+    passes = 1 + 1.2 * len(inputs.dataset.val) / len(samples)
+    timed = TimedReporter(progress, began + (budget.left - writing) / passes, messages=True)
     try:
         features = stage_features(feature_spec(inputs), samples, timed)
     except OutOfTime:
         rate = max(timed.steps, 1) / max(time.monotonic() - began, 1e-3)
-        once = len(samples) / rate
-        total = began - budget.started + writing
-        total += once * (1 + len(inputs.dataset.val) / len(samples))
+        total = began - budget.started + writing + passes * len(samples) / rate
         needed = f"{max(int(total * 1.2) + 1, 1)}s"
         reason = f"{budget.text} is shorter than a pass of the images; here it needs about {needed}"
         raise refuse("budget", reason, {"budget": needed}, {"strategy": "head"}) from None
@@ -167,6 +170,7 @@ def _probe_trial(settings: FinetuneSettings, keep: frozenset[str], probe: Probe)
         "strategy": "head",
         "head_start": "probe",
         "probe_l2": probe.l2,
+        "probe_scaling": probe.scaling,
         "epochs": 1,
         "lr_head": 1e-6,
         "schedule": "constant",
@@ -180,7 +184,7 @@ def _tails(settings: FinetuneSettings, keep: frozenset[str], probe: Probe) -> li
     """Return the fine-tunings from the probe, without those that what was given makes equal."""
     trials: list[Trial] = []
     for cost, tail in enumerate(TAILS, start=1):
-        changes = {**LPFT, "probe_l2": probe.l2, **tail}
+        changes = {**LPFT, "probe_l2": probe.l2, "probe_scaling": probe.scaling, **tail}
         chosen, taken = with_chosen(settings, changes, keep)
         if all(chosen != other.settings for other in trials):
             name = f"{tail['freeze_until']} on, rate {tail['lr_backbone']:g}, {chosen.augment}"

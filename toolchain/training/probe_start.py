@@ -27,7 +27,8 @@ def begin_head(setup: Setup, progress: ProgressReporter) -> None:
     def fitted() -> LinearProbe:
         features = stage_features(_spec(setup), dataset.train, progress)[STAGES[-1]]
         labels = np.array([sample.labels[0] for sample in dataset.train])
-        return fit(features, labels, len(dataset.classes), settings.probe_l2)
+        classes, scaling = len(dataset.classes), settings.probe_scaling
+        return fit(features, labels, classes, settings.probe_l2, scaling)
 
     write_head(setup.classifier.network, setup.processes.run_on_rank_zero(fitted))
 
