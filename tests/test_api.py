@@ -45,6 +45,7 @@ COMMAND_ONLY = {
     "cross_validate": {"resume", "lr_find", "cv", "try", "output"},
     "try_strategies": {"resume", "lr_find", "cv", "try", "output"},
     "predict": SCREEN_AND_FILES,
+    "bench": {"markdown"},  # how it is written; in Python display.as_markdown(result.blocks())
     "evaluate": {"wrong"},  # a property of the result
 }
 PYTHON_ONLY = {

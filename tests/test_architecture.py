@@ -21,6 +21,7 @@ ORDER = (
     "extras",
     "files",
     "printable",
+    "durations",
     "display",
     "glossary",
     "progress",

@@ -6,6 +6,7 @@ the command line as rich tables (`toolchain.cli.tables`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -99,6 +100,17 @@ def as_html(blocks: Iterable[Block]) -> str:
     return parts[0] if len(parts) == 1 else f"<div>{''.join(parts)}</div>"
 
 
+def as_markdown(blocks: Iterable[Block]) -> str:
+    r"""Return blocks as Markdown, whose letters with a meaning are escaped; pictures are left out.
+
+    >>> print(as_markdown([Table(("model", "ms"), [("a|b_c", "1.0")], right=("ms",))]))
+    | model | ms |
+    |---|--:|
+    | a\|b\_c | 1.0 |
+    """
+    return "\n\n".join("\n".join(lines) for block in blocks if (lines := _markdown_lines(block)))
+
+
 def percent(rate: float) -> str:
     """Write a rate in 0…1 as a percentage.
 
@@ -169,6 +181,26 @@ def _width(text: str) -> int:
         0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
         for letter in text
     )
+
+
+MARKDOWN_LETTERS = re.compile(r"([\\`*_{}\[\]<>#|~])")
+
+
+def _markdown_lines(block: Block) -> list[str]:
+    if isinstance(block, Picture):
+        return []
+    if isinstance(block, Line):
+        return [_markdown_text(block.text)] if block.text else []
+    title = [] if block.title is None else [f"**{_markdown_text(block.title)}**", ""]
+    columns = block.columns if isinstance(block, Table) else ("", "")
+    right = block.right if isinstance(block, Table) else ()
+    rules = ["--:" if name in right else "---" for name in columns]
+    rows = [" | ".join(map(_markdown_text, row)) for row in (columns, *block.rows)]
+    return [*title, f"| {rows[0]} |", f"|{'|'.join(rules)}|", *(f"| {row} |" for row in rows[1:])]
+
+
+def _markdown_text(cell: Cell) -> str:
+    return "<br>".join(MARKDOWN_LETTERS.sub(r"\\\1", line) for line in _cell_lines(cell))
 
 
 HTML_STYLES: dict[Tone, str] = {

@@ -99,6 +99,40 @@ def test_json_has_its_version_and_the_documented_keys(result: Benchmark) -> None
     assert isinstance(found["results"][0]["p50_interval_ms"], list)
 
 
+def test_calls_after_a_pause_are_measured_beside_those_that_follow_each_other(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "CALLS_AFTER_PAUSE", 3)
+    found = bench(
+        [model],
+        batch_sizes=(1, 2),
+        threads=(1,),
+        seconds=0.05,
+        eager=False,
+        spin=True,
+        gaps=[0.12],
+        busy=1,
+    )
+    assert [(r.spin, r.batch_size) for r in found.results] == [
+        (False, 1),
+        (False, 2),
+        (True, 1),
+        (True, 2),
+    ]
+    # Requests come singly, so pauses are measured at the smallest batch.
+    assert [(p.spin, p.batch_size, p.keep_warm, p.calls) for p in found.pauses] == [
+        (False, 1, False, 3),
+        (False, 1, True, 3),
+        (True, 1, False, 3),
+        (True, 1, True, 3),
+    ]
+    steady = found.results[0].p50_ms
+    assert found.pauses[0].ratio_to_back_to_back == pytest.approx(found.pauses[0].p50_ms / steady)
+    shown = repr(found)
+    assert "First call after a pause" in shown
+    assert "beside 1 busy processes" in shown
+
+
 def test_ratios_are_within_the_same_number_of_threads(model: Path) -> None:
     found = bench([model], batch_sizes=(1,), threads=(1, 2), seconds=0.05, eager=False)
     assert [(row.threads, row.ratio_to_first) for row in found.results] == [(1, 1.0), (2, 1.0)]

@@ -105,7 +105,10 @@ def test_from_scratch_trains_everything_unless_a_strategy_is_given() -> None:
 @pytest.mark.parametrize(
     ("given", "ignored"),
     [
-        ({"freeze_until": "layer2"}, "--freeze-until layer2 is ignored: strategy partial or"),
+        (
+            {"freeze_until": "layer2"},
+            "--freeze-until layer2 is ignored: strategy partial",
+        ),
         ({"momentum": 0.5}, "--momentum 0.5 is ignored: optimizer sgd uses it"),
         ({"lr_backbone": 1e-4}, "--lr-backbone 0.0001 is ignored: strategy head trains no"),
         ({"epochs": 5, "early_stopping": 9}, "--early-stopping 9 is ignored: the run ends"),

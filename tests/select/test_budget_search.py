@@ -82,7 +82,7 @@ def test_a_budget_shorter_than_a_pass_of_the_images_is_refused_with_what_it_need
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", ["", "5", "five minutes", "5 m 3 s", "-5m", "0s", "1e9h", "5d"])
+@pytest.mark.parametrize("text", ["", "five minutes", "5 m 3 s", "-5m", "0s", "1e9h", "5d"])
 def test_a_budget_that_is_none_is_refused_with_one_that_is(text: str) -> None:
     with pytest.raises(SettingsError, match="budget: ") as caught:
         budget_seconds(text)

@@ -123,7 +123,7 @@ def test_strategies_are_compared_in_a_table(
     found = json.loads(done.stdout)
     assert found["asked"] == {"try": "strategies", "budget": "1h"}
     names = {row["name"] for row in found["measured"]}
-    assert names == {"head", "partial", "two-stage", "progressive", "full"}
+    assert names == {"head", "bn", "lora", "partial", "two-stage", "progressive", "full"}
     assert [row["verdict"] for row in found["measured"]].count("chosen") == 1
     tried = [row["accuracy"] for row in found["measured"] if row["verdict"] in ("chosen", "tie")]
     assert tried == sorted(tried, reverse=True)

@@ -33,6 +33,10 @@ Workers = Annotated[int, Meta(ge=-1)]
 """Processes that decode images; -1 means one for each core, 0 none beside this one."""
 Side = Annotated[int, Meta(ge=32)]
 """A side of the network's input, in pixels."""
+Processes = Annotated[int, Meta(ge=0, le=MAX_THREADS)]
+Pause = Annotated[float, Meta(gt=0)]
+"""Seconds."""
+Percentage = Annotated[float, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0.1)]
 Points = Annotated[float, Meta(ge=0, le=100)]
 """A share in per cent, or a difference of two in points."""

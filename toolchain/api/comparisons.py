@@ -72,10 +72,10 @@ def try_strategies(
     ends before anything is known.
 
     >>> import toolchain as rtl
-    >>> rtl.try_strategies(data, budget="5")
+    >>> rtl.try_strategies(data, budget="5d")
     Traceback (most recent call last):
     ...
-    toolchain.errors.SettingsError: budget: '5' is not a number with s, m or h after it
+    toolchain.errors.SettingsError: budget: '5d' is no length of time: write 200ms, 30s, 5m or 1h
     """
     started = time.monotonic()
     chosen = gathered_settings(data, config, settings, comparing=True)

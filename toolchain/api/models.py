@@ -10,7 +10,10 @@ from toolchain.api.arguments import (
     Count,
     Location,
     Opset,
+    Pause,
+    Percentage,
     Points,
+    Processes,
     Progress,
     Seconds,
     Side,
@@ -50,6 +53,7 @@ def export(
     calibration_images: int = 128,
     calibration_method: Method = "minmax",
     output: Location | None = None,
+    delta: Location | None = None,
     data: Location | None = None,
     images: int = 400,
     progress: Progress = None,
@@ -65,6 +69,8 @@ def export(
     of the labels it may change. Up to `images` validation images are compared from their bytes.
     `output` is a folder, or for one file its name; by default export/ in the run folder. What is
     off the default shows in a file's name, so that different files never replace each other.
+    `delta` is a delta.safetensors of strategy "lora" or "bn": the model that it was trained as is
+    exported, made from the weights of `run`, by default into export/ beside the delta.
 
     Returns the outcome of each file, in order. Raises ParityError where a file does not answer like
     the trained model and RefusedError where a lower precision costs too much; the other files are
@@ -80,6 +86,7 @@ def export(
     reduction = _reduction(max_drop, max_flips, calibration_images, calibration_method)
     run, output = checked_path("run", run), optional_path("output", output)
     data, images = optional_path("data", data), checked("images", images, Count)
+    delta = optional_path("delta", delta)
     image_size = checked("image_size", image_size, Side | None)
     reporter = checked_progress(progress)
     from toolchain.exporters import export as story
@@ -88,6 +95,7 @@ def export(
         run,
         wanted,
         output,
+        delta=delta,
         data=data,
         images=images,
         image_size=image_size,
@@ -194,6 +202,11 @@ def bench(
     threads: int | Sequence[int] = (),
     seconds: float = 3.0,
     eager: bool | None = None,
+    spin: bool = False,
+    gap: float | Sequence[float] = (),
+    busy: int = 0,
+    compare: Location | None = None,
+    fail_if_slower: float | None = None,
     output: Location | None = None,
     progress: Progress = None,
 ) -> Benchmark:
@@ -203,8 +216,11 @@ def bench(
     backbone, classes and image size. `provider`, `batch_size` and `threads` may be lists; `threads`
     defaults to the cores that may be used. A file of one batch size is measured at it, and the
     others too. Each case is measured for `seconds`. `eager` adds torch itself; None does so where
-    the run folder and torch are at hand. The JSON goes to `output`; for a run folder, to bench/ in
-    it.
+    the run folder and torch are at hand. `spin` adds each ONNX file with threads that wait in a
+    busy loop, `gap` calls after pauses of so many seconds, and `busy` is how many processes keep a
+    core busy meanwhile. `compare` is the JSON of an earlier benchmark: the result's `comparison`
+    says which cases became faster or slower, and with `fail_if_slower` RefusedError is raised where
+    one is slower by so many per cent. The JSON goes to `output`; for a run folder, to bench/ in it.
 
     Returns a row for each case: latencies of a batch in ms (p50, p90, p99) with 95 % intervals,
     images per second, peak memory in MB; and for each model its accuracy, and how its answers
@@ -224,8 +240,15 @@ def bench(
     batch_sizes: tuple[int, ...] = checked_each("batch_size", batch_size, Count)
     counts: tuple[int, ...] = checked_each("threads", threads, Threads, none=True)
     seconds, eager = checked("seconds", seconds, Seconds), checked("eager", eager, bool | None)
+    gaps: tuple[float, ...] = checked_each("gap", gap, Pause, none=True)
+    busy, spin = checked("busy", busy, Processes), checked("spin", spin, bool)
+    compare = optional_path("compare", compare)
+    fail_if_slower = checked("fail_if_slower", fail_if_slower, Percentage | None)
+    if fail_if_slower is not None and compare is None:
+        raise SettingsError("fail_if_slower: it needs compare, the benchmark to be beside")
     output, reporter = optional_path("output", output), checked_progress(progress)
     from toolchain.benchmarking import bench as story
+    from toolchain.benchmarking.comparison import require_not_slower
     from toolchain.benchmarking.output import benchmark_file
     from toolchain.files import write_json
 
@@ -237,10 +260,16 @@ def bench(
         threads=counts,
         seconds=seconds,
         eager=eager,
+        spin=spin,
+        gaps=tuple(dict.fromkeys(gaps)),
+        busy=busy,
+        compare=compare,
         progress=reporter,
     )
     if json_file:
         write_json(json_file, result)
+    if fail_if_slower is not None:
+        require_not_slower(result, fail_if_slower / 100)
     return result
 
 

@@ -27,16 +27,22 @@ class Backend(Protocol):
 
 
 def open_backend(
-    model: str | os.PathLike[str], *, provider: str = "cpu", threads: int | None = None
+    model: str | os.PathLike[str],
+    *,
+    provider: str = "cpu",
+    threads: int | None = None,
+    spin: bool = False,
 ) -> Backend:
     """Open a model file of any format that rtl writes.
+
+    With `spin` onnxruntime's threads wait for work in a busy loop; torch has no such choice.
 
     Raises ModelFileError for a file that is damaged or not rtl's, ProviderError for a provider that
     is not available, and MissingExtraError for TorchScript and .pt2 without torch.
     """
     path = existing_model(model)
     if not zipfile.is_zipfile(path):
-        return open_onnx(path, provider=provider, threads=threads)
+        return open_onnx(path, provider=provider, threads=threads, spin=spin)
     card = decode_card(archived_card(path), source=str(path))
     backend = ProgramBackend if card.format == "pt2" else TorchScriptBackend
     return backend(path, card, provider=provider, threads=threads)

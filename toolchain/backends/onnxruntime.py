@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 
-def open_onnx(path: Path, *, provider: str = "cpu", threads: int | None = None) -> Predictor:
+def open_onnx(
+    path: Path, *, provider: str = "cpu", threads: int | None = None, spin: bool = False
+) -> Predictor:
     """Open an ONNX file without the model cache, so that the file itself is verified or timed."""
-    return Predictor(path, provider=provider, threads=threads, cache=False)
+    return Predictor(path, provider=provider, threads=threads, spin=spin, cache=False)
 
 
 def session_in_memory(model: onnx.ModelProto, *, optimised: bool) -> InferenceSession:

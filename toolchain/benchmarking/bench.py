@@ -8,12 +8,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from toolchain.benchmarking import rounds, statistics
 from toolchain.benchmarking.answers import answers_of, compared_models, require_consistent
 from toolchain.benchmarking.chosen import chosen_targets
-from toolchain.benchmarking.result import Benchmark, LeftOut, TargetResult
+from toolchain.benchmarking.comparison import compared, read_benchmark
+from toolchain.benchmarking.load import busy_processes
+from toolchain.benchmarking.result import Benchmark, LeftOut, PauseResult, TargetResult
+from toolchain.benchmarking.samples import encode_samples
 from toolchain.benchmarking.targets import Target, TargetProcess
 from toolchain.benchmarking.worker import Opened
 from toolchain.errors import MissingExtraError, ModelFileError, ProviderError, ToolchainError
@@ -32,6 +36,10 @@ def bench(
     threads: Sequence[int] = (),
     seconds: float = 3.0,
     eager: bool | None = None,
+    spin: bool = False,
+    gaps: Sequence[float] = (),
+    busy: int = 0,
+    compare: str | os.PathLike[str] | None = None,
     progress: ProgressReporter | None = None,
 ) -> Benchmark:
     """Measure model files side by side; a run folder stands for all of its exported files.
@@ -39,31 +47,42 @@ def bench(
     Every file is measured with each provider, number of threads and batch size, for `seconds` each.
     A file that takes one batch size only is measured at it, and the others too.
     `threads` defaults to the cores that this process may use. `eager` adds torch eager, for which
-    the run folder must be known; None adds it where that is so and torch is installed.
+    the run folder must be known; None adds it where that is so and torch is installed. `spin` adds
+    each ONNX file with threads that wait in a busy loop. `gaps` are pauses in seconds after which
+    calls are measured too, and `busy` is how many processes keep a core busy meanwhile. `compare`
+    is the JSON of an earlier benchmark, beside which this one is put.
 
     The models may differ in anything. Raises RefusedError where a file does not compute what its
     card says, where files of one model in float32 give different answers, or a process dies;
     ModelFileError, ProviderError, DataError or MissingExtraError when one can't be opened.
     """
     progress = progress or SilentReporter()
-    targets = chosen_targets(models, providers, threads or (usable_cores(),), eager)
+    before = None if compare is None else read_benchmark(Path(compare))
+    targets = chosen_targets(models, providers, threads or (usable_cores(),), eager, spin=spin)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rtl-bench-")))
         processes = [stack.enter_context(TargetProcess(target)) for target in targets]
         opened, left_out = _opened(processes, _stored_pixels(targets, folder), progress)
         answers = [answers_of(process.target, reply) for process, reply in opened]
         require_consistent(answers)
+        stack.enter_context(busy_processes(busy))
         cases = rounds.measure(_batch_sizes(opened, batch_sizes), seconds, progress)
+        after_pauses = rounds.measure_after_pauses(cases, gaps, progress)
     load_ms = {process.target: reply.load_ms for process, reply in opened}
     results = _results(cases, load_ms)
-    return Benchmark(
+    found = Benchmark(
         verdict="stable" if all(r.verdict == "stable" for r in results) else "noisy",
         machine=this_machine(),
         seconds_per_case=seconds,
+        busy=busy,
         models=compared_models(answers),
         left_out=left_out,
         results=results,
+        pauses=_pauses(after_pauses, cases),
     )
+    if before is None:
+        return found
+    return msgspec.structs.replace(found, comparison=compared(before, found, str(compare)))
 
 
 def _opened(
@@ -133,7 +152,7 @@ def _results(cases: Sequence[rounds.Case], load_ms: dict[Target, float]) -> list
     for case in cases:
         target = case.process.target
         latency = statistics.summarise(case.rounds)
-        same_file = (target.path, target.eager) == (first.path, first.eager)
+        same_file = (target.path, target.eager, target.spin) == (first.path, first.eager, False)
         if same_file and target.provider == first.provider:
             first_p50_ms[case.batch_size, target.threads] = latency.p50_ms
         base_ms = first_p50_ms.get((case.batch_size, target.threads))
@@ -143,6 +162,7 @@ def _results(cases: Sequence[rounds.Case], load_ms: dict[Target, float]) -> list
                 model=str(target.path),
                 provider=target.provider,
                 threads=target.threads,
+                spin=target.spin,
                 batch_size=case.batch_size,
                 verdict=latency.verdict,
                 calls=latency.calls,
@@ -156,6 +176,37 @@ def _results(cases: Sequence[rounds.Case], load_ms: dict[Target, float]) -> list
                 ratio_to_first=None if base_ms is None else base_ms / latency.p50_ms,
                 load_ms=load_ms[target],
                 peak_memory_mb=case.peak_memory_mb,
+                samples=encode_samples(case.rounds),
+            )
+        )
+    return results
+
+
+def _pauses(
+    found: Sequence[rounds.CaseAfterPause], cases: Sequence[rounds.Case]
+) -> list[PauseResult]:
+    """Return a result for each pause, beside the calls of its target that follow each other."""
+    back_to_back = {
+        (id(case.process), case.batch_size): statistics.summarise(case.rounds).p50_ms
+        for case in cases
+    }
+    results = []
+    for case in found:
+        target, ordered = case.process.target, sorted(case.latencies_ms)
+        p50_ms = statistics.percentile(ordered, 0.5)
+        results.append(
+            PauseResult(
+                target=target.name,
+                provider=target.provider,
+                threads=target.threads,
+                spin=target.spin,
+                batch_size=case.batch_size,
+                pause_s=case.pause_s,
+                keep_warm=case.keep_warm,
+                calls=len(ordered),
+                p50_ms=p50_ms,
+                p50_interval_ms=statistics.percentile_interval(ordered, 0.5),
+                ratio_to_back_to_back=p50_ms / back_to_back[id(case.process), case.batch_size],
             )
         )
     return results

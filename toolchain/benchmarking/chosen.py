@@ -21,8 +21,12 @@ def chosen_targets(
     providers: Sequence[str],
     threads: Sequence[int],
     eager: bool | None,
+    *,
+    spin: bool = False,
 ) -> list[Target]:
     """Return the targets of each number of threads and provider, torch eager first.
+
+    With `spin` each ONNX file is a second target too, whose threads wait in a busy loop.
 
     A run folder stands for all files in its export/. `eager` adds the trained model of each run;
     None does where a run is known and torch is installed. Raises ModelFileError for a run without
@@ -47,8 +51,9 @@ def chosen_targets(
                 shown = EAGER if len(runs) == 1 else f"{EAGER} {name}"
                 targets.append(Target(shown, run.path, True, provider, count))
             targets += [
-                Target(name, path, False, provider, count, of_run[path])
+                Target(name, path, False, provider, count, spins, of_run[path])
                 for name, path in zip(names, paths, strict=True)
+                for spins in ((False, True) if spin and path.suffix == ".onnx" else (False,))
             ]
     return targets
 

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from toolchain.benchmarking.comparison_result import Comparison
+from toolchain.benchmarking.samples import Samples
 from toolchain.benchmarking.statistics import Interval
 from toolchain.display import Block, Cell, Displayed, Line, Span, Table, percent
 from toolchain.machine import Machine
@@ -24,6 +26,7 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     provider: str
     threads: int
+    spin: bool
     batch_size: int
     verdict: str
     calls: int
@@ -39,6 +42,24 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
     where the first target was not measured at it."""
     load_ms: float
     peak_memory_mb: float | None
+    samples: Samples
+
+
+class PauseResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One target called after pauses. The fields are described in docs/json.md."""
+
+    target: str
+    provider: str
+    threads: int
+    spin: bool
+    batch_size: int
+    pause_s: float
+    keep_warm: bool
+    calls: int
+    p50_ms: float
+    p50_interval_ms: Interval
+    ratio_to_back_to_back: float
+    """Its median over that of calls that follow each other."""
 
 
 class ComparedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,24 +105,32 @@ class Benchmark(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     """`stable` when every case is, else `noisy`."""
     machine: Machine
     seconds_per_case: float
+    busy: int = 0
+    """Processes that kept a core busy each meanwhile."""
     models: list[ComparedModel]
     left_out: list[LeftOut]
     results: list[TargetResult]
+    pauses: list[PauseResult] = []
+    comparison: Comparison | None = None
+    """Beside an older benchmark, where one was given."""
 
     def blocks(self) -> list[Block]:
         """Return a row for each case, the models, and how far the figures can be trusted."""
         few = any(row.p99_interval_ms[1] is None for row in self.results)
         notes = [
             f"{self.seconds_per_case:g} s a case",
+            f"beside {self.busy} busy processes" if self.busy else "",
             "*: noisy, medians of rounds apart by over 10 %" if self.verdict == "noisy" else "",
             "~: too few calls to bound it" if few else "",
         ]
         fixed = [model for model in self.models if model.batch is not None]
         return [
             _case_table(self.results),
+            *([_pause_table(self.pauses, self.results)] if self.pauses else []),
             *([_model_table(self.models)] if len(self.models) > 1 else []),
             *(Line(f"{m.target} takes batches of {m.batch} only", "quiet") for m in fixed),
             *(Line(f"left out {item.model}: {item.reason}", "unsure") for item in self.left_out),
+            *(self.comparison.blocks() if self.comparison else []),
             Line(str(self.machine), "quiet"),
             Line("; ".join(filter(None, notes)), "quiet"),
         ]
@@ -117,7 +146,7 @@ def _case_table(results: Sequence[TargetResult]) -> Table:
             + (f" {row.provider}" if several else "")
             + (" *" if row.verdict == "noisy" else ""),
             str(row.batch_size),
-            str(row.threads),
+            _threads(row.threads, row.spin),
             f"{row.p50_ms:.1f}",
             _bounded(row.p90_ms, row.p90_interval_ms),
             _bounded(row.p99_ms, row.p99_interval_ms),
@@ -128,6 +157,39 @@ def _case_table(results: Sequence[TargetResult]) -> Table:
         for row in results
     ]
     return Table(("model", *numbers), rows, right=numbers)
+
+
+def _threads(count: int, spin: bool) -> str:
+    return f"{count} spin" if spin else str(count)
+
+
+def _pause_table(pauses: Sequence[PauseResult], results: Sequence[TargetResult]) -> Table:
+    """Return latencies of calls that follow each other, after pauses, and kept warm meanwhile."""
+    back_to_back = {
+        (row.target, row.provider, row.threads, row.spin, row.batch_size): row.p50_ms
+        for row in results
+    }
+    kept_warm = {_case_after(row): row for row in pauses if row.keep_warm}
+    numbers = ("batch", "thr", "pause", "steady ms", "after it", "×", "kept warm")
+    rows = [
+        (
+            row.target,
+            str(row.batch_size),
+            _threads(row.threads, row.spin),
+            f"{row.pause_s:g} s",
+            f"{back_to_back[_case_after(row)[:-1]]:.1f}",
+            f"{row.p50_ms:.1f}",
+            f"{row.ratio_to_back_to_back:.2f}",
+            f"{kept_warm[_case_after(row)].p50_ms:.1f}",
+        )
+        for row in pauses
+        if not row.keep_warm
+    ]
+    return Table(("model", *numbers), rows, right=numbers, title="First call after a pause (p50)")
+
+
+def _case_after(row: PauseResult) -> tuple[str, str, int, bool, int, float]:
+    return row.target, row.provider, row.threads, row.spin, row.batch_size, row.pause_s
 
 
 def _bounded(value_ms: float, interval: Interval) -> str:

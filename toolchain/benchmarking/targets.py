@@ -12,7 +12,16 @@ from types import TracebackType
 import msgspec
 
 from toolchain import errors
-from toolchain.benchmarking.worker import Failed, Measure, Measured, Open, Opened, Reply, Request
+from toolchain.benchmarking.worker import (
+    Failed,
+    Measure,
+    Measured,
+    MeasureIdle,
+    Open,
+    Opened,
+    Reply,
+    Request,
+)
 from toolchain.errors import RefusedError, ToolchainError
 from toolchain.openmp import user_environment
 
@@ -27,6 +36,8 @@ class Target:
     eager: bool
     provider: str
     threads: int
+    spin: bool = False
+    """Whether onnxruntime's threads wait for work in a busy loop."""
     of_run: bool = False
     """Whether a run folder was named that it is one of the exports of, and not the file itself."""
 
@@ -54,7 +65,9 @@ class TargetProcess:
         """
         target = self.target
         asked = None if pixels is None else str(pixels)
-        request = Open(str(target.path), target.eager, target.provider, target.threads, asked)
+        request = Open(
+            str(target.path), target.eager, target.provider, target.threads, target.spin, asked
+        )
         reply = self._ask(request)
         assert isinstance(reply, Opened)
         return reply
@@ -64,6 +77,14 @@ class TargetProcess:
         reply = self._ask(Measure(batch_size, seconds))
         assert isinstance(reply, Measured)
         return reply
+
+    def measure_idle(
+        self, batch_size: int, calls: int, pause_s: float, *, keep_warm: bool
+    ) -> list[float]:
+        """Return the latencies in ms of calls after pauses of `pause_s` seconds."""
+        reply = self._ask(MeasureIdle(batch_size, calls, pause_s, keep_warm))
+        assert isinstance(reply, Measured)
+        return reply.latencies_ms
 
     def __enter__(self) -> TargetProcess:
         return self

@@ -23,6 +23,9 @@ from toolchain.runtime.card import Card
 from toolchain.runtime.model_inputs import Pixels
 from toolchain.runtime.selftest import generated_pixels
 
+KEEP_WARM_S = 0.05
+"""Between two calls that keep a model warm: shorter than any gap worth measuring."""
+
 
 class Open(msgspec.Struct, tag=True):
     """Request: open a model file, or where `eager` is true the trained model of a run folder."""
@@ -31,6 +34,8 @@ class Open(msgspec.Struct, tag=True):
     eager: bool
     provider: str
     threads: int
+    spin: bool = False
+    """Whether onnxruntime's threads wait for work in a busy loop."""
     pixels: str | None = None
     """A .npy file of pixels uint8 [images, size, size, 3], which the model is asked about too."""
 
@@ -40,6 +45,16 @@ class Measure(msgspec.Struct, tag=True):
 
     batch_size: int
     seconds: float
+
+
+class MeasureIdle(msgspec.Struct, tag=True):
+    """Request: call the model a number of times, each after a pause."""
+
+    batch_size: int
+    calls: int
+    pause_s: float
+    keep_warm: bool
+    """Whether the model is called during the pause too, every KEEP_WARM_S."""
 
 
 class Opened(msgspec.Struct, tag=True):
@@ -71,7 +86,7 @@ class Failed(msgspec.Struct, tag=True):
     hint: str | None
 
 
-Request = Open | Measure
+Request = Open | Measure | MeasureIdle
 Reply = Opened | Measured | Failed
 
 
@@ -87,7 +102,8 @@ def serve(requests: TextIO, replies: TextIO) -> None:
                 backend, reply = _open(request)
             else:
                 assert backend is not None
-                reply = _measure(backend, request)
+                measure = _measure if isinstance(request, Measure) else _measure_idle
+                reply = measure(backend, request)
         except ToolchainError as error:
             reply = Failed(type(error).__name__, str(error), error.hint)
         replies.write(msgspec.json.encode(reply).decode() + "\n")
@@ -118,7 +134,9 @@ def _questions(request: Open, card: Card) -> Pixels:
 
 
 def _open_file(request: Open) -> Backend:
-    return open_backend(request.path, provider=request.provider, threads=request.threads)
+    return open_backend(
+        request.path, provider=request.provider, threads=request.threads, spin=request.spin
+    )
 
 
 def _open_eager(request: Open) -> Backend:
@@ -142,16 +160,38 @@ def _set_torch_threads(threads: int) -> None:
 
 
 def _measure(backend: Backend, request: Measure) -> Measured:
-    generated = generated_pixels(backend.card.preprocessing.size)
-    pixels = np.resize(generated, (request.batch_size, *generated.shape[1:]))
+    pixels = _batch(backend, request.batch_size)
     latencies: list[float] = []
     # At least three calls, however slow: a median of fewer means nothing.
     deadline = time.perf_counter() + request.seconds
     while len(latencies) < 3 or time.perf_counter() < deadline:
-        started = time.perf_counter_ns()
-        backend.run(pixels)  # returns numpy arrays, so a GPU has finished when it returns
-        latencies.append((time.perf_counter_ns() - started) / 1e6)
+        latencies.append(_call_ms(backend, pixels))
     return Measured(latencies, peak_memory_mb())
+
+
+def _measure_idle(backend: Backend, request: MeasureIdle) -> Measured:
+    pixels = _batch(backend, request.batch_size)
+    backend.run(pixels)
+    latencies: list[float] = []
+    for _ in range(request.calls):
+        deadline = time.perf_counter() + request.pause_s
+        while request.keep_warm and time.perf_counter() + KEEP_WARM_S < deadline:
+            time.sleep(KEEP_WARM_S)
+            backend.run(pixels)
+        time.sleep(max(0.0, deadline - time.perf_counter()))
+        latencies.append(_call_ms(backend, pixels))
+    return Measured(latencies, peak_memory_mb())
+
+
+def _batch(backend: Backend, size: int) -> Pixels:
+    generated = generated_pixels(backend.card.preprocessing.size)
+    return np.resize(generated, (size, *generated.shape[1:]))
+
+
+def _call_ms(backend: Backend, pixels: Pixels) -> float:
+    started = time.perf_counter_ns()
+    backend.run(pixels)  # returns numpy arrays, so a GPU has finished when it returns
+    return (time.perf_counter_ns() - started) / 1e6
 
 
 def peak_memory_mb() -> float | None:

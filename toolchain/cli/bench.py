@@ -9,17 +9,27 @@ import click
 from toolchain.cli import tables, terminal
 from toolchain.cli.help import GroupedCommand
 from toolchain.cli.options import (
+    Duration,
     FiniteRange,
+    Percentage,
     explain_option,
     json_option,
     quiet_option,
     traceback_option,
 )
+from toolchain.display import as_markdown
 from toolchain.files import write_json
 from toolchain.runtime.option_checks import MAX_THREADS
 
+OPTION_GROUPS = {
+    "What is measured": ("providers", "batch_sizes", "threads", "spin", "eager"),
+    "How": ("seconds", "gaps", "busy"),
+    "Beside an earlier benchmark": ("compare", "fail_if_slower"),
+    "Result": ("output", "markdown"),
+}
 
-@click.command(cls=GroupedCommand)
+
+@click.command(cls=GroupedCommand, groups=OPTION_GROUPS)
 @click.argument("models", nargs=-1, required=True)
 @click.option(
     "--provider",
@@ -58,6 +68,35 @@ from toolchain.runtime.option_checks import MAX_THREADS
     help="Measure torch eager too; by default where the run folder and torch are at hand.",
 )
 @click.option(
+    "--spin",
+    is_flag=True,
+    help="Measure each ONNX file with threads that wait in a busy loop too.",
+)
+@click.option(
+    "--gap",
+    "gaps",
+    type=Duration(),
+    multiple=True,
+    help="Measure calls after such a pause too, as requests come: 1s, 200ms; repeatable.",
+)
+@click.option(
+    "--busy",
+    type=click.IntRange(min=0, max=MAX_THREADS),
+    default=0,
+    help="Processes that keep a core busy each meanwhile.  [default: 0]",
+)
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path),
+    help="Say what became faster or slower than in this JSON of an earlier rtl bench.",
+)
+@click.option(
+    "--fail-if-slower",
+    type=Percentage(),
+    help="With --compare: exit status 10 where a case is slower by so much, such as 5%.",
+)
+@click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
+@click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path),
@@ -74,6 +113,12 @@ def command(
     threads: tuple[int, ...],
     seconds: float,
     eager: bool | None,
+    spin: bool,
+    gaps: tuple[float, ...],
+    busy: int,
+    compare: Path | None,
+    fail_if_slower: float | None,
+    markdown: bool,
     output: Path | None,
     explain: bool,
     as_json: bool,
@@ -89,8 +134,15 @@ def command(
     \b
     rtl bench runs/photos --batch-size 1 --batch-size 8 --threads 1
     rtl bench model.onnx model.int8.onnx
+    rtl bench model.onnx --batch-size 1 --gap 1s --spin
+    rtl bench model.onnx --compare before.json --fail-if-slower 5%
     """
+    if fail_if_slower is not None and compare is None:
+        raise click.UsageError("--fail-if-slower needs --compare")
+    if markdown and as_json:
+        raise click.UsageError("--markdown and --json are two forms of one result: give one")
     from toolchain.benchmarking.bench import bench
+    from toolchain.benchmarking.comparison import require_not_slower
     from toolchain.benchmarking.output import benchmark_file
 
     file = benchmark_file(models, providers, output)
@@ -101,15 +153,23 @@ def command(
         threads=threads,
         seconds=seconds,
         eager=eager,
+        spin=spin,
+        gaps=tuple(dict.fromkeys(gaps)),
+        busy=busy,
+        compare=compare,
         progress=terminal.progress_reporter(quiet),
     )
     if file:
         write_json(file, result)
     if as_json:
         terminal.print_json(result)
+    elif markdown:
+        terminal.print_text(as_markdown(result.blocks()))
     else:
         tables.show_result(result)
     tables.explain(result, "bench", wanted=explain, quiet=quiet or as_json)
+    if fail_if_slower is not None:
+        require_not_slower(result, fail_if_slower / 100)
     fastest = max(
         (row for row in result.results if row.model.endswith(".onnx")),
         key=lambda row: row.images_per_s,

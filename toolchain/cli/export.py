@@ -42,7 +42,7 @@ class BatchSize(click.ParamType[int | None]):
 
 
 OPTION_GROUPS = {
-    "What is written": ("formats", "precisions", "inputs", "output"),
+    "What is written": ("formats", "precisions", "inputs", "output", "delta"),
     "Shape of the graph": ("batch", "image_size", "opset"),
     "fp16 and int8": ("max_drop", "max_flips", "calibration_images", "calibration_method"),
     "Verification": ("data", "images"),
@@ -124,6 +124,12 @@ OPTION_GROUPS = {
     type=click.Path(path_type=Path),
     help="File or folder; by default export/ in RUN.",
 )
+@click.option(
+    "--delta",
+    type=click.Path(path_type=Path),
+    help="A delta.safetensors (strategy lora or bn): RUN's weights with it are exported, by "
+    "default into export/ beside it.",
+)
 @data_option
 @images_option
 @explain_option
@@ -143,6 +149,7 @@ def command(
     calibration_images: int,
     calibration_method: Method,
     output: Path | None,
+    delta: Path | None,
     data: str | None,
     images: int,
     explain: bool,
@@ -158,6 +165,7 @@ def command(
     rtl export runs/photos --format onnx --format torchscript
     rtl export runs/photos --precision fp32 --precision int8
     rtl export runs/photos --input image
+    rtl export runs/photos --delta runs/other/delta.safetensors
     """
     from toolchain.exporters.variants import variants
 
@@ -175,6 +183,7 @@ def command(
         run,
         wanted,
         output,
+        delta=delta,
         data=data,
         images=images,
         image_size=image_size,
@@ -189,10 +198,12 @@ def command(
     tables.explain(result, "export", wanted=explain, quiet=quiet or as_json)
     if failure := result.error:
         raise failure
-    _print_next(run, data, [item.path for item in result.kept], quiet)
+    _print_next(
+        run if delta is None else delta.parent, data, [item.path for item in result.kept], quiet
+    )
 
 
-def _print_next(run: str, data: str | None, paths: list[Path], quiet: bool) -> None:
+def _print_next(run: str | Path, data: str | None, paths: list[Path], quiet: bool) -> None:
     """Print the command for a first label, which needs an ONNX file; else the one that verifies."""
     onnx = [path for path in paths if path.suffix == ".onnx"]
     if onnx:

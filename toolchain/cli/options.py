@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 
 from toolchain.data.splits import Splitting
+from toolchain.durations import seconds_of
 from toolchain.runs.settings import SPLITTING, FinetuneSettings, describe
 from toolchain.runs.settings_groups import fields_of, grouped_settings
 from toolchain.runtime.option_checks import MAX_THREADS
@@ -26,6 +27,41 @@ class FiniteRange(click.FloatRange):
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+class Duration(click.ParamType[float]):
+    """A length of time such as 200ms, 30s or 5m; its value is in seconds."""
+
+    name = "time"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the seconds."""
+        if isinstance(value, float):
+            return value
+        try:
+            return seconds_of(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Percentage(click.ParamType[float]):
+    """A number of per cent, with or without the sign."""
+
+    name = "per cent"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        try:
+            number = float(str(value).strip().removesuffix("%"))
+        except ValueError:
+            number = math.nan
+        if not 0 <= number < math.inf:
+            self.fail(f"'{value}' is not a number of per cent, such as 5%", param, ctx)
         return number
 
 

@@ -43,6 +43,11 @@ def print_json(result: Any) -> None:
     write_line(text, sys.stdout)
 
 
+def print_text(text: str) -> None:
+    """Print a text that has been made printable, however wide the terminal is."""
+    write_line(text, sys.stdout)
+
+
 def print_terms(terms: Iterable[Term]) -> None:
     """Print the meaning of figures to standard error; standard output may be JSON."""
     table = Table(box=None, show_header=False, pad_edge=False)

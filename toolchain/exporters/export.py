@@ -23,8 +23,8 @@ from toolchain.exporters.writers.torchscript import write_torchscript
 from toolchain.files import atomic_file, write_json
 from toolchain.networks.resnet import InferenceModel
 from toolchain.progress import ProgressReporter, SilentReporter
+from toolchain.runs.delta_run import open_run
 from toolchain.runs.runfolder import parity_file, references_file, rejected_file
-from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.card import Card, Format
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
 from toolchain.verification.references.stored_outputs import write_stored_outputs
@@ -43,6 +43,7 @@ def export(
     wanted: Sequence[Variant] = (Variant(),),
     output: str | os.PathLike[str] | None = None,
     *,
+    delta: str | os.PathLike[str] | None = None,
     data: str | None = None,
     images: int = 400,
     image_size: int | None = None,
@@ -51,15 +52,16 @@ def export(
 ) -> Iterator[ExportedModel | RejectedModel]:
     """Export a run to each variant in turn; one that is not kept does not stop the next.
 
-    `output` is a folder, or for one variant a file; by default `export/` in the run folder. Up to
-    `images` validation images are compared from their bytes; `data` is their folder, where they
-    were moved. `image_size` is the side in pixels of the network's input, where it is not that of
-    training. `reduction` holds the limits and the calibration of fp16 and int8.
+    `output` is a folder, or for one variant a file; by default `export/` in the run folder. With
+    `delta` the exported model is the run's with that delta.safetensors, beside which `export/` is
+    then. Up to `images` validation images are compared from their bytes; `data` is their folder,
+    where they were moved. `image_size` is the side in pixels of the network's input, where it is
+    not that of training. `reduction` holds the limits and the calibration of fp16 and int8.
 
     Raises DataError for a folder that is no run, or images that are not where they were.
     """
     progress = progress or SilentReporter()
-    run = TrainedRun.open(run_path, data=data)
+    run = open_run(run_path, delta, data=data)
     other_size = image_size if image_size != run.card.preprocessing.size else None
     paths = destinations(run.folder, wanted, output, other_size)
     trained = open_trained_reference(run, images=images, size=image_size)

@@ -38,6 +38,7 @@ class RunFolder:
         self.metrics = self.path / "metrics.jsonl"
         self.weights = self.path / "model.safetensors"
         self.card = self.path / "card.json"
+        self.delta = self.path / "delta.safetensors"
         self.audit = self.path / "audit.json"
         self.curves = self.path / "curves.png"
         self.confusion = self.path / "confusion.png"

@@ -63,12 +63,14 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         ),
     ] = "imagenet"
     strategy: Annotated[
-        Literal["head", "partial", "full", "two-stage", "progressive", "auto"],
+        Literal["head", "partial", "full", "two-stage", "progressive", "bn", "lora", "auto"],
         Meta(
             description="What is trained: the new classifier (head), the later layers too "
             "(partial), everything (full), first head and then partial (two-stage), more layers "
-            "every few epochs (progressive), or what measurements on the training images speak for "
-            "(auto). With --weights none it is full where nothing is given."
+            "every few epochs (progressive); of the later layers only their BatchNorm (bn) or "
+            "low-rank differences (lora), a small delta.safetensors; or what measurements on the "
+            "training images speak for (auto). With --weights none it is full where nothing is "
+            "given."
         ),
     ] = "head"
     budget: Annotated[
@@ -105,7 +107,8 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     freeze_until: Annotated[
         str,
         Meta(
-            description="partial and two-stage: the first part that is trained (layer1 to layer4), "
+            description="partial, two-stage, bn, lora: the first part that is trained (layer1 to "
+            "layer4), "
             "third (freeze the first third of the layers), or how many layers to freeze."
         ),
     ] = "layer4"
@@ -129,6 +132,14 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         int,
         Meta(ge=1, le=MOST_EPOCHS, description="progressive: epochs from one time to the next."),
     ] = 5
+    rank: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=512,
+            description="lora: rank of each convolution's difference; its size grows with it.",
+        ),
+    ] = 8
     epochs: Annotated[
         int, Meta(ge=1, le=MOST_EPOCHS, description="Passes over the training images.")
     ] = 25

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
+from toolchain.durations import seconds_of
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_sources import refuse
 
-BY_AUTO = ("freeze_until", "head_epochs", "unfreeze_layers", "unfreeze_every")
+BY_AUTO = ("freeze_until", "head_epochs", "unfreeze_layers", "unfreeze_every", "rank")
 """What `strategy = "auto"` decides with the strategy."""
 BY_BUDGET = (
     *BY_AUTO,
@@ -28,11 +27,11 @@ USED_WITH = {
     "head_epochs": "two-stage",
     "unfreeze_layers": "progressive",
     "unfreeze_every": "progressive",
+    "rank": "lora",
     "lr_backbone": "partial",
     "layer_decay": "partial",
 }
 """Setting → a strategy with which it can be given; `head` for the others."""
-SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 LONGEST_S = 30 * 24 * 3600.0
 
 
@@ -42,14 +41,12 @@ def budget_seconds(text: str) -> float:
     >>> budget_seconds("90s"), budget_seconds("5m"), budget_seconds("1.5h")
     (90.0, 300.0, 5400.0)
     """
-    found = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*([smh])\s*", text)
-    if found is None:
-        bare = re.fullmatch(r"\s*(\d{1,9})\s*", text)
-        instead = {"budget": f"{bare[1]}s"} if bare else {"budget": "5m"}
-        raise refuse("budget", f"'{text}' is not a number with s, m or h after it", instead)
-    seconds = float(found[1]) * SECONDS[found[2]]
-    if not 0 < seconds <= LONGEST_S:
-        raise refuse("budget", f"'{text}' is not between 0 and 30 days", {"budget": "5m"})
+    try:
+        seconds = seconds_of(text)
+    except ValueError as error:
+        raise refuse("budget", str(error), {"budget": "5m"}) from error
+    if seconds > LONGEST_S:
+        raise refuse("budget", f"'{text}' is longer than 30 days", {"budget": "1h"})
     return seconds
 
 

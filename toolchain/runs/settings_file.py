@@ -13,7 +13,7 @@ import msgspec
 
 from toolchain.errors import SettingsError
 from toolchain.files import encode_json
-from toolchain.runs.settings import CHOOSING, SPLITTING, FinetuneSettings, describe
+from toolchain.runs.settings import FinetuneSettings, describe
 from toolchain.runs.settings_chosen import require_nothing_chosen_twice
 from toolchain.runs.settings_ignored import ignored_settings
 from toolchain.runs.settings_names import did_you_mean
@@ -21,6 +21,7 @@ from toolchain.runs.settings_paths import PATHS, with_read_paths, written_path
 from toolchain.runs.settings_rules import require_workable
 from toolchain.runs.settings_sources import SettingsSources, refuse
 from toolchain.runs.settings_values import converted, explained, require_in_bounds
+from toolchain.runs.stored_settings import LATER
 
 FROM_SCRATCH = (
     "weights none: everything is trained (strategy full); frozen layers would stay random"
@@ -195,7 +196,7 @@ def settings_sha256(settings: FinetuneSettings) -> str:
     for key in ("data", "device", "workers", "cache_gb", "tensorboard"):
         del values[key]
     # Runs from before there were such settings keep their digest.
-    for key in (*SPLITTING, *CHOOSING):
+    for key in LATER:
         if values[key] == getattr(FinetuneSettings(), key):
             del values[key]
     return hashlib.sha256(encode_json(values, order="sorted")).hexdigest()

@@ -25,6 +25,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "head_epochs",
         "unfreeze_layers",
         "unfreeze_every",
+        "rank",
         "head_start",
         "probe_l2",
         "probe_scaling",

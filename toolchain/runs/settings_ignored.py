@@ -33,7 +33,11 @@ def _keeps_features(settings: FinetuneSettings) -> bool:
 
 
 USED_WHEN: dict[str, tuple[Condition, str]] = {
-    "freeze_until": (_strategy("partial", "two-stage"), "strategy partial or two-stage uses it"),
+    "freeze_until": (
+        _strategy("partial", "two-stage", "bn", "lora"),
+        "strategy partial, two-stage, bn or lora uses it",
+    ),
+    "rank": (_strategy("lora"), "strategy lora uses it"),
     "head_epochs": (_strategy("two-stage"), "strategy two-stage uses it"),
     "unfreeze_layers": (_strategy("progressive"), "strategy progressive uses it"),
     "unfreeze_every": (_strategy("progressive"), "strategy progressive uses it"),

@@ -109,14 +109,15 @@ def _something_can_learn(settings: FinetuneSettings) -> None:
 
 
 def _freezes_fewer_layers_than_there_are(settings: FinetuneSettings) -> None:
-    uses = settings.strategy in ("partial", "two-stage")
+    uses = settings.strategy in ("partial", "two-stage", "bn", "lora")
     if not uses or not settings.freeze_until.isdecimal():
         return
     count, layers = int(settings.freeze_until), layers_of(settings.arch)
     # The classifier is always trained; a second stage has to train more than it.
     most = layers - 1 if settings.strategy == "partial" else layers - 2
     if count > most:
-        left = "" if count >= layers else "; the second stage would train nothing more"
+        stage = "second stage" if settings.strategy == "two-stage" else "strategy"
+        left = "" if count >= layers else f"; the {stage} would train nothing but the classifier"
         raise refuse(
             "freeze_until",
             f"{count} layers to freeze, and {settings.arch} has {layers}{left}",

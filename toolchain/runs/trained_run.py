@@ -100,6 +100,19 @@ class TrainedRun:
         except TrainingError as error:
             raise damaged(self.folder.weights, str(error), hint=RESTORE) from error
 
+    @cached_property
+    def stored_sha256(self) -> str:
+        """The digest of the weights file as it is now."""
+        return file_sha256(self.folder.weights)
+
+    @cached_property
+    def evaluated_at(self) -> float | None:
+        """When the run was last evaluated, in seconds since 1970; None where it was not."""
+        try:
+            return self.folder.evaluation.stat().st_mtime
+        except OSError:
+            return None
+
     @property
     def weights_sha256(self) -> str:
         """The digest of the trained weights, as the card has it."""

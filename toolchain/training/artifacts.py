@@ -16,6 +16,7 @@ from toolchain.metrics.evidence import as_good_as_the_best
 from toolchain.metrics.temperature import choose_temperature
 from toolchain.networks import resnet
 from toolchain.networks.weights import weights_bytes
+from toolchain.runs.delta import DeltaRecord, base_sha256, delta_bytes
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings_file import settings_sha256
 from toolchain.runtime.card import Card, Weights
@@ -24,6 +25,7 @@ from toolchain.training.analysis.diagnosis import Finding, diagnose
 from toolchain.training.analysis.validated import Validated
 from toolchain.training.epoch_log import write_metrics
 from toolchain.training.setup import Setup
+from toolchain.training.strategies import DELTA_STRATEGIES
 from toolchain.training.trainer import Trainer
 from toolchain.version import __version__
 
@@ -90,7 +92,10 @@ def write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) ->
     run.release_room()
     write_bytes(run.weights, data)
     weights = Weights(origin=setup.origin, sha256=hashlib.sha256(data).hexdigest())
-    run.write_card(_card(setup, audit, weights, summary.temperature))
+    card = _card(setup, audit, weights, summary.temperature)
+    run.write_card(card)
+    if setup.settings.strategy in DELTA_STRATEGIES:
+        write_bytes(run.delta, _delta(setup, run, audit, trainer, card))
     run.evaluation.unlink(missing_ok=True)  # it is of the model that an earlier stop had left
     trainer.model_written = True
     write_metrics(run, [*trainer.finished.history, {"summary": summary}])
@@ -102,6 +107,18 @@ def write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) ->
             outputs.confusion, setup.dataset.classes, title, run.confusion
         )
     return summary
+
+
+def _delta(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer, card: Card) -> bytes:
+    """Return what was trained as the bytes of a delta file."""
+    state = {**setup.classifier.state_dict(), **trainer.best.weights}
+    record = DeltaRecord(
+        base_sha256=base_sha256(state, setup.trained),
+        base_origin=setup.origin,
+        settings=run.settings.read_text(encoding="utf-8-sig"),
+        unreadable=tuple(item.file for item in audit.unreadable),
+    )
+    return delta_bytes(state, setup.trained, record, card)
 
 
 def _validated(setup: Setup, trainer: Trainer) -> Validated:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from toolchain.data.layouts import Dataset
+from toolchain.networks.low_rank import add_low_rank
 from toolchain.networks.resnet import Classifier, State
 from toolchain.networks.split import FrozenBackbone, TrainableHead, count_frozen_parts
 from toolchain.progress import ProgressReporter
@@ -28,7 +29,7 @@ from toolchain.training.optim.precision import (
     to_memory_format,
 )
 from toolchain.training.starting_weights import StartingWeights
-from toolchain.training.strategies import Stage, enter_stage, plan_stages
+from toolchain.training.strategies import Stage, enter_stage, low_rank_layers, plan_stages
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ def prepare(
     classifier, origin = start
     classifier.to(device)
     stages = plan_stages(classifier.network, settings)
+    layers = low_rank_layers(classifier.network, stages[-1])
+    add_low_rank(classifier.network, layers, settings.rank, settings.seed)
     # The last stage trains all that any stage trains.
     enter_stage(classifier.network, stages[-1])
     trained = _trained_tensors(classifier)

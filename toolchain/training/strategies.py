@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from toolchain.errors import TrainingError
+from toolchain.networks.low_rank import LowRankProduct
 from toolchain.networks.resnet import Classifier
 from toolchain.networks.split import STAGES
 from toolchain.runs.settings import FinetuneSettings
@@ -44,6 +46,13 @@ class Stage:
     epochs: int
     frozen: int
     """How many layers, counted from the input, are frozen."""
+    trained: Literal["all", "norms", "low-rank"] = "all"
+    """What is trained of the other layers: all, BatchNorm alone, or the low-rank differences of
+    convolutions. The classifier is trained in any case."""
+
+
+DELTA_STRATEGIES: dict[str, Literal["norms", "low-rank"]] = {"bn": "norms", "lora": "low-rank"}
+"""Strategies that train a small part of each layer, and which."""
 
 
 def plan_stages(network: nn.Module, settings: FinetuneSettings) -> tuple[Stage, ...]:
@@ -59,6 +68,9 @@ def plan_stages(network: nn.Module, settings: FinetuneSettings) -> tuple[Stage, 
         return (first, Stage(settings.head_epochs + 1, rest, later))
     if settings.strategy == "progressive":
         return tuple(_progressive(settings, all_but_head))
+    if settings.strategy in DELTA_STRATEGIES:
+        frozen = _frozen_layers(network, settings.freeze_until)
+        return (Stage(1, settings.epochs, frozen, DELTA_STRATEGIES[settings.strategy]),)
     frozen = {
         "head": all_but_head,
         "partial": _frozen_layers(network, settings.freeze_until),
@@ -68,12 +80,32 @@ def plan_stages(network: nn.Module, settings: FinetuneSettings) -> tuple[Stage, 
 
 
 def enter_stage(network: nn.Module, stage: Stage) -> TrainableCounts:
-    """Freeze the layers of the stage, make all others trainable, and count those."""
+    """Freeze what the stage freezes, make everything else trainable, and count that."""
     frozen = set(counted_layers(network)[: stage.frozen])
     for name, module in network.named_modules():
+        trained = _layer_of(name) not in frozen and _is_trained(module, stage)
         for parameter in module.parameters(recurse=False):
-            parameter.requires_grad = _layer_of(name) not in frozen
+            parameter.requires_grad = trained
     return count_trainable(network)
+
+
+def low_rank_layers(network: nn.Module, stage: Stage) -> list[str]:
+    """Return the names of the convolutions of which a stage trains low-rank differences."""
+    if stage.trained != "low-rank":
+        return []
+    frozen = set(counted_layers(network)[: stage.frozen])
+    return [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d) and _layer_of(name) not in frozen
+    ]
+
+
+def _is_trained(module: nn.Module, stage: Stage) -> bool:
+    """Return whether a stage trains the parameters of a module in a layer that is not frozen."""
+    if stage.trained == "all" or isinstance(module, nn.Linear):
+        return True
+    return isinstance(module, _BatchNorm if stage.trained == "norms" else LowRankProduct)
 
 
 def set_training_mode(classifier: Classifier) -> None:
@@ -102,7 +134,8 @@ def counted_layers(network: nn.Module) -> list[str]:
 def count_trainable(network: nn.Module) -> TrainableCounts:
     """Return how many of a network's layers and parameters are trainable now."""
     layers = counted_layers(network)
-    trained = [n for n in layers if any(p.requires_grad for p in _parameters(network, n))]
+    trainable = {_layer_of(n) for n, module in network.named_modules() if _is_trainable(module)}
+    trained = [name for name in layers if name in trainable]
     return TrainableCounts(
         parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
         all_parameters=sum(p.numel() for p in network.parameters()),
@@ -111,8 +144,8 @@ def count_trainable(network: nn.Module) -> TrainableCounts:
     )
 
 
-def _parameters(network: nn.Module, name: str) -> Iterator[nn.Parameter]:
-    return network.get_submodule(name).parameters(recurse=False)
+def _is_trainable(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters(recurse=False))
 
 
 def _progressive(settings: FinetuneSettings, all_but_head: int) -> Iterator[Stage]:
@@ -148,8 +181,9 @@ def _layer_of(name: str) -> str:
     """Return the counted layer that a module is frozen with.
 
     A norm is frozen with its convolution (bn2 with conv2), a shortcut with its block's first
-    convolution.
+    convolution, a low-rank difference with the convolution that it is of.
     """
+    name = name.removesuffix(".low_rank")
     parent, _, own = name.rpartition(".")
     if "downsample" in name:
         return name.split(".downsample")[0] + ".conv1"

@@ -12,6 +12,7 @@ import torch
 from toolchain.errors import TrainingError
 from toolchain.metrics.evidence import can_show_a_difference
 from toolchain.metrics.outputs import Outputs
+from toolchain.networks.low_rank import merged
 from toolchain.networks.resnet import State
 from toolchain.progress import ProgressReporter
 from toolchain.runs.runfolder import RunFolder
@@ -170,8 +171,8 @@ class Trainer:
         self.log.rewrite(self.finished.history)
 
     def best_state(self) -> State:
-        """Return all tensors of the best epoch's classifier."""
-        return {**self.setup.classifier.state_dict(), **self.best.weights}
+        """Return all tensors of the best epoch's classifier, low-rank differences merged."""
+        return merged({**self.setup.classifier.state_dict(), **self.best.weights})
 
     def _state(self, random_states: list[RandomState]) -> TrainerState:
         return TrainerState(

@@ -123,14 +123,17 @@ def test_the_end_of_a_worker_is_an_error_and_no_wait(
     assert "Traceback" not in capfd.readouterr().err
 
 
+@machine_failures()
+def killed_after_the_first_batch() -> None:
+    for _ in ImageLoader(Numbers(), BATCHES, 1):
+        time.sleep(0.5)  # the next batches are announced meanwhile, and not handed over
+        for worker in multiprocessing.active_children():
+            worker.kill()
+
+
 def test_the_end_of_a_worker_whose_batch_was_announced_is_the_same_error() -> None:
-    loader = ImageLoader(Numbers(), BATCHES, 1)
-    with pytest.raises(MachineFailure, match="was killed by the signal Killed"):  # noqa: SIM117
-        with machine_failures():
-            for _ in loader:
-                time.sleep(0.5)  # the next batches are announced meanwhile, and not handed over
-                for worker in multiprocessing.active_children():
-                    worker.kill()
+    with pytest.raises(MachineFailure, match="was killed by the signal Killed"):
+        killed_after_the_first_batch()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from toolchain.backends.torch_eager import EagerBackend
 from toolchain.data.layouts import Label
-from toolchain.files import file_sha256
 from toolchain.runs.sampling import evenly
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.model_inputs import Floats, Pixels
@@ -63,13 +62,6 @@ def open_trained_reference(
         paths=paths,
         labels=[label_of[path] for path in paths],
         training_paths=[sample.path for sample in run.readable("train")],
-        weights_sha256=file_sha256(run.folder.weights),
-        evaluated=_evaluated(run),
+        weights_sha256=run.stored_sha256,
+        evaluated=run.evaluated_at,
     )
-
-
-def _evaluated(run: TrainedRun) -> float | None:
-    try:
-        return run.folder.evaluation.stat().st_mtime
-    except OSError:
-        return None

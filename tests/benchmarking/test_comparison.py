@@ -1,0 +1,228 @@
+"""Two benchmarks beside each other: luck is not called a change, and a change is found."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from tests.conftest import Rtl
+from toolchain.benchmarking.comparison import (
+    compared,
+    ratio_interval,
+    read_benchmark,
+    require_not_slower,
+)
+from toolchain.benchmarking.result import Benchmark, TargetResult
+from toolchain.benchmarking.samples import Samples, decode_samples, encode_samples
+from toolchain.errors import DataError, RefusedError
+from toolchain.machine import Machine
+
+MACHINE = Machine("Processor X", 2, ("avx2",), 8.0, "Linux x86_64", "3.11.7", {"numpy": "2.0"})
+
+
+def rounds_of(generator: np.random.Generator, factor: float = 1.0) -> list[list[float]]:
+    """Return latencies as quiet machines have them: each round drifts by 1 %, calls have a tail."""
+    return [
+        [float(factor * 10 * drift * (1 + 0.02 * tail)) for tail in generator.exponential(size=60)]
+        for drift in np.exp(0.01 * generator.standard_normal(5))
+    ]
+
+
+def case(rounds: list[list[float]], **changed: Any) -> TargetResult:
+    values = sorted(value for part in rounds for value in part)
+    p50 = values[len(values) // 2]
+    figures: dict[str, Any] = dict.fromkeys(("p50_ms", "p90_ms", "p99_ms"), p50)
+    figures |= {f"{name}_interval_ms": (p50, p50) for name in ("p50", "p90", "p99")}
+    known = {
+        "target": "model.onnx",
+        "model": "model.onnx",
+        "provider": "cpu",
+        "threads": 1,
+        "spin": False,
+        "batch_size": 1,
+        "verdict": "stable",
+        "calls": len(values),
+        "images_per_s": 100.0,
+        "ratio_to_first": 1.0,
+        "load_ms": 1.0,
+        "peak_memory_mb": None,
+        "samples": encode_samples(rounds),
+    }
+    return TargetResult(**{**figures, **known, **changed})
+
+
+def benchmark(*cases: TargetResult, **changed: Any) -> Benchmark:
+    known: dict[str, Any] = {
+        "verdict": "stable",
+        "machine": MACHINE,
+        "seconds_per_case": 3.0,
+        "busy": 0,
+        "models": [],
+        "left_out": [],
+        "results": list(cases),
+        "pauses": [],
+    }
+    return Benchmark(**{**known, **changed})
+
+
+def verdicts(factor: float) -> list[str]:
+    """Return the verdicts of 200 pairs of benchmarks, the second slower by a factor."""
+    generator = np.random.default_rng(0)
+    return [
+        compared(
+            benchmark(case(rounds_of(generator))),
+            benchmark(case(rounds_of(generator, factor))),
+            "old.json",
+        )
+        .cases[0]
+        .verdict
+        for _ in range(200)
+    ]
+
+
+def test_the_same_file_twice_is_hardly_ever_called_a_change() -> None:
+    assert verdicts(1.0).count("cannot tell") >= 195
+
+
+def test_ten_per_cent_are_found() -> None:
+    assert verdicts(1.1).count("slower") >= 190
+    assert verdicts(1 / 1.1).count("faster") >= 190
+
+
+def test_the_interval_covers_the_true_ratio_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(1)
+    covered = 0
+    for _ in range(1000):
+        low, high = ratio_interval(rounds_of(generator), rounds_of(generator, 1.05))
+        covered += low <= 1.05 <= high
+    assert 0.93 <= covered / 1000 <= 0.975
+
+
+def test_one_round_bounds_nothing() -> None:
+    assert ratio_interval([[1.0, 2.0]], [[1.0], [2.0]]) == (0.0, math.inf)
+
+
+def test_cases_of_one_benchmark_only_and_other_versions_are_named() -> None:
+    generator = np.random.default_rng(0)
+    rounds = rounds_of(generator)
+    newer = msgspec.structs.replace(MACHINE, versions={"numpy": "2.1"})
+    found = compared(
+        benchmark(case(rounds), case(rounds, batch_size=8)),
+        benchmark(case(rounds), case(rounds, threads=2), machine=newer),
+        "old.json",
+    )
+    assert [c.verdict for c in found.cases] == ["cannot tell"]
+    assert found.only_before == ["model.onnx, batch 8, 1 threads"]
+    assert found.only_now == ["model.onnx, batch 1, 2 threads"]
+    assert "numpy 2.0 → 2.1" in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"machine": msgspec.structs.replace(MACHINE, cores=8)}, "on another machine .*cores"),
+        ({"machine": msgspec.structs.replace(MACHINE, processor="Y")}, "on another machine"),
+        ({"busy": 2}, "beside 2 busy processes"),
+    ],
+)
+def test_what_was_measured_elsewhere_is_refused(changed: dict[str, Any], message: str) -> None:
+    row = case(rounds_of(np.random.default_rng(0)))
+    with pytest.raises(RefusedError, match=message):
+        compared(benchmark(row, **changed), benchmark(row), "old.json")
+
+
+def test_no_common_case_is_an_error() -> None:
+    row = case(rounds_of(np.random.default_rng(0)))
+    with pytest.raises(DataError, match="no case in common"):
+        compared(benchmark(row), benchmark(msgspec.structs.replace(row, target="b")), "old.json")
+
+
+def test_samples_come_back_as_they_were() -> None:
+    rounds = rounds_of(np.random.default_rng(0))
+    found = decode_samples(encode_samples(rounds))
+    assert [len(part) for part in found] == [60] * 5
+    assert np.allclose(found, rounds, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        Samples(round_calls=(3,), data="eJw="),
+        Samples(round_calls=(1,), data="####"),
+        Samples(round_calls=(0, 2), data=encode_samples([[1.0, 2.0]]).data),
+        encode_samples([[1.0, math.nan]]),
+        encode_samples([[1.0, -1.0]]),
+        Samples(round_calls=(2,), data=encode_samples([[1.0] * 1_000_000]).data),
+    ],
+)
+def test_damaged_samples_are_an_error(samples: Samples) -> None:
+    with pytest.raises(ValueError, match=r"samples|base64|decompress|Incorrect|padding"):
+        decode_samples(samples)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no json", "no result of rtl bench"),
+        (b"{}", "no result of rtl bench"),
+        (b"[]", "no result of rtl bench"),
+        (b"\xff", "no result of rtl bench"),
+        (b'{"version": 3, "results": [{"p50_ms": 1}]}', "kept no single latencies"),
+        (None, "can't be read: no such file"),
+    ],
+)
+def test_what_is_no_benchmark_is_refused_before_anything_is_measured(
+    content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "old.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_benchmark(file)
+
+
+def test_a_planted_slowdown_is_exit_status_10_and_the_json_is_there(
+    model: Path, rtl_here: Rtl, tmp_path: Path
+) -> None:
+    shutil.copy(model, tmp_path / "model.onnx")
+    words = ["bench", "model.onnx", "--batch-size", 1, "--threads", 1, "--seconds", 0.3, "-q"]
+    assert rtl_here(*words, "-o", "old.json").returncode == 0
+    old = read_benchmark(tmp_path / "old.json")
+    # As if the file had been a hundred times faster before.
+    rounds = [[x / 100 for x in part] for part in decode_samples(old.results[0].samples)]
+    faster = msgspec.structs.replace(old, results=[case(rounds)])
+    (tmp_path / "old.json").write_bytes(msgspec.json.encode(faster))
+    done = rtl_here(
+        *words, "--compare", "old.json", "--fail-if-slower", "5%", "-o", "new.json", "--markdown"
+    )
+    assert done.returncode == 10, done.stderr
+    assert "1 of 1 cases slower by 5% or more than in old.json: model.onnx" in done.stderr
+    assert "| model | batch |" in done.stdout
+    written = json.loads((tmp_path / "new.json").read_text())
+    assert written["comparison"]["cases"][0]["verdict"] == "slower"
+    result = read_benchmark(tmp_path / "new.json")
+    require_not_slower(result, 1e9)  # slower, and not by so much
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--fail-if-slower", "5%"], "--fail-if-slower needs --compare"),
+        (["--gap", "5 apples"], "no length of time"),
+        (["--compare", "x.json", "--fail-if-slower", "much"], "per cent"),
+        (["--markdown", "--json"], "two forms"),
+    ],
+)
+def test_options_that_make_no_sense_are_usage_errors(
+    words: list[str], message: str, rtl_here: Rtl
+) -> None:
+    done = rtl_here("bench", "model.onnx", *words)
+    assert done.returncode == 2
+    assert message in done.stderr

@@ -1,0 +1,181 @@
+"""Strategies that train a small part of each layer, and the delta file that they leave."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import toolchain as rtl
+from tests.conftest import Rtl
+from tests.training.sandbox import COMMON, EACH_EPOCH, Fault, Sandbox, at_call, kill, outcome
+from tests.training.test_strategies import strategy, trained_names
+from toolchain.networks.low_rank import LowRankConv2d, add_low_rank, merged
+from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
+from toolchain.runs.delta_run import DeltaRun
+from toolchain.runs.settings import ARCHITECTURES
+from toolchain.runs.trained_run import TrainedRun
+from toolchain.training.strategies import Stage, enter_stage, low_rank_layers
+
+STEP = "toolchain.training.loop:Stepper.update"
+
+
+def adapted(arch: str, rank: int = 4, frozen: int = 0) -> Classifier:
+    """Return a classifier with low-rank differences that are not zero, in eval mode."""
+    torch.manual_seed(0)
+    classifier = Classifier(build_network(arch, 3), IMAGENET_NORMALISATION)
+    stage = Stage(1, 1, frozen, "low-rank")
+    add_low_rank(classifier.network, low_rank_layers(classifier.network, stage), rank, seed=1)
+    for name, parameter in classifier.named_parameters():
+        if name.endswith("low_rank.up"):
+            torch.nn.init.normal_(parameter, std=0.002)
+    return classifier.eval()
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2"])
+def test_merging_gives_the_logits_of_training(arch: str) -> None:
+    classifier = adapted(arch)
+    plain = Classifier(build_network(arch, 3), IMAGENET_NORMALISATION).eval()
+    plain.load_state_dict(merged(classifier.state_dict()))
+    pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        before, after = classifier(pixels), plain(pixels)
+    assert before.std() > 0
+    assert torch.equal(before, after)
+
+
+def test_every_architecture_takes_low_rank_differences() -> None:
+    for arch in ARCHITECTURES:
+        network = build_network_on_meta(arch)
+        layers = low_rank_layers(network, Stage(1, 1, 0, "low-rank"))
+        assert all(isinstance(network.get_submodule(name), torch.nn.Conv2d) for name in layers)
+        assert len(layers) > 18
+
+
+def build_network_on_meta(arch: str) -> torch.nn.Module:
+    with torch.device("meta"):
+        return build_network(arch, 3)
+
+
+def test_lora_begins_as_the_frozen_network() -> None:
+    torch.manual_seed(0)
+    classifier = Classifier(build_network("resnet18", 3), IMAGENET_NORMALISATION).eval()
+    pixels = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    before = classifier(pixels)
+    stage = Stage(1, 1, 0, "low-rank")
+    add_low_rank(classifier.network, low_rank_layers(classifier.network, stage), 8, seed=0)
+    assert isinstance(classifier.network.get_submodule("layer1.0.conv1"), LowRankConv2d)
+    assert torch.equal(before, classifier(pixels))
+
+
+def test_lora_trains_the_differences_from_the_named_layer_on_and_the_classifier() -> None:
+    classifier = adapted("resnet18", frozen=13)
+    counts = enter_stage(classifier.network, Stage(1, 1, 13, "low-rank"))
+    names = trained_names(classifier)
+    assert {name.split(".")[0] for name in names} == {"layer4", "fc"}
+    assert all("low_rank" in name for name in names if name.startswith("layer4"))
+    assert "layer4.0.downsample.0.low_rank.up" in names
+    assert (counts.layers, counts.all_layers) == (5, 18)
+
+
+def test_bn_trains_norms_from_the_named_layer_on_and_the_classifier() -> None:
+    classifier, counts = strategy("resnet18", strategy="bn", freeze_until="layer3")
+    names = trained_names(classifier)
+    assert {name.split(".")[0] for name in names} == {"layer3", "layer4", "fc"}
+    assert all(".bn" in n or "downsample.1" in n for n in names if n.startswith("layer"))
+    assert counts.parameters == sum(
+        p.numel() for n, p in classifier.network.named_parameters() if n in names
+    )
+
+
+@pytest.fixture(scope="module")
+def bases(stripes: Path, random_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a head run, a lora run and a bn run from the same weights."""
+    folder = tmp_path_factory.mktemp("deltas")
+    for name in ("head", "lora", "bn"):
+        train(stripes, folder / name, name, weights=str(random_weights))
+    return folder
+
+
+def train(stripes: Path, output: Path, name: str, **given: Any) -> None:
+    rtl.finetune(
+        stripes,
+        strategy=name,
+        size=32,
+        epochs=2,
+        augment="none",
+        lr_backbone=0.01,
+        output=output,
+        workers=0,
+        **given,
+    )
+
+
+@pytest.mark.parametrize("name", ["lora", "bn"])
+def test_a_delta_on_another_run_of_the_same_weights_is_the_trained_model(
+    name: str, bases: Path, rtl_here: Rtl, tmp_path: Path
+) -> None:
+    delta = shutil.copy(bases / name / "delta.safetensors", tmp_path / "task.safetensors")
+    done = rtl_here("export", bases / "head", "--delta", delta, "--format", "pt2", "-o", "made.pt2")
+    assert done.returncode == 0, done.stderr
+    made, trained = DeltaRun.of(bases / "head", delta), TrainedRun.open(bases / name)
+    assert made.card.weights == trained.card.weights
+    own = trained.classifier.state_dict()
+    assert {n: t.numpy().tobytes() for n, t in made.classifier.state_dict().items()} == {
+        n: t.numpy().tobytes() for n, t in own.items()
+    }
+    changed = [
+        n
+        for n, t in load_file(bases / "head" / "model.safetensors").items()
+        if not np.array_equal(t.numpy(), own[n].numpy())
+    ]
+    assert any(n.startswith("network.layer4") for n in changed)
+    assert not any(n.startswith("network.layer3") for n in changed)
+    assert Path(delta).stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("base", "is not a difference to the weights of"),
+        ("model", "is no delta"),
+        ("missing", "no such file"),
+        ("cut", "is no delta"),
+        ("record", "is damaged"),
+    ],
+)
+def test_what_is_no_delta_of_this_run_is_refused_in_one_line(
+    wrong: str, message: str, bases: Path, rtl_here: Rtl, tmp_path: Path
+) -> None:
+    base, delta = bases / "head", tmp_path / "delta.safetensors"
+    content = (bases / "lora" / "delta.safetensors").read_bytes()
+    if wrong == "base":
+        base = tmp_path / "base"
+        shutil.copytree(bases / "lora", base)
+        delta.write_bytes((bases / "bn" / "delta.safetensors").read_bytes())
+    elif wrong == "model":
+        shutil.copy(bases / "head" / "model.safetensors", delta)
+    elif wrong == "cut":
+        delta.write_bytes(content[:2000])
+    elif wrong == "record":
+        save_file({"a": torch.zeros(1)}, delta, metadata={"rtl": "{}", "card": "{}"})
+    done = rtl_here("export", base, "--delta", delta)
+    assert done.returncode == 3, done.stderr
+    assert message in done.stderr
+    assert not (tmp_path / "export").exists()
+
+
+@pytest.mark.parametrize("name", ["lora", "bn"])
+def test_a_killed_run_goes_on_to_the_same_delta(name: str, sandbox: Sandbox, stripes: Path) -> None:
+    words = [*COMMON, "--strategy", name, "--augment", "none", "--workers", "0"]
+    faults: list[Fault] = [EACH_EPOCH, partial(at_call, STEP, 8, kill)]
+    assert sandbox.finetune(stripes, *words, faults=faults, output=name).status == -9
+    assert sandbox.resume(name).status == 0
+    assert outcome(sandbox.folder / name) == sandbox.never_stopped(stripes, *words)
+    assert (sandbox.folder / name / "delta.safetensors").is_file()

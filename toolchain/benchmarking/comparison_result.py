@@ -1,0 +1,71 @@
+"""What a benchmark says beside an older one of the same cases."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from toolchain.display import Block, Displayed, Line, Span, Table, Tone
+
+Verdict = Literal["faster", "slower", "cannot tell"]
+TONES: dict[Verdict, Tone] = {"faster": "good", "slower": "bad", "cannot tell": "quiet"}
+
+
+class ComparedCase(msgspec.Struct, frozen=True, kw_only=True):
+    """A case that both benchmarks measured."""
+
+    target: str
+    provider: str
+    threads: int
+    spin: bool
+    batch_size: int
+    verdict: Verdict
+    p50_before_ms: float
+    p50_ms: float
+    ratio: float
+    """Latency now over latency before, by the medians of the rounds: 1.1 is 10 % slower."""
+    ratio_interval: tuple[float, float]
+    """At 95 %."""
+
+
+class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
+    """A benchmark beside an older one. The fields are described in docs/json.md."""
+
+    before: str
+    """The file of the older one."""
+    cases: list[ComparedCase]
+    only_before: list[str]
+    only_now: list[str]
+    versions: list[str]
+    """Packages whose versions differ, with both."""
+
+    def slower_by(self, share: float) -> list[ComparedCase]:
+        """Return the cases that are slower, and by at least this share."""
+        return [c for c in self.cases if c.verdict == "slower" and c.ratio >= 1 + share]
+
+    def blocks(self) -> list[Block]:
+        """Return a row for each case, and what can't be compared."""
+        numbers = ("batch", "thr", "before", "now ms", "ratio", "95 %")
+        rows = [
+            (
+                case.target,
+                str(case.batch_size),
+                f"{case.threads}{' spin' if case.spin else ''}",
+                f"{case.p50_before_ms:.1f}",
+                f"{case.p50_ms:.1f}",
+                f"{case.ratio:.2f}",
+                "–".join(f"{bound:.2f}" for bound in case.ratio_interval),
+                Span(case.verdict, TONES[case.verdict]),
+            )
+            for case in self.cases
+        ]
+        notes = [
+            (f"in {self.before} only: ", self.only_before),
+            ("measured now only: ", self.only_now),
+            ("other versions: ", self.versions),
+        ]
+        return [
+            Table(("model", *numbers, ""), rows, right=numbers, title=f"Beside {self.before}"),
+            *(Line(what + ", ".join(names), "unsure") for what, names in notes if names),
+        ]

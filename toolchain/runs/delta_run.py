@@ -1,0 +1,109 @@
+"""A run together with a delta to its weights: the model that the delta was trained as."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from toolchain.errors import DataError
+from toolchain.runs.damage import damaged, reading
+from toolchain.runs.delta import Delta, apply_delta, read_delta
+from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.stored_settings import decode_settings
+from toolchain.runs.trained_run import TrainedRun
+
+if TYPE_CHECKING:
+    from toolchain.networks.resnet import Classifier
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DeltaRun(TrainedRun):
+    """A base run as its delta makes it; card, settings and data are those of the delta."""
+
+    delta: Delta
+    base: TrainedRun
+
+    @classmethod
+    def of(
+        cls,
+        run: str | os.PathLike[str],
+        delta: str | os.PathLike[str],
+        *,
+        data: str | None = None,
+    ) -> DeltaRun:
+        """Return the run in the folder `run` with the delta in a file.
+
+        Its `folder` is that of the delta. Raises DataError where one of them can't be read, or the
+        delta is of another architecture or of other weights.
+        """
+        base, found = TrainedRun.open(run), read_delta(Path(delta))
+        if base.card.architecture != found.card.architecture:
+            raise DataError(
+                f"{found.path} is of {found.card.architecture}, and {base.folder.path} is of "
+                f"{base.card.architecture}",
+                hint="give the run that it was trained from",
+            )
+        made = cls(
+            folder=RunFolder(found.path.parent), card=found.card, data=data, delta=found, base=base
+        )
+        # On another processor the merged weights may differ in their last bits.
+        weights = msgspec.structs.replace(found.card.weights, sha256=made.stored_sha256)
+        card = msgspec.structs.replace(found.card, weights=weights)
+        return cls(folder=made.folder, card=card, data=data, delta=found, base=base)
+
+    @cached_property
+    def settings(self) -> FinetuneSettings:
+        """The settings that the delta was trained with."""
+        with reading(self.delta.path):
+            return decode_settings(self.delta.record.settings)
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The trained network, on the CPU, in eval mode; the same module each time."""
+        from toolchain.networks.resnet import Classifier, build_network
+
+        state = apply_delta(
+            self.delta, self.base.classifier.state_dict(), str(self.base.folder.path)
+        )
+        dropout = 0.5 if "network.fc.1.weight" in state else 0.0
+        network = build_network(self.card.architecture, len(self.card.classes), dropout=dropout)
+        classifier = Classifier(network, self.card.normalisation)
+        try:
+            classifier.load_state_dict(state)
+        except RuntimeError as error:
+            reason = "its tensors are not those of its card"
+            raise damaged(self.delta.path, reason) from error
+        return classifier.eval()
+
+    @cached_property
+    def stored_sha256(self) -> str:
+        """The digest of the trained weights, as a file of them would have it."""
+        from toolchain.networks.weights import state_sha256
+
+        return state_sha256(self.classifier.state_dict())
+
+    @cached_property
+    def evaluated_at(self) -> float | None:
+        """None: its metrics are in the card."""
+        return None
+
+    @cached_property
+    def unreadable(self) -> frozenset[str]:
+        """Names, relative to the data, of the files that training could not read and left out."""
+        return frozenset(self.delta.record.unreadable)
+
+
+def open_run(
+    run: str | os.PathLike[str],
+    delta: str | os.PathLike[str] | None = None,
+    *,
+    data: str | None = None,
+) -> TrainedRun:
+    """Return the run in a folder, with a delta to its weights where one is given."""
+    return TrainedRun.open(run, data=data) if delta is None else DeltaRun.of(run, delta, data=data)
