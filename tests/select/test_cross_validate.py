@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ import toolchain
 from tests.conftest import Rtl, draw_stripes
 from toolchain.errors import DataError, SettingsError
 from toolchain.progress import SilentReporter
+from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
 from toolchain.select.inputs import labelled_images, make_pool
+from toolchain.select.try_strategies import STRATEGIES
 from toolchain.training.choosing import ChoiceInputs
 from toolchain.training.data import read_data
 from toolchain.training.distributed import Processes
@@ -116,19 +119,27 @@ def test_strategies_are_compared_in_a_table(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("toolchain.select.try_strategies.FOLDS", 2)
+    few = tuple(s for s in STRATEGIES if s["strategy"] in ("head", "partial", "two-stage"))
+    monkeypatch.setattr("toolchain.select.try_strategies.STRATEGIES", few)
     words = ("--weights", random_weights, "--augment", "none", "--head-epochs", 1)
-    more = ("--unfreeze-every", 1, "--budget", "1h", "--try", "strategies", "--json")
+    more = ("--budget", "1h", "--try", "strategies", "--json")
     done = rtl_here("finetune", stripes, *words, *SMALL, *more)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["asked"] == {"try": "strategies", "budget": "1h"}
     names = {row["name"] for row in found["measured"]}
-    assert names == {"head", "bn", "lora", "partial", "two-stage", "progressive", "full"}
+    assert names == {"head", "partial", "two-stage"}
     assert [row["verdict"] for row in found["measured"]].count("chosen") == 1
     tried = [row["accuracy"] for row in found["measured"] if row["verdict"] in ("chosen", "tie")]
     assert tried == sorted(tried, reverse=True)
     assert f"--strategy {found['chosen']['strategy']}" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_fixed_strategies_are_compared() -> None:
+    [*choices, auto] = get_args(get_type_hints(FinetuneSettings)["strategy"])
+    assert auto == "auto"
+    assert {recipe["strategy"] for recipe in STRATEGIES} == set(choices)
 
 
 def test_a_strategy_cant_be_given_to_a_comparison_of_all() -> None:

@@ -19,13 +19,13 @@ from toolchain.runs.settings_chosen import budget_seconds
 from toolchain.runs.settings_sources import refuse
 from toolchain.select.clock import OutOfTime, TimedReporter
 from toolchain.select.comparison import Candidate, rank
+from toolchain.select.fold_training import fold_training
 from toolchain.select.folds import FOLDS
 from toolchain.select.guide import PARTIAL, with_chosen
 from toolchain.select.inputs import Pool, make_pool
 from toolchain.select.likeness import feature_spec
 from toolchain.select.probe_sweep import Probe, sweep_probes
-from toolchain.select.rounds import Rounds, Trial, run_rounds
-from toolchain.select.try_strategies import fold_training, why
+from toolchain.select.rounds import Rounds, Trial, run_rounds, why
 from toolchain.training.choosing import Choice, ChoiceInputs
 from toolchain.training.features.pooled import StageFeatures, stage_features
 

@@ -96,6 +96,7 @@ def run_rounds(
     ranking = rank([_candidate(trial, known) for trial in compared], others=dropped)
     untried = [t for t in trials if not t.right and t.dropped is None]
     rows = [*ranking.rows(), *(t.dropped for t in trials if t.dropped is not None)]
+    rows.sort(key=lambda row: (row.verdict == "worse", -(row.accuracy or 0.0)))
     rows += [measured(t.name, 0, 0, "not tried", settings=t.changes) for t in untried]
     return Rounds(ranking, rows, len(known), ended)
 
@@ -167,3 +168,32 @@ def _candidate(trial: Trial, folds: Sequence[int]) -> Candidate:
     right = np.concatenate([trial.right[fold] for fold in folds])
     seconds = sum(trial.seconds.values())
     return Candidate(trial.name, right, trial.cost, trial.changes, seconds)
+
+
+def why(rounds: Rounds) -> str:
+    """Return why the chosen candidate was taken, and why the comparison ended."""
+    ranking = rounds.ranking
+    best, chosen = ranking.candidates[0], ranking.chosen
+    others = [c.name for c in ranking.ties if c is not chosen]
+    if not others:
+        worse = any(row.verdict == "worse" for row in rounds.rows)
+        tied = [row.name for row in rounds.rows if row.verdict == "tie"]
+        reason = f"{chosen.name} leaves too few errors to show that another is better"
+        if tied:
+            reason = f"can't tell {chosen.name} from {', '.join(tied)}, and it is cheaper"
+        elif worse:
+            reason = f"{chosen.name} is shown to be better than all others that were tried"
+        elif rounds.ended == "the time was over":
+            reason = f"there was no time to train another than {chosen.name} in folds"
+    elif chosen is best:
+        reason = f"{chosen.name} is the best so far; can't tell it from {', '.join(others)}"
+    else:
+        reason = (
+            f"can't tell {chosen.name} from {best.name} (p = {_p(rounds):.2f}), and it is cheaper"
+        )
+    return f"{reason}; {rounds.ended}"
+
+
+def _p(rounds: Rounds) -> float:
+    pairs = zip(rounds.ranking.candidates, rounds.ranking.p, strict=True)
+    return next(p for candidate, p in pairs if candidate is rounds.ranking.chosen)

@@ -150,13 +150,11 @@ def finetune(
         start = make_starting_weights(settings, dataset.classes, progress)
         place = _device_and_processes(device, processes)
         progress.message(f"{settings.arch} from {start.origin}, on {place}")
-        choice = Choice(settings)
-        if choose is not None:
-            inputs = ChoiceInputs(settings, dataset, start, device)
-            choice = processes.run_on_rank_zero(lambda: choose(inputs, progress))
-            require_feasible(choice.settings, dataset, device, processes.count, progress)
-        setup = prepare(choice.settings, dataset, start, device, processes, progress)
-        begin_head(setup, progress)
+        inputs = ChoiceInputs(settings, dataset, start, device)
+        with machine_failures():
+            choice = _choice(inputs, choose, processes, progress)
+            setup = prepare(choice.settings, dataset, start, device, processes, progress)
+            begin_head(setup, progress)
         files = first_files(setup.settings, choice, run)
         run = processes.run_on_rank_zero(lambda: _create(run, files, settings, output is None))
         return _train(
@@ -208,10 +206,25 @@ def resume(
         progress.message(f"resuming {run.path}, on {_device_and_processes(chosen, processes)}")
         setup = prepare(settings, dataset, start, chosen, processes, progress)
         if checkpoint is None:
-            begin_head(setup, progress)
+            with machine_failures():
+                begin_head(setup, progress)
         else:
             require_same_start(checkpoints, setup.frozen_state(), settings)
         return _train(setup, run, audit, checkpoint, started, progress, fresh=False)
+
+
+def _choice(
+    inputs: ChoiceInputs,
+    choose: Chooser | None,
+    processes: Processes,
+    progress: ProgressReporter,
+) -> Choice:
+    """Return the settings to train with: those given, or what `choose` makes of them."""
+    if choose is None:
+        return Choice(inputs.settings)
+    choice = processes.run_on_rank_zero(lambda: choose(inputs, progress))
+    require_feasible(choice.settings, inputs.dataset, inputs.device, processes.count, progress)
+    return choice
 
 
 def _train(
