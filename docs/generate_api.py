@@ -21,6 +21,7 @@ from toolchain.exporters.outcome import ExportedModel, RejectedModel
 from toolchain.metrics.per_class import ClassMetrics
 from toolchain.prediction.predictions import Predictions
 from toolchain.progress import ProgressReporter
+from toolchain.reporting.result import ReportFile
 from toolchain.runs.selection import Measured, Selection
 from toolchain.runtime.prediction import Prediction
 from toolchain.runtime.predictor import Predictor
@@ -61,6 +62,7 @@ ORDER = (
     "export",
     "verify",
     "bench",
+    "report",
     "predict",
     "inspect",
 )
@@ -86,6 +88,7 @@ RESULTS = (
     LeftOut,
     TargetResult,
     Predictions,
+    ReportFile,
     Inspection,
     ProgressReporter,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import io
 import os
@@ -12,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,10 +21,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.leftovers import own_temporary_folder
 from tests.made_once import made_once
-from tests.quick import mark_slow
+from tests.untraced import import_untraced
 
 if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
     from tests.verification.planting import ExportedRun
     from toolchain.exporters.variants import Variant
 
@@ -46,35 +47,22 @@ for ignored, handler in (
 
 # What training keeps between runs must not come from, or go to, the user's own cache. Each process
 # that runs tests has one of its own.
-CACHE = tempfile.TemporaryDirectory(prefix="rtl-tests-")
-os.environ["RTL_CACHE_DIR"] = CACHE.name
+TEMPORARY = own_temporary_folder()
+os.environ["RTL_CACHE_DIR"] = f"{TEMPORARY.name}/cache"
+Path(os.environ["RTL_CACHE_DIR"]).mkdir()
 
-pytest_plugins = ["tests.environments"]
+if sys.gettrace() is not None and "PYTEST_XDIST_WORKER" in os.environ:
+    import_untraced()
+
+pytest_plugins = ["tests.environments", "tests.running"]
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("RTL_SHARED", ROOT.parent / "shared"))
 
-RANDOM_WEIGHTS = Path(CACHE.name) / "random-resnet18.safetensors"
+RANDOM_WEIGHTS = Path(TEMPORARY.name) / "random-resnet18.safetensors"
 """Random weights of a ResNet-18: quick to train a head on, where `--weights none` is refused."""
 
 Rtl = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests, and run them first."""
-    mark_slow(items)
-
-
-def pytest_runtest_setup() -> None:
-    """Let torch's ONNX exporter read its table of operators once in a process.
-
-    It parses the source of every operator for each export anew, 1 to 2 seconds that are the same
-    for all of the suite's exports. Where torch has no such table, nothing is changed.
-    """
-    module = sys.modules.get("torch.onnx._internal.exporter._registration")
-    registry = getattr(module, "ONNXRegistry", None)
-    if registry is not None and not hasattr(registry.from_torchlib, "cache_info"):
-        registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))
 
 
 @pytest.fixture(scope="session")
@@ -195,7 +183,9 @@ def exported_as(
         name = "-".join(str(value) for value in dataclasses.astuple(variant))
 
         def make(folder: Path) -> None:
-            accepted_models(export(shared_run, [variant], folder, images=3))
+            with pytest.MonkeyPatch.context() as patch:
+                verify_quickly(patch)
+                accepted_models(export(shared_run, [variant], folder, images=3))
 
         files = made_once(tmp_path_factory, name, make).iterdir()
         [path] = (path for path in files if path.suffix not in (".json", ".npz"))
@@ -234,7 +224,9 @@ def export_with_temperature(shared_run: Path, folder: Path) -> None:
 
     run = RunFolder(shutil.copytree(shared_run, folder / "run"))
     run.write_card(msgspec.structs.replace(run.read_card(), temperature=TEMPERATURE))
-    accepted_models(export(run.path, images=6))
+    with pytest.MonkeyPatch.context() as patch:
+        verify_quickly(patch)
+        accepted_models(export(run.path, images=6))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -250,11 +242,20 @@ def few_batch_sizes() -> Iterator[None]:
 
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verify with one kind of session and two sizes of a batch: they take most of the time."""
+    """Verify with one session and two sizes of a batch: all of them take most of the time."""
+    verify_quickly(monkeypatch)
+
+
+def verify_quickly(patch: pytest.MonkeyPatch) -> None:
+    """Do what the fixture `quickly` does, within a `patch`."""
+    from toolchain.runtime.session import open_session
     from toolchain.verification.levels import batches, sessions
 
-    monkeypatch.setattr(sessions, "OPTIMISATIONS", ("all",))
-    monkeypatch.setattr(batches, "SIZES", (2, 5))
+    def one_session(path: Path, provider: str) -> Iterator[tuple[str, InferenceSession]]:
+        yield f"{provider}, threads 1", open_session(path, provider=provider, threads=1)
+
+    patch.setattr(sessions, "users_sessions", one_session)
+    patch.setattr(batches, "SIZES", (2, 5))
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ SLOW = (
     "exporters/precision",
     "exporters/test_export.py",
     "exporters/test_formats.py",
+    "exporters/writers/test_image_input.py",
     "exporters/writers/test_interchange.py",
     "runtime/modelcache/test_cache.py",
     "runtime/test_predictor.py",
@@ -44,6 +45,14 @@ SLOW = (
     "verification/test_mutations_of_trust.py",
     "verification/layers/test_content.py",
     "verification/test_verify.py",
+    # Weights of every architecture, and each point at which a backbone can be cut.
+    "networks/test_split.py",
+    "networks/test_weights.py",
+    # Files made to do harm, and very large images, in processes of their own.
+    "runtime/image/test_limits.py",
+    "runtime/onnxfile/test_hostile_files.py",
+    # Evaluations of one run, in every way that data can be given.
+    "evaluation/test_evaluate.py",
     # Curves and matrices as pictures.
     "training/analysis/test_plots.py",
     # Training of their own.
@@ -71,6 +80,12 @@ SLOW = (
     "training/test_surroundings.py",
 )
 """Files and folders, seen from tests/."""
+
+
+def is_left_out(path: Path, marks: str) -> bool:
+    """Return whether the tests of a file are not run, as it is slow and `-m` leaves those out."""
+    listed = {TESTS / name for name in SLOW}
+    return "not slow" in marks and bool(listed & {path, *path.parents})
 
 
 def mark_slow(items: list[pytest.Item]) -> None:

@@ -28,6 +28,7 @@ FUNCTIONS = {
     "cross_validate": ("finetune", None),
     "try_strategies": ("finetune", None),
     "evaluate": ("evaluate", None),
+    "report": ("report", None),
     "export": ("export", None),
     "verify": ("verify", None),
     "bench": ("bench", None),
@@ -40,10 +41,11 @@ EVERY_COMMAND = {"json", "quiet", "traceback", "explain"}
 SCREEN_AND_FILES = {"format", "output", "resume", "top", "ray", "no_cache"}
 """Of `rtl predict`: how rows are written, where they are computed; Python has `cache` instead."""
 COMMAND_ONLY = {
-    "finetune": {"resume", "lr_find", "cv", "try"},  # functions of their own
-    "find_lr": {"resume", "lr_find", "cv", "try"},
-    "cross_validate": {"resume", "lr_find", "cv", "try", "output"},
-    "try_strategies": {"resume", "lr_find", "cv", "try", "output"},
+    # Functions of their own.
+    "finetune": {"resume", "lr_find", "cv", "try", "report"},
+    "find_lr": {"resume", "lr_find", "cv", "try", "report"},
+    "cross_validate": {"resume", "lr_find", "cv", "try", "report", "output"},
+    "try_strategies": {"resume", "lr_find", "cv", "try", "report", "output"},
     "predict": SCREEN_AND_FILES,
     "bench": {"markdown"},  # how it is written; in Python display.as_markdown(result.blocks())
     "evaluate": {"wrong"},  # a property of the result
@@ -194,7 +196,7 @@ class Called(Exception):
         ),
         ("verification.inspection:inspect_model", lambda: toolchain.inspect("m"), "inspect m"),
         (
-            "data.layouts:read_dataset",
+            "checking.check:check_data",
             lambda: toolchain.check_data("d", task="multi-label"),
             "data check d --task multi-label",
         ),

@@ -38,10 +38,12 @@ ORDER = (
     "training",
     "select",
     "evaluation",
+    "checking",
     "verification",
     "exporters",
     "benchmarking",
     "prediction",
+    "reporting",
     "cache",
     "doctor",
     "demo",
@@ -54,6 +56,7 @@ SUB_ROOMS = {
     "training": ("optim", "inputs", "features", "analysis"),
     "verification": ("levels", "layers", "references"),
     "exporters": ("writers", "precision"),
+    "reporting": ("reading", "charts", "images", "parts"),
     "demo": ("drawing",),
 }
 """Rooms within rooms, in order: each imports, of these, only those before it."""
@@ -63,10 +66,12 @@ STORIES = {
     "toolchain.select.cross_validate",
     "toolchain.select.try_strategies",
     "toolchain.evaluation.evaluate",
+    "toolchain.checking.check",
     "toolchain.verification.verify",
     "toolchain.exporters.export",
     "toolchain.benchmarking.bench",
     "toolchain.prediction.predict",
+    "toolchain.reporting.report",
     "toolchain.demo.demo",
 }
 """The files that read from top to bottom what a command does."""

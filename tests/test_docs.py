@@ -141,6 +141,13 @@ def test_generated_pages_are_up_to_date(name: str) -> None:
     assert written == generate.pages()[name], "run `make docs`"
 
 
+def test_null_is_the_last_choice_of_a_schema_whatever_the_version_of_msgspec() -> None:
+    null, number, text = ({"type": name} for name in ("null", "number", "string"))
+    schema = {"$defs": {"Card": {"anyOf": [null, text, {"items": [{"anyOf": [null, number]}]}]}}}
+    expected = {"$defs": {"Card": {"anyOf": [text, {"items": [{"anyOf": [number, null]}]}, null]}}}
+    assert generate.null_last(schema) == expected
+
+
 def test_every_setting_is_on_its_page_with_its_option() -> None:
     page = generate.pages()["settings.md"]
     row = "| `--momentum` | `momentum` | number ≥ 0 and < 1 | `0.9` | Momentum of sgd. |"

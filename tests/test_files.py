@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ import pytest
 
 from toolchain.errors import DataError
 from toolchain.files import (
+    as_url,
     atomic_file,
     display_path,
     json_text,
+    keep_result,
     require_writable,
     unicode_name,
     write_bytes,
@@ -131,3 +134,45 @@ def test_a_path_is_shown_where_there_is_no_home_and_no_current_folder(
     gone.rmdir()
     monkeypatch.setattr(Path, "home", none)
     assert display_path(Path("/a/b")) == "/a/b"
+
+
+@pytest.mark.parametrize("url", ["https://host/a/b.zip", "s3://bucket/run", "hf://owner/model"])
+def test_a_url_has_its_slashes_whether_it_was_made_a_path_or_not(url: str) -> None:
+    assert as_url(url) == as_url(Path(url)) == url
+
+
+@pytest.mark.parametrize("path", ["a/b", "C:/photos", "/x:/y", "http", "a b:/c", ":/x"])
+def test_paths_are_no_urls(path: str) -> None:
+    assert as_url(path) is None
+
+
+def test_a_folder_that_is_called_like_a_url_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("http:/x").mkdir(parents=True)
+    assert as_url("http://x") is None
+    require_writable(Path("http:/x/y"))
+
+
+def test_no_file_is_written_below_a_folder_named_for_a_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="s3://bucket/x can't be written: it is a URL"):
+        require_writable(Path("s3://bucket/x"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_error_of_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space") as caught, atomic_file(tmp_path / "model.onnx"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_result_that_cannot_be_written_is_in_the_error(tmp_path: Path) -> None:
+    (tmp_path / "bench").write_text("a file")
+    with pytest.raises(DataError, match="can't be written") as caught:
+        keep_result(tmp_path / "bench" / "cpu.json", {"p50_ms": 1.5})
+    assert caught.value.result == {"p50_ms": 1.5}

@@ -21,6 +21,7 @@ EXTRAS = {
         "matplotlib",
         "torchmetrics",
         "filelock",
+        "jinja2",
     ),
     "tensorboard": ("tensorboard",),
     "heif": ("pillow_heif",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,10 @@ def atomic_file(path: Path, *, durable: bool = False, private: bool = False) -> 
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno in NO_ROOM and error.filename is None:
+            error.filename = str(path)  # the system does not say which file it was
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -50,6 +55,8 @@ def require_writable(file: Path) -> None:
     For results of long work, before it begins: the file is no folder, and the nearest folder above
     that exists is one that files and folders can be made in.
     """
+    if url := as_url(file):
+        raise DataError(f"{url} can't be written: it is {A_URL}", hint="name a file on this disk")
     if file.is_dir():
         raise DataError(f"{file} is a folder, not a file")
     above = next(folder for folder in file.absolute().parents if os.path.lexists(folder))
@@ -77,6 +84,43 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
     One that is no path at all, such as an image as base64, is none: `Path.is_dir` raises for it.
     """
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_text(head: bytes) -> bool:
+    """Return whether bytes are the beginning of a text in UTF-8; the last letter may be cut."""
+    if not head or b"\0" in head:
+        return False
+    try:
+        text = head.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:  # a letter may be cut at the end
+            return False
+        text = head[: error.start].decode("utf-8-sig")
+    return all(letter.isprintable() or letter in "\n\r\t" for letter in text)
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of the system for a disk that is full, or a file that may not get so large."""
+A_URL = "a URL, not a path; rtl opens no connections"
+DOWNLOAD = "download it first"
+"""What a message says of a URL, and its hint."""
+
+
+def as_url(path: str | os.PathLike[str]) -> str | None:
+    """Return the URL that was given for a path, with the slashes that `Path` takes away; else None.
+
+    Where a folder is called `https:`, it is a path.
+
+    >>> as_url(Path("https://example.com/x"))
+    'https://example.com/x'
+    """
+    scheme, colon, rest = os.fspath(path).partition(":/")
+    # A letter alone is a drive of Windows.
+    is_scheme = len(scheme) > 1 and scheme[0].isalpha() and scheme.isascii()
+    plain = scheme.replace("+", "").replace("-", "").replace(".", "").isalnum()
+    if not colon or not is_scheme or not plain or os.path.lexists(f"{scheme}:"):
+        return None
+    return f"{scheme}://{rest.lstrip('/')}"
 
 
 def unicode_name(name: str) -> str:
@@ -123,6 +167,17 @@ def json_text(result: Any) -> str:
 def write_json(path: Path, result: Any) -> None:
     """Write a result as indented JSON, atomically."""
     write_text(path, json_text(result) + "\n")
+
+
+def keep_result(path: Path, result: Any) -> None:
+    """Write a result as `write_json` does; where that fails, the DataError holds the result."""
+    try:
+        write_json(path, result)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        refused = DataError(f"{path} can't be written: {reason}")
+        refused.result = result
+        raise refused from error
 
 
 def file_sha256(path: Path) -> str:

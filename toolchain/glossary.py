@@ -121,19 +121,31 @@ TOPICS: dict[str, tuple[Term, ...]] = {
         Term("unreadable", "Files that no decoder can read; training leaves them out.", "unread"),
         Term(
             "duplicates",
-            "Files with the same bytes; each counts, as if the image were taken twice.",
+            "Files with the same bytes or pixels; each counts, as if the image were taken twice.",
             r"\bduplicates\b",
         ),
         Term(
             "leaks",
-            "The same bytes in training and in validation or test: the accuracy is then measured "
+            "The same image in training and in validation or test: the accuracy is then measured "
             "on images that were learnt by heart.",
             r"\bleaks\b",
         ),
         Term(
             "label conflicts",
-            "The same bytes under different classes: at least one label is wrong.",
+            "The same image under different classes: at least one label is wrong.",
             r"label conflicts",
+        ),
+        Term(
+            "near duplicates",
+            "Images that look the same: encoded anew, resized or cropped a little. In two splits "
+            "they make the accuracy too good.",
+            r"near duplicates",
+        ),
+        Term(
+            "likelier",
+            "The class that classifiers give which were fitted without the image; its percentage "
+            "stands beside that of the label.",
+            r"\blikelier\b",
         ),
         Term(
             "rare classes",

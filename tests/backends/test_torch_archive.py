@@ -165,6 +165,15 @@ def test_archive_that_others_could_read_differently_is_refused(tmp_path: Path) -
             require_safe_archive(path)
 
 
+def test_archive_that_unpacks_to_more_than_it_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pt2"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as written:
+        for name, data in members(**{"data/weights/weight_0": bytes(80_000_000)}).items():
+            written.writestr(f"archive/{name}", data)
+    with pytest.raises(ModelFileError, match="its members declare 80,00"):
+        require_safe_archive(path)
+
+
 @pytest.mark.parametrize(
     "data",
     [

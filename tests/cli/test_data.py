@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Rtl
+from tests.data.test_audit import draw
 from tests.data.trees import put
-from tests.prediction.pictures import picture, tiny_model_file
+from tests.prediction.pictures import tiny_model_file
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Two classes of pictures, and what lies among them on a telephone."""
-    for label in ("cat", "dog"):
+    for first, label in ((30, "cat"), (40, "dog")):
         for number in range(6):
-            picture(tmp_path / "photos" / label / f"{number}.png", 10 * len(label) + number)
+            draw(tmp_path / "photos" / label / f"{number}.png", first + number)
     put(tmp_path / "photos", *(f"cat/IMG_{n}.HEIC" for n in range(9)), "owl/1.cr2", "loose.jpg")
     return tmp_path / "photos"
 
@@ -63,3 +64,21 @@ def test_predict_counts_what_it_passes_over_in_a_folder(
     assert done.returncode == 4
     assert "owl: no images in this folder" in done.stderr
     assert "passed over: 1 .cr2" in done.stderr
+
+
+def test_the_same_image_in_two_classes_ends_with_status_10_after_the_table(
+    rtl_here: Rtl, photos: Path, tmp_path: Path
+) -> None:
+    for label in ("cat", "dog"):
+        draw(photos / label / "same.png", 99)
+    done = rtl_here("data", "check", photos)
+    assert done.returncode == 10
+    assert "the same image with different classes (label conflicts)" in done.stdout
+    assert "1 image with different classes" in done.stderr
+    assert f"hint: rtl data check {photos} --fix-list fix.csv" in done.stderr
+    done = rtl_here("data", "check", photos, "--json", "--fix-list", "fix.csv")
+    assert (done.returncode, len(json.loads(done.stdout)["label_conflicts"])) == (10, 1)
+    done = rtl_here("data", "check", photos, "--exclude", "fix.csv")
+    assert done.returncode == 0
+    assert "2 images on the list of --exclude" in done.stdout
+    assert done.stderr.splitlines()[-1] == f"next: rtl finetune {photos} --exclude fix.csv"

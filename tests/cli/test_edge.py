@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import subprocess
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -139,23 +138,44 @@ def test_doctor_finds_no_problem(device: Environment, device_folder: Path) -> No
     assert states["training"] == "note"
 
 
+STEPPED = """
+import runpy, sys, time
+time.sleep = lambda _: print("polled", flush=True) or sys.stdin.readline()
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""The example app, which waits for a line after each poll in place of its second."""
+
+
 @contextmanager
-def watching(device: Environment, *words: Path) -> Iterator[None]:
-    """Run the example app until the block ends, which is Ctrl-C for it."""
-    command = [device.folder / "bin" / "python", ROOT / "examples" / "edge" / "watch.py", *words]
+def watching(device: Environment, *words: Path) -> Iterator[Callable[[], None]]:
+    """Run the example app until the block ends, which is Ctrl-C for it; yield its next poll."""
+    watch = ROOT / "examples" / "edge" / "watch.py"
     app = subprocess.Popen(
-        command,
+        [device.folder / "bin" / "python", "-c", STEPPED, watch, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=inside(device.folder),
         # A test run in the background ignores Ctrl-C, and what it starts would too.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
+    assert app.stdin is not None
+    assert app.stdout is not None
+    typed, said = app.stdin, app.stdout
+
+    def poll() -> None:
+        typed.write("\n")
+        typed.flush()
+        assert said.readline() == "polled\n"
+
     try:
-        yield
+        assert said.readline() == "polled\n"
+        yield poll
     finally:
         app.send_signal(signal.SIGINT)
-        _, error = app.communicate(timeout=60)
+        _, error = app.communicate(timeout=300)
     assert (app.returncode, error) == (0, "")
 
 
@@ -163,13 +183,6 @@ def rows(results: Path) -> list[dict[str, Any]]:
     """Return the rows that the example app has written whole."""
     text = results.read_text() if results.exists() else ""
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-
-def wait_until(is_done: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not is_done():
-        assert time.monotonic() < end, "the app did not do it"
-        time.sleep(0.1)
 
 
 def test_example_app_writes_a_line_for_each_image_and_none_twice(
@@ -181,20 +194,26 @@ def test_example_app_writes_a_line_for_each_image_and_none_twice(
     data = images[0].read_bytes()
     shutil.copy(images[1], incoming / "first.jpg")
     (incoming / "page.jpg").write_text("<html>")
-    with watching(device, device_folder / "model.onnx", incoming, results):
-        wait_until(lambda: len(rows(results)) == 2)
+    with watching(device, device_folder / "model.onnx", incoming, results) as poll:
+        assert rows(results) == []  # they may still be written
+        poll()
+        assert len(rows(results)) == 2
         with (incoming / "slow.jpg").open("wb") as file:
             for start in range(0, len(data), len(data) // 20):
                 file.write(data[start : start + len(data) // 20])
                 file.flush()
-                time.sleep(0.1)
-        wait_until(lambda: len(rows(results)) == 3)
+                poll()
+        assert len(rows(results)) == 2
+        poll()
+        assert len(rows(results)) == 3
     with results.open("a") as file:
         file.write('{"file": "cut')
     shutil.copy(images[2], incoming / "last.jpg")
-    with watching(device, device_folder / "model.onnx", incoming, results):
-        wait_until(lambda: len(rows(results)) == 4)
-        time.sleep(2.5)  # two more polls
+    with watching(device, device_folder / "model.onnx", incoming, results) as poll:
+        poll()
+        assert len(rows(results)) == 4
+        for _ in "12":
+            poll()
     found = {row["file"]: row for row in rows(results)}
     assert [row["file"] for row in rows(results)] == list(found)
     assert set(found) == {"first.jpg", "page.jpg", "slow.jpg", "last.jpg"}

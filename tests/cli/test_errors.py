@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from tests.conftest import ROOT, Rtl, draw_stripes, tree_digest
+from toolchain.cli.main import _logged_tracebacks
 
 Done = subprocess.CompletedProcess[str]
 
@@ -206,12 +208,12 @@ def test_interrupted_training_keeps_the_best_epoch_and_prints_the_command_to_res
         # A shell starts background jobs, as this suite may be, with SIGINT ignored.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (tmp_path / "run" / "metrics.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     try:
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=300)
     finally:
         process.kill()
     assert process.returncode == 130
@@ -228,3 +230,13 @@ def test_traceback_shows_the_whole_error(rtl: Rtl) -> None:
 def test_a_file_name_with_a_dash_is_no_option(rtl_here: Rtl, model: Path, tmp_path: Path) -> None:
     Image.new("RGB", (80, 80)).save(tmp_path / "-rf.jpg")
     assert rtl_here("predict", model, "--", "-rf.jpg").returncode == 0
+
+
+def test_traceback_shows_errors_that_were_handled(capsys: pytest.CaptureFixture[str]) -> None:
+    with _logged_tracebacks():
+        logging.getLogger("toolchain.x").debug("a level failed", exc_info=KeyError("weight"))
+    logging.getLogger("toolchain.x").debug("afterwards")
+    shown = capsys.readouterr().err
+    assert "a level failed" in shown
+    assert "KeyError: 'weight'" in shown
+    assert "afterwards" not in shown

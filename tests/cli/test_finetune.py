@@ -185,3 +185,20 @@ def test_the_suggested_command_trains_at_the_suggested_rates(
     found = json.loads(search.stdout)
     assert (stored.lr_head, stored.lr_backbone) == (found["lr_head"], found["lr_backbone"])
     assert (stored.size, stored.epochs, stored.weights) == (32, 1, "none")
+
+
+def test_a_run_is_evaluated_and_reported_where_that_is_asked_for(
+    stripes: Path, rtl_here: Rtl, tmp_path: Path
+) -> None:
+    done = rtl_here("finetune", stripes, *SMALL, "--report", "-o", "run", "-q")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "activation map of" in page
+    assert "nearest of 48 training images" in page
+    assert "report  run/report.html" in done.stdout
+
+
+def test_a_report_of_a_search_for_a_rate_is_refused(rtl_here: Rtl) -> None:
+    done = rtl_here("finetune", "photos", "--lr-find", "--report")
+    assert done.returncode == 2
+    assert "--report is of a trained run" in done.stderr

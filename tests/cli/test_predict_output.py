@@ -235,10 +235,10 @@ def test_ctrl_c_prints_the_command_that_resumes(tmp_path: Path, many_files: Path
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     output = tmp_path / "rows.jsonl"
-    while not output.exists() or output.stat().st_size < 1000:
+    while process.poll() is None and (not output.exists() or output.stat().st_size < 1000):
         time.sleep(0.001)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Traceback" not in stderr
     assert f"hint: rtl {' '.join(command)} --resume" in stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,21 @@ def require_ray() -> Any:
     return pytest.importorskip("ray", reason="ray is not installed (the extra `ray`)")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_folder() -> Iterator[None]:
+    """Give Ray a folder with a short path, as its sockets have one of 107 bytes at most."""
+    with (
+        tempfile.TemporaryDirectory(
+            prefix="rtl-ray-", dir="/tmp", ignore_cleanup_errors=True
+        ) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("RAY_TMPDIR", folder)
+        yield
+
+
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
+def cluster(short_folder: None) -> Iterator[None]:
     """Two workers on this machine."""
     ray = require_ray()
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)

@@ -65,9 +65,9 @@ def test_equal_files_are_listed_beside_each_other_and_each_group_once(data: Path
     shutil.copy(data / "train/pear/0.png", data / "val/pear/copy.png")
     text = as_text(audit(data).blocks())
     lines = [line.split() for line in text.splitlines()]
-    assert "the same bytes in more than one split (leaks)" in text
+    assert "the same image in more than one split (leaks)" in text
     assert ["train/pear/0.png", "val/pear/copy.png"] in lines
-    assert "the same bytes (duplicates)" in text
+    assert "the same image (duplicates)" in text
     assert ["train/apple/0.png", "train/apple/copy.png"] in lines
     assert text.count("val/pear/copy.png") == 1
 
@@ -76,7 +76,7 @@ def test_of_many_equal_files_the_first_are_listed_and_the_rest_counted(data: Pat
     found = audit(data)
     groups = tuple((f"a{i}.png", *(f"b{i}-{n}.png" for n in range(9))) for i in range(40))
     text = as_text(msgspec.structs.replace(found, duplicates=groups).blocks())
-    assert "the same bytes (duplicates), 10 of 40; --json lists all" in text
+    assert "the same image (duplicates), 10 of 40; --json lists all" in text
     assert text.count("and 5 more") == 10
     assert "a10.png" not in text
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from toolchain.data.layouts import Dataset, read_dataset
-from toolchain.data.splits import split_of
+from toolchain.data.splits import position
 from toolchain.errors import DataError
 
 
@@ -139,7 +139,7 @@ def test_added_lines_and_their_order_move_no_old_image(tmp_path: Path) -> None:
 
 
 def test_a_rare_class_is_moved_to_training_and_split_by_reports_it(tmp_path: Path) -> None:
-    name = next(f"{n}.jpg" for n in range(1000, 2000) if split_of(f"{n}.jpg") == "test")
+    name = next(f"{n}.jpg" for n in range(1000, 2000) if position(f"{n}.jpg") > 0.8)
     write(tmp_path, "file,labels", *many(100), f"{name},owl")
     dataset = read_dataset(tmp_path, "multi-label")
     assert classes_of(dataset, "train")[name] == ("owl",)

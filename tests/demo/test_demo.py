@@ -24,6 +24,7 @@ RESULTS = {
     "bench": r"batch 1, median: torch eager \d.* ms, model\.onnx \d.* ms, "
     r"model\.torchscript\.pt \d.* ms",
     "predict": r"crack/part_\d+\.jpg → \w+ \(\d+\.\d %\), as in the evaluation: yes",
+    "report": r"\d\.\d MB, \d+ pictures",
 }
 
 
@@ -54,6 +55,7 @@ def test_demo_prints_each_step_and_where_its_files_are(
         "model.torchscript.pt",
     }
     assert (output / "run" / "bench" / "cpu.json").is_file()
+    assert (output / "run" / "report.html").is_file()
 
 
 class Messages:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import comb
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolchain.metrics.intervals import (
@@ -37,6 +37,7 @@ def test_interval_agrees_with_published_values(
     assert wilson_interval(correct, images) == pytest.approx(expected, abs=6e-5)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_interval_lies_within_0_to_1_around_the_rate(counts: tuple[int, int]) -> None:
     correct, images = counts
@@ -83,6 +84,7 @@ def test_the_bound_without_an_event_agrees_with_its_closed_form(images: int) -> 
     assert clopper_pearson_upper(0, images) == pytest.approx(1 - 0.05 ** (1 / images), abs=1e-11)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n - 1), st.just(n))))
 def test_at_the_bound_so_few_events_have_a_probability_of_5_percent(
     counts: tuple[int, int],
@@ -101,6 +103,7 @@ def test_upper_bound_of_all_events_is_1_and_without_an_image_an_error() -> None:
         clopper_pearson_upper(0, 0)
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
     st.floats(0.0, 1.0),

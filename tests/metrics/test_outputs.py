@@ -161,8 +161,8 @@ def test_the_metrics_of_an_epoch_cost_little() -> None:
     outputs = random_outputs(150, 3, several=False)
     times = []
     for _ in range(20):
-        start = time.perf_counter()
+        start = time.thread_time()
         for metric in METRICS:
             outputs.score(metric)
-        times.append(time.perf_counter() - start)
+        times.append(time.thread_time() - start)
     assert min(times) < 0.003

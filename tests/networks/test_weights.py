@@ -24,7 +24,12 @@ from toolchain.networks.checkpoint_layout import find_network
 from toolchain.networks.fitting import load_weights
 from toolchain.networks.known_architectures import KNOWN, recognised
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
-from toolchain.networks.weights import read_weights, start_classifier, state_sha256
+from toolchain.networks.weights import (
+    load_classifier,
+    read_weights,
+    start_classifier,
+    state_sha256,
+)
 from toolchain.progress import SilentReporter
 from toolchain.runtime.card import Card, Preprocessing, Weights
 
@@ -227,6 +232,10 @@ MISFITS: dict[str, tuple[Callable[[State], Any], str]] = {
         lambda s: with_prefix("student.")(s) | with_prefix("teacher.")(s),
         "several networks, named 'student.', 'teacher.'",
     ),
+    "meta": (
+        lambda s: {n: t.to("meta") for n, t in s.items()},
+        "conv1.weight has a shape and no values",
+    ),
     "not numbers": (lambda s: s | {"bn1.weight": s["bn1.weight"] / 0}, "values of bn1.weight are"),
     "NaN": (
         lambda s: s | {"layer3.1.conv2.weight": torch.full((256, 256, 3, 3), torch.nan)},
@@ -312,7 +321,11 @@ def test_files_that_are_not_weights_are_refused_in_words_of_ours(tmp_path: Path,
 
 def test_folders_and_missing_files_are_refused(tmp_path: Path) -> None:
     assert "no such weights file" in refusal(tmp_path / "gone.pth")
-    assert "no model.safetensors in this folder, and none" in refusal(tmp_path)
+    assert f"{tmp_path} holds no weights file" in refusal(tmp_path)
+    os.mkfifo(tmp_path / "pipe.pth")
+    assert "is a pipe or device" in refusal(tmp_path / "pipe.pth")
+    url = "https://example.com/resnet18.pth"
+    assert f"{url}: a URL, not a path" in refusal(Path(url))
     (tmp_path / "z.pth").write_bytes(zipped(tmp_path / "z", "a.txt"))
     assert "is a zip archive, not weights" in refusal(tmp_path / "z.pth")
 
@@ -412,3 +425,17 @@ def test_the_digest_depends_on_the_values_alone(seven: State) -> None:
     assert state_sha256(seven) == state_sha256(same)
     same["fc.bias"] = same["fc.bias"] + 1e-3
     assert state_sha256(seven) != state_sha256(same)
+
+
+def test_a_trained_network_is_loaded_without_random_numbers(tmp_path: Path, seven: State) -> None:
+    mean, std = (torch.full((1, 3, 1, 1), value) for value in (120.0, 60.0))
+    state = {f"network.{name}": tensor for name, tensor in seven.items()}
+    save_file({**state, "mean": mean, "std": std}, tmp_path / "model.safetensors")
+    before = torch.get_rng_state()
+    found = load_classifier("resnet18", 7, tmp_path / "model.safetensors", IMAGENET_NORMALISATION)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not found.training
+    assert all(p.requires_grad and p.device.type == "cpu" for p in found.parameters())
+    loaded_state = found.state_dict()
+    assert {name for name, t in state.items() if not torch.equal(loaded_state[name], t)} == set()
+    assert torch.equal(loaded_state["mean"], mean)

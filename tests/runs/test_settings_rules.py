@@ -39,6 +39,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"augment": "s3", "preprocessing": "squash", "resize_size": 100}, "resize_size"),
     ({"workers": 1000}, "workers"),
     ({"seed": 2**64}, "seed"),
+    # The nearest value within the bounds is ruled out by other settings.
+    ({"workers": 1025}, "workers"),
+    ({"warmup_epochs": 10**6 + 1}, "warmup_epochs"),
+    ({"strategy": "two-stage", "head_epochs": 10**6 + 1}, "head_epochs"),
+    ({"schedule": "cosine", "eta_min": 2000.0}, "eta_min"),
+    ({"mixup": 101.0, "batch_size": 1}, "mixup"),
 ]
 
 

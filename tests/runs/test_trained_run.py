@@ -141,6 +141,12 @@ def test_data_that_is_gone_is_an_error_with_the_option_that_says_where(
     assert "--data" in str(caught.value.hint)
 
 
+def test_data_that_were_named_and_are_not_there_are_called_so(own_run: RunFolder) -> None:
+    with pytest.raises(DataError, match="nowhere: no such folder") as caught:
+        _ = TrainedRun.open(own_run.path, data="nowhere").dataset
+    assert "--data" not in str(caught.value.hint)
+
+
 def test_data_elsewhere_replace_those_of_the_settings(
     own_run: RunFolder, stripes: Path, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -54,6 +54,7 @@ def test_pixels_are_passed_unchanged() -> None:
     np.testing.assert_array_equal(doubles, 2 * means)
 
 
+@settings(deadline=None)
 @given(count=st.integers(1, 9), batch=st.integers(1, 5))
 def test_a_fixed_batch_is_padded_and_the_padding_removed(count: int, batch: int) -> None:
     graph, pixels = Graph(), some_pixels(count)
@@ -92,6 +93,7 @@ def test_images_are_passed_one_at_a_time(mode: str, side: int) -> None:
     assert graph.shapes == [(side, side, 3)] * 3
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40).flatmap(lambda size: st.tuples(st.just(size), st.integers(size, 60))))
 def test_resize_and_crop_of_the_canvas_return_the_pixels(sides: tuple[int, int]) -> None:
     size, resize_size = sides

@@ -114,7 +114,7 @@ def test_unpickled_where_the_file_is_not_there_is_a_model_file_error(
 def test_a_url_of_a_model_is_called_one() -> None:
     with pytest.raises(ModelFileError, match="a URL, not a path") as raised:
         Predictor("https://example.com/model.onnx")
-    assert raised.value.hint == "download the file first"
+    assert raised.value.hint == "download it first"
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -33,6 +33,7 @@ def some_logits() -> NDArray[np.float32]:
     return np.random.default_rng(0).normal(0, 5, (4, 3)).astype(np.float32)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3), POSITIONS, POSITIONS, st.integers(0, 2))
 def test_generated_pixels_follow_the_written_formula(n: int, y: int, x: int, c: int) -> None:
     assert PIXELS[n, y, x, c] == by_formula(n, y, x, c)

@@ -259,9 +259,11 @@ def main() -> int:
             done += 1
             if wrong := fuzzer.run(number):
                 failures.append(wrong)
+                print(wrong, flush=True)
+            if done % 50 == 0:
+                print(f"{done} cases, {len(failures)} failures", file=sys.stderr, flush=True)
     for (name, kind, outcome), count in sorted(fuzzer.outcomes.items()):
         print(f"{name:32} {kind:11} {outcome:8} {count}")
-    print(*failures[:20], sep="\n")
     print(f"{done} cases, {len(failures)} failures")
     return 1 if failures else 0
 

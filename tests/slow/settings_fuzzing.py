@@ -33,7 +33,7 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from toolchain.data.layouts import Dataset, read_dataset  # noqa: E402
-from toolchain.errors import SettingsError, ToolchainError, TrainingError  # noqa: E402
+from toolchain.errors import DataError, SettingsError, ToolchainError, TrainingError  # noqa: E402
 from toolchain.progress import SilentReporter  # noqa: E402
 from toolchain.runs.settings import FinetuneSettings  # noqa: E402
 from toolchain.runs.settings_file import gather_settings  # noqa: E402
@@ -138,14 +138,32 @@ def outcome(number: int, given: dict[str, Any], dataset: Dataset, run: Path | No
         finetune(settings, run)
         return "trained"
     except SettingsError as error:
+        for change in error.instead:
+            if refused_again(given | change, dataset, number) in (error.setting, *change):
+                print(f"combination {number}: {error}; {change} does not help")
+                return failed(number, given)
         one_line = "\n" not in str(error) and len(str(error)) < 400
         return "refused" if one_line else failed(number, given)
+    except DataError as error:
+        no_table = "no table, so it has no column" in str(error)
+        return "refused" if no_table else failed(number, given)
     except TrainingError as error:
         return "not finite" if "the loss became" in str(error) else failed(number, given)
     except ToolchainError:
         return failed(number, given)
     except Exception:  # what the script looks for
         return failed(number, given)
+
+
+def refused_again(given: dict[str, Any], dataset: Dataset, number: int) -> str | None:
+    """Return the setting that is refused after a change that an error proposed."""
+    try:
+        settings = gather_settings(None, given, options=number % 2 == 0).settings
+        require_device_fits(settings, CPU)
+        require_feasible(settings, dataset, CPU, 1, SilentReporter())
+    except SettingsError as error:
+        return error.setting
+    return None
 
 
 def failed(number: int, given: dict[str, Any]) -> str:

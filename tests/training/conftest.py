@@ -34,3 +34,16 @@ def copy(sandbox: Sandbox, killed: Path, tmp_path: Path) -> str:
     name = f"copy of {tmp_path.name}"
     shutil.copytree(killed, sandbox.folder / name)
     return name
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write empty plots: drawing takes half the time of a short run, and other tests check it.
+
+    A test has it, and not a module: what runs share is trained with its plots.
+    """
+    from toolchain.metrics import confusion_plot
+    from toolchain.training.analysis import plots
+
+    for module, name in ((plots, "draw_curves"), (confusion_plot, "draw_confusion")):
+        monkeypatch.setattr(module, name, lambda *given: given[-1].touch())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import hashlib
 import importlib
 import itertools
@@ -10,14 +11,13 @@ import json
 import multiprocessing
 import os
 import resource
-import shlex
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from tests.conftest import RANDOM_WEIGHTS
 from toolchain.cli.main import run_command
@@ -37,6 +37,9 @@ SERVER.set_forkserver_preload(
         "torchmetrics",
     ]
 )
+
+PATIENCE_S = 300
+"""How long processes wait for each other: a machine with other work is slow at times."""
 
 Fault = Callable[[], None]
 """Called in a process before its command, to make something fail later."""
@@ -80,7 +83,7 @@ class Running(NamedTuple):
 
     def ended(self) -> Ended:
         """Wait for the command to end, and return how it ended."""
-        self.process.join(300)
+        self.process.join(2 * PATIENCE_S)
         assert self.process.exitcode is not None, f"still running: {self.log.read_text()}"
         return Ended(self.process.exitcode, self.log.read_text())
 
@@ -88,10 +91,12 @@ class Running(NamedTuple):
 class Sandbox:
     """A folder with its own cache, in which commands run, each in its own process."""
 
+    finished: ClassVar[dict[tuple[str, ...], Outcome]] = {}
+    """Outcomes of uninterrupted runs by their arguments, which all sandboxes share."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.logs = (folder / f"log-{number}" for number in itertools.count())
-        self.finished: dict[str, Outcome] = {}
 
     def start(self, *words: object, faults: Sequence[Fault] = ()) -> Running:
         log = next(self.logs)
@@ -111,16 +116,18 @@ class Sandbox:
 
     def never_stopped(self, *words: object) -> Outcome:
         """Return the outcome of an uninterrupted run with these arguments; it is trained once."""
-        name = f"whole-{shlex.join(str(word) for word in words[1:])}".replace(" ", "")
-        if name not in self.finished:
+        key = tuple(str(word) for word in words)
+        if key not in self.finished:
+            name = f"whole-{len(self.finished)}"
             ended = self.finetune(*words, faults=[checkpoint_after()], output=name)
             assert ended.status == 0, ended.output
-            self.finished[name] = outcome(self.folder / name)
-        return self.finished[name]
+            self.finished[key] = outcome(self.folder / name)
+        return self.finished[key]
 
 
 def run_in_process(words: list[str], faults: Sequence[Fault], folder: Path, log: Path) -> NoReturn:
     """Run a command in this process as if a shell had started it."""
+    gc.freeze()  # all that the server has imported
     multiprocessing.set_start_method("fork", force=True)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.setsid()  # a group of its own, as a shell gives each command
@@ -239,13 +246,13 @@ def wait_at(where: str, number: int, file: str) -> None:
 
 def _wait(file: str) -> None:
     Path(file).touch()
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + PATIENCE_S
     while Path(file).exists() and time.monotonic() < ends:
         time.sleep(0.01)
 
 
 def wait_for(file: Path) -> None:
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + PATIENCE_S
     while not file.exists():
         assert time.monotonic() < ends, f"{file} was not written"
         time.sleep(0.01)
@@ -254,7 +261,7 @@ def wait_for(file: Path) -> None:
 def meet(count: int) -> None:
     """Wait until this many processes have called this."""
     Path(f"met-{os.getpid()}").touch()
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + PATIENCE_S
     while len(list(Path().glob("met-*"))) < count and time.monotonic() < ends:
         time.sleep(0.001)
 

@@ -112,7 +112,7 @@ def test_a_step_that_does_not_fit_into_memory_is_refused(monkeypatch: pytest.Mon
     ("given", "line"),
     [
         ({"batch_size": 64}, "a step has all 17 training images, not 64"),
-        ({"accumulate": 9}, "an epoch has 1 batches, so its one step adds up these and not 9"),
+        ({"accumulate": 9}, "an epoch has 1 batch, so its one step adds up these and not 9"),
         (
             {"schedule": "plateau", "early_stopping": 3},
             "5 images can't tell a better epoch from a worse one: the rates stay as they are and "

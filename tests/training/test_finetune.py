@@ -20,6 +20,8 @@ from toolchain.runtime.card import decode_card
 from toolchain.training.artifacts import Summary
 from toolchain.training.finetune import FinetuneResult, finetune
 
+pytestmark = pytest.mark.usefixtures("no_plots")
+
 
 def small(data: Path, **given: object) -> FinetuneSettings:
     fixed = {

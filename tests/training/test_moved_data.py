@@ -42,6 +42,8 @@ def test_data_that_were_moved_are_asked_for_and_remembered(
     with pytest.raises(DataError, match="no longer there") as caught:
         resume(stopped.path)
     assert f"--resume {stopped.path} --data DATA" in str(caught.value.hint)
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        resume(stopped.path, data="nowhere")
     moved = shutil.copytree(stripes, tmp_path / "moved")
     resume(stopped.path, data=str(moved))
     assert stopped.weights.is_file()

@@ -25,6 +25,8 @@ from toolchain.training.strategies import (
     set_training_mode,
 )
 
+pytestmark = pytest.mark.usefixtures("no_plots")
+
 
 class Listener(SilentReporter):
     """Records the messages."""

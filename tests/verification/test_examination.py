@@ -51,3 +51,12 @@ def test_an_interruption_goes_through() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         attempted("card", "run", interrupted)
+
+
+def test_the_traceback_of_a_failed_level_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG", "toolchain"):
+        examined("numbers", "run", lambda: raising(KeyError("weight")))
+    (record,) = caplog.records
+    assert record.getMessage() == "the level numbers against the run failed"
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], KeyError)

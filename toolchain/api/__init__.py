@@ -7,7 +7,7 @@ hands them out. docs/python.md walks through them; docs/api.md is made from thei
 from toolchain.api.comparisons import cross_validate, try_strategies
 from toolchain.api.images import check_data, predict
 from toolchain.api.models import bench, export, inspect, verify
-from toolchain.api.runs import evaluate, find_lr, finetune, resume
+from toolchain.api.runs import evaluate, find_lr, finetune, report, resume
 
 __all__ = [
     "bench",
@@ -19,6 +19,7 @@ __all__ = [
     "finetune",
     "inspect",
     "predict",
+    "report",
     "resume",
     "try_strategies",
     "verify",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolchain.api.arguments import (
     Count,
+    Device,
     Location,
     NotNegative,
     OnError,
@@ -197,15 +198,25 @@ def check_data(
     split_ratio: str = "7:1:2",
     split_seed: int = 0,
     group_column: str = "",
+    exclude: Location = "",
+    fix_list: Location = "",
+    weights: Location = "",
+    run: Location = "",
+    device: Device = "auto",
     progress: Progress = None,
 ) -> Audit:
     """Read every image of a data set and list what would hurt training (`rtl data check`).
 
-    Nothing is written. Returns the images of each class and split, the files that can't be read,
-    those with the same bytes in two splits or with different classes, rare classes, and what was
-    left out. Data without splits of its own is split as `finetune` does with the same
-    `split_ratio`, `split_seed` and `group_column`. Raises DataError for a folder that can't be
-    used; where that is for its unreadable files, the audit is the error's `result`. SettingsError.
+    Returns the images of each class and split, the files that can't be read, the same images in two
+    splits or with different classes, images that look the same, what is wrong with single images,
+    and what was left out; `problems` has what spoils training in a few words. Data without splits
+    of its own is split as `finetune` does with the same `split_ratio`, `split_seed` and
+    `group_column`. `exclude` is a list of images to leave out; `fix_list` is a CSV that gets what
+    to do about each image, which `finetune(exclude=…)` takes. Nothing else is written. `weights` (a
+    file, a run folder or "imagenet") or `run` is a network whose features judge the labels, by
+    default ImageNet's where torch's cache has it; `label_errors` has the suspects. Raises
+    DataError for a folder that can't be used; where that is for its unreadable files, the audit is
+    the error's `result`. SettingsError.
 
     >>> import toolchain as rtl
     >>> rtl.check_data(data).per_class["down"]
@@ -213,8 +224,7 @@ def check_data(
     """
     data, task = checked_path("data", data), checked("task", task, Task)
     reporter = checked_progress(progress)
-    from toolchain.data.audit import audit_dataset
-    from toolchain.data.layouts import read_dataset
+    from toolchain.checking import check as story
     from toolchain.data.splits import Splitting
 
     splitting = Splitting(
@@ -222,6 +232,13 @@ def check_data(
         checked("split_seed", split_seed, NotNegative),
         checked("group_column", group_column, str),
     )
-    dataset = read_dataset(data, task, splitting)
-    _, audit = audit_dataset(dataset, reporter)
-    return audit
+    options = story.CheckOptions(
+        task,
+        splitting,
+        "" if exclude == "" else checked_path("exclude", exclude),
+        "" if fix_list == "" else checked_path("fix_list", fix_list),
+        "" if weights == "" else checked_path("weights", weights),
+        "" if run == "" else checked_path("run", run),
+        checked("device", device, Device),
+    )
+    return story.check_data(data, options, progress=reporter)

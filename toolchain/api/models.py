@@ -250,9 +250,9 @@ def bench(
     from toolchain.benchmarking import bench as story
     from toolchain.benchmarking.comparison import require_not_slower
     from toolchain.benchmarking.output import benchmark_file
-    from toolchain.files import write_json
+    from toolchain.files import keep_result
 
-    json_file = benchmark_file(files, providers, output)
+    json_file = benchmark_file(files, providers, output, reporter)
     result = story.bench(
         files,
         providers=providers,
@@ -267,7 +267,7 @@ def bench(
         progress=reporter,
     )
     if json_file:
-        write_json(json_file, result)
+        keep_result(json_file, result)
     if fail_if_slower is not None:
         require_not_slower(result, fail_if_slower / 100)
     return result

@@ -1,9 +1,10 @@
-"""Run folders from Python: train one, go on with it, evaluate it."""
+"""Run folders from Python: train one, go on with it, evaluate it, report on it."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from toolchain.api.arguments import (
     Workers,
     checked,
     checked_path,
+    checked_paths,
     checked_progress,
     optional_path,
     without_numpy,
@@ -26,6 +28,7 @@ from toolchain.progress import NotesFirst
 
 if TYPE_CHECKING:
     from toolchain.evaluation.evaluate import Evaluation
+    from toolchain.reporting.result import ReportFile
     from toolchain.runs.settings_file import GivenSettings
     from toolchain.training.finetune import FinetuneResult
     from toolchain.training.lr_find import LrFindResult
@@ -170,6 +173,40 @@ def evaluate(
         workers=workers,
         device=device,
         progress=reporter,
+    )
+
+
+@names_missing_packages
+def report(
+    runs: Location | Sequence[Location],
+    output: Location | None = None,
+    *,
+    data: Location | None = None,
+    bench: Location | Sequence[Location] = (),
+    pictures: bool = True,
+    progress: Progress = None,
+) -> ReportFile:
+    """Write what is known of a run, or of several side by side, into one HTML file (`rtl report`).
+
+    `output` ends in .html; by default it is report.html in the run folder, for several runs
+    comparison.html in the first. `data` is where the images are, if they were moved. `bench` are
+    files of `rtl bench -o` beside those in bench/ of the run. Without `pictures` the page has no
+    photographs, which takes a second or two.
+
+    Returns where the file is, its size in bytes, the number of pictures, and what it lacks. Raises
+    DataError where a folder is no finished run or the file can't be written, SettingsError.
+
+    >>> import toolchain as rtl
+    >>> rtl.report(run, "first.html", pictures=False).file
+    'first.html'
+    """
+    folders, output = checked_paths("runs", runs), optional_path("output", output)
+    data, files = optional_path("data", data), checked_paths("bench", bench)
+    pictures, reporter = checked("pictures", pictures, bool), checked_progress(progress)
+    from toolchain.reporting import report as story
+
+    return story.report(
+        folders, output, data=data, bench=files, pictures=pictures, progress=reporter
     )
 
 

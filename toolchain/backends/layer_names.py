@@ -7,7 +7,9 @@ A module that is called several times has its later calls numbered: `layer1.0.re
 
 from __future__ import annotations
 
-NORMALISE, LOGITS = "normalise", "logits"
+from toolchain.runtime.card import LOGITS
+
+NORMALISE = "normalise"
 NETWORK = "classifier.network"
 """The path of the network in the module that is exported."""
 LAYER_ROOTS = (

@@ -130,6 +130,9 @@ def _members(archive: zipfile.ZipFile, file: IO[bytes]) -> dict[str, zipfile.Zip
     found = archive.infolist()
     if not found or len(found) > MAX_MEMBERS:
         raise ForeignMemberError(f"it has {len(found):,} members")
+    declared = sum(member.file_size for member in found)
+    if declared > file.seek(0, 2) + MAX_TEXT_BYTES:  # torch would unpack all of it into memory
+        raise ForeignMemberError(f"its members declare {declared:,} bytes")
     file.seek(-END_RECORD_BYTES, 2)
     at_end = file.read(4) == b"PK\5\6" and not archive.comment
     if not at_end or min(member.header_offset for member in found) != 0:

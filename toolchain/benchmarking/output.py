@@ -6,7 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from toolchain.errors import DataError
 from toolchain.files import is_folder, require_writable
+from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder
 
 
@@ -14,17 +16,24 @@ def benchmark_file(
     models: Sequence[str | os.PathLike[str]],
     providers: Sequence[str],
     output: str | os.PathLike[str] | None,
+    progress: ProgressReporter | None = None,
 ) -> Path | None:
     """Return the file to write: `output`, else one in bench/ of a run folder, else None.
 
-    Raises DataError where it can't be written.
+    Raises DataError where `output` can't be written. A run folder that can't be written is
+    reported, and its benchmark is only shown.
     """
-    first = Path(models[0])
     if output is not None:
-        file = Path(output)
-    elif is_folder(first):
-        file = RunFolder(first).bench_result("-".join(providers))
-    else:
+        require_writable(Path(output))
+        return Path(output)
+    first = Path(models[0])
+    if not is_folder(first):
         return None
-    require_writable(file)
+    file = RunFolder(first).bench_result("-".join(providers))
+    try:
+        require_writable(file)
+    except DataError as error:
+        reporter = progress or SilentReporter()
+        reporter.message(f"{error}; the result is only shown, -o FILE keeps it")
+        return None
     return file

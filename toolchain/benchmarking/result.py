@@ -14,6 +14,8 @@ from toolchain.display import Block, Cell, Displayed, Line, Span, Table, percent
 from toolchain.machine import Machine
 from toolchain.runtime.card import InputKind, Precision
 
+FEW_IMAGES = 10
+"""Images a second below which a digit after the point is shown."""
 Relation = Literal["first", "same model", "other precision", "other model", "changed file"]
 """What a target is to the first one: by weights, classes and image size of their cards. A changed
 file is the same model, but another tool has quantised or converted it."""
@@ -150,7 +152,7 @@ def _case_table(results: Sequence[TargetResult]) -> Table:
             f"{row.p50_ms:.1f}",
             _bounded(row.p90_ms, row.p90_interval_ms),
             _bounded(row.p99_ms, row.p99_interval_ms),
-            f"{row.images_per_s:.0f}",
+            f"{row.images_per_s:.{1 if row.images_per_s < FEW_IMAGES else 0}f}",
             "–" if row.ratio_to_first is None else f"{row.ratio_to_first:.2f}",
             "–" if row.peak_memory_mb is None else f"{row.peak_memory_mb:.0f}",
         )

@@ -18,7 +18,7 @@ from toolchain.cli.options import (
     traceback_option,
 )
 from toolchain.display import as_markdown
-from toolchain.files import write_json
+from toolchain.files import keep_result
 from toolchain.runtime.option_checks import MAX_THREADS
 
 OPTION_GROUPS = {
@@ -145,7 +145,8 @@ def command(
     from toolchain.benchmarking.comparison import require_not_slower
     from toolchain.benchmarking.output import benchmark_file
 
-    file = benchmark_file(models, providers, output)
+    progress = terminal.progress_reporter(quiet)
+    file = benchmark_file(models, providers, output, progress)
     result = bench(
         models,
         providers=providers,
@@ -157,10 +158,8 @@ def command(
         gaps=tuple(dict.fromkeys(gaps)),
         busy=busy,
         compare=compare,
-        progress=terminal.progress_reporter(quiet),
+        progress=progress,
     )
-    if file:
-        write_json(file, result)
     if as_json:
         terminal.print_json(result)
     elif markdown:
@@ -168,6 +167,8 @@ def command(
     else:
         tables.show_result(result)
     tables.explain(result, "bench", wanted=explain, quiet=quiet or as_json)
+    if file:
+        keep_result(file, result)
     if fail_if_slower is not None:
         require_not_slower(result, fail_if_slower / 100)
     fastest = max(

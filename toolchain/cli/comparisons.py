@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.started import command_start
-from toolchain.progress import NotesFirst
+from toolchain.progress import NotesFirst, ProgressReporter
 from toolchain.runs.settings_file import GivenSettings
 
-
-def show_cross_validation(
-    chosen: GivenSettings, folds: int, *, explain: bool, as_json: bool, quiet: bool
-) -> None:
-    """Print the accuracy that a training with these settings reaches."""
-    from toolchain.select.choose import chooser_for
-    from toolchain.select.cross_validate import cross_validate
-
-    progress = NotesFirst(terminal.progress_reporter(quiet), chosen.notes)
-    with chosen.sources.named():
-        choose = None if chosen.settings.budget else chooser_for(chosen)
-        result = cross_validate(chosen.settings, folds, progress=progress, choose=choose)
-    _show(result, explain, as_json, quiet)
+if TYPE_CHECKING:
+    from toolchain.runs.selection import Selection
+    from toolchain.select.cross_validate import CrossValidation
 
 
-def show_strategies(
-    chosen: GivenSettings, *, explain: bool, as_json: bool, quiet: bool
+def compared(
+    chosen: GivenSettings, cv: int | None, *, explain: bool, as_json: bool, quiet: bool
 ) -> dict[str, Any]:
-    """Print the table of all strategies, and return the settings of the one that was chosen."""
-    from toolchain.select.try_strategies import try_strategies
+    """Print what trainings reach, in `cv` folds or by strategy; return settings to train with.
 
+    These are added to those that were given.
+    """
     progress = NotesFirst(terminal.progress_reporter(quiet), chosen.notes)
+    found: dict[str, Any] = {}
+    result: CrossValidation | Selection
     with chosen.sources.named():
-        result = try_strategies(
-            chosen.settings, chosen.meant, started=command_start(), progress=progress
-        )
-    _show(result, explain, as_json, quiet)
-    return result.chosen
-
-
-def _show(result: Any, explain: bool, as_json: bool, quiet: bool) -> None:
+        if cv is not None:
+            result = _cross_validation(chosen, cv, progress)
+        else:
+            result = _strategies(chosen, progress)
+            found = {**result.chosen, "budget": None}
     if as_json:
         terminal.print_json(result)
     else:
         tables.show_result(result)
     tables.explain(result, "finetune", "", wanted=explain, quiet=quiet or as_json)
+    return found
+
+
+def _cross_validation(
+    chosen: GivenSettings, folds: int, progress: ProgressReporter
+) -> CrossValidation:
+    from toolchain.select.choose import chooser_for
+    from toolchain.select.cross_validate import cross_validate
+
+    choose = None if chosen.settings.budget else chooser_for(chosen)
+    return cross_validate(chosen.settings, folds, progress=progress, choose=choose)
+
+
+def _strategies(chosen: GivenSettings, progress: ProgressReporter) -> Selection:
+    from toolchain.select.try_strategies import try_strategies
+
+    started = command_start()
+    return try_strategies(chosen.settings, chosen.meant, started=started, progress=progress)

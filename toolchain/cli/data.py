@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from toolchain.cli import tables, terminal
+from toolchain.cli.choices import Choice
 from toolchain.cli.help import GroupedCommand
 from toolchain.cli.options import (
+    device_option,
     explain_option,
     json_option,
     quiet_option,
@@ -18,7 +20,7 @@ from toolchain.cli.options import (
     traceback_option,
 )
 from toolchain.data.splits import Splitting
-from toolchain.errors import DataError
+from toolchain.errors import DataError, RefusedError
 from toolchain.printable import shell_words
 from toolchain.runtime.card import Task
 
@@ -50,12 +52,34 @@ def command() -> None:
 @click.argument("data")
 @click.option(
     "--task",
-    type=click.Choice(get_args(Task)),
+    type=Choice(get_args(Task)),
     default="single-label",
     show_default=True,
     help="What an image has: one class, or any number of them, read from a CSV.",
 )
 @splitting_options
+@click.option(
+    "--exclude",
+    metavar="FILE",
+    default="",
+    help="A list of images to leave out, as rtl finetune takes it.",
+)
+@click.option(
+    "--fix-list",
+    metavar="FILE",
+    default="",
+    help="Write a CSV of what to do: file, what, suggestion. rtl finetune --exclude takes it.",
+)
+@click.option(
+    "--weights",
+    default="",
+    help="A network whose features judge the labels: a weights file, a run folder, or imagenet. "
+    "By default ImageNet's ResNet-18 where it is on this machine already.",
+)
+@click.option(
+    "--run", "run_folder", metavar="RUN", default="", help="The trained network of a run instead."
+)
+@device_option
 @explain_option
 @json_option
 @quiet_option
@@ -66,27 +90,35 @@ def check(
     split_ratio: str,
     split_seed: int,
     group_column: str,
+    exclude: str,
+    fix_list: str,
+    weights: str,
+    run_folder: str,
+    device: str,
     explain: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Read every image of DATA and list its problems for training; nothing is written.
+    """Read every image of DATA and list what would spoil training; DATA itself is only read.
 
-    What is left out is counted, with the reason: files that are no images by their ending, hidden
-    ones, links to folders, images that stand in no class folder or in no list.
+    Damaged files, the same image in two splits or under two classes, images that look the same,
+    and what is dark, blurred, tiny or called by a wrong ending. With a network at hand, the labels
+    that its features contradict. What is left out is counted, with the reason. Exit status 10
+    where files can't be read, or the same image stands in two splits or classes.
 
     \b
     rtl data check photos
     rtl data check photos/labels.csv --task multi-label
+    rtl data check photos --weights resnet18.pth --fix-list fix.csv
     """
-    from toolchain.data.audit import audit_dataset
-    from toolchain.data.layouts import read_dataset
+    from toolchain.checking.check import CheckOptions, check_data
 
     splitting = Splitting(split_ratio, split_seed, group_column)
+    options = CheckOptions(
+        task, splitting, exclude, fix_list, weights=weights, run=run_folder, device=device
+    )
     try:
-        _, audit = audit_dataset(
-            read_dataset(data, task, splitting), terminal.progress_reporter(quiet)
-        )
+        audit = check_data(data, options, progress=terminal.progress_reporter(quiet))
     except DataError as error:
         # The list of files comes first, the verdict after.
         if error.result is not None:
@@ -96,7 +128,15 @@ def check(
     _show(audit, explain, as_json, quiet)
     of_task = ("--task", task) if task == "multi-label" else ()
     words = (*of_task, *splitting_words(splitting))
-    terminal.print_next("rtl", "finetune", data, *words, quiet=quiet)
+    if audit.problems:
+        list_them = shell_words("rtl", "data", "check", data, *words, "--fix-list", "fix.csv")
+        leave_out = "rtl finetune --exclude takes it"
+        raise RefusedError(
+            ", ".join(audit.problems),
+            hint=f"{fix_list}: {leave_out}" if fix_list else f"{list_them}; {leave_out}",
+        )
+    excluding = ("--exclude", exclude) if exclude else ()
+    terminal.print_next("rtl", "finetune", data, *words, *excluding, quiet=quiet)
 
 
 def _show(audit: Audit, explain: bool, as_json: bool, quiet: bool) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @quiet_option
 @traceback_option
 def command(output: Path, weights: str | None, seed: int, quiet: bool) -> None:
-    """Draw a data set, fine-tune, evaluate, export, verify, bench and predict, in a few minutes.
+    """Draw a data set, fine-tune, evaluate, export, verify, bench, predict and report, in minutes.
 
     The images show machined metal parts in six classes; two files are broken on purpose. Everything
     is made under --output; a second run draws nothing again and makes another run folder.
@@ -64,6 +64,7 @@ def _show(demo: Demo, steps: list[DemoStep]) -> None:
         ("model", str(demo.model)),
         ("", str(demo.run.model_file("torchscript"))),
         ("benchmark", str(demo.run.bench_result("cpu"))),
+        ("report", f"{demo.run.report}  (open it in a browser)"),
         ("time", f"{total:.0f} s"),
     ]
     tables.show(table, tables.facts(made))

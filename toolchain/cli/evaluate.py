@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from toolchain.cli import tables, terminal
+from toolchain.cli.choices import Choice
 from toolchain.cli.help import GroupedCommand
 from toolchain.cli.options import (
     batch_size_option,
@@ -24,7 +25,7 @@ from toolchain.files import require_writable
 @click.option("--data", help="Data folder, where it is not the one that the run was trained on.")
 @click.option(
     "--split",
-    type=click.Choice(["auto", "train", "val", "test"]),
+    type=Choice(["auto", "train", "val", "test"]),
     default="auto",
     show_default=True,
     help="Which images; auto takes test where there is one, else val.",
@@ -75,11 +76,11 @@ def command(
         device=device,
         progress=terminal.progress_reporter(quiet),
     )
-    if wrong is not None:
-        write_wrong(wrong, result.wrong)
     if as_json:
         terminal.print_json(result)
     else:
         tables.show_result(result)
+    if wrong is not None:  # after the result, which a full disk must not cost
+        write_wrong(wrong, result.wrong)
     tables.explain(result, "evaluate", wanted=explain, quiet=quiet or as_json)
     terminal.print_next("rtl", "export", run, quiet=quiet)

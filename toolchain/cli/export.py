@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from toolchain.cli import tables, terminal
+from toolchain.cli.choices import Choice
 from toolchain.cli.help import GroupedCommand
 from toolchain.cli.next_steps import example_image
 from toolchain.cli.options import (
@@ -54,7 +55,7 @@ OPTION_GROUPS = {
 @click.option(
     "--format",
     "formats",
-    type=click.Choice(["onnx", "torchscript", "pt2"]),
+    type=Choice(["onnx", "torchscript", "pt2"]),
     multiple=True,
     default=("onnx",),
     show_default=True,
@@ -63,7 +64,7 @@ OPTION_GROUPS = {
 @click.option(
     "--precision",
     "precisions",
-    type=click.Choice(["fp32", "fp16", "int8"]),
+    type=Choice(["fp32", "fp16", "int8"]),
     multiple=True,
     default=("fp32",),
     show_default=True,
@@ -72,7 +73,7 @@ OPTION_GROUPS = {
 @click.option(
     "--input",
     "inputs",
-    type=click.Choice(["pixels", "tensor", "image"]),
+    type=Choice(["pixels", "tensor", "image"]),
     multiple=True,
     default=("pixels",),
     show_default=True,
@@ -113,7 +114,7 @@ OPTION_GROUPS = {
 )
 @click.option(
     "--calibration-method",
-    type=click.Choice(["minmax", "entropy", "percentile"]),
+    type=Choice(["minmax", "entropy", "percentile"]),
     default="minmax",
     show_default=True,
     help="int8: how a range follows from the values seen.",

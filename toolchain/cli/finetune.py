@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolchain.cli import tables, terminal
-from toolchain.cli.comparisons import show_cross_validation, show_strategies
+from toolchain.cli.comparisons import compared
 from toolchain.cli.help import GroupedCommand
 from toolchain.cli.options import (
     explain_option,
@@ -19,9 +19,11 @@ from toolchain.cli.options import (
 )
 from toolchain.cli.started import command_start
 from toolchain.errors import Interrupted, SettingsError, stop_reason
+from toolchain.extras import import_extra
 from toolchain.progress import NotesFirst, is_rank_zero
 from toolchain.runs.settings_file import GivenSettings, gather_settings
 from toolchain.runs.settings_groups import grouped_settings
+from toolchain.runs.stored_settings import stored_settings
 
 if TYPE_CHECKING:
     from toolchain.training.finetune import FinetuneResult
@@ -40,6 +42,7 @@ OPTION_GROUPS = {
         *(MOST_USED if number == 0 else ()),
         *(("lr_find",) if "schedule" in names else ()),
         *(("cv", "try_what") if "head_start" in names else ()),
+        *(("report",) if "tensorboard" in names else ()),
     )
     for number, (title, names) in enumerate(grouped_settings().items())
 }
@@ -78,6 +81,11 @@ OPTION_GROUPS = {
     type=click.Choice(["strategies"]),
     help="Keep nothing: compare strategies by cross-validation within --budget (10m).",
 )
+@click.option(
+    "--report",
+    is_flag=True,
+    help="When it is trained: evaluate it, and write report.html into the run folder.",
+)
 @settings_options
 @explain_option
 @json_option
@@ -92,6 +100,7 @@ def command(
     lr_find: bool,
     cv: int | None,
     try_what: str | None,
+    report: bool,
     explain: bool,
     as_json: bool,
     quiet: bool,
@@ -117,10 +126,10 @@ def command(
     torchrun --nproc-per-node 2 -m toolchain finetune photos
     """
     given = {name: value for name, value in options.items() if value is not None}
-    modes = _modes(lr_find, cv, try_what)
+    modes = _modes(lr_find, cv, try_what, report)
     if resume is not None:
         _refuse_on_resume(data, config, output, modes, given)
-        _resume(resume, moved_data, given, explain, as_json, quiet)
+        _resume(resume, moved_data, given, explain, as_json, quiet, report)
         return
     if moved_data is not None:
         raise click.UsageError("--data is for --resume; without it: rtl finetune DATA")
@@ -136,14 +145,10 @@ def command(
     if lr_find:
         _find_learning_rate(chosen, config, output, given, explain, as_json, quiet)
         return
-    if cv is not None:
-        show_cross_validation(chosen, cv, explain=explain, as_json=as_json, quiet=quiet)
-        terminal.print_next(*_command_words(given, config, None), quiet=quiet)
-        return
-    if try_what is not None:
-        found = show_strategies(chosen, explain=explain, as_json=as_json, quiet=quiet)
-        given.pop("budget", None)
-        terminal.print_next(*_command_words(given | found, config, None), quiet=quiet)
+    if modes:
+        found = compared(chosen, cv, explain=explain, as_json=as_json, quiet=quiet)
+        words = {name: v for name, v in (given | found).items() if v is not None}
+        terminal.print_next(*_command_words(words, config, None), quiet=quiet)
         return
     progress = NotesFirst(terminal.progress_reporter(quiet or not is_rank_zero()), chosen.notes)
 
@@ -158,15 +163,23 @@ def command(
         # Interrupted before the first epoch ended: there is no run to resume.
         again = terminal.rtl_command(*_command_words(given, config, output)[1:])
         raise Interrupted(stop_reason(stop), hint=again) from stop
-    _show(result, explain, as_json, quiet)
+    _show(result, explain, as_json, quiet, report)
 
 
-def _modes(lr_find: bool, cv: int | None, try_what: str | None) -> list[str]:
-    """Return the options that were given of those that train no model to keep; one at most."""
+def _modes(lr_find: bool, cv: int | None, try_what: str | None, report: bool) -> list[str]:
+    """Return the option that was given of those that train no model to keep, as a list.
+
+    Raises a usage error for two of them, and for one with --report; makes sure that a report can
+    be written.
+    """
     asked = {"--lr-find": lr_find, "--cv": cv is not None, "--try": try_what is not None}
     modes = [option for option, is_given in asked.items() if is_given]
     if len(modes) > 1:
         raise click.UsageError(f"{' and '.join(modes)} can't go together; give one of them")
+    if report and modes:
+        raise click.UsageError(f"--report is of a trained run; {modes[0]} trains none to keep")
+    if report:
+        import_extra("jinja2")
     return modes
 
 
@@ -199,6 +212,7 @@ def _resume(
     explain: bool,
     as_json: bool,
     quiet: bool,
+    report: bool,
 ) -> None:
     """Resume a run that was stopped."""
     from toolchain.training.finetune import resume
@@ -210,7 +224,7 @@ def _resume(
         moved = ("--data", data) if data is not None else ()
         again = terminal.rtl_command("finetune", "--resume", run, *moved)
         raise Interrupted(stop_reason(stop), hint=again) from stop
-    _show(result, explain, as_json, quiet)
+    _show(result, explain, as_json, quiet, report, data)
 
 
 def _find_learning_rate(
@@ -239,8 +253,15 @@ def _find_learning_rate(
         terminal.print_next(*_command_words(found, config, None), quiet=quiet)
 
 
-def _show(result: FinetuneResult, explain: bool, as_json: bool, quiet: bool) -> None:
-    """Print the result and the next command, in rank zero only."""
+def _show(
+    result: FinetuneResult,
+    explain: bool,
+    as_json: bool,
+    quiet: bool,
+    report: bool,
+    data: str | None = None,
+) -> None:
+    """Print the result and the next command, and write the report, in rank zero only."""
     if not is_rank_zero():
         return
     if as_json:
@@ -248,8 +269,29 @@ def _show(result: FinetuneResult, explain: bool, as_json: bool, quiet: bool) -> 
     else:
         tables.show_result(result)
     tables.explain(result, "finetune", EPOCH_LINE, wanted=explain, quiet=quiet or as_json)
-    terminal.print_next("rtl", "evaluate", result.run.path, quiet=quiet)
+    if report:
+        _report(result, data, as_json, quiet)
+    else:
+        terminal.print_next("rtl", "evaluate", result.run.path, quiet=quiet)
     terminal.print_next("rtl", "export", result.run.path, quiet=quiet)
+
+
+def _report(result: FinetuneResult, data: str | None, as_json: bool, quiet: bool) -> None:
+    """Evaluate the run that was trained and write its report."""
+    from toolchain.evaluation.evaluate import evaluate
+    from toolchain.reporting.report import report
+
+    progress, settings = terminal.progress_reporter(quiet), stored_settings(result.run.settings)
+    evaluate(
+        result.run.path,
+        data=data,
+        workers=settings.workers,
+        device=settings.device,
+        progress=progress,
+    )
+    written = report([result.run.path], data=data, progress=progress)
+    if not as_json:
+        tables.show_result(written)
 
 
 def _command_words(given: dict[str, Any], config: Path | None, output: Path | None) -> list[object]:

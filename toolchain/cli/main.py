@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import importlib
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import TypeGuard
 
 import click
@@ -23,9 +24,11 @@ from toolchain.errors import (
     stop_reason,
 )
 from toolchain.extras import missing_extra
+from toolchain.files import NO_ROOM
 from toolchain.openmp import set_passive_wait
 from toolchain.printable import printable
 from toolchain.progress import is_rank_zero
+from toolchain.runs.settings_names import nearest_names
 from toolchain.runtime.onnxruntime_import import disable_telemetry
 from toolchain.version import __version__
 
@@ -39,6 +42,7 @@ COMMANDS = {
     "export": "Turn a run into model files, each verified before it exists.",
     "verify": "Prove that a model file still answers like the model it was made from.",
     "bench": "Measure latency, throughput and memory of model files side by side.",
+    "report": "Write all that is known of a run, or of several, into one HTML file.",
     "predict": "Label images with a model file; needs no torch.",
     "inspect": "Describe a model file: classes, input, preprocessing, metrics.",
     "cache": "Show or remove what training and predictors keep on the disk.",
@@ -46,16 +50,17 @@ COMMANDS = {
 }
 
 OTHER_NAMES = {
-    **dict.fromkeys(("train", "fit", "fine-tune", "tune", "resume"), "finetune"),
-    **dict.fromkeys(("check", "audit", "dataset"), "data check"),
-    **dict.fromkeys(("test", "validate", "val", "score"), "evaluate"),
-    **dict.fromkeys(("convert", "quantize", "quantise"), "export"),
-    **dict.fromkeys(("infer", "inference", "classify", "label", "run", "serve"), "predict"),
-    **dict.fromkeys(("info", "show", "describe", "summary"), "inspect"),
-    **dict.fromkeys(("compare", "parity"), "verify"),
-    **dict.fromkeys(("speed", "profile", "perf"), "bench"),
+    "finetune": ("train", "fit", "fine_tune", "tune", "resume"),
+    "data check": ("check", "audit", "dataset"),
+    "evaluate": ("test", "validate", "val", "score"),
+    "export": ("convert", "quantize", "quantise"),
+    "predict": ("infer", "inference", "classify", "label", "run", "serve"),
+    "inspect": ("info", "show", "describe", "summary"),
+    "verify": ("compare", "parity"),
+    "bench": ("speed", "profile", "perf"),
+    "report": ("html", "dashboard", "summarise", "summarize"),
 }
-"""What other tools call a command → its name here."""
+"""The names of commands, each with what other tools call it."""
 
 
 class LazyGroup(click.Group):
@@ -77,9 +82,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that was asked for; a UsageError names the nearest one."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            word = args[0].lower()
-            other = [OTHER_NAMES[word]] if word in OTHER_NAMES else []
-            near = other or difflib.get_close_matches(word, COMMANDS, n=1)
+            near = nearest_names(args[0], [*COMMANDS, *OTHER_NAMES], OTHER_NAMES)
             meant = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(COMMANDS)}"
             raise click.UsageError(f"no command '{args[0]}'; {meant}", context)
         return super().resolve_command(context, args)
@@ -122,7 +125,8 @@ def run_command(arguments: list[str]) -> int:
     """Run one command and return its exit status; an error becomes one line on standard error."""
     if "--traceback" in arguments:
         # Before parsing, so that an error of parsing shows its traceback too.
-        rtl.main([a for a in arguments if a != "--traceback"], "rtl", standalone_mode=False)
+        with _logged_tracebacks():
+            rtl.main([a for a in arguments if a != "--traceback"], "rtl", standalone_mode=False)
         return 0
     try:
         rtl.main(arguments, "rtl", standalone_mode=False)
@@ -146,6 +150,22 @@ def run_command(arguments: list[str]) -> int:
     except Exception as error:
         return _report_unexpected(error)
     return 0
+
+
+@contextlib.contextmanager
+def _logged_tracebacks() -> Iterator[None]:
+    """Write to standard error what the package logs: the tracebacks of errors that it handled."""
+    import logging
+
+    logger, handler = logging.getLogger("toolchain"), logging.StreamHandler(sys.stderr)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
 
 
 def _stop_status(stop: BaseException | None) -> int:
@@ -180,7 +200,8 @@ def _report_unexpected(error: Exception) -> int:
         return _report(str(missing), missing.hint, missing.exit_code, show=is_rank_zero())
     if isinstance(error, OSError):
         where = f"{shortened(os.fsdecode(error.filename))}: " if _is_path(error.filename) else ""
-        return _report(f"{where}{(error.strerror or str(error)).lower()}", None, 1)
+        hint = "make room there, or choose another place" if error.errno in NO_ROOM else None
+        return _report(f"{where}{(error.strerror or str(error)).lower()}", hint, 1)
     hint = "this is a bug in rtl; run again with --traceback and report it"
     message = f"unexpected {type(error).__name__}: {error}"
     return _report(message, hint, 1)

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
+from toolchain.cli.choices import Choice
 from toolchain.data.splits import Splitting
 from toolchain.durations import seconds_of
 from toolchain.runs.settings import SPLITTING, FinetuneSettings, describe
@@ -93,7 +94,7 @@ images_option = click.option(
 )
 device_option = click.option(
     "--device",
-    type=click.Choice(["auto", "cuda", "mps", "cpu"]),
+    type=Choice(["auto", "cuda", "mps", "cpu"]),
     default="auto",
     show_default=True,
     help="Where torch runs.",
@@ -153,7 +154,7 @@ def settings_options(function: Function) -> Function:
         declared = get_args(field.type)[0]
         kind: Any = declared
         if get_origin(declared) is Literal:
-            kind = click.Choice(get_args(declared))
+            kind = Choice(get_args(declared))
         flag = f"--{field.name.replace('_', '-')}"
         if declared is bool:
             flag += f"/--no-{flag[2:]}"

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 import click
 
 from toolchain.cli import terminal
+from toolchain.cli.choices import Choice
 from toolchain.cli.help import GroupedCommand
 from toolchain.cli.options import (
     batch_size_option,
@@ -76,7 +77,7 @@ OPTION_GROUPS = {
 @click.option(
     "--format",
     "output_format",
-    type=click.Choice(["auto", "table", "jsonl", "csv"]),
+    type=Choice(["auto", "table", "jsonl", "csv"]),
     default="auto",
     show_default=True,
     help="auto goes by the suffix of --output; else a table on a terminal, JSON lines in a pipe.",
@@ -92,14 +93,14 @@ OPTION_GROUPS = {
 )
 @click.option(
     "--on-error",
-    type=click.Choice(["continue", "fail"]),
+    type=Choice(["continue", "fail"]),
     default="continue",
     show_default=True,
     help="Whether an image that can't be read gets its error in its place, or ends the command.",
 )
 @click.option(
     "--on-nonfinite",
-    type=click.Choice(["raise", "keep"]),
+    type=Choice(["raise", "keep"]),
     default="raise",
     show_default=True,
     help="Whether outputs that are NaN or infinite end the command, or get a row without a label.",

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from toolchain import display
 from toolchain.cli import terminal
+from toolchain.cli.cell_text import CellText
 from toolchain.cli.streams import write_line
 from toolchain.cli.terminal import console
 from toolchain.display import Block, Cell, Displayed, Tone
@@ -50,7 +51,8 @@ def new_table(*columns: str, numbers: Sequence[str] = ()) -> Table:
     )
     for name in columns:
         right = name in numbers
-        made.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")
+        head = name if right else CellText(name)
+        made.add_column(head, justify="right" if right else "left", no_wrap=right, overflow="fold")
     return made
 
 
@@ -60,7 +62,7 @@ def facts(rows: Iterable[tuple[str, str | Text]]) -> Table:
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in rows:
-        made.add_row(name, printable(value) if isinstance(value, str) else value)
+        made.add_row(name, CellText(printable(value)) if isinstance(value, str) else value)
     return made
 
 
@@ -127,11 +129,11 @@ def rich_block(block: display.Table | display.Facts | display.Line) -> Table | T
     return table
 
 
-def _rich_cell(cell: Cell) -> str | Text:
+def _rich_cell(cell: Cell) -> Text:
     # Before the columns get their widths; the console replaces what is left.
     if isinstance(cell, str):
-        return printable_lines(cell)
-    return Text(printable_lines(cell.text), STYLES[cell.tone])
+        return CellText(printable_lines(cell))
+    return CellText(printable_lines(cell.text), STYLES[cell.tone])
 
 
 def show_cache(folder: str, entries: Sequence[FeaturesEntry]) -> None:
@@ -142,7 +144,8 @@ def show_cache(folder: str, entries: Sequence[FeaturesEntry]) -> None:
     table = new_table("data", "network", "before", "view", "rows", "MB", numbers=("rows", "MB"))
     for entry in entries:
         size = f"{entry.bytes / 1e6:.1f}"
-        table.add_row(entry.data, entry.arch, entry.boundary, entry.view, str(entry.rows), size)
+        words = (entry.data, entry.arch, entry.boundary, entry.view, str(entry.rows), size)
+        table.add_row(*map(_rich_cell, words))
     total = sum(entry.bytes for entry in entries) / 1e6
     show(Text(f"{folder}: {total:.1f} MB"), table)
 
@@ -154,7 +157,7 @@ def show_engines(folder: str, engines: Sequence[EngineEntry]) -> None:
         return
     table = new_table("model", "MB", numbers=("MB",))
     for engine in engines:
-        name = Text(printable(engine.model) or "(damaged)")
+        name = CellText(printable(engine.model) or "(damaged)")
         table.add_row(name, f"{engine.bytes / 1e6:.1f}")
     total = sum(engine.bytes for engine in engines) / 1e6
     show(Text(f"{folder}: {total:.1f} MB"), table)
@@ -165,5 +168,6 @@ def show_checks(checks: Sequence[Check]) -> None:
     table = new_table("", "what", "found")
     for check in checks:
         found = check.found + (f"\n→ {check.remedy}" if check.remedy else "")
-        table.add_row(Text(check.state, STYLES[STATES[check.state]]), check.what, found)
+        state = Text(check.state, STYLES[STATES[check.state]])
+        table.add_row(state, check.what, _rich_cell(found))
     show(table)

@@ -1,88 +1,120 @@
-"""`rtl data check`: problems of a data set, found before training. Reads all files, writes none."""
+"""`rtl data check`: problems of a data set, found before training. Reads all files, writes none.
+
+`rtl finetune` makes the same pass, without the measurements of each image and with a search for
+images that look the same in two splits only.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from toolchain.data.audit_result import SMALL_SIDE, Audit, Unreadable
+from toolchain.data.audit_figures import (
+    fingerprint,
+    images_per_class,
+    imbalance,
+    missing_classes,
+    rare_classes,
+    short_sides,
+)
+from toolchain.data.audit_result import Audit, Unreadable
+from toolchain.data.file_check import FileCheck, check_file
+from toolchain.data.file_findings import KINDS, SMALL_SIDE, FileFinding, similar_names
 from toolchain.data.layouts import Dataset, Sample
+from toolchain.data.same_content import Row, Same, same_content
 from toolchain.data.split_names import SPLITS
-from toolchain.errors import DataError, ImageError
+from toolchain.errors import DataError
 from toolchain.files import real_path, unicode_name
 from toolchain.printable import shell_words
 from toolchain.progress import ProgressReporter, SilentReporter
-from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.cores import usable_cores
-from toolchain.runtime.image.decode import ORIENTATION_TAG, open_image, read_image
-from toolchain.runtime.image.read import read_bytes
 
-IMBALANCE = 10
-"""A class with at most 1/IMBALANCE of the largest class's training images counts as rare."""
 DIGEST_DIGITS = 12
 """Of `Audit.train_digests`: enough to tell a million images apart."""
-
-
-class _FileCheck(msgspec.Struct, frozen=True):
-    """What decoding one file showed."""
-
-    digest: str
-    """sha256 of its bytes, in hex; empty where they can't be read."""
-    error: str | None
-    rotated: bool
-    """Whether it has an EXIF orientation that rotates or mirrors it."""
-    short_side: int
-    """In pixels, as stored; 0 where there is an error."""
+AHEAD = 64
+"""Files that each thread may be ahead of the one that is waited for: memory stays bounded."""
 
 
 def audit_dataset(
-    dataset: Dataset, progress: ProgressReporter | None = None
+    dataset: Dataset, progress: ProgressReporter | None = None, *, thorough: bool = False
 ) -> tuple[Dataset, Audit]:
     """Decode every file once; return (the data set without its unreadable files, the audit).
 
-    The samples that are returned have their digests. Raises DataError when a class has no readable
+    `thorough` also measures each image and looks for near duplicates inside of splits too. The
+    samples that are returned have their digests. Raises DataError when a class has no readable
     training image, or no validation image is left; its `result` is the audit, with the files.
     """
     progress = progress or SilentReporter()
     samples = [(split, sample) for split in SPLITS for sample in dataset.split(split)]
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        results = pool.map(lambda item: _check_file(item[1].path), samples)
-        checks = list(progress.track(results, "reading the images", len(samples)))
+    checked = _checks([sample.path for _, sample in samples], thorough)
+    checks = list(progress.track(checked, "reading the images", len(samples)))
     rows = [
-        (split, _label_text(dataset, sample), dataset.name_of(sample.path), check)
+        Row(split, _label_text(dataset, sample), dataset.name_of(sample.path), sample.path, check)
         for (split, sample), check in zip(samples, checks, strict=True)
     ]
-    digests = {s.path: c.digest for (_, s), c in zip(samples, checks, strict=True) if not c.error}
+    digests = {row.path: row.check.digest for row in rows if not row.check.error}
     readable = _readable(dataset, digests)
-    groups = _same_content(rows)
-    per_class = _per_class(readable)
-    audit = Audit(
+    audit = _audit(dataset, readable, rows, same_content(rows, within_splits=thorough))
+    if thorough:
+        sizes_of = {row.path: row.check.size for row in rows if row.check.error is None}
+        audit = msgspec.structs.replace(
+            audit, thorough=True, findings=_findings(rows), sizes=short_sides(dataset, sizes_of)
+        )
+    _require_trainable(readable, audit)
+    return readable, audit
+
+
+def _audit(dataset: Dataset, readable: Dataset, rows: list[Row], same: Same) -> Audit:
+    per_class = images_per_class(readable)
+    bad = [row for row in rows if row.check.error is not None]
+    content = [(r.split, r.label, r.check.digest) for r in rows if r.check.error is None]
+    return Audit(
         data=unicode_name(str(dataset.root)),
         split_by=dataset.split_by,
         images=len(rows),
         per_class=per_class,
-        unreadable=tuple(Unreadable(name, check.error) for *_, name, check in rows if check.error),
-        duplicates=_names(groups),
-        leaks=_names(group for group in groups if len({split for split, *_ in group}) > 1),
-        label_conflicts=_names(group for group in groups if len({c for _, c, _ in group}) > 1),
-        rotated_by_exif=sum(check.rotated for *_, check in rows),
-        small=sum(c.error is None and c.short_side < SMALL_SIDE for *_, c in rows),
-        rare_classes=_rare(per_class),
-        fingerprint=_fingerprint(rows),
+        unreadable=tuple(Unreadable(row.name, str(row.check.error)) for row in bad),
+        truncated=tuple(row.name for row in bad if row.check.ends_early),
+        duplicates=same.equal.all,
+        leaks=same.equal.in_splits,
+        label_conflicts=same.equal.in_classes,
+        near_duplicates=same.near.all,
+        near_leaks=same.near.in_splits,
+        near_label_conflicts=same.near.in_classes,
+        rotated_by_exif=sum(row.check.rotated for row in rows),
+        small=sum(r.check.error is None and min(r.check.size) < SMALL_SIDE for r in rows),
+        rare_classes=rare_classes(per_class),
+        imbalance=imbalance(per_class),
+        missing_classes=missing_classes(readable),
+        fingerprint=fingerprint(content),
         left_out=dataset.left_out,
         notes=dataset.notes,
-        fingerprints={split: _fingerprint([r for r in rows if r[0] == split]) for split in SPLITS},
+        fingerprints={
+            split: fingerprint(item for item in content if item[0] == split) for split in SPLITS
+        },
     )
-    _require_trainable(readable, audit)
-    return readable, audit
+
+
+def _checks(paths: list[Path], thorough: bool) -> Iterator[FileCheck]:
+    """Yield what reading each file shows, in order; threads read, a bounded number ahead."""
+    threads = usable_cores()
+    pool = ThreadPoolExecutor(threads)
+    pending: deque[Future[FileCheck]] = deque()
+    try:
+        for path in paths:
+            pending.append(pool.submit(check_file, path, quality=thorough))
+            if len(pending) > AHEAD * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C nothing more is read
 
 
 def with_train_digests(audit: Audit, dataset: Dataset) -> Audit:
@@ -93,7 +125,7 @@ def with_train_digests(audit: Audit, dataset: Dataset) -> Audit:
 
 def is_readable(path: Path) -> bool:
     """Return whether a file can be decoded."""
-    return _check_file(path).error is None
+    return check_file(path).error is None
 
 
 def split_fingerprint(dataset: Dataset, split: str, samples: Iterable[Sample]) -> str:
@@ -101,34 +133,7 @@ def split_fingerprint(dataset: Dataset, split: str, samples: Iterable[Sample]) -
 
     The samples have their digests.
     """
-    checks = [
-        (split, _label_text(dataset, s), "", _FileCheck(s.digest, None, False, 0)) for s in samples
-    ]
-    return _fingerprint(checks)
-
-
-def _check_file(path: Path) -> _FileCheck:
-    try:
-        data = read_bytes(path, "image")
-    except ImageError as error:
-        return _FileCheck("", str(error).removeprefix("image: "), False, 0)
-    digest = hashlib.sha256(data).hexdigest()
-    try:
-        # The decoder of training; JPEGs at a smaller scale, which finds the same damage.
-        read_image(data, Preprocessing(size=1, resize_size=1, decode_scale=1))
-    except ImageError as error:
-        return _FileCheck(digest, str(error).removeprefix("image: "), False, 0)
-    return _FileCheck(digest, None, *_as_stored(data))
-
-
-def _as_stored(data: bytes) -> tuple[bool, int]:
-    """Return (whether EXIF rotates it, its short side in pixels as stored) from the header."""
-    with open_image(io.BytesIO(data)) as image:
-        try:
-            rotated = image.getexif().get(ORIENTATION_TAG, 1) in range(2, 9)
-        except Exception:  # damaged EXIF raises any exception; the image is then used as stored
-            rotated = False
-        return rotated, min(image.size)
+    return fingerprint((split, _label_text(dataset, sample), sample.digest) for sample in samples)
 
 
 def _label_text(dataset: Dataset, sample: Sample) -> str:
@@ -172,43 +177,16 @@ def _task_option(dataset: Dataset) -> str:
     return "" if dataset.task == "single-label" else f" --task {dataset.task}"
 
 
-Row = tuple[str, str, str, _FileCheck]
-"""Split, label, name and check of one file."""
-Group = list[tuple[str, str, str]]
-"""Split, label and name of files with the same bytes."""
-
-
-def _same_content(rows: list[Row]) -> list[Group]:
-    by_digest: dict[str, Group] = defaultdict(list)
-    for split, label, name, check in rows:
-        if check.error is None:
-            by_digest[check.digest].append((split, label, name))
-    return [group for group in by_digest.values() if len(group) > 1]
-
-
-def _names(groups: Iterable[Group]) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(name for *_, name in group) for group in groups)
-
-
-def _per_class(dataset: Dataset) -> dict[str, dict[str, int]]:
-    counts = {
-        split: Counter(label for sample in dataset.split(split) for label in sample.labels)
-        for split in SPLITS
-    }
-    return {
-        name: {split: counts[split][label] for split in SPLITS}
-        for label, name in enumerate(dataset.classes)
-    }
-
-
-def _rare(per_class: dict[str, dict[str, int]]) -> tuple[str, ...]:
-    largest = max(counts["train"] for counts in per_class.values())
-    return tuple(n for n, counts in per_class.items() if counts["train"] * IMBALANCE <= largest)
-
-
-def _fingerprint(rows: list[Row]) -> str:
-    lines = sorted(f"{s}\t{label}\t{c.digest}\n" for s, label, _, c in rows if c.error is None)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+def _findings(rows: list[Row]) -> tuple[FileFinding, ...]:
+    """Return what was found about single readable files, kind by kind in the order of KINDS."""
+    found = [
+        FileFinding(row.name, what, detail)
+        for row in rows
+        if row.check.error is None
+        for what, detail in row.check.findings
+    ]
+    found += similar_names(row.name for row in rows)
+    return tuple(sorted(found, key=lambda finding: KINDS.index(finding.what)))
 
 
 def is_inside(path: str | os.PathLike[str], folder: Path) -> bool:

@@ -17,6 +17,7 @@ from toolchain.data.class_names import (
 )
 from toolchain.data.folders import folders_with_images, looks_like_data
 from toolchain.data.left_out import Account, is_clutter, left_out_summary, remedy_for
+from toolchain.data.other_tasks import kept_for_another_task
 from toolchain.data.split_names import split_named
 from toolchain.data.walk import Entry, is_image_name, list_folder
 from toolchain.errors import DataError
@@ -39,6 +40,9 @@ def require_classes(root: Path, classes: set[str], account: Account, layouts: st
         else "no images found"
     )
     left_out = f" (left out: {left_out_summary(entries)})" if entries else ""
+    empty = {Path(e.first).name for e in entries if e.reason == "a class without images"}
+    if other := kept_for_another_task(classes | empty):
+        left_out += f"; {other}, and rtl classifies whole images"
     meant, remedy = _meant(root), remedy_for(entries)
     hint = f"did you mean {meant}? " if meant else f"{remedy}; " if remedy else ""
     if tables := [e.path for e in _listed(root) if e.path.suffix.lower() in (".csv", ".tsv")]:
@@ -115,6 +119,8 @@ def split_notes(splits: Mapping[str, LabelledPaths], classes: Sequence[str]) -> 
         f"classes whose names differ in case or blanks only: {', '.join(map(repr, names))}"
         for names in similar_names(classes)
     ]
+    if other := kept_for_another_task(classes):
+        notes.append(f"{other}; here they are read as classes")
     for split in ("val", "test"):
         if splits[split] and (lacking := sorted(set(classes) - class_names(splits[split]))):
             notes.append(f"{split} has no image of {some_of(lacking)}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from toolchain.data.class_names import LabelledPaths, class_name, look_alike, some_of
 from toolchain.data.left_out import Account, ending_of
+from toolchain.data.other_tasks import kept_for_another_task
 from toolchain.data.split_names import paths_by_split, split_named
 from toolchain.data.walk import folders_in, has_images, images_under, is_image_name, list_folder
 from toolchain.errors import DataError
@@ -131,6 +132,11 @@ def _refuse_splits_inside(root: Path, path: Path, below: Iterable[Path]) -> None
         raise DataError(
             f"{root} is no data set: {path.name}/ in it holds the splits {names}",
             hint=f"did you mean {path}?",
+        )
+    if other := kept_for_another_task(folder.name for folder in folders_in(root)):
+        raise DataError(
+            f"{root} has no classes: {path.name}/ holds the splits {names}; {other}",
+            hint="rtl classifies whole images: put them into train/CLASS/ and val/CLASS/",
         )
     raise DataError(
         f"{root}: the class folder {path.name}/ holds the splits {names}",

@@ -37,7 +37,7 @@ from toolchain.data.splits import USUAL, SplitImages, Splitting, carve, split_im
 from toolchain.data.table_columns import TABLES
 from toolchain.data.walk import images_under
 from toolchain.errors import DataError
-from toolchain.files import unicode_name
+from toolchain.files import A_URL, DOWNLOAD, as_url, unicode_name
 from toolchain.runtime.card import Task
 
 LAYOUTS = (
@@ -86,6 +86,8 @@ class Dataset:
     """Whether rtl has made the validation split, of the whole or of the training images."""
     groups: Mapping[Path, str] = field(default_factory=dict, compare=False)
     """Image → the group that has to stay in one split; empty without groups."""
+    excluded: tuple[str, ...] = field(default=(), compare=False)
+    """The names of the images that a list has taken out; see `exclusion`."""
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """Return the samples of `train`, `val` or `test`."""
@@ -120,6 +122,8 @@ def read_dataset(
 
 def _read(root: Path, task: Task, splitting: Splitting) -> Dataset:
     if not root.exists():
+        if url := as_url(root):
+            raise DataError(f"{url}: {A_URL}", hint=DOWNLOAD)
         expected = TABLES[task] if task == "multi-label" else LAYOUTS
         raise DataError(f"{root}: no such folder", hint=f"DATA is a folder with {expected}")
     found = _Found(root, Account(root if root.is_dir() else root.parent), splitting)

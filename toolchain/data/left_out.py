@@ -29,6 +29,7 @@ Reason = Literal[
     "in no list",
     "without labels",
     "a comment",
+    "excluded by the list",
 ]
 WORDS: dict[str, tuple[str, str]] = {
     "a link to a folder": ("link to a folder, not followed", "links to folders, not followed"),
@@ -44,6 +45,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "in no list": ("image that no line names", "images that no line names"),
     "without labels": ("table without labels", "tables without labels"),
     "a comment": ("comment line", "comment lines"),
+    "excluded by the list": ("image on the list of --exclude", "images on the list of --exclude"),
 }
 """Reason → what is left out for it, one and several; those that are missing depend on the kind."""
 HEIC_ENDINGS = frozenset((".heic", ".heif", ".hif", ".heics", ".heifs"))

@@ -89,26 +89,16 @@ def position(name: str, seed: int = 0) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def split_of(name: str, splitting: Splitting = USUAL) -> str:
-    """Return the split that the hash gives an image, by its path with forward slashes.
-
-    The path is that within the data set. The hash is uniform within each class, so the splits have
-    the classes in about equal proportions; and since it depends on no other file, adding images
-    moves none of the old ones to another split.
-    """
-    return _split_at(position(name, splitting.seed), splitting.shares)
-
-
 def _split_at(place: float, shares: Mapping[str, float]) -> str:
+    """Return the split of an image at a position.
+
+    The positions are uniform within each class, so the splits have the classes in about equal
+    proportions; and since one depends on no other file, adding images moves none of the old ones.
+    """
     # Rounded as a sum of the shares, so that 0.7 + 0.1 of the usual ratio stays what it was.
     if place < shares["train"]:
         return "train"
     return "val" if place < shares["train"] + shares["val"] or not shares["test"] else "test"
-
-
-def split_class(names: Sequence[str], splitting: Splitting = USUAL) -> list[str]:
-    """Return the splits of one class's images; see `split_classes`."""
-    return split_classes(names, [("",)] * len(names), splitting)[0]
 
 
 def split_classes(

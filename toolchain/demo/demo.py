@@ -22,6 +22,7 @@ from toolchain.exporters.variants import Variant
 from toolchain.files import display_path, write_json
 from toolchain.networks.imagenet import cached_weights, imagenet_state
 from toolchain.progress import ProgressReporter, SilentReporter
+from toolchain.reporting.report import report
 from toolchain.runs.runfolder import RunFolder, free_run_path
 from toolchain.runs.settings_file import read_settings
 from toolchain.runtime.predictor import Predictor
@@ -123,6 +124,10 @@ class Demo:
 
         self._begin("predict")
         yield self._done(self._predict(evaluation))
+
+        self._begin("report")
+        written = report([self.run.path], progress=self.progress)
+        yield self._done(f"{megabytes(written.bytes)}, {written.pictures} pictures")
 
     def _begin(self, step: str) -> None:
         """Announce a step and note when it began."""

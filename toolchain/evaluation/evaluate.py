@@ -14,6 +14,7 @@ from toolchain.display import Block, Displayed, Facts, Line, Picture, Table, per
 from toolchain.errors import MissingExtraError
 from toolchain.evaluation.image_results import ImageResult, wrong_results, wrong_table
 from toolchain.evaluation.images import EvaluatedImages, images_to_evaluate
+from toolchain.evaluation.stored_logits import write_logits
 from toolchain.extras import missing_extra
 from toolchain.files import display_path, write_json
 from toolchain.metrics.intervals import wilson_interval
@@ -158,6 +159,7 @@ def _save(
     replaces = run.folder.confusion.exists()
     try:
         write_json(run.folder.evaluation, result)
+        write_logits(run.folder.logits, outputs.logits)
         drawn = not outputs.multi_label and _is_drawn(run.folder, result, outputs, progress)
         progress.message(_written(run.folder, images.split, drawn, replaces))
         if own:

@@ -107,8 +107,10 @@ def _export_variant(
         opened = open_candidate(candidate, path)
         references = outputs_to_store(trained, opened)
         result = verify_candidate(opened, candidate, path, references, trained, progress)
-    write_stored_outputs(references, references_file(path))
-    write_json(parity_file(path), result)
+        # Before the file is renamed: where the disk is full, the file that was there stays with its
+        # own references and report.
+        write_stored_outputs(references, references_file(path))
+        write_json(parity_file(path), result)
     seconds = time.monotonic() - started
     return ExportedModel(path, variant, opened.card, path.stat().st_size, result, seconds)
 

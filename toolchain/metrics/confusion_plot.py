@@ -56,7 +56,8 @@ def draw_confusion(
     axes.set_title(title, loc="left", fontsize=10, parse_math=False)
     if is_numbered:
         _write_counts(axes, matrix, shares)
-    save_figure(figure, path)
+    # The list beside many classes is as wide as their names.
+    save_figure(figure, path, whole=not is_numbered)
 
 
 def _draw_shares(figure: Figure, axes: Axes, shares: NDArray[np.float64], norm: PowerNorm) -> None:

@@ -52,10 +52,14 @@ def without_warnings(draw: Callable[Parameters, None]) -> Callable[Parameters, N
     return quietly
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; an error leaves an older file as it was."""
+def save_figure(figure: Figure, path: Path, *, whole: bool = False) -> None:
+    """Write a figure as PNG; an error leaves an older file as it was.
+
+    `whole` makes the picture larger, or smaller, so that it has all that is drawn and no more.
+    """
+    box = "tight" if whole else None
     with atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=130)
+        figure.savefig(temporary, format="png", dpi=130, bbox_inches=box)
 
 
 def drawn_names(names: Sequence[str], most_letters: int = MOST_LETTERS) -> DrawnNames:

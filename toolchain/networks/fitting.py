@@ -59,6 +59,11 @@ def usable(tensor: Tensor, own: Tensor, name: str, origin: str) -> tuple[Tensor,
 
     Raises TrainingError for integers in place of weights, and for values that are no numbers.
     """
+    if tensor.is_meta:
+        raise TrainingError(
+            f"{origin}: {name} has a shape and no values (torch's device meta)",
+            hint="the file was written before its weights were loaded; write it again",
+        )
     if tensor.layout != torch.strided or tensor.is_quantized:
         raise TrainingError(f"{origin}: {name} is quantised or sparse; weights are plain numbers")
     if not own.is_floating_point():

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from safetensors.torch import save
 from torch import Tensor
 
@@ -95,8 +96,9 @@ def _file_in(folder: Path) -> Path:
     files = sorted(f for f in folder.iterdir() if f.suffix in SUFFIXES and f.is_file())
     if len(files) == 1:
         return files[0]
-    found = f"several weights files: {', '.join(f.name for f in files[:5])}" if files else "none"
-    raise TrainingError(f"{folder}: no {MODEL_FILE} in this folder, and {found}", hint=ACCEPTED)
+    found = ", ".join(f.name for f in files[:5])
+    wrong = f"several weights files, none {MODEL_FILE}: {found}" if files else "no weights file"
+    raise TrainingError(f"{folder} holds {wrong}", hint=ACCEPTED)
 
 
 def _card_beside(path: Path) -> Card | None:
@@ -121,7 +123,9 @@ def load_classifier(
     state = read_weights(weights)
     # A Dropout does nothing in eval mode, but it changes the name of the linear layer's weights.
     dropout = 0.5 if "network.fc.1.weight" in state else 0.0
-    classifier = Classifier(build_network(arch, classes, dropout=dropout), normalisation)
+    with torch.device("meta"):  # random weights would only be replaced
+        network = build_network(arch, classes, dropout=dropout)
+    classifier = Classifier(network, normalisation)
     own = classifier.state_dict()
     wrong = sorted(own.keys() ^ state.keys()) or [n for n in own if own[n].shape != state[n].shape]
     if wrong:
@@ -130,7 +134,8 @@ def load_classifier(
             f"{len(wrong)} tensors differ, such as {wrong[0]}"
         )
     origin = str(weights)
-    classifier.load_state_dict({n: usable(t, own[n], n, origin)[0] for n, t in state.items()})
+    loaded = {n: usable(t, own[n], n, origin)[0].clone() for n, t in state.items()}
+    classifier.load_state_dict(loaded, assign=True)
     return classifier.eval()
 
 

@@ -7,6 +7,7 @@ that it does not know are left out, not made.
 from __future__ import annotations
 
 import re
+import stat
 import struct
 import warnings
 import zipfile
@@ -17,7 +18,7 @@ import torch
 from safetensors.torch import load, load_file
 
 from toolchain.errors import TrainingError
-from toolchain.files import display_path, is_folder, unicode_name
+from toolchain.files import A_URL, DOWNLOAD, as_url, display_path, is_folder, is_text, unicode_name
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 """Of weights files; only the search in a folder goes by them, reading goes by content."""
@@ -67,10 +68,15 @@ def read_content(path: Path) -> Any:
     if is_folder(path):
         raise TrainingError(f"{path} is a folder, not a weights file", hint=ACCEPTED)
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe waits for somebody to write to it
+            raise TrainingError(f"{path} is a pipe or device, not a weights file", hint=ACCEPTED)
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
-        size = path.stat().st_size
+        size = status.st_size
     except FileNotFoundError as error:
+        if url := as_url(path):
+            raise TrainingError(f"{url}: {A_URL}", hint=DOWNLOAD) from error
         raise TrainingError(f"{path}: no such weights file", hint=ACCEPTED) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -102,16 +108,11 @@ def _require_weights(path: Path, head: bytes) -> None:
     if path.suffix == ".onnx" or (head[:1] == b"\x08" and head[2:3] == b"\x12"):
         raise _exported(path)
     known = head.startswith((b"PK", b"\x80")) or head[8:9] == b"{"
-    if not known and _is_text(head):
+    if not known and is_text(head):
         line = head.decode("utf-8", "replace").splitlines()[0][:40]
         raise TrainingError(f"{path} is text, not weights: it begins {line!r}", hint=ACCEPTED)
     if not known or (path.suffix == ".safetensors" and head.startswith(b"PK\x05\x06")):
         raise TrainingError(f"{path} is not a weights file", hint=ACCEPTED)
-
-
-def _is_text(head: bytes) -> bool:
-    text = head.decode("utf-8", "replace")
-    return "\x00" not in text and "\ufffd" not in text[:-1]
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:

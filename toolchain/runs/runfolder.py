@@ -11,7 +11,7 @@ from pathlib import Path
 
 from toolchain.display import megabytes
 from toolchain.errors import DataError, ModelFileError, TrainingError
-from toolchain.files import current_umask, real_path, write_text
+from toolchain.files import A_URL, DOWNLOAD, as_url, current_umask, real_path, write_text
 from toolchain.printable import shell_words
 from toolchain.runs.damage import RESTORE
 from toolchain.runtime.card import Card, decode_card, encode_card
@@ -40,9 +40,11 @@ class RunFolder:
         self.card = self.path / "card.json"
         self.delta = self.path / "delta.safetensors"
         self.audit = self.path / "audit.json"
+        self.excluded = self.path / "excluded.csv"
         self.curves = self.path / "curves.png"
         self.confusion = self.path / "confusion.png"
         self.evaluation = self.path / "evaluation.json"
+        self.logits = self.path / "evaluation-logits.npy"
         self.export = self.path / "export"
         self.bench = self.path / "bench"
         self.checkpoints = self.path / "checkpoints"
@@ -50,6 +52,8 @@ class RunFolder:
         self.tensorboard = self.path / "tensorboard"
         self.rate_sweep = self.path / "lr-find.json"
         self.rate_picture = self.path / "lr-find.png"
+        self.report = self.path / "report.html"
+        self.comparison = self.path / "comparison.html"
 
     def require_free(self) -> None:
         """Raise TrainingError unless the path is free or an empty folder: no run is overwritten."""
@@ -65,6 +69,8 @@ class RunFolder:
         For the time before the images are read. Permissions alone do not tell: the disk may be
         mounted for reading only.
         """
+        if url := as_url(self.path):
+            raise TrainingError(f"{url} can't be made: it is {A_URL}", hint="choose a path with -o")
         self.require_free()
         above = [self.path, *self.path.absolute().parents]
         folder = next((one for one in above if one.is_dir()), Path())
@@ -173,7 +179,8 @@ class RunFolder:
     def remove_temporary_files(self) -> None:
         """Remove what a killed process left unfinished in the folder."""
         shutil.rmtree(self.path / REMOVED_CHECKPOINTS, ignore_errors=True)
-        files = (self.metrics, self.weights, self.card, self.audit, self.curves, self.confusion)
+        written = (self.metrics, self.weights, self.card, self.audit, self.excluded)
+        files = (*written, self.curves, self.confusion)
         for pattern in (*(f".{file.name}.*" for file in files), "checkpoints/.*.*"):
             for temporary in self.path.glob(pattern):
                 temporary.unlink(missing_ok=True)
@@ -183,7 +190,7 @@ class RunFolder:
         self.drop_checkpoints()
         shutil.rmtree(self.tensorboard, ignore_errors=True)
         self.remove_temporary_files()
-        for file in (self.settings, self.selection, self.audit, self.metrics):
+        for file in (self.settings, self.selection, self.audit, self.excluded, self.metrics):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()
@@ -251,6 +258,8 @@ def no_run_folder(path: Path) -> DataError:
             return DataError(
                 f"{path} is in a run folder and none itself", hint=f"give {shell_words(above)}"
             )
+    if url := as_url(path):
+        return DataError(f"{url}: {A_URL}", hint=DOWNLOAD)
     wrong = "is no run folder" if path.exists() else "no such run folder"
     punctuation = "" if path.exists() else ":"
     return DataError(f"{path}{punctuation} {wrong}", hint="rtl finetune DATA makes one")

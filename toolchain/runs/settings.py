@@ -362,6 +362,17 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             "object, stay in one split."
         ),
     ] = USUAL.group_column
+    exclude: Annotated[
+        str,
+        Meta(
+            description="A list of images to leave out: what rtl data check --fix-list wrote, or a "
+            "path a line."
+        ),
+    ] = ""
+    allow_leaks: Annotated[
+        bool,
+        Meta(description="Train although the same image stands in more than one split."),
+    ] = False
     seed: Annotated[int, Meta(ge=0, description="Seed of everything random.")] = 0
     device: Annotated[
         Literal["auto", "cuda", "mps", "cpu"],

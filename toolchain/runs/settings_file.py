@@ -74,11 +74,15 @@ def gather_settings(
         values["strategy"] = "full"
     elif searches and "strategy" not in values:
         values["strategy"] = "auto"
-    settings = _convert(values, sources)
+    _require_known(values, sources)
     meant = _meant(values, sources)
     with sources.named():
-        require_nothing_chosen_twice(settings, meant, comparing=comparing)
-        require_workable(settings)
+        try:
+            settings = _workable(values)
+            require_nothing_chosen_twice(settings, meant, comparing=comparing)
+        except SettingsError as error:
+            _keep_changes_that_work(error, values)
+            raise
     resolved = resolve(settings)
     notes = [FROM_SCRATCH] if from_scratch else []
     notes += ignored_settings(resolved, values, sources)
@@ -107,17 +111,39 @@ def _file_values(config: Path | None) -> dict[str, Any]:
         ) from error
 
 
-def _convert(values: dict[str, Any], sources: SettingsSources) -> FinetuneSettings:
-    """Return the settings with these values, each of which is known, of its type and in bounds."""
-    _require_known(values, sources)
-    with sources.named():
-        values = converted(values)
-        try:
-            settings = msgspec.convert(values, FinetuneSettings)
-        except msgspec.ValidationError as error:
-            raise _refusal(str(error), values) from error
-        require_in_bounds(settings)
+def _workable(values: dict[str, Any]) -> FinetuneSettings:
+    """Return the settings with these values: each of its type and in bounds, together workable."""
+    values = converted(values)
+    try:
+        settings = msgspec.convert(values, FinetuneSettings)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error), values) from error
+    require_in_bounds(settings)
+    require_workable(settings)
     return settings
+
+
+def _keep_changes_that_work(error: SettingsError, values: dict[str, Any]) -> None:
+    """Remove from an error the changes that would be refused too; add the default in their place.
+
+    The nearest value within the bounds of a setting may be one that other settings rule out.
+    """
+    if not error.instead:
+        return
+    setting = str(error.setting)
+    default = {setting: getattr(FinetuneSettings(), setting)}
+    works = [change for change in error.instead if _works(change, values, error)]
+    error.instead = tuple(works or [default] * _works(default, values, error))
+    error.hint = SettingsSources().advice(error)
+
+
+def _works(change: dict[str, Any], values: dict[str, Any], error: SettingsError) -> bool:
+    """Return whether a change leaves neither the setting of an error nor its own refused."""
+    try:
+        _workable(values | change)
+    except SettingsError as other:
+        return other.setting not in (error.setting, *change)
+    return True
 
 
 def _require_known(values: dict[str, Any], sources: SettingsSources) -> None:
@@ -189,11 +215,12 @@ def settings_sha256(settings: FinetuneSettings) -> str:
     """Return the SHA-256 of the settings that determine the result.
 
     The paths of the data and of the folder of the weights are left out, and so are the device and
-    settings that affect only speed or logs.
+    settings that affect only speed or logs. What `exclude` takes out shows in the fingerprint of
+    the data.
     """
     values = msgspec.to_builtins(settings)
     values["weights"] = Path(settings.weights).name
-    for key in ("data", "device", "workers", "cache_gb", "tensorboard"):
+    for key in ("data", "device", "workers", "cache_gb", "tensorboard", "exclude", "allow_leaks"):
         del values[key]
     # Runs from before there were such settings keep their digest.
     for key in LATER:

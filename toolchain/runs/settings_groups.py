@@ -19,7 +19,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "lr_backbone",
         "augment",
     ),
-    "Data": ("data", "task", "split_ratio", "split_seed", "group_column"),
+    "Data": ("data", "task", "split_ratio", "split_seed", "group_column", "exclude", "allow_leaks"),
     "What is trained": (
         "freeze_until",
         "head_epochs",

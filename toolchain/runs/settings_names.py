@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 OTHER_WORDS: dict[str, tuple[str, ...]] = {
     "data": ("dataset", "data_dir", "data_path", "train_dir", "root", "source", "images"),
@@ -91,11 +91,13 @@ OTHER_WORDS: dict[str, tuple[str, ...]] = {
 """The names of settings and options, each with what other tools call the same thing."""
 
 
-def nearest_names(word: str, known: Sequence[str]) -> list[str]:
+def nearest_names(
+    word: str, known: Sequence[str], other_words: Mapping[str, Sequence[str]] = OTHER_WORDS
+) -> list[str]:
     """Return the known names that somebody who typed `word` may have meant, the likeliest first.
 
-    They are those for which it is another tool's word, else the one whose spelling is nearest;
-    none where nothing is near. Hyphens and underscores are the same.
+    They are those for which it is another tool's word, by `other_words`, else the one whose
+    spelling is nearest; none where nothing is near. Hyphens and underscores are the same.
 
     >>> nearest_names("learning-rate", ["epochs", "lr_head", "lr_backbone"])
     ['lr_head', 'lr_backbone']
@@ -108,13 +110,13 @@ def nearest_names(word: str, known: Sequence[str]) -> list[str]:
     for asked in (plain, negated):
         if asked in by_plain:
             return [by_plain[asked]]
-        meant = [by_plain[n] for n in by_plain if asked in OTHER_WORDS.get(n, ())]
+        meant = [by_plain[n] for n in by_plain if asked in other_words.get(n, ())]
         if meant:
             return meant
     near = difflib.get_close_matches(plain, by_plain, n=1, cutoff=0.6)
     if near:
         return [by_plain[near[0]]]
-    words = {other: name for name in by_plain for other in OTHER_WORDS.get(name, ())}
+    words = {other: name for name in by_plain for other in other_words.get(name, ())}
     near = difflib.get_close_matches(plain, words, n=1, cutoff=0.8) if len(plain) > 3 else []
     return [by_plain[words[near[0]]]] if near else []
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import msgspec
 from msgspec import Meta
 
 from toolchain.runs.settings import FinetuneSettings
-from toolchain.runs.settings_names import did_you_mean
+from toolchain.runs.settings_names import nearest_names
 from toolchain.runs.settings_sources import refuse
 
 SEEDS = 2**64
 """torch's generators take this many seeds."""
 LOWEST_RATE = 1e-9
 """A step of this size is lost when it is added to weights of 0.01 in float32."""
+NUMBERED = re.compile(r"(\D+)(\d{1,9})")
+"""A name that differs from others in the number at its end, such as resnet18."""
+POOR_BOUNDS = (("batch_size", 1), ("size", 8192))
+"""Bounds of settings that hardly any network and machine can train at; the default is named."""
 OTHER_VALUES = {
     ("arch", "resnet"): "resnet18",
     ("strategy", "linear"): "head",
@@ -36,6 +42,16 @@ OTHER_VALUES = {
     ("precision", "bfloat16"): "bf16",
     ("precision", "float16"): "fp16",
     ("device", "gpu"): "cuda",
+    ("device", "metal"): "mps",
+    ("device", "0"): "cuda",
+    ("device", "cuda:0"): "cuda",
+    ("split", "validation"): "val",
+    ("split", "valid"): "val",
+    ("split", "dev"): "val",
+    ("format", "json"): "jsonl",
+    ("format", "jit"): "torchscript",
+    ("format", "pt"): "torchscript",
+    ("format", "exported-program"): "pt2",
     ("weights", "default"): "imagenet",
     ("weights", "pretrained"): "imagenet",
     ("weights", "true"): "imagenet",
@@ -97,15 +113,46 @@ def explained(key: str, value: Any, reason: str) -> tuple[Any, ...]:
     field = next(f for f in msgspec.structs.fields(FinetuneSettings) if f.name == key)
     if reason.startswith("invalid enum value"):
         known = _choices(field.type)
-        meant = OTHER_VALUES.get((key, str(value).lower()))
         reason = f"invalid enum value '{_shortened(str(value))}'"
-        if meant is not None:
-            return f"{reason}; did you mean '{meant}'?", {key: meant}
-        return (f"{reason}; {did_you_mean(str(value), known)}",)
+        meant = meant_value(key, str(value), known)
+        if meant is None:
+            return (f"{reason}; known are {', '.join(known)}",)
+        return f"{reason}; did you mean '{meant}'?", {key: meant}
     if ", got " not in reason:
         reason += f", got {_shortened(repr(value))}"
     nearest = _nearest_value(field, value)
     return (reason,) if nearest is None else (reason, {key: nearest})
+
+
+def meant_value(key: str, value: str, known: Sequence[str]) -> str | None:
+    """Return the known value of a setting or option that `value` may mean; None where none is near.
+
+    That is another tool's word for it, the spelling that is nearest, or of names that differ in
+    their numbers the one with the nearest number.
+
+    >>> meant_value("arch", "resnet99", ["resnet18", "resnet50", "resnet101"])
+    'resnet101'
+    """
+    meant = OTHER_VALUES.get((key, value.lower()))
+    if meant in known:
+        return meant
+    if (numbered := _nearest_number(value.lower(), known)) is not None:
+        return numbered
+    near = nearest_names(value, known, {})
+    return near[0] if near else None
+
+
+def _nearest_number(value: str, known: Sequence[str]) -> str | None:
+    """Return the known name that begins as the value does and ends with the nearest number."""
+    asked = NUMBERED.fullmatch(value)
+    if asked is None:
+        return None
+    numbers = {
+        name: int(m[2])
+        for name in known
+        if (m := NUMBERED.fullmatch(name)) and m[1].lower() == asked[1]
+    }
+    return min(numbers, key=lambda name: abs(numbers[name] - int(asked[2])), default=None)
 
 
 def _nearest_value(field: msgspec.structs.FieldInfo, value: Any) -> Any:
@@ -125,6 +172,8 @@ def _nearest_value(field: msgspec.structs.FieldInfo, value: Any) -> Any:
     low, high = meta.ge, meta.le
     number = max(number, low) if low is not None else number
     number = min(number, high) if high is not None else number
+    if (field.name, number) in POOR_BOUNDS:
+        return field.default
     return kind(round(number)) if kind is int else float(number)
 
 

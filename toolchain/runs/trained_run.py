@@ -13,6 +13,7 @@ import msgspec
 from toolchain.data.audit import is_readable
 from toolchain.data.audit_result import Audit
 from toolchain.data.class_names import class_name
+from toolchain.data.exclusion import without_excluded
 from toolchain.data.layouts import Dataset, Sample, read_dataset
 from toolchain.errors import DataError, TrainingError
 from toolchain.files import file_sha256
@@ -59,12 +60,14 @@ class TrainedRun:
     def dataset(self) -> Dataset:
         """The data set of the run; raises DataError where it is gone or has other classes."""
         place = self.data or self.settings.data
-        if not Path(place).exists():
+        if self.data is None and not Path(place).exists():
             raise DataError(
                 f"{place}: the data of {self.folder.path} is no longer there",
                 hint="say where with --data",
             )
         dataset = read_dataset(place, self.settings.task, self.settings.splitting)
+        if self.folder.excluded.is_file():
+            dataset = without_excluded(dataset, str(self.folder.excluded))
         self.require_classes(place, dataset.classes, every=True)
         return dataset
 

@@ -23,6 +23,8 @@ NAME = "rtl"
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 DESCRIPTORS = Path("/proc/self/fd")
 """On Linux, where open folders can be named by their descriptors."""
+UNREADABLE = (OSError, ValueError, RecursionError, msgspec.MsgspecError)
+"""Errors of a JSON file that is gone or damaged; msgspec's are ValueErrors only from 0.21 on."""
 
 
 class CacheEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +42,8 @@ Kept = TypeVar("Kept", bound=CacheEntry)
 def cache_folder() -> Path:
     """Return the folder of all caches of rtl: RTL_CACHE_DIR, or `rtl` in the user's cache folder.
 
-    It may not exist yet. Raises RuntimeError where the user has no home folder.
+    It may not exist yet. Where the user has no home folder it begins with `~`, which PrivateFolder
+    refuses.
     """
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
@@ -50,7 +53,10 @@ def cache_folder() -> Path:
         return caches / NAME
     from platformdirs import user_cache_path
 
-    return user_cache_path(NAME, appauthor=False)
+    try:
+        return user_cache_path(NAME, appauthor=False)
+    except RuntimeError:  # no home; older versions of platformdirs return a path with `~` then
+        return Path("~", ".cache", NAME)
 
 
 class PrivateFolder:

@@ -41,7 +41,7 @@ def run_on_pixels(compute: Compute, pixels: Pixels, card: Card) -> Sequence[Floa
         return compute(pixels)
     parts = [
         [output[:count] for output in compute(graph_input)]
-        for graph_input, count in _graph_inputs(pixels, card)
+        for graph_input, count in graph_inputs(pixels, card)
     ]
     return [np.concatenate(output) for output in zip(*parts, strict=True)]
 
@@ -74,8 +74,11 @@ def embed_in_canvas(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
     return canvas
 
 
-def _graph_inputs(pixels: Pixels, card: Card) -> Iterator[tuple[NDArray[Any], int]]:
-    """Yield (an input of the graph, how many of its rows are not padding)."""
+def graph_inputs(pixels: Pixels, card: Card) -> Iterator[tuple[NDArray[Any], int]]:
+    """Yield (an input of the graph, how many of its rows are not padding) for pixels.
+
+    `pixels` are uint8 [batch, size, size, 3].
+    """
     if card.input == "image":
         for one in pixels:
             yield embed_in_canvas(one, card.preprocessing), 1

@@ -10,6 +10,7 @@ import shlex
 from pathlib import Path
 
 from toolchain.errors import ModelFileError, shortened
+from toolchain.files import is_text
 
 HEAD_BYTES = 512
 PICKLE_START = b"\x80"
@@ -68,16 +69,4 @@ def _kind_of(path: Path) -> str | None:
         return "the weights (safetensors)"
     if head.startswith(PICKLE_START):
         return "a pickle, as old versions of torch.save write"
-    return "a text file" if _is_text(head) else None
-
-
-def _is_text(head: bytes) -> bool:
-    if not head or b"\0" in head:
-        return False
-    try:
-        text = head.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:  # a letter may be cut at the end
-            return False
-        text = head[: error.start].decode("utf-8-sig")
-    return all(letter.isprintable() or letter in "\n\r\t" for letter in text)
+    return "a text file" if is_text(head) else None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolchain.errors import ModelFileError, ProviderError, shortened
+from toolchain.files import A_URL, DOWNLOAD, as_url
 from toolchain.runtime.card import CARD_KEY, Card, decode_card
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.modelcache.cache import engine_of
@@ -178,10 +179,8 @@ def existing_model(model: str | os.PathLike[str]) -> Path:
 
 
 def _no_such_file(path: Path, name: str) -> ModelFileError:
-    from toolchain.runtime.image.wrong_kind import URL
-
-    if URL.match(os.fspath(path)):
-        return ModelFileError(f"{name}: a URL, not a path", hint="download the file first")
+    if url := as_url(path):
+        return ModelFileError(f"{shortened(url)}: {A_URL}", hint=DOWNLOAD)
     return ModelFileError(f"{name}: no such file")
 
 

@@ -96,7 +96,8 @@ def write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) ->
     run.write_card(card)
     if setup.settings.strategy in DELTA_STRATEGIES:
         write_bytes(run.delta, _delta(setup, run, audit, trainer, card))
-    run.evaluation.unlink(missing_ok=True)  # it is of the model that an earlier stop had left
+    for stale in (run.evaluation, run.logits):  # of the model that an earlier stop had left
+        stale.unlink(missing_ok=True)
     trainer.model_written = True
     write_metrics(run, [*trainer.finished.history, {"summary": summary}])
     plots.draw_curves(trainer.finished.history, trainer.best.epoch, run.curves)

@@ -9,6 +9,8 @@ import msgspec
 
 from toolchain.data.audit import audit_dataset, is_inside
 from toolchain.data.audit_result import Audit
+from toolchain.data.exclusion import without_excluded
+from toolchain.data.fix_list import EXCLUDE, Fix, write_rows
 from toolchain.data.layouts import Dataset, Sample, read_dataset
 from toolchain.data.left_out import left_out_lines
 from toolchain.errors import DataError
@@ -87,6 +89,11 @@ def audit_warnings(audit: Audit) -> list[str]:
             f"{len(audit.leaks)} groups of equal images stand in more than one split, "
             f"first {audit.leaks[0][0]}: validation is too optimistic"
         )
+    if audit.near_leaks:
+        lines.append(
+            f"{len(audit.near_leaks)} groups of images that look the same stand in more than one "
+            f"split, first {' ~ '.join(audit.near_leaks[0][:2])}; rtl data check lists them"
+        )
     if audit.label_conflicts:
         lines.append(
             f"{len(audit.label_conflicts)} groups of equal images have different classes, "
@@ -95,6 +102,12 @@ def audit_warnings(audit: Audit) -> list[str]:
     if audit.rare_classes:
         lines.append(f"far fewer images than in the largest class: {', '.join(audit.rare_classes)}")
     return lines
+
+
+def write_excluded(run: RunFolder, dataset: Dataset) -> None:
+    """Write the names of the images that `--exclude` has taken out: its list may be moved."""
+    if dataset.excluded:
+        write_rows(run.excluded, [Fix(name, "excluded", EXCLUDE) for name in dataset.excluded])
 
 
 def require_outside_data(settings: FinetuneSettings, output: Path) -> None:
@@ -115,6 +128,7 @@ def _read_and_report(
     if output is not None:
         require_outside_data(settings, output)
     found = read_dataset(settings.data, settings.task, settings.splitting)
+    found = without_excluded(found, settings.exclude)
     try:
         dataset, audit = audit_dataset(found, progress)
     except DataError as error:
@@ -127,7 +141,22 @@ def _read_and_report(
         f"{dataset.root}: {len(dataset.classes)} classes; {counts} ({dataset.split_by})"
     )
     _report(audit_warnings(audit), progress)
+    if audit.leaks and not settings.allow_leaks:
+        raise _leaks(settings, audit)
     return dataset, audit
+
+
+def _leaks(settings: FinetuneSettings, audit: Audit) -> DataError:
+    """Return the error of data whose validation or test images are training images too."""
+    count = len(audit.leaks)
+    what = "1 image stands" if count == 1 else f"{count} images stand"
+    check = shell_words("rtl", "data", "check", settings.data)
+    return DataError(
+        f"{audit.data}: {what} in more than one split, first {' = '.join(audit.leaks[0][:2])}; "
+        "what is measured on them is too good",
+        hint=f"{check} --fix-list leaks.csv lists them, and --exclude leaks.csv leaves them out; "
+        "or --allow-leaks",
+    )
 
 
 def _report(lines: list[str], progress: ProgressReporter) -> None:

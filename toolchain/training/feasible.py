@@ -182,9 +182,9 @@ def _pointless(settings: FinetuneSettings, dataset: Dataset, processes: int) -> 
         lines.append(f"a step has all {images} training images, not {settings.batch_size}")
     batches = -(-images // settings.batch_size)
     if settings.accumulate > max(1, batches):
+        counted = "1 batch" if batches == 1 else f"{batches} batches"
         lines.append(
-            f"an epoch has {batches} batches, so its one step adds up these and not "
-            f"{settings.accumulate}"
+            f"an epoch has {counted}, so its one step adds up these and not {settings.accumulate}"
         )
     if min(settings.batch_size, images) < processes:
         lines.append(

@@ -39,6 +39,7 @@ from toolchain.training.data import (
     require_outside_data,
     require_same_data,
     require_there,
+    write_excluded,
 )
 from toolchain.training.distributed import Processes, process_group
 from toolchain.training.feasible import require_device_fits, require_feasible
@@ -157,6 +158,7 @@ def finetune(
             begin_head(setup, progress)
         files = first_files(setup.settings, choice, run)
         run = processes.run_on_rank_zero(lambda: _create(run, files, settings, output is None))
+        processes.run_on_rank_zero(lambda: write_excluded(run, dataset))
         return _train(
             setup, run, audit, None, started, progress, fresh=True, deadline=choice.deadline
         )
@@ -186,8 +188,11 @@ def resume(
             data=settings.data if data is None else data,
             workers=settings.workers if workers is None else workers,
             device=settings.device if device is None else device,
+            exclude=str(run.excluded) if run.excluded.is_file() else "",
+            allow_leaks=True,  # it was decided when the run began
         )
-        require_there(settings.data, run)
+        if data is None:
+            require_there(settings.data, run)
         dataset, audit = read_data(settings, run.path, processes, progress)
         require_same_data(run, audit)
         if data is not None and processes.is_rank_zero:

@@ -35,7 +35,12 @@ def first_files(settings: FinetuneSettings, choice: Choice, run: RunFolder) -> F
 
 def _with_absolute_paths(settings: FinetuneSettings) -> FinetuneSettings:
     """Return the settings with absolute paths: a run may later be opened from another folder."""
-    weights = settings.weights
+    weights, exclude = settings.weights, settings.exclude
     if weights not in ("imagenet", "none"):
         weights = str(real_path(weights))
-    return msgspec.structs.replace(settings, data=str(real_path(settings.data)), weights=weights)
+    return msgspec.structs.replace(
+        settings,
+        data=str(real_path(settings.data)),
+        weights=weights,
+        exclude=str(real_path(exclude)) if exclude else "",
+    )

@@ -46,8 +46,8 @@ class LrFindResult(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     """Learning rates of the classifier, one for each batch."""
     losses: list[float]
     """Mean loss of each batch in nats."""
-    picture: str
-    """Path of the plot."""
+    picture: str | None
+    """Path of the plot; None where the folder could not be written."""
 
     def blocks(self) -> list[Block]:
         """Return the suggested rates, those that were tried, and the picture of the losses."""
@@ -60,8 +60,10 @@ class LrFindResult(Displayed, msgspec.Struct, frozen=True, kw_only=True):
         rows = [
             ("suggestion", suggestion),
             ("tried", f"{self.rates[0]:.1g} to {self.rates[-1]:.1g}"),
-            ("picture", self.picture),
         ]
+        if self.picture is None:
+            return [Facts(rows)]
+        rows.append(("picture", self.picture))
         return [Facts(rows), Picture(Path(self.picture), "losses over learning rates")]
 
 
@@ -104,8 +106,6 @@ def find_lr(
     with machine_failures():
         rates, losses = _sweep(stepper, inputs.train, settings, progress)
     suggestion = suggest_rate(rates, losses)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    plots.draw_rate_sweep(rates, losses, suggestion, folder.rate_picture)
     result = LrFindResult(
         lr_head=_rounded(suggestion),
         lr_backbone=_backbone_rate(suggestion, settings),
@@ -113,7 +113,21 @@ def find_lr(
         losses=losses,
         picture=str(folder.rate_picture),
     )
-    write_json(folder.rate_sweep, result)
+    return _kept(result, suggestion, folder, progress)
+
+
+def _kept(
+    result: LrFindResult, suggestion: float | None, folder: RunFolder, progress: ProgressReporter
+) -> LrFindResult:
+    """Write the curve and the result; where that fails it is said, and the result returned."""
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        plots.draw_rate_sweep(result.rates, result.losses, suggestion, folder.rate_picture)
+        write_json(folder.rate_sweep, result)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        progress.message(f"warning: the result is not kept in {folder.path}: {reason}")
+        return msgspec.structs.replace(result, picture=None)
     return result
 
 

@@ -7,6 +7,7 @@ import errno
 from collections.abc import Iterator
 
 from toolchain.errors import Interrupted, ToolchainError, TrainingError, stop_reason
+from toolchain.files import NO_ROOM
 from toolchain.printable import shell_words
 from toolchain.runs.runfolder import RunFolder, no_run_folder
 from toolchain.runs.settings import FinetuneSettings
@@ -14,9 +15,6 @@ from toolchain.runs.stored_settings import stored_settings
 from toolchain.training.checkpoints import Checkpoints, resume_command
 from toolchain.training.machine_failures import MachineFailure
 from toolchain.training.trainer import Trainer
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of a disk that has no room: in all, for this user, for one file."""
 
 
 @contextlib.contextmanager
@@ -29,7 +27,7 @@ def explain_stop(run: RunFolder, trainer: Trainer) -> Iterator[None]:
         then = again if has_model_or_checkpoint(run) else "start again"
         raise TrainingError(
             f"{_os_error(stop, run)}{_kept(run, trainer)}",
-            hint=f"make room, then {then}" if stop.errno in FULL else then,
+            hint=f"make room, then {then}" if stop.errno in NO_ROOM else then,
         ) from stop
     except (KeyboardInterrupt, ToolchainError) as stop:
         kept = _kept(run, trainer)
@@ -49,7 +47,7 @@ def explain_stop(run: RunFolder, trainer: Trainer) -> Iterator[None]:
 
 def _os_error(error: OSError, run: RunFolder) -> str:
     reason = (error.strerror or str(error)).lower()
-    unwritten = error.errno in (*FULL, errno.EROFS, errno.EACCES, errno.EPERM)
+    unwritten = error.errno in (*NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM)
     what = "can't be written: " if unwritten else "failed: "
     return f"{error.filename or run.path} {what}{reason}"
 

@@ -6,6 +6,7 @@ says what was compared; the other levels go on.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from traceback import extract_tb
@@ -20,6 +21,8 @@ from toolchain.errors import (
 )
 from toolchain.verification.result import Level, failed
 
+logger = logging.getLogger(__name__)
+"""Has the traceback of what became a failed level; `rtl --traceback` shows it."""
 Result = TypeVar("Result")
 Where = Callable[[], "str | None"]
 """Describes the place of a fault, where one is known."""
@@ -54,6 +57,7 @@ def attempted(
     except (ToolchainError, ImportError):
         raise
     except Exception as error:  # whatever the content of a file makes a library raise
+        logger.debug("the level %s against the %s failed", level, against, exc_info=error)
         return failed(level, against, _unexpected(error))
 
 

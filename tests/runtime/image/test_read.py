@@ -234,3 +234,12 @@ def test_source_that_can_not_be_read_is_an_image_error(source: Any, found: str) 
     with pytest.raises(ImageError) as caught:
         read_image(source)
     assert found in str(caught.value)
+
+
+def test_images_that_threads_read_at_the_same_time_rarely_wait_for_each_other() -> None:
+    pictures = [Image.new("RGB", (1, 1)) for _ in range(40)]
+    taken = set()
+    for picture in pictures:
+        with read.shared_lock(picture):
+            taken.add([lock.locked() for lock in read._LOCKS].index(True))
+    assert len(taken) > 15

@@ -244,3 +244,17 @@ def test_entry_of_an_older_schema_is_listed_with_its_model(kept: Kept) -> None:
     (entry,) = store.entries()
     assert (entry.model, entry.used) == (str(kept.model), 1e9)
     assert not store.is_intact(kept.entry, EngineKey("", "", "", store.SCHEMA))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"model": 1}', b"\xff", b'{"model": "\xff"}', b'{"key":' + b"[" * 100_000],
+    ids=["empty", "cut", "list", "number", "bytes", "text", "nested"],
+)
+def test_entry_whose_record_is_damaged_is_listed_without_its_model(
+    kept: Kept, content: bytes
+) -> None:
+    (kept.entry / RECORD).write_bytes(content)
+    (entry,) = store.entries()
+    assert (entry.model, entry.used) == ("", 0.0)
+    assert not store.is_intact(kept.entry, EngineKey("", "", "", store.SCHEMA))

@@ -73,7 +73,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are drawn, with their layout made, instead of files."""
     figures: list[Figure] = []
 
-    def keep(figure: Figure, path: Path) -> None:
+    def keep(figure: Figure, path: Path, **_: Any) -> None:
         figure.draw_without_rendering()
         figures.append(figure)
 
@@ -242,3 +242,12 @@ def test_an_error_leaves_the_older_file(tmp_path: Path) -> None:
         draw_curves(epochs(2), best_epoch=9, path=path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["curves.png"]
+
+
+def test_no_text_of_many_classes_with_long_names_is_cut(tmp_path: Path) -> None:
+    names = [f"{number} {'MWM' * 30}" for number in range(26)]
+    matrix = np.random.default_rng(0).integers(1, 9, (26, 26))
+    draw_confusion(matrix, names, "val", tmp_path / "confusion.png")
+    pixels = pixels_of(tmp_path / "confusion.png")
+    for edge in (pixels[:3], pixels[-3:], pixels[:, :3], pixels[:, -3:]):
+        assert edge.min() == 255

@@ -61,6 +61,7 @@ def test_an_accuracy_that_is_not_above_guessing_is_nothing_learnt(
 @pytest.mark.parametrize(
     ("seen", "given", "reason"),
     [
+        ({"steps": 1}, {"epochs": 1}, "only 1 step of training (try --epochs 25"),
         ({"steps": 3}, {"epochs": 1}, "only 3 steps of training (try --epochs 25"),
         ({"train_counts": (90, 10)}, {}, "90.0 % of training images are of one class (try --class"),
         ({}, {"weights": "none", "strategy": "full"}, "random weights and 80 training images"),

@@ -82,8 +82,12 @@ def test_an_entry_of_an_older_schema_is_listed(tmp_path: Path) -> None:
     assert (listed.key.data, listed.key.schema, listed.rows) == ("/data", 1, 1)
 
 
-@pytest.mark.parametrize("text", ["", '{"file": "rows-1.f16", "rows": {"1'])
-def test_rows_of_a_truncated_index_are_computed_again(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["", '{"file": "rows-1.f16", "rows": {"1', '{"rows": 1}', '{"key":' + "[" * 100_000],
+    ids=["empty", "cut", "another", "nested"],
+)
+def test_rows_of_a_damaged_index_are_computed_again(text: str) -> None:
     entry = Entry(KEY)
     fill(entry, ["1", "2"])
     (entry.folder / "index.json").write_text(text)

@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.training.features.kept import Computed, entry_of
 from tests.training.sandbox import (
     HEAD,
+    PATIENCE_S,
     Sandbox,
     at_call,
     killed_at,
@@ -18,6 +19,8 @@ from tests.training.sandbox import (
     rows_kept_at_once,
 )
 from toolchain.training.features.store import features_folder
+
+WAITED = "another run computes the same features; waiting for it"
 
 
 def test_a_killed_run_keeps_the_rows_that_it_finished(
@@ -50,16 +53,22 @@ def test_two_processes_compute_the_same_features_once(stripes: Path, tmp_path: P
     ]
     ended = [running.ended() for running in runs]
     assert [one.status for one in ended] == [0, 0]
-    waited = "another run computes the same features; waiting for it"
-    assert [waited in one.output for one in ended].count(True) == 1
+    assert [WAITED in one.output for one in ended].count(True) == 1
     (file,) = entry_of("clean").folder.glob("rows-*.f16")
     assert file.stat().st_size == 72 * 512 * 2, "each row was written once"
     assert outcome(tmp_path / "one") == outcome(tmp_path / "other")
 
 
 def slow_rows() -> None:
-    """Delay the first row, so that the other process starts while rows are written."""
-    at_call("toolchain.training.features.store:FeatureWriter.put", 1, partial(time.sleep, 0.5))
+    """Delay the first row until the other process waits for those that are written."""
+    at_call("toolchain.training.features.store:FeatureWriter.put", 1, other_waits)
+
+
+def other_waits() -> None:
+    ends = time.monotonic() + PATIENCE_S
+    while not any(WAITED in log.read_text() for log in Path().glob("log-*")):
+        assert time.monotonic() < ends, "the other process did not wait"
+        time.sleep(0.01)
 
 
 def test_a_run_that_writes_features_survives_clearing_the_cache(

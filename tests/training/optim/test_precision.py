@@ -20,6 +20,8 @@ from toolchain.training.optim import precision
 from toolchain.training.optim.precision import MixedPrecision, choose_precision
 from toolchain.training.trainer_state import random_state
 
+pytestmark = pytest.mark.usefixtures("no_plots")
+
 CPU = torch.device("cpu")
 SPEEDS = {"fp32": 30.0, "fp32, channels last": 20.0, "bf16, channels last": 10.0}
 """Milliseconds of a step by precision."""

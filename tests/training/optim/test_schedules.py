@@ -15,6 +15,8 @@ from toolchain.training.finetune import finetune
 from toolchain.training.optim.schedules import Schedule, make_optimizer
 from toolchain.training.trainer_state import OptimizerState, load_optimizer, optimizer_state
 
+pytestmark = pytest.mark.usefixtures("no_plots")
+
 STEPS = 10
 """Optimiser steps in an epoch."""
 SCHEDULES = [

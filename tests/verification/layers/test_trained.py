@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from toolchain.backends.layer_names import LOGITS, NORMALISE
+from toolchain.backends.layer_names import NORMALISE
 from toolchain.backends.torch_eager import EagerBackend
+from toolchain.runtime.card import LOGITS
 from toolchain.runtime.model_inputs import ModelOutputs
 from toolchain.verification.layers.trained import (
     convolution_before,

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from toolchain.backends.layer_names import LOGITS
+from toolchain.runtime.card import LOGITS
 from toolchain.verification.layers.outputs import LayerOutput
 from toolchain.verification.layers.weights import diff_weights
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -80,6 +80,7 @@ def test_a_large_candidate_does_not_widen_its_own_bound() -> None:
     assert compare_numbers(row(0, 0), row(1e9, 0)).bound == 2 * LIMIT
 
 
+@settings(deadline=None)
 @given(outputs, outputs)
 def test_the_needed_tolerance_is_the_smallest_that_passes(b: Floats, a: Floats) -> None:
     needed = compare_numbers(b, a).needed
@@ -88,6 +89,7 @@ def test_the_needed_tolerance_is_the_smallest_that_passes(b: Floats, a: Floats) 
         assert not compare_numbers(b, a, tolerance=needed * (1 - 1e-9)).passed
 
 
+@settings(deadline=None)
 @given(outputs, outputs)
 def test_the_verdict_is_the_rule_written_out(b: Floats, a: Floats) -> None:
     atol = LIMIT * np.maximum(1, np.abs(b.astype(float)).max(axis=1, keepdims=True))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolchain.errors import ModelFileError
@@ -99,6 +99,7 @@ def test_a_failed_write_leaves_the_older_file(some: StoredOutputs, tmp_path: Pat
     assert path.read_bytes() == Path(copy).read_bytes()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 500), st.integers(1, 500))
 def test_evenly_takes_distinct_items_from_end_to_end(length: int, count: int) -> None:
     items = [Path(f"{i:03}") for i in range(length)]

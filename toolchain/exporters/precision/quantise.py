@@ -19,13 +19,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
-from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
+from onnxruntime.quantization.calibrate import TensorData, TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from toolchain.backends.layer_names import NETWORK
 from toolchain.exporters.precision.options import Method
 from toolchain.runtime.card import Card, Task
-from toolchain.runtime.model_inputs import Floats, ModelOutputs, Pixels, run_on_pixels
+from toolchain.runtime.model_inputs import Floats, ModelOutputs, Pixels, graph_inputs
 
 METHODS: dict[Method, CalibrationMethod] = {
     "minmax": CalibrationMethod.MinMax,
@@ -135,25 +135,38 @@ def _ranges(model: onnx.ModelProto, card: Card, pixels: Pixels, method: Method) 
         )
         calibrator.set_execution_providers(["CPUExecutionProvider"])
 
-        def collect(given: NDArray[Any]) -> list[Floats]:
-            calibrator.collect_data(_OneBatch({card.input: given}))
-            return []
-
-        # In small batches, because the calibrator keeps all activations of one call in memory.
-        for start in range(0, len(pixels), BATCH):
-            run_on_pixels(collect, pixels[start : start + BATCH], card)
+        if method == "minmax":
+            # In one call, which keeps two numbers of each tensor and batch: the ranges of several
+            # calls can't be merged in onnxruntime 1.18.
+            calibrator.collect_data(_Batches(_batches(pixels, card)))
+        else:
+            # In a call for each batch, because all activations of one call are kept in memory.
+            for batch in _batches(pixels, card):
+                calibrator.collect_data(_Batches(iter([batch])))
         ranges: TensorsData = calibrator.compute_data()
+    for node in model.graph.node:
+        if node.op_type == "Softmax":
+            # Before 1.20 onnxruntime's quantiser sets this range itself, and fails where none is.
+            whole = TensorData(lowest=np.float32(0), highest=np.float32(1))
+            ranges.data.setdefault(node.output[0], whole)
     return ranges
 
 
-class _OneBatch(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """Reads one batch, then reports the end of the data."""
+def _batches(pixels: Pixels, card: Card) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the graph's input for `BATCH` images after another, or as many as it takes."""
+    for start in range(0, len(pixels), BATCH):
+        for given, _ in graph_inputs(pixels[start : start + BATCH], card):
+            yield {card.input: given}
 
-    def __init__(self, inputs: dict[str, NDArray[Any]]) -> None:
-        self._remaining = [inputs]
+
+class _Batches(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    """Reads batches, then reports the end of the data."""
+
+    def __init__(self, batches: Iterator[dict[str, NDArray[Any]]]) -> None:
+        self._batches = batches
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
-        return self._remaining.pop() if self._remaining else None
+        return next(self._batches, None)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,13 @@ from toolchain.errors import MissingExtraError
 from toolchain.exporters.variants import OPSETS
 from toolchain.exporters.writers.image_input import with_image_input
 from toolchain.exporters.writers.interchange import declare_types, ease_interchange
-from toolchain.exporters.writers.traced import example, free_axes, traced, traced_input_name
+from toolchain.exporters.writers.traced import (
+    example,
+    free_axes,
+    traced,
+    traced_input_name,
+    without_garbage_collector,
+)
 from toolchain.extras import missing_extra
 from toolchain.networks.resnet import InferenceModel
 from toolchain.runtime.card import CARD_KEY, OUTPUT_NAMES, Card, encode_card
@@ -33,7 +39,7 @@ def write_onnx(inference_model: InferenceModel, card: Card, path: Path) -> None:
 
 def build_onnx(inference_model: InferenceModel, card: Card) -> onnx.ModelProto:
     """Return the model in float32 or float16, with the card's input kind and without the card."""
-    with _quiet():
+    with _quiet(), without_garbage_collector():
         try:
             program = torch.onnx.export(
                 traced(inference_model, card),

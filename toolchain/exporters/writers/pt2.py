@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
 import torch
 
-from toolchain.exporters.writers.traced import example, free_axes, traced
+from toolchain.exporters.writers.traced import (
+    example,
+    free_axes,
+    traced,
+    without_garbage_collector,
+)
 from toolchain.networks.resnet import InferenceModel
 from toolchain.runtime.card import CARD_KEY, Card, encode_card
 
 
 def write_program(inference_model: InferenceModel, card: Card, path: Path) -> None:
     """Write the model to `path`; the caller verifies the file."""
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), without_garbage_collector():
         warnings.simplefilter("ignore")
         program = torch.export.export(
             traced(inference_model, card),
@@ -23,9 +29,10 @@ def write_program(inference_model: InferenceModel, card: Card, path: Path) -> No
             strict=False,
         )
         _remove_traces(program)
-        # An open file, because torch refuses a path without the suffix .pt2.
-        with path.open("wb") as file:
-            torch.export.save(program, file, extra_files={CARD_KEY: encode_card(card)})
+        # In memory, because torch ends the whole process where it can't write to a file.
+        archive = io.BytesIO()
+        torch.export.save(program, archive, extra_files={CARD_KEY: encode_card(card)})
+    path.write_bytes(archive.getbuffer())
 
 
 def _remove_traces(program: torch.export.ExportedProgram) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import gc
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +48,22 @@ def free_axes(card: Card) -> tuple[dict[int, torch.export.Dim] | None]:
     if card.batch is not None or card.input == "image":
         return (None,)
     return ({0: torch.export.Dim("batch", min=1, max=2**16)},)
+
+
+@contextlib.contextmanager
+def without_garbage_collector() -> Iterator[None]:
+    """Keep Python's garbage collector from running until the block ends.
+
+    torch makes hundreds of thousands of objects that live until an export is done. Visiting them
+    again and again took a sixth of its time.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Mean(nn.Module):

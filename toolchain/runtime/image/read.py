@@ -21,8 +21,11 @@ MAX_BYTES = 2**30
 READ_BYTES = 2**24
 """How much is read from a stream at a time."""
 
-LOCKS = 64
-"""Objects share this many locks; few images are read at the same time."""
+LOCKS = 61
+"""Objects share this many locks; few images are read at the same time.
+
+A prime: the addresses of objects are multiples of 16, so of 64 locks they would use four.
+"""
 
 SHOWN_OF_A_WRONG_PATH = 24
 """Characters of a text that is no path, such as base64: the rest says nothing."""

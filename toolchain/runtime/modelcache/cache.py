@@ -146,7 +146,7 @@ def engine_of(model: Path, cache: Path | None = None) -> Engine | None:
     try:
         folder = store.private_folder(cache)
         sha256, state = noted_sha256(model, folder.place / NOTES)
-    except (OSError, RuntimeError):  # RuntimeError: the user's home can't be determined
+    except OSError:
         return None
     if state.bytes * 2 > store.MOST_BYTES:
         return None

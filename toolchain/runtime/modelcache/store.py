@@ -20,6 +20,7 @@ import numpy as np
 
 from toolchain.files import encode_json
 from toolchain.runtime.cachefolder import (
+    UNREADABLE,
     CacheEntry,
     PrivateFolder,
     Removed,
@@ -132,7 +133,7 @@ def openable_record(entry: Path, key: EngineKey) -> Record | None:
             )
             and word_sum(entry / GRAPH) == record.sums[GRAPH]
         )
-    except (OSError, ValueError):  # msgspec's errors are ValueErrors
+    except UNREADABLE:
         return None
     return record if openable else None
 
@@ -209,6 +210,6 @@ def _kept_model(folder: Path) -> KeptModel:
     try:
         model = msgspec.json.decode((folder / RECORD).read_bytes(), type=_ModelPath).model
         used = last_used(folder / RECORD)
-    except (OSError, ValueError):
+    except UNREADABLE:
         model, used = "", 0.0
     return KeptModel(folder=folder, bytes=entry_bytes(folder), used=used, model=model)

@@ -77,7 +77,8 @@ def _reasons(
     if unstable:
         yield "rates that are too high (see unstable start)"
     if validated.steps < FEW_STEPS:
-        yield f"only {validated.steps} steps of training ({options(more_steps(settings))})"
+        steps = "1 step" if validated.steps == 1 else f"{validated.steps} steps"
+        yield f"only {steps} of training ({options(more_steps(settings))})"
     counts = validated.train_counts
     if not settings.class_weights and max(counts) >= LARGEST_SHARE * sum(counts):
         yield f"{percent(max(counts) / sum(counts))} of training images are of one class " + (

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
 from toolchain.metrics.figure import save_figure, whole_ticks, without_warnings
+from toolchain.metrics.loss_axis import usual_top
 from toolchain.training.analysis.lr_curve import smoothed
 
 TRAIN_COLOUR, VAL_COLOUR, STAGE_COLOUR = "#8a8f98", "#1f5fa8", "#b7791f"
@@ -20,8 +21,6 @@ MOST_MARKED = 12
 """With more epochs than this the points of a curve have no markers."""
 LEAST_ACCURACY_SPAN = 0.1
 """The accuracy axis shows at least this much: a span of 0.3 % would look like progress."""
-OUTLIER = 8
-"""Losses above this many times the median are left out of the picture, which says so."""
 
 
 @without_warnings
@@ -100,18 +99,14 @@ def _mark_stages(axes: Axes, epochs: Sequence[dict[str, Any]]) -> None:
 
 def _limit_loss(axes: Axes, losses: Sequence[float]) -> None:
     """Show losses from 0; a few that are far above all others would flatten the curves."""
-    finite = np.asarray([loss for loss in losses if np.isfinite(loss)])
-    if not len(finite):
-        return
-    if finite.max() <= OUTLIER * np.median(finite):
-        axes.set_ylim(0, 1.08 * float(finite.max()) or 1.0)
-        return
-    inside = finite[finite <= OUTLIER * np.median(finite)]
-    axes.set_ylim(0, 1.15 * float(inside.max()))
-    axes.annotate(
-        f"up to {finite.max():.3g}", (1, 1), xycoords="axes fraction", ha="right", va="top",
-        fontsize=8, color=TRAIN_COLOUR,
-    )  # fmt: skip
+    finite = [loss for loss in losses if np.isfinite(loss)]
+    top = usual_top(finite)
+    axes.set_ylim(0, 1.08 * top)
+    if finite and max(finite) > top:
+        axes.annotate(
+            f"up to {max(finite):.3g}", (1, 1), xycoords="axes fraction", ha="right", va="top",
+            fontsize=8, color=TRAIN_COLOUR,
+        )  # fmt: skip
 
 
 def _limit_accuracy(axes: Axes, accuracies: Sequence[float]) -> None:

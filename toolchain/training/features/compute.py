@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from torch import nn
 from torch.utils.data import Dataset as TorchDataset
 
 from toolchain.data.layouts import Dataset, Sample
+from toolchain.files import NO_ROOM
 from toolchain.networks.resnet import Classifier
 from toolchain.networks.split import network_parts
 from toolchain.progress import ProgressReporter, track_images
@@ -34,8 +34,6 @@ from toolchain.training.inputs.samples import (
     require_pixels,
 )
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of a disk that has no room."""
 RowImage = tuple[Sample, int | None]
 """The image that a row is computed from: a sample, and the number of its augmented view.
 
@@ -116,7 +114,7 @@ def _compute(
                     for row in features:
                         writer.put(row)
         except OSError as error:
-            if error.errno in FULL:
+            if error.errno in NO_ROOM:
                 entry.remove()  # what is kept of it makes room
             reason = (error.strerror or str(error)).lower()
             raise Unstorable(

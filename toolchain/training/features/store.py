@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from toolchain.files import display_path, encode_json, write_json
 from toolchain.progress import ProgressReporter
 from toolchain.runtime.cachefolder import (
+    UNREADABLE,
     CacheEntry,
     PrivateFolder,
     Removed,
@@ -90,7 +91,7 @@ def entries() -> list[KeptFeatures]:
     """Return the entries, the longest unused first."""
     found = []
     for record in features_folder().glob("*/about.json"):
-        with contextlib.suppress(OSError, msgspec.DecodeError):
+        with contextlib.suppress(*UNREADABLE):
             found.append(_kept_features(record))
     return by_last_use(found)
 
@@ -211,7 +212,7 @@ class Entry:
         try:
             index = read_index(self._place)
             rows = (self._place / index.file).stat().st_size // self.key.row_bytes
-        except (OSError, ValueError):
+        except UNREADABLE:
             return Index("rows-1.f16", {})
         return index if rows > max(index.rows.values(), default=-1) else Index(index.file, {})
 

@@ -31,7 +31,7 @@ class Index(msgspec.Struct):
 
 
 def read_index(folder: Path) -> Index:
-    """Return the index of an entry. Raises OSError or ValueError where it can't be used."""
+    """Return the index of an entry. Raises one of UNREADABLE where it can't be used."""
     index = msgspec.json.decode((folder / "index.json").read_bytes(), type=Index)
     if ROWS_FILE.fullmatch(index.file) is None or min(index.rows.values(), default=0) < 0:
         raise ValueError("not an index of rows")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.backends.layer_names import LOGITS, NORMALISE, called_module
+from toolchain.backends.layer_names import NORMALISE, called_module
 from toolchain.backends.torch_eager import EagerBackend
-from toolchain.runtime.card import Card
+from toolchain.runtime.card import LOGITS, Card
 from toolchain.verification.layers.onnx import onnx_layers
 from toolchain.verification.layers.outputs import LayerOutput
 from toolchain.verification.layers.pt2 import program_layers

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.backends.layer_names import LOGITS, is_layer
+from toolchain.backends.layer_names import is_layer
 from toolchain.backends.onnxruntime import session_in_memory
-from toolchain.runtime.card import Card
+from toolchain.runtime.card import LOGITS, Card
 from toolchain.runtime.model_inputs import run_on_pixels
 from toolchain.verification.layers.outputs import LayerOutput, Weights, normalised_by_predictor
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.backends.layer_names import LOGITS, NORMALISE, call_name, layer_name
+from toolchain.backends.layer_names import NORMALISE, call_name, layer_name
 from toolchain.backends.pt2 import load_program
-from toolchain.runtime.card import Card
+from toolchain.runtime.card import LOGITS, Card
 from toolchain.verification.layers.outputs import LayerOutput
 from toolchain.verification.layers.torch_operators import (
     copied,

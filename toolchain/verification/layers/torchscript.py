@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.backends.layer_names import LOGITS, NORMALISE
+from toolchain.backends.layer_names import NORMALISE
 from toolchain.backends.torchscript import load_script
-from toolchain.runtime.card import Card
+from toolchain.runtime.card import LOGITS, Card
 from toolchain.verification.layers.outputs import LayerOutput
 from toolchain.verification.layers.torch_operators import (
     OPERATORS,

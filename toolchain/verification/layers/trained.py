@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.backends.layer_names import LOGITS, NORMALISE, call_name
+from toolchain.backends.layer_names import NORMALISE, call_name
 from toolchain.backends.torch_eager import EagerBackend
+from toolchain.runtime.card import LOGITS
 from toolchain.runtime.model_inputs import ModelOutputs
 
 
@@ -41,12 +43,27 @@ def convolution_before(network: Any, normalisation: str) -> str | None:
 
     An exporter folds the two into one operator.
     """
-    kinds = {name: type(module).__name__ for name, module in _leaf_modules(network)}
-    if kinds.get(normalisation) != "BatchNorm2d":
-        return None
-    names = list(kinds)
-    before = names[: names.index(normalisation)]
-    return next((name for name in reversed(before) if kinds[name] == "Conv2d"), None)
+    pairs = _PAIRS.get(network)
+    if pairs is None:
+        pairs = _PAIRS[network] = _folded_pairs(network)
+    return pairs.get(normalisation)
+
+
+_PAIRS: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
+"""Those of each network, which is asked about each of its layers several times."""
+
+
+def _folded_pairs(network: Any) -> dict[str, str]:
+    """Return the convolution that each BatchNorm layer follows."""
+    pairs: dict[str, str] = {}
+    convolution = None
+    for name, module in _leaf_modules(network):
+        kind = type(module).__name__
+        if kind == "Conv2d":
+            convolution = name
+        elif kind == "BatchNorm2d" and convolution is not None:
+            pairs[name] = convolution
+    return pairs
 
 
 def last_linear(network: Any) -> str | None:

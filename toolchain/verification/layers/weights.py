@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.backends.layer_names import LOGITS, called_module
+from toolchain.backends.layer_names import called_module
+from toolchain.runtime.card import LOGITS
 from toolchain.verification.layers.outputs import LayerOutput, Weights
 from toolchain.verification.layers.trained import convolution_before, last_linear
 

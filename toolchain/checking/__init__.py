@@ -1,0 +1,1 @@
+"""`rtl data check`: what is wrong with the data, its files and its labels."""

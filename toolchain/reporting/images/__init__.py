@@ -1,0 +1,1 @@
+"""The pictures of the report: photographs, activation maps, similar training images."""

@@ -1,0 +1,1 @@
+"""The parts of the page: the values that each template shows."""

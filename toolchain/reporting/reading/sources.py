@@ -1,0 +1,145 @@
+"""Everything in a run folder that the report shows, read once; what is missing is noted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from toolchain.data.audit_result import Audit
+from toolchain.errors import DataError, ToolchainError
+from toolchain.files import file_sha256
+from toolchain.reporting.reading.benchmark_file import (
+    MOST_JSON_BYTES,
+    BenchmarkFile,
+    read_benchmark,
+)
+from toolchain.reporting.reading.evaluation_file import StoredEvaluation, read_evaluation
+from toolchain.runs.damage import reading
+from toolchain.runs.runfolder import RunFolder, parity_file
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.trained_run import TrainedRun
+from toolchain.runtime.card import Card
+from toolchain.verification.result import Verification
+
+Read = TypeVar("Read")
+Row = dict[str, Any]
+"""A line of metrics.jsonl."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """An exported model file and the verification that it passed."""
+
+    path: Path
+    bytes: int
+    verification: Verification | None
+    reason: str
+    """Why it counts as not verified; empty where it is."""
+
+    @property
+    def verified(self) -> bool:
+        """Whether a report of exactly these bytes says that all levels passed."""
+        return not self.reason
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What a run folder holds; None and empty for what is not there."""
+
+    run: TrainedRun
+    card: Card
+    settings: FinetuneSettings
+    epochs: list[Row]
+    summary: Row | None
+    audit: Audit | None
+    evaluation: StoredEvaluation | None
+    models: list[ModelFile]
+    benchmarks: list[BenchmarkFile]
+    gaps: list[str] = field(default_factory=list)
+    """What could not be read, a line each."""
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run folder."""
+        return self.run.folder
+
+    @property
+    def name(self) -> str:
+        """The name of the folder, as people call the run."""
+        return self.folder.path.resolve().name or str(self.folder.path)
+
+
+def read_run(path: str | Path, *, data: str | None, bench: Sequence[str | Path] = ()) -> RunFiles:
+    """Return what is in a run folder; `bench` names benchmarks that lie elsewhere.
+
+    Raises DataError where the folder is no finished run, or a file of `bench` can't be read; a
+    damaged file of the run itself is a gap in the report.
+    """
+    run = TrainedRun.open(path, data=data)
+    folder, gaps = run.folder, list[str]()
+
+    def tried(read: Callable[[], Read], otherwise: Read) -> Read:
+        try:
+            return read()
+        except ToolchainError as error:
+            gaps.append(str(error))
+            return otherwise
+
+    epochs, summary = tried(lambda: _read_metrics(folder), ([], None))
+    benchmarks = [
+        found
+        for file in sorted(folder.bench.glob("*.json"))
+        if (found := tried(lambda file=file: read_benchmark(file), None)) is not None  # type: ignore[misc]
+    ]
+    return RunFiles(
+        run=run,
+        card=run.card,
+        settings=run.settings,
+        epochs=epochs,
+        summary=summary,
+        audit=tried(lambda: run.audit, None),
+        evaluation=tried(lambda: read_evaluation(folder, run.card), None),
+        models=[_model_file(file, run.card) for file in folder.exported_files()],
+        benchmarks=[*map(read_benchmark, map(Path, bench)), *benchmarks],
+        gaps=gaps,
+    )
+
+
+def _read_metrics(folder: RunFolder) -> tuple[list[Row], Row | None]:
+    """Return (the lines of the epochs, the summary) in metrics.jsonl.
+
+    Its numbers may be NaN and Infinity, which the standard library reads.
+    """
+    if not folder.metrics.is_file():
+        return [], None
+    with reading(folder.metrics):
+        lines = folder.metrics.read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines if line.strip()]
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a line is no object")
+    epochs = [row for row in rows if {"epoch", "train_loss", "val_loss"} <= row.keys()]
+    summary = next((row["summary"] for row in rows if isinstance(row.get("summary"), dict)), None)
+    return epochs, summary
+
+
+def _model_file(path: Path, card: Card) -> ModelFile:
+    """Return a model file, with the verification beside it where that is of these bytes."""
+    size, report = path.stat().st_size, parity_file(path)
+    if not report.is_file():
+        return ModelFile(path, size, None, "no report of a verification lies beside it")
+    try:
+        with reading(report):
+            if report.stat().st_size > MOST_JSON_BYTES:
+                raise ValueError("it is too large to be a report")
+            found = msgspec.json.decode(report.read_bytes(), type=Verification)
+            digest = file_sha256(path)
+    except DataError as error:
+        return ModelFile(path, size, None, str(error))
+    if found.sha256 != digest:
+        return ModelFile(path, size, None, "its report was written for another file")
+    return ModelFile(path, size, found, "" if found.passed else "its report says that it failed")
