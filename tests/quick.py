@@ -45,10 +45,6 @@ SLOW = (
     "verification/test_mutations_of_trust.py",
     "verification/layers/test_content.py",
     "verification/test_verify.py",
-    # Pages with many pictures, and a browser.
-    "reporting/images",
-    "reporting/test_browser.py",
-    "reporting/test_report.py",
     # Weights of every architecture, and each point at which a backbone can be cut.
     "networks/test_split.py",
     "networks/test_weights.py",
@@ -57,12 +53,19 @@ SLOW = (
     "runtime/onnxfile/test_hostile_files.py",
     # Evaluations of one run, in every way that data can be given.
     "evaluation/test_evaluate.py",
+    # Pages with many pictures, and a browser.
+    "reporting/images",
+    "reporting/test_browser.py",
+    "reporting/test_report.py",
     # Curves and matrices as pictures.
     "training/analysis/test_plots.py",
     # Training of their own.
     "demo",
     "test_multi_label.py",
     "cli/test_finetune.py",
+    "select/test_budget_search.py",
+    "select/test_cross_validate.py",
+    "select/test_strategy_choice.py",
     "training/features",
     "training/inputs/test_loading.py",
     "training/optim/test_precision.py",

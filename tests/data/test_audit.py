@@ -351,3 +351,48 @@ def test_class_whose_training_images_are_all_unreadable_is_refused(many: Path) -
     with pytest.raises(DataError, match="no readable training image in cat") as caught:
         audit_many(many)
     assert "--task multi-label" in str(caught.value.hint)
+
+
+def thorough(root: Path) -> Audit:
+    return audit_dataset(read_dataset(root), thorough=True)[1]
+
+
+def test_equal_pixels_in_another_file_are_the_same_image(data: Path) -> None:
+    Image.open(data / "val/pear/0.png").save(data / "train/pear/same.bmp")
+    for found in (audit(data), thorough(data)):
+        assert found.leaks == (("train/pear/same.bmp", "val/pear/0.png"),)
+        assert found.near_duplicates == ()
+        assert found.problems == ["1 image in more than one split"]
+
+
+def test_near_duplicates_inside_of_a_split_are_found_by_a_thorough_audit_only(data: Path) -> None:
+    for source, copy in (("train/pear/0.png", "train/pear/copy.jpg"),
+                         ("val/apple/1.png", "train/apple/copy.jpg")):  # fmt: skip
+        Image.open(data / source).resize((170, 160)).save(data / copy, quality=90)
+    found = thorough(data)
+    assert found.near_duplicates == (
+        ("train/apple/copy.jpg", "val/apple/1.png"),
+        ("train/pear/0.png", "train/pear/copy.jpg"),
+    )
+    assert found.near_leaks == audit(data).near_duplicates == found.near_duplicates[:1]
+    assert found.problems == []
+
+
+def test_sizes_imbalance_and_missing_classes_are_counted(data: Path) -> None:
+    for image in (data / "val/pear").iterdir():
+        image.unlink()
+    draw(data / "train/apple/large.png", 70, side=200)
+    found = thorough(data)
+    assert found.sizes["apple"] == {"train": (80, 80, 200), "val": (80, 80, 80)}
+    assert found.sizes["pear"] == {"train": (80, 80, 80)}
+    assert (found.imbalance, found.missing_classes) == (1.33, {"val": ("pear",)})
+
+
+def test_an_image_that_is_equal_thrice_is_one_group(data: Path) -> None:
+    source = data / "train/apple/0.png"
+    shutil.copy(source, data / "val/apple/b.png")
+    Image.open(source).save(data / "val/apple/c.bmp")
+    shutil.copy(data / "val/apple/c.bmp", data / "train/apple/d.bmp")
+    assert thorough(data).leaks == (
+        ("train/apple/0.png", "train/apple/d.bmp", "val/apple/b.png", "val/apple/c.bmp"),
+    )
