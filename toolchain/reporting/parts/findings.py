@@ -36,7 +36,7 @@ class Finding(NamedTuple):
 
 
 class LabelSuspect(NamedTuple):
-    """An image whose label may be wrong, beside the one that looks most like it."""
+    """An image whose label may be wrong, beside the most similar one."""
 
     image: Pictured
     label: str
@@ -48,7 +48,7 @@ def group_findings(audit: Audit, picture: Picture) -> list[Finding]:
     """Return the groups of equal images, found or not, and those of similar ones that there are."""
     equal = _without(audit.duplicates, audit.leaks, audit.label_conflicts)
     similar = _without(audit.near_duplicates, audit.near_leaks, audit.near_label_conflicts)
-    alike = "images that look the same"
+    alike = "images that are nearly equal"
     kinds = (
         ("leaks", "equal images in training and in validation or test", audit.leaks, True),
         ("label conflicts", "equal images with different classes", audit.label_conflicts, True),
@@ -60,7 +60,7 @@ def group_findings(audit: Audit, picture: Picture) -> list[Finding]:
     return [
         _finding(name, meaning, groups, bad, picture)
         for name, meaning, groups, bad in kinds
-        # An older audit, or a quick one, has not looked for all of the similar ones.
+        # An older audit, or a quick one, has not searched for all of the similar ones.
         if groups or not name.startswith("near")
     ]
 
