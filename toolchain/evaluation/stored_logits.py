@@ -31,7 +31,7 @@ def read_logits(path: Path, images: int, classes: int) -> NDArray[np.float32] | 
     """Return the logits float32 [images, classes] in a file; None where it has no such array."""
     try:
         logits = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except Exception:  # a damaged header is parsed as Python, which raises errors of many classes
         return None
     fits = isinstance(logits, np.ndarray) and logits.shape == (images, classes)
     return logits if fits and logits.dtype == np.float32 else None

@@ -46,8 +46,10 @@ def test_logits_of_another_evaluation_are_not_taken(tmp_path: Path) -> None:
     assert read(run).logits is None
     write_logits(run.logits, np.full_like(logits, math.nan))
     assert read(run).logits is None
-    run.logits.write_bytes(b"no array")
-    assert read(run).logits is None
+    content = run.logits.read_bytes()
+    for damaged in (b"no array", content[:-4], content.replace(b"False", b"Fal\x1f{")):
+        run.logits.write_bytes(damaged)
+        assert read(run).logits is None
 
 
 def test_losses_without_logits_come_from_the_answers(tmp_path: Path) -> None:
