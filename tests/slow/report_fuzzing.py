@@ -83,7 +83,7 @@ def make_runs(folder: Path) -> list[RunFolder]:
     names = draw_photographs(folder / "data", CLASSES, 4)
     runs = []
     for task in ("single-label", "multi-label"):
-        run = made_run(folder / task, folder / "data", CLASSES, names, task=task)  # type: ignore[arg-type]
+        run = made_run(folder / task, folder / "data", CLASSES, names, task=task)
         run.bench.mkdir()
         content = {"verdict": "stable", "machine": MACHINE, "results": [ROW]}
         run.bench_result("cpu").write_text(json.dumps(content))
