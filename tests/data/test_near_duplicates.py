@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def cropped(
     return encoded(image.crop(box), 85)
 
 
-CHANGES = {
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "encoded": lambda image: encoded(image, 30),
     "halved": lambda image: encoded(image.resize((image.width // 2, image.height // 2)), 85),
     "enlarged": lambda image: image.resize((image.width * 2, image.height * 2)),
