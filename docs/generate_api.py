@@ -22,8 +22,10 @@ from toolchain.metrics.per_class import ClassMetrics
 from toolchain.prediction.predictions import Predictions
 from toolchain.progress import ProgressReporter
 from toolchain.reporting.result import ReportFile
+from toolchain.runs.selection import Measured, Selection
 from toolchain.runtime.prediction import Prediction
 from toolchain.runtime.predictor import Predictor
+from toolchain.select.cross_validate import CrossValidation
 from toolchain.training.artifacts import Summary
 from toolchain.training.finetune import FinetuneResult
 from toolchain.training.lr_find import LrFindResult
@@ -54,6 +56,8 @@ ORDER = (
     "finetune",
     "resume",
     "find_lr",
+    "cross_validate",
+    "try_strategies",
     "evaluate",
     "export",
     "verify",
@@ -68,6 +72,9 @@ RESULTS = (
     FinetuneResult,
     Summary,
     LrFindResult,
+    CrossValidation,
+    Selection,
+    Measured,
     Evaluation,
     ClassMetrics,
     ImageResult,

@@ -25,6 +25,8 @@ from toolchain.runtime.prediction import Prediction
 FUNCTIONS = {
     "finetune": ("finetune", None),
     "find_lr": ("finetune", None),
+    "cross_validate": ("finetune", None),
+    "try_strategies": ("finetune", None),
     "evaluate": ("evaluate", None),
     "report": ("report", None),
     "export": ("export", None),
@@ -39,13 +41,17 @@ EVERY_COMMAND = {"json", "quiet", "traceback", "explain"}
 SCREEN_AND_FILES = {"format", "output", "resume", "top", "ray", "no_cache"}
 """Of `rtl predict`: how rows are written, where they are computed; Python has `cache` instead."""
 COMMAND_ONLY = {
-    "finetune": {"resume", "lr_find", "report"},  # functions of their own
-    "find_lr": {"resume", "lr_find", "report"},
+    # Functions of their own.
+    "finetune": {"resume", "lr_find", "cv", "try", "report"},
+    "find_lr": {"resume", "lr_find", "cv", "try", "report"},
+    "cross_validate": {"resume", "lr_find", "cv", "try", "report", "output"},
+    "try_strategies": {"resume", "lr_find", "cv", "try", "report", "output"},
     "predict": SCREEN_AND_FILES,
     "bench": {"markdown"},  # how it is written; in Python display.as_markdown(result.blocks())
     "evaluate": {"wrong"},  # a property of the result
 }
 PYTHON_ONLY = {
+    "cross_validate": {"folds"},  # --cv N
     "evaluate": {"workers"},  # 0 keeps the work in this process, for a notebook or a debugger
     "predict": {"cache"},
 }
@@ -124,7 +130,7 @@ def beyond_bounds(option: click.Parameter) -> list[object]:
 BOUNDED = [
     (function, name, value)
     for function in FUNCTIONS
-    if function not in ("finetune", "find_lr")  # the settings are declared once for both
+    if FUNCTIONS[function] != ("finetune", None)  # its settings are declared once for all
     for name, option in options_of(function).items()
     for value in beyond_bounds(option)
 ]

@@ -36,6 +36,7 @@ ORDER = (
     "runs",
     "backends",
     "training",
+    "select",
     "evaluation",
     "checking",
     "verification",
@@ -62,6 +63,8 @@ SUB_ROOMS = {
 STORIES = {
     "toolchain.training.finetune",
     "toolchain.training.lr_find",
+    "toolchain.select.cross_validate",
+    "toolchain.select.try_strategies",
     "toolchain.evaluation.evaluate",
     "toolchain.checking.check",
     "toolchain.verification.verify",
@@ -109,8 +112,12 @@ class Import(NamedTuple):
     @property
     def room(self) -> str:
         """The room of the imported module; for other packages, their name."""
-        is_own = self.module == PUBLIC or self.module.startswith(f"{PUBLIC}.")
-        return room(self.module) if is_own else self.module.partition(".")[0]
+        return room(self.module) if self.is_own else self.module.partition(".")[0]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a module of rtl: the standard library has a `select` too."""
+        return self.module == PUBLIC or self.module.startswith(f"{PUBLIC}.")
 
     @property
     def runs_on_import(self) -> bool:
@@ -152,7 +159,7 @@ def walk(node: ast.AST, by: str, in_function: bool, for_types: bool) -> Iterator
 
 
 IMPORTS = [found for name, tree in TREES.items() for found in walk(tree, name, False, False)]
-OWN_IMPORTS = [found for found in IMPORTS if found.room in {*ORDER, PUBLIC}]
+OWN_IMPORTS = [found for found in IMPORTS if found.is_own]
 
 
 def lines(imports: list[Import]) -> list[str]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from toolchain.api import (
         bench,
         check_data,
+        cross_validate,
         evaluate,
         export,
         find_lr,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         predict,
         report,
         resume,
+        try_strategies,
         verify,
     )
     from toolchain.runtime.prediction import Prediction
@@ -65,6 +67,7 @@ __all__ = [
     "TrainingError",
     "bench",
     "check_data",
+    "cross_validate",
     "evaluate",
     "export",
     "find_lr",
@@ -73,6 +76,7 @@ __all__ = [
     "predict",
     "report",
     "resume",
+    "try_strategies",
     "verify",
 ]
 

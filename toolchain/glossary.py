@@ -94,6 +94,18 @@ TOPICS: dict[str, tuple[Term, ...]] = {
             r"best epoch",
         ),
         Term(
+            "out-of-fold, held out",
+            "Measured by cross-validation: the images are divided into parts (folds), and each "
+            "image is labelled by a training that had the other parts only.",
+            r"out-of-fold|\bfolds\b",
+        ),
+        Term(
+            "can't be told from the best",
+            "On so few images the difference may be luck (McNemar's test on the same images); of "
+            "such candidates the cheapest is chosen.",
+            r"can't be told",
+        ),
+        Term(
             "–",
             "Not measured: the split has no image of this class.",
             r"–( |$)",

@@ -65,7 +65,8 @@ def test_a_value_of_another_type_is_an_error_that_names_the_argument(
         for parameter in inspect.signature(called).parameters.values()
         if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
     ]
-    first = {"finetune": "data", "find_lr": "data", "predict": "inputs"}
+    of_data = ("finetune", "find_lr", "cross_validate", "try_strategies")
+    first = dict.fromkeys(of_data, "data") | {"predict": "inputs"}
     needed += [first[function]] if function in first else []
     with pytest.raises(SettingsError, match=f"^{name}: "):
         called(**dict.fromkeys(needed, "nowhere") | {name: value})

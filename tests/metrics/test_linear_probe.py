@@ -81,3 +81,14 @@ def test_folds_have_the_classes_in_equal_proportions() -> None:
         assert of_class.max() <= count // 5 + 1
     assert np.bincount(folds).tolist() == [16] * 5
     assert sorted(stratified_folds(np.array([0, 1, 0]), 5)) == [0, 1, 2]
+
+
+def test_a_common_scale_keeps_the_columns_apart_and_no_scaling_between_does() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(3.0, [1.0, 10.0, 0.0], size=(40, 3))
+    labels = np.arange(40) % 2
+    whole, half, common = (fit(features, labels, 2, 0.1, s) for s in (1.0, 0.5, 0.0))
+    assert np.allclose(whole.scale[:2], features.std(axis=0)[:2])
+    assert np.isclose(common.scale[0], common.scale[1])
+    assert whole.scale[0] < half.scale[0] < half.scale[1] < whole.scale[1]
+    assert [probe.scale[2] for probe in (whole, half, common)] == [1.0, 1.0, 1.0]

@@ -260,3 +260,28 @@ def test_from_python_the_page_is_returned_with_what_it_lacks(run: RunFolder) -> 
     shutil.rmtree(run.path)
     with pytest.raises(DataError, match="no such run folder"):
         report([run.path])
+
+
+def test_what_the_audit_found_is_shown_with_its_pictures(run: RunFolder) -> None:
+    audit = json.loads(run.audit.read_bytes())
+    files = [f"val/{n}/{i}.jpg" for n in range(3) for i in range(2)]
+    suspect = {
+        "file": files[0], "split": "val", "label": "ants", "likelier": "wasps",
+        "label_probability": 0.02, "likelier_probability": 0.91, "neighbours": [files[1]],
+    }  # fmt: skip
+    audit |= {
+        "near_leaks": [files[2:4]],
+        "near_duplicates": [files[2:4]],
+        "findings": [{"file": files[4], "what": "blurred", "detail": "3.1"}],
+        "label_errors": {
+            "weights": "imagenet", "images": 24, "accuracy": 0.9, "estimated": 1, "joint": {},
+            "suspects": [suspect],
+        },
+    }  # fmt: skip
+    run.audit.write_text(json.dumps(audit))
+    assert report([run.path]).pictures > 20
+    page = page_of(run)
+    assert "near leaks" in page
+    assert "near duplicates" not in page  # that group is a leak
+    assert "ants 2.0 %</bdi>, rather <bdi>wasps 91.0 %" in page
+    assert "blurred" in page

@@ -35,6 +35,7 @@ from toolchain.cli.signals import stop_on_signals
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.finetune import _create
+from toolchain.training.first_files import FirstFiles
 
 STEP = "toolchain.training.loop:Stepper.update"
 SAVE = "toolchain.training.checkpoints:Checkpoints.save"
@@ -178,7 +179,7 @@ def test_two_runs_without_a_name_at_once_get_two_folders(
     monkeypatch.chdir(tmp_path)
     settings = FinetuneSettings(data="photos")
     first, second = (RunFolder(f"runs/photos-{settings.arch}-{settings.strategy}") for _ in "12")
-    made = [_create(run, "seed = 0\n", settings, True) for run in (first, second)]
+    made = [_create(run, FirstFiles("seed = 0\n"), settings, True) for run in (first, second)]
     assert [run.path.name for run in made] == [first.path.name, f"{first.path.name}-2"]
 
 

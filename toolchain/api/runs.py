@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,12 +60,15 @@ def finetune(
     >>> result.run.weights.name
     'model.safetensors'
     """
-    chosen, output = _settings(data, config, settings), optional_path("output", output)
+    started = time.monotonic()
+    chosen, output = gathered_settings(data, config, settings), optional_path("output", output)
     reporter = NotesFirst(checked_progress(progress), chosen.notes)
+    from toolchain.select.choose import chooser_for
     from toolchain.training import finetune as story
 
     with chosen.sources.named():
-        return story.finetune(chosen.settings, output, progress=reporter)
+        choose = chooser_for(chosen, started=started)
+        return story.finetune(chosen.settings, output, progress=reporter, choose=choose)
 
 
 @names_missing_packages
@@ -118,7 +122,7 @@ def find_lr(
     >>> len(result.rates) == len(result.losses)
     True
     """
-    chosen, output = _settings(data, config, settings), optional_path("output", output)
+    chosen, output = gathered_settings(data, config, settings), optional_path("output", output)
     reporter = NotesFirst(checked_progress(progress), chosen.notes)
     from toolchain.training import lr_find as story
 
@@ -206,10 +210,17 @@ def report(
     )
 
 
-def _settings(
-    data: Location | None, config: Location | None, settings: dict[str, Any]
+def gathered_settings(
+    data: Location | None,
+    config: Location | None,
+    settings: dict[str, Any],
+    *,
+    comparing: bool = False,
 ) -> GivenSettings:
-    """Return the settings of a TOML file and, over it, those given; paths may be Path objects."""
+    """Return the settings of a TOML file and, over it, those given; paths may be Path objects.
+
+    `comparing` says that strategies are compared, so that none can be given.
+    """
     from toolchain.runs.settings_file import gather_settings
 
     given: dict[str, Any] = {} if data is None else {"data": checked_path("data", data)}
@@ -217,7 +228,7 @@ def _settings(
         text = isinstance(value, str | os.PathLike)
         given[name] = checked_path(name, value) if text else without_numpy(value)
     file = optional_path("config", config)
-    found = gather_settings(None if file is None else Path(file), given)
+    found = gather_settings(None if file is None else Path(file), given, comparing=comparing)
     if not found.settings.data:
         raise SettingsError("data: the folder of images is not given")
     return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolchain.cli import tables, terminal
+from toolchain.cli.comparisons import compared
 from toolchain.cli.help import GroupedCommand
 from toolchain.cli.options import (
     explain_option,
@@ -16,6 +17,7 @@ from toolchain.cli.options import (
     settings_options,
     traceback_option,
 )
+from toolchain.cli.started import command_start
 from toolchain.errors import Interrupted, SettingsError, stop_reason
 from toolchain.extras import import_extra
 from toolchain.progress import NotesFirst, is_rank_zero
@@ -39,6 +41,7 @@ OPTION_GROUPS = {
         *(name for name in names if name != "data"),
         *(MOST_USED if number == 0 else ()),
         *(("lr_find",) if "schedule" in names else ()),
+        *(("cv", "try_what") if "head_start" in names else ()),
         *(("report",) if "tensorboard" in names else ()),
     )
     for number, (title, names) in enumerate(grouped_settings().items())
@@ -67,6 +70,18 @@ OPTION_GROUPS = {
     help="Train nothing: try learning rates on a few batches, draw the curve, suggest one.",
 )
 @click.option(
+    "--cv",
+    type=click.IntRange(min=2, max=100),
+    metavar="N",
+    help="Keep nothing: train without each of N parts of the images, and measure on that part.",
+)
+@click.option(
+    "--try",
+    "try_what",
+    type=click.Choice(["strategies"]),
+    help="Keep nothing: compare strategies by cross-validation within --budget (10m).",
+)
+@click.option(
     "--report",
     is_flag=True,
     help="When it is trained: evaluate it, and write report.html into the run folder.",
@@ -83,6 +98,8 @@ def command(
     resume: Path | None,
     moved_data: str | None,
     lr_find: bool,
+    cv: int | None,
+    try_what: str | None,
     report: bool,
     explain: bool,
     as_json: bool,
@@ -104,15 +121,14 @@ def command(
     rtl finetune photos --config configs/food-resnet50-partial.toml
     rtl finetune --resume runs/photos
     rtl finetune photos --lr-find
+    rtl finetune photos --budget 5m
+    rtl finetune photos --cv 5
     torchrun --nproc-per-node 2 -m toolchain finetune photos
     """
     given = {name: value for name, value in options.items() if value is not None}
-    if report and lr_find:
-        raise click.UsageError("--report is of a trained run; --lr-find trains nothing")
-    if report:
-        import_extra("jinja2")
+    modes = _modes(lr_find, cv, try_what, report)
     if resume is not None:
-        _refuse_on_resume(data, config, output, lr_find, given)
+        _refuse_on_resume(data, config, output, modes, given)
         _resume(resume, moved_data, given, explain, as_json, quiet, report)
         return
     if moved_data is not None:
@@ -120,7 +136,7 @@ def command(
     if data is not None:
         given["data"] = data
     try:
-        chosen = gather_settings(config, given, options=True)
+        chosen = gather_settings(config, given, options=True, comparing=try_what is not None)
     except SettingsError as error:
         error.hint = error.hint or "rtl finetune --help"
         raise
@@ -129,13 +145,20 @@ def command(
     if lr_find:
         _find_learning_rate(chosen, config, output, given, explain, as_json, quiet)
         return
+    if modes:
+        found = compared(chosen, cv, explain=explain, as_json=as_json, quiet=quiet)
+        words = {name: v for name, v in (given | found).items() if v is not None}
+        terminal.print_next(*_command_words(words, config, None), quiet=quiet)
+        return
     progress = NotesFirst(terminal.progress_reporter(quiet or not is_rank_zero()), chosen.notes)
 
+    from toolchain.select.choose import chooser_for
     from toolchain.training.finetune import finetune
 
     try:
         with chosen.sources.named():
-            result = finetune(chosen.settings, output, progress=progress)
+            choose = chooser_for(chosen, started=command_start())
+            result = finetune(chosen.settings, output, progress=progress, choose=choose)
     except KeyboardInterrupt as stop:
         # Interrupted before the first epoch ended: there is no run to resume.
         again = terminal.rtl_command(*_command_words(given, config, output)[1:])
@@ -143,11 +166,28 @@ def command(
     _show(result, explain, as_json, quiet, report)
 
 
+def _modes(lr_find: bool, cv: int | None, try_what: str | None, report: bool) -> list[str]:
+    """Return the option that was given of those that train no model to keep, as a list.
+
+    Raises a usage error for two of them, and for one with --report; makes sure that a report can
+    be written.
+    """
+    asked = {"--lr-find": lr_find, "--cv": cv is not None, "--try": try_what is not None}
+    modes = [option for option, is_given in asked.items() if is_given]
+    if len(modes) > 1:
+        raise click.UsageError(f"{' and '.join(modes)} can't go together; give one of them")
+    if report and modes:
+        raise click.UsageError(f"--report is of a trained run; {modes[0]} trains none to keep")
+    if report:
+        import_extra("jinja2")
+    return modes
+
+
 def _refuse_on_resume(
     data: str | None,
     config: Path | None,
     output: Path | None,
-    lr_find: bool,
+    modes: list[str],
     given: dict[str, Any],
 ) -> None:
     """Raise a usage error that names everything that was given and can't be changed."""
@@ -156,7 +196,7 @@ def _refuse_on_resume(
     refused += ["DATA"] if data is not None else []
     refused += ["--config"] if config is not None else []
     refused += ["--output"] if output is not None else []
-    refused += ["--lr-find"] if lr_find else []
+    refused += modes
     if refused:
         named = ", ".join(str(word) for word in refused)
         raise click.UsageError(

@@ -14,6 +14,7 @@ import click
 
 from toolchain.cli.help import MOST_COLUMNS
 from toolchain.cli.signals import stop_on_signals
+from toolchain.cli.started import note_process_start
 from toolchain.cli.streams import guard_streams, write_line
 from toolchain.errors import (
     Interrupted,
@@ -105,6 +106,7 @@ def rtl() -> None:
 
 def run() -> None:
     """Run the command line and exit with its status."""
+    note_process_start()
     set_passive_wait()
     disable_telemetry()
     # What Pillow warns of in images is reported by rtl, as far as it matters. These filters are set

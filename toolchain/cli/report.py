@@ -49,8 +49,8 @@ def command(
 ) -> None:
     """Write what is known of RUN into one HTML file, to read and to forward.
 
-    How good it is and on what, the photographs behind each number, its mistakes with what the
-    network looked at, the curves of training, parity, speed, and how to make it again. The file
+    How good it is and on what, the photographs behind each number, its mistakes with what spoke
+    for them, the curves of training, parity, speed, and how to make it again. The file
     needs no network. Several runs are compared: settings that differ, a paired test, and the
     images on which only one of them is right.
 

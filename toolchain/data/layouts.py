@@ -14,6 +14,7 @@ Every file that was seen and not used is in `Dataset.left_out`.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -81,6 +82,10 @@ class Dataset:
     """What may be a mistake in the names and the splits, a line each."""
     by_hash: bool = field(default=False, compare=False)
     """Whether rtl has split it: it has no splits of its own."""
+    val_by_hash: bool = field(default=False, compare=False)
+    """Whether rtl has made the validation split, of the whole or of the training images."""
+    groups: Mapping[Path, str] = field(default_factory=dict, compare=False)
+    """Image → the group that has to stay in one split; empty without groups."""
     excluded: tuple[str, ...] = field(default=(), compare=False)
     """The names of the images that a list has taken out; see `exclusion`."""
 
@@ -261,7 +266,8 @@ def _assemble(found: _Found, read: SplitImages, *, task: Task = "single-label") 
     split_by = read.split_by
     if val and not read.by_hash and (unused := found.splitting.asked_for):
         found.notes.append(f"{unused}: not used, the data has splits of its own")
-    if not val:
+    carved = not val
+    if carved:
         train, val = carve(train, found.root, found.splitting, read.groups)
         split_by += "; one in eight training images became the validation split"
     classes = tuple(sorted(class_names(train)))
@@ -288,4 +294,6 @@ def _assemble(found: _Found, read: SplitImages, *, task: Task = "single-label") 
         account.entries(),
         (*found.notes, *split_notes(splits, classes), *group_notes(splits, read.groups)),
         read.by_hash,
+        read.by_hash or carved,
+        read.groups,
     )

@@ -46,15 +46,20 @@ class LinearProbe:
 
 
 def fit(
-    features: NDArray[np.floating], labels: NDArray[np.int64], classes: int, l2: float = 1e-2
+    features: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    classes: int,
+    l2: float = 1e-2,
+    scaling: float = 1.0,
 ) -> LinearProbe:
     """Return the probe with the least mean cross entropy + l2 / 2 · |weights|².
 
     `features` are [images, features], `labels` int64 [images] in 0…classes - 1. The columns are
-    standardised first, so that `l2` means the same for each. The bias has no penalty. The result
-    depends on nothing random.
+    standardised first, so that `l2` means the same for each. With a `scaling` below 1 columns that
+    vary more keep a part of that, and with 0 all of it: all are divided by the same number. The
+    bias has no penalty. The result depends on nothing random.
     """
-    mean, scale = _columns(features)
+    mean, scale = _columns(features, scaling)
     inputs = (features - mean) / scale
     count, width = inputs.shape
     truth = np.eye(classes)[labels]
@@ -118,11 +123,18 @@ def softmax(logits: Matrix) -> Matrix:
     return result
 
 
-def _columns(features: NDArray[np.floating]) -> tuple[Matrix, Matrix]:
-    """Return (mean, standard deviation) of each column; 1 for the deviation of a constant one."""
+def _columns(features: NDArray[np.floating], scaling: float) -> tuple[Matrix, Matrix]:
+    """Return (mean, divisor) of each column; the divisor of a constant one is 1.
+
+    It is the standard deviation to the power `scaling`, times the mean deviation to the rest of 1.
+    """
     mean = features.mean(axis=0, dtype=np.float64)
-    scale = features.std(axis=0, dtype=np.float64)
-    return mean, np.where(scale > 1e-12, scale, 1.0)
+    deviation = features.std(axis=0, dtype=np.float64)
+    varies = deviation > 1e-12
+    if scaling == 1 or not varies.any():
+        return mean, np.where(varies, deviation, 1.0)
+    common = deviation[varies].mean() ** (1 - scaling)
+    return mean, np.where(varies, np.where(varies, deviation, 1.0) ** scaling * common, 1.0)
 
 
 def _minimised(function: Callable[[Matrix], tuple[float, Matrix]], start: Matrix) -> Matrix:

@@ -5,7 +5,9 @@ The outputs of the frozen layers (features) can then be computed once for each i
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from toolchain.networks.resnet import Classifier, normalised
 
@@ -80,3 +82,43 @@ class TrainableHead(nn.Module):
         """Return the logits."""
         logits: Tensor = self.layers(features)
         return logits
+
+
+class StagePooling(nn.Module):
+    """Computes the pooled outputs of all four stages, in one pass through the network.
+
+    They are float32 [batch, columns] of pixels uint8 [batch, size, size, 3], the columns of layer1
+    first; `widths` says how many each stage has. Those of layer4 are what the classifier takes.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.register_buffer("mean", classifier.mean)
+        self.register_buffer("std", classifier.std)
+        network = classifier.network
+        self.stem = nn.Sequential(*(network.get_submodule(name) for name in STEM))
+        self.stages = nn.ModuleList(network.get_submodule(stage) for stage in STAGES)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return the pooled outputs of the stages side by side."""
+        features: Tensor = self.stem(normalised(pixels, self.mean, self.std))
+        pooled = []
+        for stage in self.stages:
+            features = stage(features)
+            # As the network's own avgpool, so that layer4's are the classifier's inputs to the bit.
+            pooled.append(functional.adaptive_avg_pool2d(features, 1).flatten(1))
+        return torch.cat(pooled, dim=1)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """How many columns each stage has, layer1 first."""
+        return tuple(_width(stage) for stage in self.stages)
+
+
+def _width(stage: nn.Module) -> int:
+    """Return how many channels the output of a stage has: those of its last block's last norm."""
+    norms = [module for module in stage.modules() if isinstance(module, nn.BatchNorm2d)]
+    return norms[-1].num_features

@@ -36,7 +36,7 @@ RIGHT_SHOWN = 1000
 LEAST_RIGHT = 12
 MOST_GROUPS = 1000
 """Cells of the confusion matrix whose images are in the page, wrong ones first."""
-ENDINGS = (".html", ".htm")
+SUFFIXES = (".html", ".htm")
 
 
 def report(
@@ -53,7 +53,7 @@ def report(
     `output` is by default report.html in the run folder, for several comparison.html in the first.
     `data` is where the images are now, `bench` are files of `rtl bench -o`. Where images, or parts
     of the run, are gone, the report says so in their place. Raises DataError where a folder is no
-    finished run or the file can't be written, SettingsError for another ending than .html.
+    finished run or the file can't be written, SettingsError for a name that does not end in .html.
     """
     progress = progress or SilentReporter()
     import_extra("jinja2")
@@ -88,7 +88,7 @@ def _output_file(folders: Sequence[RunFolder], output: str | os.PathLike[str] | 
     """Return the file to write; raise where it can't be written or is no page."""
     default = folders[0].report if len(folders) == 1 else folders[0].comparison
     file = default if output is None else Path(output)
-    if file.suffix.lower() not in ENDINGS:
+    if file.suffix.lower() not in SUFFIXES:
         raise SettingsError(
             f"output: {file} does not end in .html", hint=f"-o {file.with_suffix('.html').name}"
         )

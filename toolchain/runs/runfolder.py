@@ -34,6 +34,7 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.settings = self.path / "settings.toml"
+        self.selection = self.path / "selection.json"
         self.metrics = self.path / "metrics.jsonl"
         self.weights = self.path / "model.safetensors"
         self.card = self.path / "card.json"
@@ -83,8 +84,10 @@ class RunFolder:
                 hint="choose another folder with -o",
             ) from error
 
-    def create(self, settings: str) -> None:
+    def create(self, settings: str, selection: str | None = None) -> None:
         """Make the folder with settings.toml in it, by one rename; or use an empty folder.
+
+        `selection` is the content of selection.json, where the settings were chosen.
 
         So the folder never exists without settings, and a run that is killed at any time can be
         resumed. An empty folder may be a mount point, a link or the current folder, which can't
@@ -94,19 +97,23 @@ class RunFolder:
         self.require_free()
         try:
             if self._is_empty_folder():
+                if selection is not None:
+                    write_text(self.selection, selection)
                 self._begin(settings)
             else:
-                self._make(settings)
+                self._make(settings, selection)
         except OSError as error:
             self.require_free()  # another run may have made it meanwhile
             raise TrainingError(f"{self.path} can't be made: {error.strerror}") from error
 
-    def _make(self, settings: str) -> None:
+    def _make(self, settings: str, selection: str | None) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
         try:
             made.chmod(0o777 & ~current_umask())
             write_text(made / self.settings.name, settings)
+            if selection is not None:
+                write_text(made / self.selection.name, selection)
             made.rename(self.path)
         finally:
             shutil.rmtree(made, ignore_errors=True)  # exists only if the rename failed
@@ -183,7 +190,7 @@ class RunFolder:
         self.drop_checkpoints()
         shutil.rmtree(self.tensorboard, ignore_errors=True)
         self.remove_temporary_files()
-        for file in (self.settings, self.audit, self.excluded, self.metrics):
+        for file in (self.settings, self.selection, self.audit, self.excluded, self.metrics):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()

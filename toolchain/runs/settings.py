@@ -35,6 +35,8 @@ HIGHEST_RATE = 1000.0
 """Upper bound of a learning rate. Networks diverge from about 1 on."""
 SPLITTING = ("split_ratio", "split_seed", "group_column")
 """Settings that say how data is split, in the order of `Splitting`."""
+CHOOSING = ("budget", "head_start", "probe_l2", "probe_scaling")
+"""Settings of the automatic choice, and of the classifier that it may begin with."""
 
 
 class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,15 +63,47 @@ class FinetuneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         ),
     ] = "imagenet"
     strategy: Annotated[
-        Literal["head", "partial", "full", "two-stage", "progressive", "bn", "lora"],
+        Literal["head", "partial", "full", "two-stage", "progressive", "bn", "lora", "auto"],
         Meta(
             description="What is trained: the new classifier (head), the later layers too "
             "(partial), everything (full), first head and then partial (two-stage), more layers "
             "every few epochs (progressive); of the later layers only their BatchNorm (bn) or "
-            "low-rank differences (lora), a small delta.safetensors. With --weights none it is "
-            "full where nothing is given."
+            "low-rank differences (lora), a small delta.safetensors; or what measurements on the "
+            "training images speak for (auto). With --weights none it is full where nothing is "
+            "given."
         ),
     ] = "head"
+    budget: Annotated[
+        str,
+        Meta(
+            description="Time that a search for the strategy and its rates may take, the training "
+            "included: 90s, 5m, 1h. Empty does not search."
+        ),
+    ] = ""
+    head_start: Annotated[
+        Literal["random", "probe"],
+        Meta(
+            description="Where the new classifier begins: random, or fitted to the kept features "
+            "of the training images by logistic regression (probe)."
+        ),
+    ] = "random"
+    probe_l2: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1e3,
+            description="head_start probe: strength of the penalty on the squared weights.",
+        ),
+    ] = 0.03
+    probe_scaling: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="head_start probe: how far features are standardised, from all divided by "
+            "the same number (0) to each by its own deviation (1).",
+        ),
+    ] = 0.5
     freeze_until: Annotated[
         str,
         Meta(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 from toolchain.errors import SettingsError
 from toolchain.files import encode_json
 from toolchain.runs.settings import FinetuneSettings, describe
+from toolchain.runs.settings_chosen import require_nothing_chosen_twice
 from toolchain.runs.settings_ignored import ignored_settings
 from toolchain.runs.settings_names import did_you_mean
 from toolchain.runs.settings_paths import PATHS, with_read_paths, written_path
@@ -34,6 +36,8 @@ class GivenSettings:
     sources: SettingsSources
     notes: tuple[str, ...]
     """One line for each thing that was given and is not used, or was chosen for the user."""
+    meant: frozenset[str] = frozenset()
+    """The settings that an automatic choice leaves as they are."""
 
 
 def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSettings:
@@ -47,11 +51,16 @@ def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSetting
 
 
 def gather_settings(
-    config: Path | None, given: dict[str, Any], *, options: bool = False
+    config: Path | None,
+    given: dict[str, Any],
+    *,
+    options: bool = False,
+    comparing: bool = False,
 ) -> GivenSettings:
     """Return the settings as `read_settings`, with where they come from and what is not used.
 
     `options` says that `given` are options of the command line; errors then name them so.
+    `comparing` says that each strategy is tried with these settings: the strategy can't be given.
     """
     in_file = _file_values(config)
     sources = SettingsSources(
@@ -59,20 +68,31 @@ def gather_settings(
     )
     values = with_read_paths(in_file | given)
     # A frozen part with random weights learns nothing, so the default strategy can't be meant.
-    from_scratch = values.get("weights") == "none" and "strategy" not in values
+    searches = bool(values.get("budget")) or comparing
+    from_scratch = values.get("weights") == "none" and "strategy" not in values and not searches
     if from_scratch:
         values["strategy"] = "full"
+    elif searches and "strategy" not in values:
+        values["strategy"] = "auto"
     _require_known(values, sources)
+    meant = _meant(values, sources)
     with sources.named():
         try:
             settings = _workable(values)
+            require_nothing_chosen_twice(settings, meant, comparing=comparing)
         except SettingsError as error:
             _keep_changes_that_work(error, values)
             raise
     resolved = resolve(settings)
     notes = [FROM_SCRATCH] if from_scratch else []
     notes += ignored_settings(resolved, values, sources)
-    return GivenSettings(resolved, sources, tuple(notes))
+    return GivenSettings(resolved, sources, tuple(notes), meant)
+
+
+def _meant(values: dict[str, Any], sources: SettingsSources) -> frozenset[str]:
+    """Return the settings that were given, without keys of a file that have their default."""
+    plain = msgspec.structs.asdict(FinetuneSettings())
+    return frozenset(k for k, v in values.items() if k in sources.given or v != plain[k])
 
 
 def _file_values(config: Path | None) -> dict[str, Any]:
@@ -174,8 +194,11 @@ def resolve(settings: FinetuneSettings) -> FinetuneSettings:
     )
 
 
-def settings_toml(settings: FinetuneSettings) -> str:
-    """Return the settings as TOML, each below its description as a comment."""
+def settings_toml(settings: FinetuneSettings, notes: Mapping[str, str] | None = None) -> str:
+    """Return the settings as TOML, each below its description as a comment.
+
+    `notes` are further comments, by the name of the setting that they are about.
+    """
     lines = []
     for field in msgspec.structs.fields(FinetuneSettings):
         value = getattr(settings, field.name)
@@ -183,7 +206,8 @@ def settings_toml(settings: FinetuneSettings) -> str:
             value = written_path(value)
         # Strings, numbers and booleans are written the same in JSON and TOML, but for one letter.
         text = msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
-        lines.append(f"# {describe(field)}\n{field.name} = {text}\n")
+        note = f"# {notes[field.name]}\n" if notes and field.name in notes else ""
+        lines.append(f"# {describe(field)}\n{note}{field.name} = {text}\n")
     return "\n".join(lines)
 
 

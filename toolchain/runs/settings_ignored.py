@@ -53,6 +53,8 @@ USED_WHEN: dict[str, tuple[Condition, str]] = {
     "cycle_warmup": (_schedule("one-cycle"), "schedule one-cycle uses it"),
     "focal_gamma": (lambda s: s.loss == "focal", "loss focal uses it"),
     "resize_size": (_uses_resize, "nothing is cropped from a larger image"),
+    "probe_l2": (lambda s: s.head_start == "probe", "head_start probe uses it"),
+    "probe_scaling": (lambda s: s.head_start == "probe", "head_start probe uses it"),
     "views": (
         lambda s: _keeps_features(s) and s.augment != "none",
         "no features of augmented images are kept",

@@ -29,6 +29,7 @@ def require_workable(settings: FinetuneSettings) -> None:
         _ratio_is_one,
         _weights_are_meant,
         _loss_fits_task,
+        _probe_fits_task,
         _something_can_learn,
         _freezes_fewer_layers_than_there_are,
         _stages_fit_into_the_epochs,
@@ -85,9 +86,18 @@ def _loss_fits_task(settings: FinetuneSettings) -> None:
         )
 
 
+def _probe_fits_task(settings: FinetuneSettings) -> None:
+    if settings.head_start == "probe" and settings.task == "multi-label":
+        reason = "a probe is fitted to images of one class each; a multi-label set has any number"
+        raise refuse("head_start", reason, {"head_start": "random"})
+
+
 def _something_can_learn(settings: FinetuneSettings) -> None:
     if settings.weights != "none" or settings.strategy == "full":
         return
+    if settings.strategy == "auto":
+        reason = "auto measures what the features of pretrained weights are worth; none has none"
+        raise refuse("strategy", reason, {"strategy": "full"}, {"weights": "imagenet"})
     if settings.strategy == "partial" and settings.freeze_until.strip("0") == "":
         return
     raise refuse(

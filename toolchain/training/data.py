@@ -26,12 +26,16 @@ from toolchain.training.distributed import Processes
 
 
 def read_data(
-    settings: FinetuneSettings, output: Path, processes: Processes, progress: ProgressReporter
+    settings: FinetuneSettings,
+    output: Path | None,
+    processes: Processes,
+    progress: ProgressReporter,
 ) -> tuple[Dataset, Audit]:
     """Return the data set without its unreadable images, and its audit; reports a summary of both.
 
-    Of several processes, rank zero reads and the others receive the result. Raises DataError for
-    data that can't be trained on, and for an `output` inside the data folder.
+    `output` is the folder that will be written; None for none. Of several processes, rank zero
+    reads and the others receive the result. Raises DataError for data that can't be trained on, and
+    for an `output` inside the data folder.
     """
     return processes.run_on_rank_zero(lambda: _read_and_report(settings, output, progress))
 
@@ -119,9 +123,10 @@ def require_outside_data(settings: FinetuneSettings, output: Path) -> None:
 
 
 def _read_and_report(
-    settings: FinetuneSettings, output: Path, progress: ProgressReporter
+    settings: FinetuneSettings, output: Path | None, progress: ProgressReporter
 ) -> tuple[Dataset, Audit]:
-    require_outside_data(settings, output)
+    if output is not None:
+        require_outside_data(settings, output)
     found = read_dataset(settings.data, settings.task, settings.splitting)
     found = without_excluded(found, settings.exclude)
     try:

@@ -15,12 +15,12 @@ from toolchain.data.audit_result import Audit
 from toolchain.data.layouts import Dataset
 from toolchain.display import Block, Displayed
 from toolchain.errors import ToolchainError, TrainingError
-from toolchain.files import real_path, write_json
+from toolchain.files import write_json
 from toolchain.networks.device import choose_device
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, free_run_path
+from toolchain.runs.selection import Selection, read_selection
 from toolchain.runs.settings import FinetuneSettings
-from toolchain.runs.settings_file import settings_toml
 from toolchain.training.analysis.diagnosis import Finding
 from toolchain.training.analysis.tensorboard import require_tensorboard
 from toolchain.training.artifacts import Summary, summarise, write_model
@@ -31,6 +31,7 @@ from toolchain.training.checkpoints import (
     run_lock,
     state_bytes,
 )
+from toolchain.training.choosing import Choice, ChoiceInputs, Chooser
 from toolchain.training.data import (
     data_name,
     read_data,
@@ -43,7 +44,9 @@ from toolchain.training.data import (
 from toolchain.training.distributed import Processes, process_group
 from toolchain.training.feasible import require_device_fits, require_feasible
 from toolchain.training.finetune_display import finetune_blocks
+from toolchain.training.first_files import FirstFiles, first_files
 from toolchain.training.machine_failures import machine_failures
+from toolchain.training.probe_start import begin_head
 from toolchain.training.setup import Setup, prepare
 from toolchain.training.starting_weights import (
     make_starting_weights,
@@ -75,6 +78,8 @@ class FinetuneReport(msgspec.Struct, frozen=True, kw_only=True):
     calibration_error: tuple[float, float]
     findings: list[Finding]
     seconds: float
+    selection: Selection | None = None
+    """What `strategy = "auto"` or `budget` measured and chose; None where nothing was."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,6 +94,8 @@ class FinetuneResult(Displayed):
     """Of the epochs: metrics of the best one, calibration, findings."""
     seconds: float
     """Total time; for a resumed run, since it was resumed."""
+    selection: Selection | None = None
+    """What `strategy = "auto"` or `budget` measured and chose; None where nothing was."""
 
     @property
     def report(self) -> FinetuneReport:
@@ -107,11 +114,13 @@ class FinetuneResult(Displayed):
             calibration_error=self.summary.calibration_error,
             findings=self.summary.findings,
             seconds=round(self.seconds, 3),
+            selection=self.selection,
         )
 
     def blocks(self) -> list[Block]:
         """Return the content of the result, for `repr`, notebooks and the command line."""
-        return finetune_blocks(self.run, self.dataset, self.summary, self.seconds)
+        chosen = self.selection.blocks() if self.selection else []
+        return [*chosen, *finetune_blocks(self.run, self.dataset, self.summary, self.seconds)]
 
 
 def finetune(
@@ -119,10 +128,12 @@ def finetune(
     output: str | os.PathLike[str] | None = None,
     *,
     progress: ProgressReporter | None = None,
+    choose: Chooser | None = None,
 ) -> FinetuneResult:
     """Train with these settings and write a run folder; the data folder is only read.
 
-    `output` is the run folder, by default a new one under `runs/` named after the data. Raises
+    `output` is the run folder, by default a new one under `runs/` named after the data. `choose`
+    makes the choice that `strategy = "auto"` asks for, before the run folder exists. Raises
     DataError for data that can't be trained on, TrainingError for what stops training, and
     Interrupted for Ctrl-C after an epoch or more: the best epoch is kept and the run can be
     resumed.
@@ -135,15 +146,22 @@ def finetune(
         device = choose_device(settings.device, processes.local_rank)
         require_device_fits(settings, device)
         dataset, audit = read_data(settings, run.path, processes, progress)
-        require_feasible(settings, dataset, device, processes.count, progress)
+        if choose is None:
+            require_feasible(settings, dataset, device, processes.count, progress)
         start = make_starting_weights(settings, dataset.classes, progress)
         place = _device_and_processes(device, processes)
         progress.message(f"{settings.arch} from {start.origin}, on {place}")
-        setup = prepare(settings, dataset, start, device, processes, progress)
-        text = settings_toml(_with_absolute_paths(setup.settings))
-        run = processes.run_on_rank_zero(lambda: _create(run, text, settings, output is None))
+        inputs = ChoiceInputs(settings, dataset, start, device)
+        with machine_failures():
+            choice = _choice(inputs, choose, processes, progress)
+            setup = prepare(choice.settings, dataset, start, device, processes, progress)
+            begin_head(setup, progress)
+        files = first_files(setup.settings, choice, run)
+        run = processes.run_on_rank_zero(lambda: _create(run, files, settings, output is None))
         processes.run_on_rank_zero(lambda: write_excluded(run, dataset))
-        return _train(setup, run, audit, None, started, progress, fresh=True)
+        return _train(
+            setup, run, audit, None, started, progress, fresh=True, deadline=choice.deadline
+        )
 
 
 def resume(
@@ -192,9 +210,26 @@ def resume(
         chosen = choose_device(settings.device, processes.local_rank)
         progress.message(f"resuming {run.path}, on {_device_and_processes(chosen, processes)}")
         setup = prepare(settings, dataset, start, chosen, processes, progress)
-        if checkpoint:
+        if checkpoint is None:
+            with machine_failures():
+                begin_head(setup, progress)
+        else:
             require_same_start(checkpoints, setup.frozen_state(), settings)
         return _train(setup, run, audit, checkpoint, started, progress, fresh=False)
+
+
+def _choice(
+    inputs: ChoiceInputs,
+    choose: Chooser | None,
+    processes: Processes,
+    progress: ProgressReporter,
+) -> Choice:
+    """Return the settings to train with: those given, or what `choose` makes of them."""
+    if choose is None:
+        return Choice(inputs.settings)
+    choice = processes.run_on_rank_zero(lambda: choose(inputs, progress))
+    require_feasible(choice.settings, inputs.dataset, inputs.device, processes.count, progress)
+    return choice
 
 
 def _train(
@@ -206,8 +241,9 @@ def _train(
     progress: ProgressReporter,
     *,
     fresh: bool,
+    deadline: float | None = None,
 ) -> FinetuneResult:
-    """Train the remaining epochs and write the model.
+    """Train the remaining epochs, or those until the deadline, and write the model.
 
     After an error the run can be resumed; a `fresh` run without model or checkpoint is removed.
     """
@@ -215,18 +251,20 @@ def _train(
         trainer = Trainer(setup, run, progress)
         _fit(trainer, run, audit, checkpoint)
         summary = summarise(setup, trainer)
-        return FinetuneResult(run, setup.dataset, audit, summary, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        return FinetuneResult(run, setup.dataset, audit, summary, seconds, read_selection(run))
     with run_lock(run):
         run.remove_temporary_files()
         try:
             run.reserve_room(state_bytes(setup.classifier.state_dict()) + RECORD_BYTES)
-            summary = _train_and_write(setup, run, audit, checkpoint, progress)
+            summary = _train_and_write(setup, run, audit, checkpoint, progress, deadline)
         except BaseException:
             if fresh and not has_model_or_checkpoint(run):
                 run.discard()
             raise
         run.drop_checkpoints()
-    return FinetuneResult(run, setup.dataset, audit, summary, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return FinetuneResult(run, setup.dataset, audit, summary, seconds, read_selection(run))
 
 
 def _train_and_write(
@@ -235,9 +273,10 @@ def _train_and_write(
     audit: Audit,
     checkpoint: Checkpoint | None,
     progress: ProgressReporter,
+    deadline: float | None,
 ) -> Summary:
     """Train and write the model; where training stops early, write that of the best epoch."""
-    trainer = Trainer(setup, run, progress)
+    trainer = Trainer(setup, run, progress, deadline)
     with explain_stop(run, trainer):
         try:
             with machine_failures():
@@ -268,11 +307,13 @@ def _require_possible(settings: FinetuneSettings, run: RunFolder) -> None:
         require_tensorboard()
 
 
-def _create(run: RunFolder, text: str, settings: FinetuneSettings, is_default: bool) -> RunFolder:
+def _create(
+    run: RunFolder, files: FirstFiles, settings: FinetuneSettings, is_default: bool
+) -> RunFolder:
     """Create the run folder and return it: the next free one where another run took the default."""
     while True:
         try:
-            run.create(text)
+            run.create(files.settings, files.selection)
         except TrainingError:
             taken = RunFolder(_default_output(settings))
             if not is_default or taken.path == run.path:
@@ -285,19 +326,6 @@ def _create(run: RunFolder, text: str, settings: FinetuneSettings, is_default: b
 def _default_output(settings: FinetuneSettings) -> Path:
     name = data_name(settings.data)
     return free_run_path(Path("runs"), f"{name}-{settings.arch}-{settings.strategy}")
-
-
-def _with_absolute_paths(settings: FinetuneSettings) -> FinetuneSettings:
-    """Return the settings with absolute paths: a run may later be opened from another folder."""
-    weights, exclude = settings.weights, settings.exclude
-    if weights not in ("imagenet", "none"):
-        weights = str(real_path(weights))
-    return msgspec.structs.replace(
-        settings,
-        data=str(real_path(settings.data)),
-        weights=weights,
-        exclude=str(real_path(exclude)) if exclude else "",
-    )
 
 
 def _device_and_processes(device: torch.device, processes: Processes) -> str:

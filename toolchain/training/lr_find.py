@@ -17,6 +17,7 @@ from toolchain.networks.device import choose_device
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, free_run_path
 from toolchain.runs.settings import HIGHEST_RATE, FinetuneSettings
+from toolchain.runs.settings_sources import refuse
 from toolchain.training.analysis import plots
 from toolchain.training.analysis.lr_curve import should_stop, smoothed, suggest_rate, sweep_rates
 from toolchain.training.data import data_name, read_data, require_outside_data
@@ -79,6 +80,9 @@ def find_lr(
     TrainingError as `finetune` does, and TrainingError under torchrun.
     """
     progress = progress or SilentReporter()
+    if settings.strategy == "auto":
+        reason = "--lr-find tries the rates of one strategy, and auto has chosen none yet"
+        raise refuse("strategy", reason, {"strategy": "head"}, {"strategy": "partial"})
     if not is_single_process():
         raise TrainingError("--lr-find runs in one process", hint="start it without torchrun")
     # Each rate is tried on one batch.

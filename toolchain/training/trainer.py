@@ -67,7 +67,18 @@ class Trainer:
     A trainer that has loaded a checkpoint continues exactly as the one that wrote it would have.
     """
 
-    def __init__(self, setup: Setup, run: RunFolder, progress: ProgressReporter) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        run: RunFolder,
+        progress: ProgressReporter,
+        deadline: float | None = None,
+    ) -> None:
+        """After the first epoch no epoch is begun that would end after `deadline`.
+
+        It is as `time.monotonic` counts; None never ends the training.
+        """
+        self.deadline = deadline
         self.setup, self.run, self.progress = setup, run, progress
         settings, processes = setup.settings, setup.processes
         # Making the starting weights has drawn random numbers, how many depends on their origin.
@@ -273,7 +284,14 @@ class Trainer:
         last = stage.first_epoch + stage.epochs - 1
         best = self.finished.best.epoch if self.finished.best else 0
         without_gain = self.epoch - max(best, stage.first_epoch - 1)
-        return self.epoch >= last or bool(self.patience and without_gain >= self.patience)
+        over = self.epoch >= last or bool(self.patience and without_gain >= self.patience)
+        return over or self._is_out_of_time()
+
+    def _is_out_of_time(self) -> bool:
+        if self.deadline is None or not self.finished.history:
+            return False
+        epoch_seconds = float(self.finished.history[-1]["seconds"])
+        return time.monotonic() + epoch_seconds > self.deadline
 
 
 def _without_guesses(settings: FinetuneSettings, images: int) -> FinetuneSettings:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from toolchain.metrics.loss_axis import usual_top
 from toolchain.reporting.charts.svg import Axis, Chart, Drawing, linear_axis, log_axis, whole_axis
-from toolchain.reporting.reading.sources import Row
+from toolchain.reporting.reading.epochs import Row
 
 MOST_DOTS = 30
 """Curves of more epochs have no dots."""
@@ -40,7 +40,9 @@ def accuracy_chart(epochs: Sequence[Row], best: int) -> Drawing:
 def rates_chart(epochs: Sequence[Row], best: int) -> Drawing | None:
     """Return the learning rates over the epochs; None where none was noted."""
     columns = max((len(row.get("learning_rates") or ()) for row in epochs), default=0)
-    rates = [rate for row in epochs for rate in row.get("learning_rates") or () if rate > 0]
+    rates = [
+        rate for row in epochs for rate in row.get("learning_rates") or () if 0 < rate < math.inf
+    ]
     if not rates:
         return None
     chart = Chart(_epochs(epochs), log_axis(rates, "learning rate"), "learning rates by epoch")
@@ -95,4 +97,4 @@ def _rate(row: Row, column: int) -> float:
     """Return one of the rates of an epoch; one that is 0 has no place on a logarithmic axis."""
     rates = row.get("learning_rates") or ()
     value = float(rates[column]) if column < len(rates) else math.nan
-    return value if value > 0 else math.nan
+    return value if 0 < value < math.inf else math.nan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,11 +13,14 @@ from toolchain.data.left_out import left_out_summary
 from toolchain.data.split_names import SPLITS
 from toolchain.reporting.images.pictures import Pictures
 from toolchain.reporting.images.training_views import TrainingView
+from toolchain.reporting.parts.findings import (
+    Finding,
+    LabelSuspect,
+    file_findings,
+    group_findings,
+    label_suspects,
+)
 
-MOST_GROUPS = 6
-"""Groups of equal files that are shown, of each kind."""
-MOST_COPIES = 4
-"""Files of a group that are shown."""
 MOST_UNREADABLE = 12
 
 
@@ -32,17 +35,6 @@ class ClassCount(NamedTuple):
     """Of the largest class, in 0…1."""
 
 
-class Finding(NamedTuple):
-    """Something that the audit found."""
-
-    name: str
-    meaning: str
-    found: int
-    bad: bool
-    groups: Sequence[Sequence[tuple[str, str | None]]]
-    """(file, picture) of some of them."""
-
-
 @dataclass(frozen=True)
 class Data:
     """The part about data."""
@@ -54,6 +46,9 @@ class Data:
     totals: Sequence[int]
     classes: list[ClassCount]
     findings: list[Finding]
+    suspects: list[LabelSuspect]
+    contradicted: int
+    """Labels that are less probable than another, by features of a network."""
     notes: list[str]
     unreadable: list[tuple[str, str]]
     unreadable_more: int
@@ -83,6 +78,7 @@ def data_part(
     def picture(name: str) -> str | None:
         return None if place is None else pictures.thumbnail(place / name)
 
+    suspects, contradicted = label_suspects(audit, picture)
     return Data(
         place=audit.data,
         split_by=audit.split_by,
@@ -90,7 +86,9 @@ def data_part(
         images=audit.images,
         totals=[sum(row.counts[i] for row in counts) for i in range(len(SPLITS))],
         classes=[row._replace(share=row.total / largest) for row in counts],
-        findings=_findings(audit, picture),
+        findings=[*group_findings(audit, picture), *file_findings(audit, picture)],
+        suspects=suspects,
+        contradicted=contradicted,
         notes=[*audit.notes, *([f"left out: {left_out}"] if left_out else []), *_remarks(audit)],
         unreadable=[(u.file, u.reason) for u in audit.unreadable[:MOST_UNREADABLE]],
         unreadable_more=max(0, len(audit.unreadable) - MOST_UNREADABLE),
@@ -100,35 +98,14 @@ def data_part(
     )
 
 
-def _findings(audit: Audit, picture: Callable[[str], str | None]) -> list[Finding]:
-    worse = {*audit.leaks, *audit.label_conflicts}
-    copies = [group for group in audit.duplicates if group not in worse]
-    kinds = (
-        ("leaks", "the same bytes in training and in validation or test", audit.leaks, True),
-        ("label conflicts", "the same bytes with different classes", audit.label_conflicts, True),
-        ("duplicates", "the same bytes twice in one split", copies, False),
-    )
-    return [
-        Finding(
-            name,
-            meaning,
-            len(groups),
-            bad and bool(groups),
-            [
-                [(file, picture(file)) for file in group[:MOST_COPIES]]
-                for group in groups[:MOST_GROUPS]
-            ],
-        )
-        for name, meaning, groups, bad in kinds
-    ]
-
-
 def _remarks(audit: Audit) -> list[str]:
     remarks = []
     if audit.rotated_by_exif:
         remarks.append(f"turned upright by their EXIF orientation: {audit.rotated_by_exif}")
     if audit.small:
         remarks.append(f"under {SMALL_SIDE} pixels: {audit.small}")
+    for split, names in audit.missing_classes.items():
+        remarks += [f"{split} has no readable image of {', '.join(names)}"] if names else []
     if audit.rare_classes:
         remarks.append(f"rare classes: {', '.join(audit.rare_classes)}")
     return remarks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -20,7 +21,7 @@ class BenchmarkRow(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     provider: str
     threads: int
-    batch_size: int
+    batch_size: Annotated[int, msgspec.Meta(ge=1)]
     verdict: str
     p50_ms: float
     p90_ms: float

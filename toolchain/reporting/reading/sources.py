@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -20,6 +19,7 @@ from toolchain.reporting.reading.benchmark_file import (
     BenchmarkFile,
     read_benchmark,
 )
+from toolchain.reporting.reading.epochs import Row, read_epochs
 from toolchain.reporting.reading.evaluation_file import StoredEvaluation, read_evaluation
 from toolchain.runs.damage import reading
 from toolchain.runs.runfolder import RunFolder, parity_file
@@ -29,8 +29,6 @@ from toolchain.runtime.card import Card
 from toolchain.verification.result import Verification
 
 Read = TypeVar("Read")
-Row = dict[str, Any]
-"""A line of metrics.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def read_run(
             return otherwise
 
     no_epochs: tuple[list[Row], Row | None] = ([], None)
-    epochs, summary = tried(lambda: _read_metrics(folder), no_epochs)
+    epochs, summary = tried(lambda: read_epochs(folder), no_epochs)
     none: BenchmarkFile | None = None
     found = [
         tried(partial(read_benchmark, file), none) for file in sorted(folder.bench.glob("*.json"))
@@ -112,23 +110,6 @@ def read_run(
         benchmarks=[*map(read_benchmark, map(Path, bench)), *filter(None, found)],
         gaps=gaps,
     )
-
-
-def _read_metrics(folder: RunFolder) -> tuple[list[Row], Row | None]:
-    """Return (the lines of the epochs, the summary) in metrics.jsonl.
-
-    Its numbers may be NaN and Infinity, which the standard library reads.
-    """
-    if not folder.metrics.is_file():
-        return [], None
-    with reading(folder.metrics):
-        lines = folder.metrics.read_text(encoding="utf-8").splitlines()
-        rows = [json.loads(line) for line in lines if line.strip()]
-        if not all(isinstance(row, dict) for row in rows):
-            raise ValueError("a line is no object")
-    epochs = [row for row in rows if {"epoch", "train_loss", "val_loss"} <= row.keys()]
-    summary = next((row["summary"] for row in rows if isinstance(row.get("summary"), dict)), None)
-    return epochs, summary
 
 
 def _model_file(path: Path, card: Card) -> ModelFile:

@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.utils.data import Dataset as TorchDataset
 
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.files import NO_ROOM
 from toolchain.networks.resnet import Classifier
-from toolchain.networks.split import FrozenBackbone, network_parts
+from toolchain.networks.split import network_parts
 from toolchain.progress import ProgressReporter, track_images
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runtime.card import Preprocessing
@@ -71,7 +72,7 @@ class RequiredRows(NamedTuple):
 
 def compute_missing(
     spec: FeatureSpec,
-    backbone: FrozenBackbone,
+    backbone: nn.Module,
     required: Sequence[RequiredRows],
     progress: ProgressReporter,
 ) -> bool:
@@ -93,7 +94,7 @@ def compute_missing(
 
 def _compute(
     spec: FeatureSpec,
-    backbone: FrozenBackbone,
+    backbone: nn.Module,
     required: Sequence[RequiredRows],
     progress: ProgressReporter,
 ) -> None:
@@ -109,7 +110,7 @@ def _compute(
                 rows = zip(names, images, strict=True)
                 to_compute = [image for name, image in rows if name in missing]
                 pixels = RowPixels(to_compute, spec.preprocessing, augmentation, spec.settings.seed)
-                for features in _features(engine, pixels, spec, progress):
+                for features in computed_features(engine, pixels, spec, progress):
                     for row in features:
                         writer.put(row)
         except OSError as error:
@@ -151,7 +152,7 @@ class RowPixels(TorchDataset[Loaded]):
         )
 
 
-def _features(
+def computed_features(
     engine: Engine, dataset: RowPixels, spec: FeatureSpec, progress: ProgressReporter
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the features of all images, in order, one batch at a time.

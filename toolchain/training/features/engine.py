@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toolchain.errors import MissingExtraError
-from toolchain.networks.split import FrozenBackbone
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
 from toolchain.training.optim.precision import to_memory_format
@@ -45,7 +44,7 @@ ENGINE_TOLERANCE = 1e-3
 the same order."""
 
 
-def fastest_engine(backbone: FrozenBackbone, size: int, device: torch.device) -> Engine:
+def fastest_engine(backbone: nn.Module, size: int, device: torch.device) -> Engine:
     """Return onnxruntime on a CPU where it is installed and agrees with torch; else torch.
 
     `size` is the side of the input in pixels.
@@ -63,7 +62,7 @@ def fastest_engine(backbone: FrozenBackbone, size: int, device: torch.device) ->
     return _torch_engine(backbone, device)
 
 
-def _onnxruntime_engine(backbone: FrozenBackbone, example: Tensor) -> Engine | None:
+def _onnxruntime_engine(backbone: nn.Module, example: Tensor) -> Engine | None:
     """Return an engine that runs onnxruntime; None without it, or where the export fails."""
     try:
         onnxruntime = import_onnxruntime()

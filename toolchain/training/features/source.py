@@ -140,16 +140,7 @@ def _required_rows(spec: FeatureSpec, backbone: FrozenBackbone) -> list[Required
     blank = torch.zeros((1, size, size, 3), dtype=torch.uint8, device=spec.device)
     with torch.inference_mode():
         shape = tuple(backbone(blank).shape[1:])
-    key = CacheKey(
-        data=str(real_path(spec.dataset.root)),
-        arch=spec.settings.arch,
-        boundary=spec.boundary,
-        weights_sha256=state_sha256(backbone.state_dict()),
-        preprocessing=msgspec.to_builtins(spec.preprocessing),
-        view="clean",
-        shape=shape,
-        schema=SCHEMA,
-    )
+    key = clean_key(spec, backbone, shape)
     clean = list(spec.dataset.val)
     required = []
     if spec.views:
@@ -159,6 +150,20 @@ def _required_rows(spec: FeatureSpec, backbone: FrozenBackbone) -> list[Required
         clean = [*spec.dataset.train, *clean]
     required.append(_rows_in(Entry(key), clean, 0))
     return required
+
+
+def clean_key(spec: FeatureSpec, backbone: FrozenBackbone, shape: tuple[int, ...]) -> CacheKey:
+    """Return the key of the entry for clean views; `shape` is that of a row."""
+    return CacheKey(
+        data=str(real_path(spec.dataset.root)),
+        arch=spec.settings.arch,
+        boundary=spec.boundary,
+        weights_sha256=state_sha256(backbone.state_dict()),
+        preprocessing=msgspec.to_builtins(spec.preprocessing),
+        view="clean",
+        shape=shape,
+        schema=SCHEMA,
+    )
 
 
 def _view_name(spec: FeatureSpec) -> str:

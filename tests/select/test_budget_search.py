@@ -1,0 +1,125 @@
+"""`--budget` from the command line to a run folder: normal, resumable, refused in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import toolchain
+from tests.conftest import Rtl
+from toolchain.errors import SettingsError
+from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.selection import read_selection
+from toolchain.runs.settings_chosen import budget_seconds
+from toolchain.runs.settings_file import read_settings
+from toolchain.training.choosing import Choice, ChoiceInputs
+from toolchain.training.finetune import finetune
+
+SMALL = {"size": 32, "workers": 0, "batch_size": 16}
+
+
+@pytest.fixture(scope="module")
+def run(stripes: Path, random_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that a search has made; its probe is right on all images, so nothing is fine-tuned."""
+    folder = tmp_path_factory.mktemp("budget") / "run"
+    settings = SMALL | {"weights": str(random_weights), "budget": "10m"}
+    toolchain.finetune(stripes, folder, **settings)  # type: ignore[arg-type]
+    return RunFolder(folder)
+
+
+def test_what_was_measured_and_chosen_is_kept(run: RunFolder) -> None:
+    selection = read_selection(run)
+    assert selection is not None
+    assert selection.asked == {"strategy": "auto", "budget": "10m"}
+    assert selection.chosen["head_start"] == "probe"
+    assert "too few errors" in selection.reason
+    verdicts = {row.name: row.verdict for row in selection.measured}
+    assert verdicts["head, from the probe"] == "chosen"
+    assert verdicts["probe on all four stages"] == "reference"
+    assert "not tried" in verdicts.values()
+
+
+def test_the_search_ends_when_nothing_left_could_win(run: RunFolder) -> None:
+    selection = read_selection(run)
+    assert selection is not None
+    assert selection.reason.endswith("nothing left could win")
+    assert selection.seconds < 300
+
+
+def test_the_run_is_one_as_any_other(run: RunFolder) -> None:
+    settings = tomllib.loads(run.settings.read_text())
+    assert settings["strategy"] == "head"
+    assert settings["budget"] == ""
+    evaluation = toolchain.evaluate(run.path, workers=0)
+    assert evaluation.accuracy > 0.8
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_ends_with_the_same_weights(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    killed = RunFolder(tmp_path / "killed")
+    killed.path.mkdir()
+    for file in (run.settings, run.selection):
+        shutil.copy(file, killed.path)
+    result = toolchain.resume(killed.path, workers=0)
+    assert killed.weights.read_bytes() == run.weights.read_bytes()
+    assert result.selection == read_selection(run)
+
+
+def test_a_budget_shorter_than_a_pass_of_the_images_is_refused_with_what_it_needs(
+    rtl_here: Rtl, stripes: Path, random_weights: Path, tmp_path: Path
+) -> None:
+    words = ("--weights", random_weights, "--size", 64, "--workers", 0, "--budget", "1s")
+    done = rtl_here("finetune", stripes, *words)
+    assert done.returncode == 2
+    assert "--budget: 1s is shorter than a pass of the images; here it needs about" in done.stderr
+    assert "hint: --budget " in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "five minutes", "5 m 3 s", "-5m", "0s", "1e9h", "5d"])
+def test_a_budget_that_is_none_is_refused_with_one_that_is(text: str) -> None:
+    with pytest.raises(SettingsError, match="budget: ") as caught:
+        budget_seconds(text)
+    assert budget_seconds(str(caught.value.instead[0]["budget"])) > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"strategy": "head"}, "strategy: a budget searches for one, and head is given"),
+        ({"epochs": 3}, "epochs: a budget chooses it"),
+        ({"lr_head": 0.1}, "lr_head: a budget chooses it"),
+        ({"freeze_until": "layer3"}, "freeze_until: a budget chooses it"),
+        ({"weights": "none"}, "auto measures what the features of pretrained weights"),
+        ({"task": "multi-label"}, "auto measures images of one class each"),
+    ],
+)
+def test_what_a_budget_decides_cant_be_given(given: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        read_settings(None, {"data": "photos", "budget": "5m"} | given)
+
+
+def test_a_budget_takes_the_strategy_auto() -> None:
+    assert read_settings(None, {"data": "photos", "budget": "5m"}).strategy == "auto"
+
+
+def test_training_ends_after_the_epoch_that_still_fits(
+    stripes: Path, random_weights: Path, tmp_path: Path
+) -> None:
+    given = SMALL | {"data": str(stripes), "weights": str(random_weights), "epochs": 5}
+    settings = read_settings(None, given | {"augment": "none"})
+
+    def over(inputs: ChoiceInputs, _: object) -> Choice:
+        return Choice(inputs.settings, deadline=time.monotonic())
+
+    result = finetune(settings, tmp_path / "run", choose=over)
+    assert result.summary.epochs == 1
+    lines = result.run.metrics.read_text().splitlines()
+    assert [json.loads(line).get("epoch") for line in lines] == [1, None]
+    assert not result.run.checkpoints.exists()

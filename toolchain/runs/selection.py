@@ -1,0 +1,128 @@
+"""What an automatic choice measured and chose: `selection.json` in a run folder."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from toolchain.display import Block, Displayed, Facts, Line, Span, Table, Tone, percent
+from toolchain.metrics.intervals import wilson_interval
+from toolchain.runs.damage import reading
+from toolchain.runs.runfolder import RunFolder
+
+Verdict = Literal["chosen", "tie", "worse", "reference", "not tried"]
+TONES: dict[Verdict, Tone] = {"chosen": "good", "tie": "unsure", "worse": "plain"}
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What one candidate reached on training images that it was not trained on."""
+
+    name: str
+    verdict: Verdict
+    images: int = 0
+    """Held-out images; 0 where it was not tried."""
+    correct: int = 0
+    accuracy: float | None = None
+    """In 0…1; None where it was not tried."""
+    accuracy_interval: tuple[float, float] | None = None
+    """At 95 %."""
+    p: float | None = None
+    """McNemar's p-value of the comparison with the best on the same images."""
+    seconds: float = 0.0
+    """What it took to measure it."""
+    settings: dict[str, Any] = {}
+    """What would be trained; empty for a reference."""
+
+
+class Selection(Displayed, msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for, what was measured, and what was chosen and why."""
+
+    version: int = 1
+    asked: dict[str, Any]
+    """The settings that asked for a choice: `strategy`, `budget`."""
+    chosen: dict[str, Any]
+    """The settings that the run was trained with instead."""
+    reason: str
+    row: str | None = None
+    """Row of the guide table: small or large, like or unlike what the network was trained on."""
+    images_per_class: float | None = None
+    """Median of the training images of a class."""
+    folds: int = 0
+    """Parts of the cross-validation inside the training images."""
+    measured: list[Measured]
+    seconds: float
+    """What measuring and choosing took."""
+
+    def blocks(self) -> list[Block]:
+        """Return the table of what was measured, the choice and the reason."""
+        rows = [
+            (found.name, _accuracy(found), _interval(found), Span(words(found), _tone(found)))
+            for found in self.measured
+        ]
+        title = f"out-of-fold on the training images, {self.folds} folds"
+        columns = ("candidate", "accuracy", "95 % interval", "")
+        chosen = ", ".join(f"{name} {value}" for name, value in self.chosen.items())
+        return [
+            Table(columns, rows, right=("accuracy",), title=title),
+            Facts([("chosen", chosen), ("because", self.reason)]),
+            Line(),
+        ]
+
+
+def measured(
+    name: str,
+    images: int,
+    correct: int,
+    verdict: Verdict,
+    *,
+    p: float | None = None,
+    seconds: float = 0.0,
+    settings: dict[str, Any] | None = None,
+) -> Measured:
+    """Return a row with its accuracy and interval, for a candidate measured on `images` images."""
+    return Measured(
+        name=name,
+        verdict=verdict,
+        images=images,
+        correct=correct,
+        accuracy=correct / images if images else None,
+        accuracy_interval=wilson_interval(correct, images) if images else None,
+        p=p,
+        seconds=round(seconds, 3),
+        settings=settings or {},
+    )
+
+
+def read_selection(run: RunFolder) -> Selection | None:
+    """Return what a run chose; None for a run whose settings were given. DataError if damaged."""
+    if not run.selection.is_file():
+        return None
+    with reading(run.selection):
+        return msgspec.json.decode(run.selection.read_bytes(), type=Selection)
+
+
+def words(found: Measured) -> str:
+    """Return the verdict on a candidate as a table shows it."""
+    return {
+        "chosen": "chosen",
+        "tie": "can't be told from the best",
+        "worse": "worse",
+        "reference": "for comparison",
+        "not tried": "not tried",
+    }[found.verdict]
+
+
+def _tone(found: Measured) -> Tone:
+    return TONES.get(found.verdict, "quiet")
+
+
+def _accuracy(found: Measured) -> str:
+    return "–" if found.accuracy is None else percent(found.accuracy)
+
+
+def _interval(found: Measured) -> str:
+    if found.accuracy_interval is None:
+        return "–"
+    low, high = found.accuracy_interval
+    return f"{percent(low)} to {percent(high)}"

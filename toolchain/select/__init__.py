@@ -1,0 +1,1 @@
+"""Automatic choice: which strategy and rates, by measurements inside the training images."""

@@ -1,0 +1,212 @@
+"""`--budget`: a search for strategy and rates that ends in time, inside the training images.
+
+1. Linear probes on kept features of all stages, by cross-validation.
+2. Fine-tuning from the probe (LP-FT), several depths and rates, fold by fold, as long as something
+   could still be shown to be better and there is time to train it in the end.
+3. What is chosen is trained on all training images. The validation images chose nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from toolchain.progress import ProgressReporter
+from toolchain.runs.selection import Measured, Selection, measured
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings_chosen import budget_seconds
+from toolchain.runs.settings_sources import refuse
+from toolchain.select.clock import OutOfTime, TimedReporter
+from toolchain.select.comparison import Candidate, rank
+from toolchain.select.fold_training import fold_training
+from toolchain.select.folds import FOLDS
+from toolchain.select.guide import PARTIAL, with_chosen
+from toolchain.select.inputs import Pool, make_pool
+from toolchain.select.likeness import feature_spec
+from toolchain.select.probe_sweep import Probe, sweep_probes
+from toolchain.select.rounds import Rounds, Trial, run_rounds, why
+from toolchain.training.choosing import Choice, ChoiceInputs
+from toolchain.training.features.pooled import StageFeatures, stage_features
+
+WRITE_S, WRITE_SHARE = 3.0, 0.5
+"""What writing the model, its pictures and its card takes, in seconds; on a slow or busy machine
+this share of what starting took."""
+FINAL_EPOCHS_SHARE = 1.4
+"""How much longer the training on all images takes than that without one of five folds, the pass
+of the validation images through the frozen layers and their validation included."""
+PROBES_SHARE = 0.2
+"""Of the time that is left, what the probes may take."""
+PROBE_NAME = "head, from the probe"
+LPFT: dict[str, Any] = {**PARTIAL, "head_start": "probe"}
+TAILS: tuple[dict[str, Any], ...] = (
+    {"freeze_until": "layer4", "lr_backbone": 3e-4, "augment": "none"},
+    {"freeze_until": "layer4", "lr_backbone": 1e-3, "augment": "none"},
+    {"freeze_until": "layer4", "lr_backbone": 3e-4, "augment": "s3"},
+    {"freeze_until": "layer3", "lr_backbone": 3e-4, "augment": "s3"},
+    {"freeze_until": "layer2", "lr_backbone": 1e-4, "augment": "s3"},
+)
+"""What is fine-tuned from the probe, the cheapest first."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The time that a search may take."""
+
+    text: str
+    started: float
+    """As `time.monotonic` counts."""
+
+    @property
+    def deadline(self) -> float:
+        """When everything has to be written."""
+        return self.started + budget_seconds(self.text)
+
+    @property
+    def left(self) -> float:
+        """Seconds until then."""
+        return self.deadline - time.monotonic()
+
+
+def search(
+    inputs: ChoiceInputs, keep: frozenset[str], budget: Budget, progress: ProgressReporter
+) -> Choice:
+    """Return the settings that the time is best spent on, and when their training has to end.
+
+    The settings in `keep` were given by the user and stay. Raises SettingsError where the budget
+    does not suffice for a pass of the images through the network.
+    """
+    began = time.monotonic()
+    settings, dataset = inputs.settings, inputs.dataset
+    writing = max(WRITE_S, WRITE_SHARE * (began - budget.started))
+    pool = make_pool(dataset, dataset.train, FOLDS, settings.seed)
+    features, pass_seconds = _features(inputs, budget, writing, progress)
+    until = time.monotonic() + PROBES_SHARE * max(0.0, budget.left - writing)
+    probes = sweep_probes(features, pool, len(dataset.classes), until)
+    probe = probes[0]
+    progress.message(
+        f"linear probe on {probe.features}: {int(probe.all_right.sum())} of "
+        f"{len(pool.samples)} training images right out of fold"
+    )
+    keep = keep - {"strategy", "budget"}
+    head = _probe_trial(settings, keep, probe)
+    # What the chosen head needs in the end: the validation images pass through the network too.
+    final = 1.2 * pass_seconds * len(dataset.val) / len(dataset.train)
+    trials = [head, *_tails(settings, keep, probe)]
+    rounds = _rounds(inputs, pool, trials, budget, writing + final, progress)
+    chosen = next(trial for trial in trials if trial.name == rounds.ranking.chosen.name)
+    reason = why(rounds)
+    progress.message(f"budget {budget.text}: {chosen.name}: {reason}")
+    selection = Selection(
+        asked={"strategy": "auto", "budget": budget.text},
+        chosen=chosen.changes,
+        reason=reason,
+        folds=rounds.folds,
+        measured=[*rounds.rows, *_references(probes)],
+        seconds=round(time.monotonic() - began, 3),
+    )
+    return Choice(chosen.settings, selection, budget.deadline - writing)
+
+
+def _features(
+    inputs: ChoiceInputs, budget: Budget, writing: float, progress: ProgressReporter
+) -> tuple[StageFeatures, float]:
+    """Return the features of all training images, and the seconds that their pass takes."""
+    samples = inputs.dataset.train
+    began = time.monotonic()
+    # The validation images have to pass in the end, whatever is chosen.
+    passes = 1 + 1.2 * len(inputs.dataset.val) / len(samples)
+    timed = TimedReporter(progress, began + (budget.left - writing) / passes, messages=True)
+    try:
+        features = stage_features(feature_spec(inputs), samples, timed)
+    except OutOfTime:
+        rate = max(timed.steps, 1) / max(time.monotonic() - began, 1e-3)
+        total = began - budget.started + writing + passes * len(samples) / rate
+        needed = f"{max(int(total * 1.2) + 1, 1)}s"
+        reason = f"{budget.text} is shorter than a pass of the images; here it needs about {needed}"
+        raise refuse("budget", reason, {"budget": needed}, {"strategy": "head"}) from None
+    seconds, steps = time.monotonic() - began, timed.steps
+    if steps < len(samples):  # kept from before: a few are measured anew
+        few = samples[: min(8, len(samples))]
+        timed = TimedReporter(progress, None)
+        began = time.monotonic()
+        stage_features(feature_spec(inputs), few, timed, keep=False)
+        # Building the network's graph takes as long for few images as for many.
+        each = timed.seconds / len(few)
+        seconds = time.monotonic() - began + each * (len(samples) - len(few))
+    return features, seconds
+
+
+def _rounds(
+    inputs: ChoiceInputs,
+    pool: Pool,
+    trials: list[Trial],
+    budget: Budget,
+    reserve: float,
+    progress: ProgressReporter,
+) -> Rounds:
+    """Compare the trials as long as there is time to train the dearest of them in the end."""
+
+    def until(trial: Trial) -> float:
+        # A trial takes FINAL_EPOCHS_SHARE as long again if it is chosen; so do those before it.
+        spare = budget.left - reserve
+        if trial.fold_seconds:
+            spare -= FINAL_EPOCHS_SHARE * max(t.fold_seconds for t in trials)
+            return time.monotonic() + spare
+        return time.monotonic() + spare / (1 + FINAL_EPOCHS_SHARE)
+
+    train = fold_training(inputs, pool, budget.deadline - reserve, progress, until)
+    rounds = run_rounds(trials, pool.folds, train)
+    assert rounds is not None  # the probe's folds are known
+    return rounds
+
+
+def _probe_trial(settings: FinetuneSettings, keep: frozenset[str], probe: Probe) -> Trial:
+    """Return the probe as a run: a classifier that is fitted in one go, and one epoch that checks.
+
+    The rate of that epoch is so small that it changes no answer.
+    """
+    changes = {
+        "strategy": "head",
+        "head_start": "probe",
+        "probe_l2": probe.l2,
+        "probe_scaling": probe.scaling,
+        "epochs": 1,
+        "lr_head": 1e-6,
+        "schedule": "constant",
+        "augment": "none",
+    }
+    chosen, taken = with_chosen(settings, changes, keep)
+    return Trial(PROBE_NAME, chosen, taken, 0.0, right=dict(probe.right))
+
+
+def _tails(settings: FinetuneSettings, keep: frozenset[str], probe: Probe) -> list[Trial]:
+    """Return the fine-tunings from the probe, without those that what was given makes equal."""
+    trials: list[Trial] = []
+    for cost, tail in enumerate(TAILS, start=1):
+        changes = {**LPFT, "probe_l2": probe.l2, "probe_scaling": probe.scaling, **tail}
+        chosen, taken = with_chosen(settings, changes, keep)
+        if all(chosen != other.settings for other in trials):
+            name = f"{tail['freeze_until']} on, rate {tail['lr_backbone']:g}, {chosen.augment}"
+            trials.append(Trial(name, chosen, taken, float(cost)))
+    return trials
+
+
+def _references(probes: list[Probe]) -> list[Measured]:
+    """Return rows for the probes on other features: a model of them can't be exported yet."""
+    first = Candidate(probes[0].features, probes[0].all_right, 0.0, {})
+    rows = []
+    for probe in probes[1:]:
+        other = Candidate(probe.features, probe.all_right, 1.0, {})
+        p = rank([first, other]).p[-1]
+        rows.append(
+            measured(
+                f"probe on {probe.features}",
+                len(probe.all_right),
+                other.correct,
+                "reference",
+                p=p,
+                seconds=probe.seconds,
+            )
+        )
+    return rows

@@ -1,0 +1,52 @@
+"""Trains the candidates of a comparison without a fold, as long as there is time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from toolchain.errors import TrainingError
+from toolchain.progress import ProgressReporter, SilentReporter
+from toolchain.select.clock import TimedReporter
+from toolchain.select.inputs import Pool
+from toolchain.select.rounds import Right, Trial
+from toolchain.training.choosing import ChoiceInputs
+from toolchain.training.fold_trainer import keep_features, train_fold
+from toolchain.training.machine_failures import MachineFailure
+
+
+def fold_training(
+    inputs: ChoiceInputs,
+    pool: Pool,
+    deadline: float,
+    progress: ProgressReporter,
+    until: Callable[[Trial], float] | None = None,
+) -> Callable[[Trial, int], Right]:
+    """Return what trains a trial without a fold; it raises OutOfTime at the deadline.
+
+    `until` gives a trial an earlier end.
+    """
+    prepared: set[str] = set()
+
+    def train(trial: Trial, fold: int) -> Right:
+        end = deadline if until is None else min(deadline, until(trial))
+        if trial.name not in prepared:
+            keep_features(inputs, trial.settings, pool.samples, TimedReporter(progress, end))
+            prepared.add(trial.name)
+        quiet = TimedReporter(SilentReporter(), end)
+        train_samples, held_out = pool.split(fold)
+        try:
+            outputs = train_fold(inputs, trial.settings, train_samples, held_out, quiet)
+        except MachineFailure:
+            raise
+        except TrainingError as error:  # rates that are too high for this data
+            progress.message(f"{trial.name}: {error}")
+            return np.zeros(len(held_out), bool)
+        right: Right = outputs.logits.argmax(1) == outputs.labels
+        progress.message(
+            f"{trial.name}, fold {fold + 1}: {right.sum()} of {len(right)} images right"
+        )
+        return right
+
+    return train

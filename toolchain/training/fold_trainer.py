@@ -1,0 +1,93 @@
+"""Training on a part of the images to learn what it reaches on the rest; nothing is written.
+
+The held-out images must not choose anything, or their accuracy would be too good: the last epoch
+counts and not the best, and neither rates nor the end of training go by them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
+import torch
+
+from toolchain.data.layouts import Sample
+from toolchain.metrics.outputs import Outputs
+from toolchain.networks.split import count_frozen_parts
+from toolchain.progress import ProgressReporter
+from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.training.choosing import ChoiceInputs
+from toolchain.training.distributed import Processes
+from toolchain.training.inputs.seeds import mixed_seed
+from toolchain.training.probe_start import begin_head
+from toolchain.training.setup import Setup, prepare
+from toolchain.training.stage_inputs import stage_inputs
+from toolchain.training.starting_weights import StartingWeights
+from toolchain.training.strategies import enter_stage
+from toolchain.training.trainer import BestEpoch, Trainer
+
+Samples = Sequence[Sample]
+
+
+class FoldTrainer(Trainer):
+    """Trains as `Trainer` does, keeps the last epoch and writes no file."""
+
+    def __init__(self, setup: Setup, progress: ProgressReporter) -> None:
+        super().__init__(setup, RunFolder("fold"), progress)
+        self.log.writes_files = False
+
+    def save(self) -> None:
+        """Write no checkpoint."""
+
+    def _better(self, epoch: int, outputs: Outputs) -> BestEpoch:
+        return BestEpoch(epoch, {}, outputs)
+
+
+def train_fold(
+    inputs: ChoiceInputs,
+    settings: FinetuneSettings,
+    train: Samples,
+    held_out: Samples,
+    progress: ProgressReporter,
+) -> Outputs:
+    """Train on some images and return the outputs for the held-out ones, after the last epoch."""
+    setup = _setup(inputs, settings, train, held_out, progress)
+    begin_head(setup, progress)
+    trainer = FoldTrainer(setup, progress)
+    trainer.fit()
+    return trainer.best.outputs
+
+
+def keep_features(
+    inputs: ChoiceInputs, settings: FinetuneSettings, samples: Samples, progress: ProgressReporter
+) -> None:
+    """Compute the features that all folds of these images will need, where some are kept.
+
+    Otherwise each fold would compute those of its own held-out images, and drop the others'.
+    """
+    setup = _setup(inputs, settings, samples, samples, progress)
+    for stage in setup.stages:
+        enter_stage(setup.classifier.network, stage)
+        if settings.cache and count_frozen_parts(setup.classifier.network):
+            stage_inputs(setup, stage, progress)
+
+
+def _setup(
+    inputs: ChoiceInputs,
+    settings: FinetuneSettings,
+    train: Samples,
+    held_out: Samples,
+    progress: ProgressReporter,
+) -> Setup:
+    schedule = "constant" if settings.schedule == "plateau" else settings.schedule
+    unwatched = msgspec.structs.replace(
+        settings, schedule=schedule, early_stopping=0, metric="accuracy", tensorboard=False
+    )
+    dataset = replace(inputs.dataset, train=tuple(train), val=tuple(held_out))
+    classifier = copy.deepcopy(inputs.start.classifier)
+    torch.manual_seed(mixed_seed(settings.seed, 0))
+    start = StartingWeights(classifier, inputs.start.origin)
+    return prepare(unwatched, dataset, start, inputs.device, Processes(), progress)
