@@ -29,7 +29,7 @@ from toolchain.data.layouts import read_dataset
 from toolchain.networks.device import choose_device
 from toolchain.progress import SilentReporter
 
-SETS = ("food3", "food10_64px", "hymenoptera", "steel6")
+SETS = ("steel6", "hymenoptera", "food10_64px", "food3")
 LABEL_SETS = ("food3", "hymenoptera", "steel6")
 FLIPPED, SEEDS = 0.05, 5
 Planted = list[tuple[str, str]]

@@ -74,6 +74,8 @@ SLOW = (
     "training/test_decode_scale.py",
     "training/test_distributed.py",
     "training/test_finetune.py",
+    "training/test_leaks.py",
+    "checking/test_check.py",
     "training/test_moved_data.py",
     "training/test_multi_label_training.py",
     "training/test_options.py",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Rtl, tree_digest
+from tests.conftest import ROOT, Rtl, tree_digest
 from toolchain.checking.check import CheckOptions, check_data
 from toolchain.checking.label_errors import has_default_weights
 from toolchain.data.layouts import read_dataset
@@ -108,3 +110,12 @@ def test_pooled_features_are_the_means_of_the_stages(random_weights: Path, strip
     wanted = torch.cat([values.mean(dim=(2, 3)), fourth.mean(dim=(2, 3))], dim=1)
     assert found.shape == (2, 768)
     assert torch.allclose(found, wanted, atol=1e-5)
+
+
+def test_a_check_of_the_files_loads_no_torch(stripes: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from toolchain.checking.check import check_data; "
+        f"check_data({str(stripes)!r}); assert 'torch' not in sys.modules"
+    )
+    environment = {"TORCH_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)

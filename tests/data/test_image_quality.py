@@ -15,9 +15,9 @@ def scene(seed: int = 0, side: int = 300) -> Image.Image:
     """Return a picture with large shapes and fine detail."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
-    pixels = np.asarray(coarse.resize((side + 80, side), Image.Resampling.NEAREST), np.float64)
-    pixels = pixels * 0.7 + rng.normal(30, 12, pixels.shape)
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    pixels = np.asarray(coarse.resize((side + 80, side), Image.Resampling.NEAREST), np.float32)
+    noisy = pixels * 0.7 + rng.normal(30, 12, pixels.shape)
+    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
 
 
 def kinds(image: Image.Image) -> set[str]:

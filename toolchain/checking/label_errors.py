@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from toolchain.checking.label_scores import LabelScores, score_labels
 from toolchain.data.label_suspects import LabelErrors, Suspect
 from toolchain.data.layouts import Dataset
 from toolchain.data.split_names import SPLITS
@@ -17,6 +16,7 @@ from toolchain.progress import ProgressReporter
 from toolchain.runtime.card import Preprocessing
 
 if TYPE_CHECKING:
+    from toolchain.checking.label_scores import LabelScores
     from toolchain.networks.resnet import Classifier
 
 DEFAULT_ARCH = "resnet18"
@@ -65,6 +65,8 @@ def find_label_errors(
     dataset: Dataset, backbone: Backbone, device: str, progress: ProgressReporter
 ) -> LabelErrors:
     """Return the labels of a single-label data set of readable images that may be wrong."""
+    # Imported here: these load torch, and a check of the files needs none.
+    from toolchain.checking.label_scores import score_labels
     from toolchain.checking.pooled_features import pooled_features
     from toolchain.networks.device import choose_device
 
