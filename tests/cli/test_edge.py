@@ -40,7 +40,7 @@ def torchscript(model: Path) -> Path:
 def test_the_wheel_is_small_and_typed_and_holds_no_tests(device: Environment) -> None:
     names = zipfile.ZipFile(device.wheel).namelist()
     # All of rtl, training included, in a small download.
-    assert device.wheel.stat().st_size < 600_000
+    assert device.wheel.stat().st_size < 1_000_000
     assert "toolchain/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert [name for name in names if not name.startswith(("toolchain/", "rtl_toolchain-"))] == []

@@ -43,12 +43,19 @@ class DataGroup(click.Group):
         return super().resolve_command(context, args)
 
 
+OPTION_GROUPS = {
+    "How the data is read": ("task", "split_ratio", "split_seed", "group_column", "exclude"),
+    "Labels that a network's features contradict": ("weights", "run_folder", "device"),
+    "Result": ("fix_list",),
+}
+
+
 @click.group(cls=DataGroup)
 def command() -> None:
     """Look at a data set before training."""
 
 
-@command.command(cls=GroupedCommand)
+@command.command(cls=GroupedCommand, groups=OPTION_GROUPS)
 @click.argument("data")
 @click.option(
     "--task",

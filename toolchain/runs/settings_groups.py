@@ -16,7 +16,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "batch_size",
         "size",
         "lr_head",
-        "lr_backbone",
         "augment",
     ),
     "Data": ("data", "task", "split_ratio", "split_seed", "group_column", "exclude", "allow_leaks"),
@@ -32,6 +31,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Optimiser": (
         "optimizer",
+        "lr_backbone",
         "momentum",
         "weight_decay",
         "layer_decay",
