@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.data.layouts import Sample
-from toolchain.select.likeness import drawn, judge
+from toolchain.select.likeness import drawn, judge, right_out_of_fold
 
 ALL = np.arange(100)
 
@@ -49,6 +49,11 @@ def test_a_lead_over_random_weights_that_may_be_luck_is_said_to_be_so() -> None:
     like, _, reason = judge(stages(60, 70, 70, 72), right(70), ALL)
     assert like
     assert "may be luck (p = 0.50)" in reason
+
+
+def test_images_of_one_group_alone_are_none_right() -> None:
+    features, labels = np.ones((4, 3), np.float32), np.array([0, 0, 1, 1])
+    assert not right_out_of_fold(features, labels, 2, np.zeros(4, np.int64), 0.1).any()
 
 
 def test_measured_images_keep_the_proportions_of_the_classes() -> None:

@@ -85,6 +85,8 @@ def right_out_of_fold(
     right = np.zeros(len(labels), bool)
     for held_out in out_of_fold_images(fold_of):
         rest = np.setdiff1d(np.arange(len(labels)), held_out)
+        if not len(rest):
+            continue  # all images are of one group, so nothing can be learnt without them
         probe = fit(features[rest], labels[rest], classes, l2, PROBE_SCALING)
         right[held_out] = probe.logits(features[held_out]).argmax(1) == labels[held_out]
     return right
