@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from toolchain.api.arguments import (
     CalibrationCount,
@@ -84,24 +84,17 @@ def export(
     """
     wanted = _variants(format, precision, input, batch, opset)
     reduction = _reduction(max_drop, max_flips, calibration_images, calibration_method)
+    options: dict[str, Any] = {
+        "delta": optional_path("delta", delta),
+        "data": optional_path("data", data),
+        "images": checked("images", images, Count),
+        "image_size": checked("image_size", image_size, Side | None),
+        "progress": checked_progress(progress),
+    }
     run, output = checked_path("run", run), optional_path("output", output)
-    data, images = optional_path("data", data), checked("images", images, Count)
-    delta = optional_path("delta", delta)
-    image_size = checked("image_size", image_size, Side | None)
-    reporter = checked_progress(progress)
     from toolchain.exporters import export as story
 
-    outcomes = story.export(
-        run,
-        wanted,
-        output,
-        delta=delta,
-        data=data,
-        images=images,
-        image_size=image_size,
-        reduction=reduction,
-        progress=reporter,
-    )
+    outcomes = story.export(run, wanted, output, reduction=reduction, **options)
     return story.accepted(outcomes)
 
 
@@ -236,40 +229,45 @@ def bench(
     files = checked_paths("models", models)
     if not files:
         raise SettingsError("models: none is given")
-    providers: tuple[str, ...] = checked_each("provider", provider, str)
-    batch_sizes: tuple[int, ...] = checked_each("batch_size", batch_size, Count)
-    counts: tuple[int, ...] = checked_each("threads", threads, Threads, none=True)
-    seconds, eager = checked("seconds", seconds, Seconds), checked("eager", eager, bool | None)
-    gaps: tuple[float, ...] = checked_each("gap", gap, Pause, none=True)
-    busy, spin = checked("busy", busy, Processes), checked("spin", spin, bool)
-    compare = optional_path("compare", compare)
-    fail_if_slower = checked("fail_if_slower", fail_if_slower, Percentage | None)
-    if fail_if_slower is not None and compare is None:
+    options = {
+        "providers": checked_each("provider", provider, str),
+        "batch_sizes": tuple(dict.fromkeys(checked_each("batch_size", batch_size, Count))),
+        "threads": checked_each("threads", threads, Threads, none=True),
+        "seconds": checked("seconds", seconds, Seconds),
+        "eager": checked("eager", eager, bool | None),
+        "spin": checked("spin", spin, bool),
+        "gaps": tuple(dict.fromkeys(checked_each("gap", gap, Pause, none=True))),
+        "busy": checked("busy", busy, Processes),
+        "compare": optional_path("compare", compare),
+        "progress": checked_progress(progress),
+    }
+    limit = checked("fail_if_slower", fail_if_slower, Percentage | None)
+    return _measured(files, options, optional_path("output", output), limit)
+
+
+def _measured(
+    files: tuple[str, ...],
+    options: dict[str, Any],
+    output: str | None,
+    limit: float | None,
+) -> Benchmark:
+    """Measure files, write the result where one is asked for, and hold it to the earlier one.
+
+    `limit` is by how many per cent no case may be slower than there.
+    """
+    if limit is not None and options["compare"] is None:
         raise SettingsError("fail_if_slower: it needs compare, the benchmark to be beside")
-    output, reporter = optional_path("output", output), checked_progress(progress)
     from toolchain.benchmarking import bench as story
     from toolchain.benchmarking.comparison import require_not_slower
     from toolchain.benchmarking.output import benchmark_file
     from toolchain.files import keep_result
 
-    json_file = benchmark_file(files, providers, output, reporter)
-    result = story.bench(
-        files,
-        providers=providers,
-        batch_sizes=tuple(dict.fromkeys(batch_sizes)),
-        threads=counts,
-        seconds=seconds,
-        eager=eager,
-        spin=spin,
-        gaps=tuple(dict.fromkeys(gaps)),
-        busy=busy,
-        compare=compare,
-        progress=reporter,
-    )
+    json_file = benchmark_file(files, options["providers"], output, options["progress"])
+    result = story.bench(files, **options)
     if json_file:
         keep_result(json_file, result)
-    if fail_if_slower is not None:
-        require_not_slower(result, fail_if_slower / 100)
+    if limit is not None:
+        require_not_slower(result, limit / 100)
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +21,9 @@ from toolchain.cli.options import (
 from toolchain.display import as_markdown
 from toolchain.files import keep_result
 from toolchain.runtime.option_checks import MAX_THREADS
+
+if TYPE_CHECKING:
+    from toolchain.benchmarking.result import Benchmark
 
 OPTION_GROUPS = {
     "What is measured": ("providers", "batch_sizes", "threads", "spin", "eager"),
@@ -137,10 +141,7 @@ def command(
     rtl bench model.onnx --batch-size 1 --gap 1s --spin
     rtl bench model.onnx --compare before.json --fail-if-slower 5%
     """
-    if fail_if_slower is not None and compare is None:
-        raise click.UsageError("--fail-if-slower needs --compare")
-    if markdown and as_json:
-        raise click.UsageError("--markdown and --json are two forms of one result: give one")
+    _require_sense(compare, fail_if_slower, markdown and as_json)
     from toolchain.benchmarking.bench import bench
     from toolchain.benchmarking.comparison import require_not_slower
     from toolchain.benchmarking.output import benchmark_file
@@ -160,17 +161,33 @@ def command(
         compare=compare,
         progress=progress,
     )
+    _show(result, as_json, markdown)
+    tables.explain(result, "bench", wanted=explain, quiet=quiet or as_json)
+    if file:
+        keep_result(file, result)
+    if fail_if_slower is not None:
+        require_not_slower(result, fail_if_slower / 100)
+    _print_next(result, quiet)
+
+
+def _require_sense(compare: Path | None, limit: float | None, two_forms: bool) -> None:
+    if limit is not None and compare is None:
+        raise click.UsageError("--fail-if-slower needs --compare")
+    if two_forms:
+        raise click.UsageError("--markdown and --json are two forms of one result: give one")
+
+
+def _show(result: Benchmark, as_json: bool, markdown: bool) -> None:
     if as_json:
         terminal.print_json(result)
     elif markdown:
         terminal.print_text(as_markdown(result.blocks()))
     else:
         tables.show_result(result)
-    tables.explain(result, "bench", wanted=explain, quiet=quiet or as_json)
-    if file:
-        keep_result(file, result)
-    if fail_if_slower is not None:
-        require_not_slower(result, fail_if_slower / 100)
+
+
+def _print_next(result: Benchmark, quiet: bool) -> None:
+    """Print the command that describes the fastest ONNX file."""
     fastest = max(
         (row for row in result.results if row.model.endswith(".onnx")),
         key=lambda row: row.images_per_s,

@@ -22,6 +22,7 @@ from toolchain.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from toolchain.exporters.export_result import ExportResult
     from toolchain.exporters.precision.options import Method
     from toolchain.runtime.card import Format, InputKind, Precision
 
@@ -177,7 +178,6 @@ def command(
     from toolchain.exporters.export import export
     from toolchain.exporters.export_result import ExportResult
     from toolchain.exporters.precision.options import Calibration, Limits, Reduction
-    from toolchain.exporters.report import ExportReport
 
     limits = Limits(max_drop / 100, max_flips / 100)
     outcomes = export(
@@ -192,6 +192,15 @@ def command(
         progress=terminal.progress_reporter(quiet),
     )
     result = ExportResult(list(outcomes))
+    _show(result, explain, as_json, quiet)
+    trained = run if delta is None else delta.parent
+    _print_next(trained, data, [item.path for item in result.kept], quiet)
+
+
+def _show(result: ExportResult, explain: bool, as_json: bool, quiet: bool) -> None:
+    """Print the files that were kept, and raise the error of one that was not."""
+    from toolchain.exporters.report import ExportReport
+
     if result.kept and as_json:
         terminal.print_json(ExportReport(files=[item.record for item in result]))
     elif result.kept:
@@ -199,9 +208,6 @@ def command(
     tables.explain(result, "export", wanted=explain, quiet=quiet or as_json)
     if failure := result.error:
         raise failure
-    _print_next(
-        run if delta is None else delta.parent, data, [item.path for item in result.kept], quiet
-    )
 
 
 def _print_next(run: str | Path, data: str | None, paths: list[Path], quiet: bool) -> None:

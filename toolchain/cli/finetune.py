@@ -135,13 +135,7 @@ def command(
         raise click.UsageError("--data is for --resume; without it: rtl finetune DATA")
     if data is not None:
         given["data"] = data
-    try:
-        chosen = gather_settings(config, given, options=True, comparing=try_what is not None)
-    except SettingsError as error:
-        error.hint = error.hint or "rtl finetune --help"
-        raise
-    if not chosen.settings.data:
-        raise click.UsageError("Missing argument 'DATA': the folder of images.")
+    chosen = _settings(config, given, comparing=try_what is not None)
     if lr_find:
         _find_learning_rate(chosen, config, output, given, explain, as_json, quiet)
         return
@@ -150,20 +144,36 @@ def command(
         words = {name: v for name, v in (given | found).items() if v is not None}
         terminal.print_next(*_command_words(words, config, None), quiet=quiet)
         return
-    progress = NotesFirst(terminal.progress_reporter(quiet or not is_rank_zero()), chosen.notes)
-
-    from toolchain.select.choose import chooser_for
-    from toolchain.training.finetune import finetune
-
     try:
-        with chosen.sources.named():
-            choose = chooser_for(chosen, started=command_start())
-            result = finetune(chosen.settings, output, progress=progress, choose=choose)
+        result = _train(chosen, output, quiet)
     except KeyboardInterrupt as stop:
         # Interrupted before the first epoch ended: there is no run to resume.
         again = terminal.rtl_command(*_command_words(given, config, output)[1:])
         raise Interrupted(stop_reason(stop), hint=again) from stop
     _show(result, explain, as_json, quiet, report)
+
+
+def _settings(config: Path | None, given: dict[str, Any], *, comparing: bool) -> GivenSettings:
+    """Return the settings of a file, replaced by the options that were given."""
+    try:
+        chosen = gather_settings(config, given, options=True, comparing=comparing)
+    except SettingsError as error:
+        error.hint = error.hint or "rtl finetune --help"
+        raise
+    if not chosen.settings.data:
+        raise click.UsageError("Missing argument 'DATA': the folder of images.")
+    return chosen
+
+
+def _train(chosen: GivenSettings, output: Path | None, quiet: bool) -> FinetuneResult:
+    """Train a new run."""
+    from toolchain.select.choose import chooser_for
+    from toolchain.training.finetune import finetune
+
+    progress = NotesFirst(terminal.progress_reporter(quiet or not is_rank_zero()), chosen.notes)
+    with chosen.sources.named():
+        choose = chooser_for(chosen, started=command_start())
+        return finetune(chosen.settings, output, progress=progress, choose=choose)
 
 
 def _modes(lr_find: bool, cv: int | None, try_what: str | None, report: bool) -> list[str]:
