@@ -184,5 +184,6 @@ def test_the_report_of_a_result_has_the_documented_keys_and_their_values() -> No
         "temperature_reason": None,
         "calibration_error": [0.2, 0.1],
         "findings": [],
+        "selection": None,
         "seconds": 1.235,
     }

@@ -182,7 +182,9 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_hints_at_resuming(
     faults = [EACH_EPOCH, full_at(where, number)]
     ended = sandbox.finetune(stripes, *HEAD, faults=faults, output=run.name)
     assert ended.status == 11
-    assert error_of(ended).endswith(f"{run.name} can't be written: file too large")
+    assert error_of(ended).endswith(
+        f"{run.name}/model.safetensors can't be written: file too large"
+    )
     again = f"rtl finetune --resume '{run.name}'"
     assert ended.hint == f"make room, then {again}"
     assert not [file for file in run.rglob("*") if file.name.startswith(".")]
