@@ -29,7 +29,11 @@ def atomic_file(path: Path, *, durable: bool = False, private: bool = False) -> 
     import tempfile
 
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if private else 0o777)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)  # the user knows no temporary name
+        raise
     os.close(handle)
     temporary = Path(name)
     try:

@@ -15,11 +15,11 @@ from onnx import TensorProto, helper
 from tests.runtime.tiny import CLASSES, tiny_card, tiny_model, write
 from toolchain.benchmarking.answers import Answers, compared_models, require_consistent
 from toolchain.benchmarking.result import Benchmark, ComparedModel
-from toolchain.benchmarking.stored_weights import stored_precision
 from toolchain.benchmarking.targets import Target
 from toolchain.errors import RefusedError
 from toolchain.machine import this_machine
 from toolchain.runtime.card import Acceptance, Metrics, Precision, Weights
+from toolchain.runtime.onnxfile.stored_weights import stored_precision
 from toolchain.runtime.selftest import make_proof
 
 LOGITS = np.array([[3, 1, 0], [0, 2, 1], [1, 0, 4], [2, 1, 0]], np.float32)

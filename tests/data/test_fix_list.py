@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tests.conftest import tree_digest
+from tests.conftest import Rtl, tree_digest
 from tests.data.test_audit import draw
 from toolchain.checking.check import CheckOptions, check_data
 from toolchain.data.audit import audit_dataset
@@ -110,6 +111,20 @@ def test_a_fix_list_inside_the_data_folder_is_refused_before_an_image_is_read(da
     with pytest.raises(DataError, match="inside the data folder"):
         check_data(str(data), CheckOptions(fix_list=str(data / "fix.csv")))
     assert not (data / "fix.csv").exists()
+
+
+def test_a_fix_list_that_cannot_be_written_in_the_end_loses_no_audit(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rtl_here: Rtl
+) -> None:
+    def full(prefix: str, dir: Path) -> tuple[int, str]:
+        raise OSError(errno.ENOSPC, "No space left on device", str(dir / f"{prefix}x7"))
+
+    monkeypatch.setattr("tempfile.mkstemp", full)
+    done = rtl_here("data", "check", data, "--fix-list", "fix.csv")
+    assert done.returncode == 3
+    assert "error: fix.csv can't be written: no space left on device" in done.stderr
+    assert "hint: --fix-list FILE elsewhere" in done.stderr
+    assert "unreadable" in done.stdout
 
 
 def test_near_leaks_are_excluded_and_other_near_duplicates_looked_at(

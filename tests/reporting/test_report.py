@@ -101,6 +101,25 @@ def test_images_that_are_gone_are_said_to_be_and_found_again(
     assert report([run.path], data=str(moved)).pictures > 20
 
 
+def test_images_of_a_run_without_an_evaluation_that_are_gone_are_said_to_be(
+    tmp_path: Path, data: Path
+) -> None:
+    made = made_run(tmp_path / "bare", data, CLASSES, [], evaluated=False)
+    assert not [line for line in report([made.path]).missing if "--data" in line]
+    data.rename(tmp_path / "elsewhere")
+    [line] = [line for line in report([made.path]).missing if "--data" in line]
+    assert f"{data} is no longer there" in line
+    assert not any("--data" in line for line in report([made.path], pictures=False).missing)
+
+
+def test_a_place_of_the_images_that_does_not_exist_is_refused(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        report([run.path], data=str(tmp_path / "nowhere"))
+    assert not run.report.exists()
+
+
 def test_nothing_but_the_page_is_written(run: RunFolder, data: Path, tmp_path: Path) -> None:
     before = tree_digest(data), tree_digest(run.path)
     report([run.path], tmp_path / "page.html")

@@ -71,6 +71,22 @@ def test_an_onnx_file_is_read_and_not_only_its_card(model: Path) -> None:
     assert found.opening.onnxruntime == onnxruntime.__version__
 
 
+def test_a_file_that_another_tool_quantised_is_not_described_by_its_card_alone(
+    tmp_path: Path,
+) -> None:
+    model = tiny_model()
+    weights = onnx.helper.make_tensor("w", onnx.TensorProto.INT8, [1, 2], [1, 2])
+    model.graph.initializer.append(weights)
+    found = inspect_model(write(model, tmp_path / "quantised.onnx"))
+    assert found.graph is not None
+    assert (found.graph.precision, found.card.precision) == ("int8", "fp32")
+    assert "onnx int8" in repr(found)
+    assert "changed by another tool: its card is of a file in fp32" in " ".join(repr(found).split())
+    plain = inspect_model(write(tiny_model(), tmp_path / "plain.onnx"))
+    assert "onnx fp32" in repr(plain)
+    assert "changed by another tool" not in repr(plain)
+
+
 def test_files_of_every_format_are_described_without_torch(exported: Path, program: Path) -> None:
     files = [exported / "model.onnx", exported / "model.torchscript.pt", program]
     code = (

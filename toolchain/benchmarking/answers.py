@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.benchmarking.result import ComparedModel, Relation
-from toolchain.benchmarking.stored_weights import stored_precision
 from toolchain.benchmarking.targets import Target
 from toolchain.benchmarking.worker import Opened
 from toolchain.errors import ModelFileError, RefusedError
 from toolchain.printable import shell_words
 from toolchain.runtime.card import Acceptance, Card, Precision
 from toolchain.runtime.model_inputs import Floats
+from toolchain.runtime.onnxfile.stored_weights import stored_precision
 from toolchain.runtime.selftest import proof_difference, proof_tolerance
 from toolchain.verification.levels import numbers
 

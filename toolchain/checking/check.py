@@ -46,7 +46,8 @@ def check_data(
     """Return what is wrong with a data set; of all files only `options.fix_list` is written.
 
     Raises DataError for data or lists that can't be used. Where that is for unreadable files, the
-    audit is the error's `result`, and the fix list is written too.
+    audit is the error's `result`, and the fix list is written too. It is the result as well where
+    the list can't be written in the end.
     """
     options, progress = options or CheckOptions(), progress or SilentReporter()
     _require_list_outside(data, options.fix_list)
@@ -106,5 +107,11 @@ def _write_fix_list(file: str, dataset: Dataset, audit: Audit, progress: Progres
     split_of = {
         dataset.name_of(sample.path): split for split in SPLITS for sample in dataset.split(split)
     }
-    rows = write_fix_list(Path(file), audit, split_of)
+    try:
+        rows = write_fix_list(Path(file), audit, split_of)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        refused = DataError(f"{file} can't be written: {reason}", hint="--fix-list FILE elsewhere")
+        refused.result = audit
+        raise refused from error
     progress.message(f"{rows} rows in {file}; those that say exclude are left out by --exclude")

@@ -130,7 +130,8 @@ def check(
         # The list of files comes first, the verdict after.
         if error.result is not None:
             _show(error.result, explain, as_json, quiet)
-            error.hint = "repair, move or remove the files that the table calls unreadable"
+            if not isinstance(error.__cause__, OSError):  # else the fix list can't be written
+                error.hint = "repair, move or remove the files that the table calls unreadable"
         raise
     _show(audit, explain, as_json, quiet)
     of_task = ("--task", task) if task == "multi-label" else ()

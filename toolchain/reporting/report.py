@@ -53,12 +53,14 @@ def report(
     `output` is by default report.html in the run folder, for several comparison.html in the first.
     `data` is where the images are now, `bench` are files of `rtl bench -o`. Where images, or parts
     of the run, are gone, the report says so in their place. Raises DataError where a folder is no
-    finished run or the file can't be written, SettingsError for a name that does not end in .html.
+    finished run, `data` does not exist or the file can't be written, SettingsError for a name that
+    does not end in .html.
     """
     progress = progress or SilentReporter()
     import_extra("jinja2")
     if not runs:
         raise SettingsError("runs: none is given")
+    _require_there(data)
     folders = [RunFolder.open(run) for run in runs]
     file = _output_file(folders, output)
     read = [read_run(folder.path, data=data, bench=bench) for folder in folders]
@@ -82,6 +84,12 @@ def report(
         pictures_unreadable=shown.unreadable,
         missing=missing,
     )
+
+
+def _require_there(data: str | None) -> None:
+    """Raise DataError where the place that was given for the images does not exist."""
+    if data and not Path(data).exists():
+        raise DataError(f"{data}: no such folder", hint="say where the images are with --data")
 
 
 def _output_file(folders: Sequence[RunFolder], output: str | os.PathLike[str] | None) -> Path:
@@ -126,6 +134,8 @@ def _page_of_run(
         result, mistakes, lacks = _evaluated(
             files, files.evaluation, pictures, data, with_pictures, progress
         )
+    elif with_pictures and not Path(root := data or files.settings.data).exists():
+        lacks = [f"photographs: {root} is no longer there; say where with --data"]
     page = render(
         "run.html",
         answer=answer(files),

@@ -21,6 +21,7 @@ from toolchain.files import file_sha256
 from toolchain.runs.damage import RESTORE
 from toolchain.runs.runfolder import RunFolder, parity_file, references_file, rejected_file
 from toolchain.runtime.card import Card, decode_card
+from toolchain.runtime.onnxfile.stored_weights import stored_precision
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
 from toolchain.runtime.session import (
     card_of,
@@ -73,6 +74,7 @@ def inspect_model(model: str | Path) -> Inspection:
             nodes=scan.nodes,
             inputs=scan.inputs,
             outputs=scan.outputs,
+            precision=stored_precision(path),
         )
         opening = _opening(path)
     digest = file_sha256(path)

@@ -9,7 +9,7 @@ import msgspec
 from toolchain.display import Block, Cell, Displayed, Facts, Line, Span, Table, megabytes, percent
 from toolchain.metrics.wording import acceptance_words, accuracy_qualifier
 from toolchain.printable import printable
-from toolchain.runtime.card import Card
+from toolchain.runtime.card import Card, Precision
 from toolchain.runtime.onnxfile.scan import Value
 
 BELONGS = {True: Span("yes", "good"), False: Span("NO", "bad"), None: Span("?", "unsure")}
@@ -26,6 +26,8 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
     nodes: int
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
+    precision: Precision
+    """In which it stores its weights."""
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,12 +125,16 @@ class Inspection(Displayed, msgspec.Struct, frozen=True, kw_only=True):
         return blocks
 
 
-def _kind_words(result: Inspection) -> str:
+def _kind_words(result: Inspection) -> Cell:
     """Return the format and precision, and of ONNX the versions in it."""
     card, graph = result.card, result.graph
     of_onnx = "" if graph is None else f", opset {graph.opset}, IR version {graph.ir_version}"
     kind = card.format or "trained weights, not exported,"
-    return f"{kind} {card.precision}, {megabytes(result.bytes)}{of_onnx}"
+    size = f"{megabytes(result.bytes)}{of_onnx}"
+    if graph is None or graph.precision == card.precision:
+        return f"{kind} {card.precision}, {size}"
+    changed = f"changed by another tool: its card is of a file in {card.precision}"
+    return Span(f"{kind} {graph.precision}, {size}; {changed}", "unsure")
 
 
 def _opening_rows(result: Inspection) -> list[tuple[str, Cell]]:
