@@ -27,6 +27,16 @@ UNREADABLE = (OSError, ValueError, RecursionError, msgspec.MsgspecError)
 """Errors of a JSON file that is gone or damaged; msgspec's are ValueErrors only from 0.21 on."""
 
 
+def record_bytes(file: Path) -> bytes:
+    """Return the content of a small file of a cache; an OSError for what is no plain file.
+
+    Reading a named pipe would wait for ever.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no plain file", str(file))
+    return file.read_bytes()
+
+
 class CacheEntry(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of a cache and the space that it takes."""
 

@@ -246,6 +246,18 @@ def test_entry_of_an_older_schema_is_listed_with_its_model(kept: Kept) -> None:
     assert not store.is_intact(kept.entry, EngineKey("", "", "", store.SCHEMA))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_named_pipe_in_the_cache_is_not_waited_for(kept: Kept, cache: Path) -> None:
+    logits_of(kept.model)
+    notes = list(cache.glob(f"engines/{store.NOTES}/*"))
+    for file in (kept.entry / RECORD, *notes):
+        file.unlink()
+        os.mkfifo(file)
+    (entry,) = store.entries()
+    assert entry.model == ""
+    np.testing.assert_array_equal(logits_of(kept.model), kept.expected)
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b'{"model": 1}', b"\xff", b'{"model": "\xff"}', b'{"key":' + b"[" * 100_000],

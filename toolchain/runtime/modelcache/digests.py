@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from toolchain.files import file_sha256, real_path, write_bytes
-from toolchain.runtime.cachefolder import UNREADABLE
+from toolchain.runtime.cachefolder import UNREADABLE, record_bytes
 
 SETTLED_NS = 2_000_000_000
 """A file that changed more recently may change again without a new time: clocks of file systems
@@ -86,7 +86,7 @@ def noted_sha256(file: Path, notes: Path) -> tuple[str, State]:
     # Two paths may share a checksum; then they take turns, because a note names its file.
     note_file = notes / f"{zlib.crc32(os.fsencode(path)):08x}.json"
     with contextlib.suppress(*UNREADABLE):
-        note = msgspec.json.decode(note_file.read_bytes(), type=Note)
+        note = msgspec.json.decode(record_bytes(note_file), type=Note)
         if (note.file, note.state, note.parts) == (ascii(str(path)), state, parts_sum(path)):
             return note.sha256, state
     sha256 = file_sha256(path)

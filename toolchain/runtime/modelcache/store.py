@@ -28,6 +28,7 @@ from toolchain.runtime.cachefolder import (
     cache_folder,
     entry_bytes,
     last_used,
+    record_bytes,
     remove_all,
     remove_longest_unused,
 )
@@ -123,7 +124,7 @@ def openable_record(entry: Path, key: EngineKey) -> Record | None:
     left to `weights_match`, which can run while they are opened.
     """
     try:
-        record = msgspec.json.decode((entry / RECORD).read_bytes(), type=Record)
+        record = msgspec.json.decode(record_bytes(entry / RECORD), type=Record)
         openable = (
             record.key == key
             and GRAPH in record.sums
@@ -208,7 +209,7 @@ def clear() -> Removed:
 
 def _kept_model(folder: Path) -> KeptModel:
     try:
-        model = msgspec.json.decode((folder / RECORD).read_bytes(), type=_ModelPath).model
+        model = msgspec.json.decode(record_bytes(folder / RECORD), type=_ModelPath).model
         used = last_used(folder / RECORD)
     except UNREADABLE:
         model, used = "", 0.0
