@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import Rtl
+from tests.runtime import tiny
+from toolchain.benchmarking import rounds as timing
+from toolchain.benchmarking.bench import bench
 from toolchain.benchmarking.comparison import (
     compared,
     ratio_interval,
@@ -22,7 +25,8 @@ from toolchain.benchmarking.comparison import (
 from toolchain.benchmarking.result import Benchmark, TargetResult
 from toolchain.benchmarking.samples import Samples, decode_samples, encode_samples
 from toolchain.errors import DataError, RefusedError
-from toolchain.machine import Machine
+from toolchain.files import write_json
+from toolchain.machine import Machine, this_machine
 
 MACHINE = Machine("Processor X", 2, ("avx2",), 8.0, "Linux x86_64", "3.11.7", {"numpy": "2.0"})
 
@@ -142,6 +146,27 @@ def test_no_common_case_is_an_error() -> None:
     row = case(rounds_of(np.random.default_rng(0)))
     with pytest.raises(DataError, match="no case in common"):
         compared(benchmark(row), benchmark(msgspec.structs.replace(row, target="b")), "old.json")
+
+
+def test_what_was_measured_is_shown_where_it_has_no_common_case(
+    rtl_here: Rtl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "WARM_UP_S", 0.0)
+    model = tiny.write(tiny.tiny_model(), tmp_path / "tiny.onnx")
+    old = benchmark(case(rounds_of(np.random.default_rng(0))), machine=this_machine())
+    write_json(tmp_path / "old.json", old)
+    words = ("bench", model, "--batch-size", 3, "--threads", 1, "--seconds", 0.1)
+    done = rtl_here(*words, "--compare", "old.json")
+    assert done.returncode == 3
+    assert "error: old.json has no case in common" in done.stderr
+    assert "p50 ms" in done.stdout
+
+
+def test_another_machine_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    old = tmp_path / "old.json"
+    write_json(old, benchmark(case(rounds_of(np.random.default_rng(0)))))
+    with pytest.raises(RefusedError, match="on another machine"):
+        bench([tmp_path / "not there.onnx"], compare=old)
 
 
 def test_samples_come_back_as_they_were() -> None:

@@ -82,6 +82,16 @@ def test_a_budget_shorter_than_a_pass_of_the_images_is_refused_with_what_it_need
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_budget_that_is_over_before_a_training_is_refused_though_features_are_kept(
+    run: RunFolder, stripes: Path, random_weights: Path, tmp_path: Path
+) -> None:
+    settings = SMALL | {"weights": str(random_weights), "budget": "200ms"}
+    with pytest.raises(SettingsError, match=r"200ms is .*; here it needs about") as caught:
+        toolchain.finetune(stripes, tmp_path / "run", **settings)  # type: ignore[arg-type]
+    assert budget_seconds(str(caught.value.instead[0]["budget"])) >= 3
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("text", ["", "five minutes", "5 m 3 s", "-5m", "0s", "1e9h", "5d"])
 def test_a_budget_that_is_none_is_refused_with_one_that_is(text: str) -> None:
     with pytest.raises(SettingsError, match="budget: ") as caught:

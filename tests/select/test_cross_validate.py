@@ -64,6 +64,18 @@ def test_a_set_without_a_split_is_taken_whole(tmp_path: Path) -> None:
     assert sum(len(pool.split(fold)[1]) for fold in pool.folds) == 8
 
 
+def test_fewer_folds_than_asked_for_are_said(
+    rtl_here: Rtl, random_weights: Path, tmp_path: Path
+) -> None:
+    for label in ("across", "down"):
+        for number in range(4):
+            draw_stripes(tmp_path / "set" / label / f"{number}.png", label, number)
+    words = ("--weights", random_weights, "--augment", "none", "--cv", 99, "--json")
+    done = rtl_here("finetune", tmp_path / "set", *words, *SMALL)
+    assert json.loads(done.stdout)["folds"] == 4
+    assert "--cv 99: 4 folds, as no class has images for more" in done.stderr
+
+
 def test_a_class_that_cant_be_in_two_folds_is_refused(tmp_path: Path) -> None:
     for label in ("across", "down"):
         for number in range(4):

@@ -14,7 +14,7 @@ import numpy as np
 from toolchain.benchmarking import rounds, statistics
 from toolchain.benchmarking.answers import answers_of, compared_models, require_consistent
 from toolchain.benchmarking.chosen import chosen_targets
-from toolchain.benchmarking.comparison import compared, read_benchmark
+from toolchain.benchmarking.comparison import compared, read_benchmark, require_comparable
 from toolchain.benchmarking.load import busy_processes
 from toolchain.benchmarking.result import Benchmark, LeftOut, PauseResult, TargetResult
 from toolchain.benchmarking.samples import encode_samples
@@ -54,10 +54,13 @@ def bench(
 
     The models may differ in anything. Raises RefusedError where a file does not compute what its
     card says, where files of one model in float32 give different answers, or a process dies;
-    ModelFileError, ProviderError, DataError or MissingExtraError when one can't be opened.
+    ModelFileError, ProviderError, DataError or MissingExtraError when one can't be opened. Where it
+    can't be put beside `compare`, RefusedError or DataError, whose `result` is the benchmark.
     """
     progress = progress or SilentReporter()
     before = None if compare is None else read_benchmark(Path(compare))
+    if before is not None:
+        require_comparable(before, this_machine(), busy, str(compare))
     targets = chosen_targets(models, providers, threads or (usable_cores(),), eager, spin=spin)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rtl-bench-")))
@@ -82,7 +85,11 @@ def bench(
     )
     if before is None:
         return found
-    return msgspec.structs.replace(found, comparison=compared(before, found, str(compare)))
+    try:
+        return msgspec.structs.replace(found, comparison=compared(before, found, str(compare)))
+    except ToolchainError as error:
+        error.result = found  # it took its time to measure, and holds without the other
+        raise
 
 
 def _opened(

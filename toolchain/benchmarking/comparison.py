@@ -53,7 +53,7 @@ def compared(before: Benchmark, now: Benchmark, source: str) -> Comparison:
     Raises RefusedError where they were measured on different machines, or under another load, and
     DataError for samples that are damaged or no case in common.
     """
-    _require_comparable(before, now, source)
+    require_comparable(before, now.machine, now.busy, source)
     old = {_case(row): row for row in before.results}
     new = {_case(row): row for row in now.results}
     both = [key for key in new if key in old]
@@ -109,6 +109,27 @@ def require_not_slower(now: Benchmark, share: float) -> None:
         )
 
 
+def require_comparable(before: Benchmark, machine: Machine, busy: int, source: str) -> None:
+    """Raise RefusedError where a benchmark was measured on another machine or under another load.
+
+    `machine` and `busy` are those of the benchmark to put beside it.
+    """
+    names = ("processor", "cores", "instructions", "system")
+    differing = [n for n in names if getattr(before.machine, n) != getattr(machine, n)]
+    if differing:
+        raise RefusedError(
+            f"{source} was measured on another machine ({before.machine.processor}, "
+            f"{before.machine.cores} cores; here {machine.processor}, {machine.cores}): "
+            f"{', '.join(differing)} differ",
+            hint="measure both here",
+        )
+    if before.busy != busy:
+        raise RefusedError(
+            f"{source} was measured beside {before.busy} busy processes, this beside {busy}",
+            hint=f"measure with --busy {before.busy}",
+        )
+
+
 def _compared_case(before: TargetResult, now: TargetResult) -> ComparedCase:
     old, new = decode_samples(before.samples), decode_samples(now.samples)
     low, high = ratio_interval(old, new)
@@ -130,23 +151,6 @@ def _compared_case(before: TargetResult, now: TargetResult) -> ComparedCase:
         ratio=math.exp(medians[1] - medians[0]),
         ratio_interval=(low, high),
     )
-
-
-def _require_comparable(before: Benchmark, now: Benchmark, source: str) -> None:
-    names = ("processor", "cores", "instructions", "system")
-    differing = [n for n in names if getattr(before.machine, n) != getattr(now.machine, n)]
-    if differing:
-        raise RefusedError(
-            f"{source} was measured on another machine ({before.machine.processor}, "
-            f"{before.machine.cores} cores; here {now.machine.processor}, {now.machine.cores}): "
-            f"{', '.join(differing)} differ",
-            hint="measure both here",
-        )
-    if before.busy != now.busy:
-        raise RefusedError(
-            f"{source} was measured beside {before.busy} busy processes, this beside {now.busy}",
-            hint=f"measure with --busy {before.busy}",
-        )
 
 
 def _case(row: TargetResult) -> tuple[str, str, int, bool, int]:

@@ -19,6 +19,7 @@ from toolchain.cli.options import (
     traceback_option,
 )
 from toolchain.display import as_markdown
+from toolchain.errors import ToolchainError
 from toolchain.files import keep_result
 from toolchain.runtime.option_checks import MAX_THREADS
 
@@ -148,19 +149,24 @@ def command(
 
     progress = terminal.progress_reporter(quiet)
     file = benchmark_file(models, providers, output, progress)
-    result = bench(
-        models,
-        providers=providers,
-        batch_sizes=tuple(dict.fromkeys(batch_sizes)),
-        threads=threads,
-        seconds=seconds,
-        eager=eager,
-        spin=spin,
-        gaps=tuple(dict.fromkeys(gaps)),
-        busy=busy,
-        compare=compare,
-        progress=progress,
-    )
+    try:
+        result = bench(
+            models,
+            providers=providers,
+            batch_sizes=tuple(dict.fromkeys(batch_sizes)),
+            threads=threads,
+            seconds=seconds,
+            eager=eager,
+            spin=spin,
+            gaps=tuple(dict.fromkeys(gaps)),
+            busy=busy,
+            compare=compare,
+            progress=progress,
+        )
+    except ToolchainError as error:
+        if error.result is not None:  # it is measured, but can't be put beside the earlier one
+            _show(error.result, as_json, markdown)
+        raise
     _show(result, as_json, markdown)
     tables.explain(result, "bench", wanted=explain, quiet=quiet or as_json)
     if file:

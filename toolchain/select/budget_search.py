@@ -74,13 +74,14 @@ def search(
     """Return the settings that the time is best spent on, and when their training has to end.
 
     The settings in `keep` were given by the user and stay. Raises SettingsError where the budget
-    does not suffice for a pass of the images through the network.
+    does not suffice for a pass of the images through the network, or is over after it.
     """
     began = time.monotonic()
     settings, dataset = inputs.settings, inputs.dataset
     writing = max(WRITE_S, WRITE_SHARE * (began - budget.started))
     pool = make_pool(dataset, dataset.train, FOLDS, settings.seed)
     features, pass_seconds = _features(inputs, budget, writing, progress)
+    _require_time_left(budget, writing)
     until = time.monotonic() + PROBES_SHARE * max(0.0, budget.left - writing)
     probes = sweep_probes(features, pool, len(dataset.classes), until)
     probe = probes[0]
@@ -106,6 +107,14 @@ def search(
         seconds=round(time.monotonic() - began, 3),
     )
     return Choice(chosen.settings, selection, budget.deadline - writing)
+
+
+def _require_time_left(budget: Budget, writing: float) -> None:
+    """Raise SettingsError where not even the writing fits, as with features kept from before."""
+    if budget.left < writing:
+        needed = f"{int((budget_seconds(budget.text) - budget.left + writing) * 1.2) + 1}s"
+        reason = f"{budget.text} is over before a training; here it needs about {needed}"
+        raise refuse("budget", reason, {"budget": needed}, {"strategy": "head"})
 
 
 def _features(

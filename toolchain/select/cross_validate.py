@@ -76,6 +76,8 @@ def cross_validate(
     inputs = read_inputs(settings, "--cv", progress)
     samples = labelled_images(inputs.dataset)
     pool = make_pool(inputs.dataset, samples, folds, settings.seed)
+    if len(pool.folds) < folds:
+        progress.message(f"--cv {folds}: {len(pool.folds)} folds, as no class has images for more")
     if choose is not None:
         settings = choose(inputs, progress).settings
     with machine_failures():
