@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.data.trees import put
 from tests.prediction.pictures import picture
@@ -28,9 +29,10 @@ class Messages(SilentReporter):
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Two classes of pictures, and a telephone's files among them."""
-    for label in ("cat", "dog"):
+    for label, side in (("cat", 20), ("dog", 30)):
         for number in range(6):
-            picture(tmp_path / "photos" / label / f"{number}.png", 10 * len(label) + number)
+            file = picture(tmp_path / "photos" / label / f"{number}.png")
+            Image.new("RGB", (20 + number, side)).save(file)  # no two are the same
     return put(tmp_path / "photos", *(f"cat/IMG_{n}.HEIC" for n in range(9)), ".DS_Store")
 
 
