@@ -347,7 +347,10 @@ def test_the_page_of_a_lower_precision_shows_what_it_cost(tmp_path: Path, rtl: R
     card = tiny_card(
         precision="int8", acceptance=cost, trained_size=6, versions={"rtl": "\x1b[31m9"}
     )
-    path = write(tiny_model(card=encode_card(card)), tmp_path / "model.int8.onnx")
+    model = tiny_model(card=encode_card(card))
+    weights = onnx.helper.make_tensor("w", onnx.TensorProto.INT8, [1, 2], [1, 2])
+    model.graph.initializer.append(weights)
+    path = write(model, tmp_path / "model.int8.onnx")
     page = rtl("inspect", path).stdout
     assert "onnx int8" in page
     assert "95.0 % → 94.0 %" in page
