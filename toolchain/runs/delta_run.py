@@ -27,7 +27,7 @@ class DeltaRun(TrainedRun):
     """A base run as its delta makes it; card, settings and data are those of the delta."""
 
     delta: Delta
-    base: TrainedRun
+    trained: Classifier
 
     @classmethod
     def of(
@@ -42,6 +42,8 @@ class DeltaRun(TrainedRun):
         Its `folder` is that of the delta. Raises DataError where one of them can't be read, or the
         delta is of another architecture or of other weights.
         """
+        from toolchain.networks.weights import state_sha256
+
         base, found = TrainedRun.open(run), read_delta(Path(delta))
         if base.card.architecture != found.card.architecture:
             raise DataError(
@@ -49,13 +51,13 @@ class DeltaRun(TrainedRun):
                 f"{base.card.architecture}",
                 hint="give the run that it was trained from",
             )
-        made = cls(
-            folder=RunFolder(found.path.parent), card=found.card, data=data, delta=found, base=base
-        )
+        classifier = _trained_classifier(base, found)
         # On another processor the merged weights may differ in their last bits.
-        weights = msgspec.structs.replace(found.card.weights, sha256=made.stored_sha256)
+        digest = state_sha256(classifier.state_dict())
+        weights = msgspec.structs.replace(found.card.weights, sha256=digest)
         card = msgspec.structs.replace(found.card, weights=weights)
-        return cls(folder=made.folder, card=card, data=data, delta=found, base=base)
+        folder = RunFolder(found.path.parent)
+        return cls(folder=folder, card=card, data=data, delta=found, trained=classifier)
 
     @cached_property
     def settings(self) -> FinetuneSettings:
@@ -66,27 +68,12 @@ class DeltaRun(TrainedRun):
     @cached_property
     def classifier(self) -> Classifier:
         """The trained network, on the CPU, in eval mode; the same module each time."""
-        from toolchain.networks.resnet import Classifier, build_network
-
-        state = apply_delta(
-            self.delta, self.base.classifier.state_dict(), str(self.base.folder.path)
-        )
-        dropout = 0.5 if "network.fc.1.weight" in state else 0.0
-        network = build_network(self.card.architecture, len(self.card.classes), dropout=dropout)
-        classifier = Classifier(network, self.card.normalisation)
-        try:
-            classifier.load_state_dict(state)
-        except RuntimeError as error:
-            reason = "its tensors are not those of its card"
-            raise damaged(self.delta.path, reason) from error
-        return classifier.eval()
+        return self.trained
 
     @cached_property
     def stored_sha256(self) -> str:
         """The digest of the trained weights, as a file of them would have it."""
-        from toolchain.networks.weights import state_sha256
-
-        return state_sha256(self.classifier.state_dict())
+        return self.weights_sha256
 
     @cached_property
     def evaluated_at(self) -> float | None:
@@ -97,6 +84,21 @@ class DeltaRun(TrainedRun):
     def unreadable(self) -> frozenset[str]:
         """Names, relative to the data, of the files that training could not read and left out."""
         return frozenset(self.delta.record.unreadable)
+
+
+def _trained_classifier(base: TrainedRun, delta: Delta) -> Classifier:
+    """Return the network of a base run with a delta; DataError where they do not fit."""
+    from toolchain.networks.resnet import Classifier, build_network
+
+    state = apply_delta(delta, base.classifier.state_dict(), str(base.folder.path))
+    dropout = 0.5 if "network.fc.1.weight" in state else 0.0
+    network = build_network(delta.card.architecture, len(delta.card.classes), dropout=dropout)
+    classifier = Classifier(network, delta.card.normalisation)
+    try:
+        classifier.load_state_dict(state)
+    except RuntimeError as error:
+        raise damaged(delta.path, "its tensors are not those of its card") from error
+    return classifier.eval()
 
 
 def open_run(
