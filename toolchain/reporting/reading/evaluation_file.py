@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from toolchain.evaluation.image_results import ImageResult
 from toolchain.evaluation.stored_logits import read_logits
+from toolchain.metrics.linear_probe import softmax
 from toolchain.metrics.per_class import ClassMetrics
 from toolchain.runs.damage import reading
 from toolchain.runs.runfolder import RunFolder
@@ -121,8 +122,7 @@ class StoredEvaluation:
         if self.multi_label:
             sigmoid: NDArray[np.float64] = 0.5 * (1 + np.tanh(0.5 * scaled))
             return sigmoid
-        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        return softmax(scaled)
 
     def __iter__(self) -> Iterator[ImageResult]:
         return iter(self.file.results)
