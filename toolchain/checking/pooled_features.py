@@ -13,37 +13,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from toolchain.data.layouts import Sample
-from toolchain.networks.resnet import Classifier, normalised
-from toolchain.networks.split import FrozenBackbone, network_parts
+from toolchain.networks.resnet import Classifier
+from toolchain.networks.split import StagePooling
 from toolchain.progress import ProgressReporter, track_images
 from toolchain.runtime.card import Preprocessing
 from toolchain.training.features.engine import Engine, fastest_engine
 from toolchain.training.inputs.samples import clean_pixels
 
-STAGES = ("layer3", "layer4")
-
-
-class PooledStages(FrozenBackbone):
-    """Computes features float32 [batch, features] of pixels uint8 [batch, size, size, 3]."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        names = [name for name, _ in network_parts(classifier.network)]
-        super().__init__(classifier, names.index("avgpool"))
-        used = names[: len(self.layers)]
-        self.last = {max(i for i, n in enumerate(used) if n.startswith(s)) for s in STAGES}
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return the mean of each channel of the stages, beside each other."""
-        values = normalised(pixels, self.mean, self.std)
-        pooled = []
-        for index, layer in enumerate(self.layers):
-            values = layer(values)
-            if index in self.last:
-                pooled.append(values.mean(dim=(2, 3)))
-        return torch.cat(pooled, dim=1)
+USED = 2
+"""Stages whose features are used, the last ones."""
 
 
 def pooled_features(
@@ -54,11 +34,12 @@ def pooled_features(
     progress: ProgressReporter,
 ) -> NDArray[np.float32]:
     """Return the features of readable images, float32 [images, features], in their order."""
-    backbone = PooledStages(classifier).eval()
-    engine = fastest_engine(backbone, preprocessing.size, device)
+    pooling = StagePooling(classifier).eval()
+    columns = sum(pooling.widths[-USED:])
+    engine = fastest_engine(pooling, preprocessing.size, device)
     batches = _batches(engine, samples, preprocessing)
     shown = track_images(progress, batches, "features for the labels, images", len(samples), len)
-    return np.concatenate(list(shown))
+    return np.concatenate([rows[:, -columns:] for rows in shown])
 
 
 def _batches(
