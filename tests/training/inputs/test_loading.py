@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, dataloader
 
 from tests.conftest import ROOT
 from toolchain.errors import ImageError
@@ -134,6 +134,19 @@ def killed_after_the_first_batch() -> None:
 def test_the_end_of_a_worker_whose_batch_was_announced_is_the_same_error() -> None:
     with pytest.raises(MachineFailure, match="was killed by the signal Killed"):
         killed_after_the_first_batch()
+
+
+def test_the_signal_is_named_where_torch_only_says_that_a_worker_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def exited(iterator: Any) -> Loaded:
+        for worker in iterator._workers:
+            worker.kill()
+        raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+
+    monkeypatch.setattr(dataloader._MultiProcessingDataLoaderIter, "_next_data", exited)
+    with pytest.raises(MachineFailure, match="was killed by the signal Killed"), machine_failures():
+        loaded(1)
 
 
 @pytest.mark.parametrize(

@@ -97,17 +97,18 @@ class ImageLoader:
 
 
 def _delivered(batches: Iterator[Loaded]) -> Iterator[Loaded]:
-    """Yield `batches`; raise torch's RuntimeError for a worker that ended while it sent one.
+    """Yield `batches`; raise a RuntimeError that names the signal where one ended a worker.
 
-    Torch finds a worker gone while it waits for a batch. Where the batch was announced and its
-    memory is not handed over any more, the error of that connection comes instead.
+    Torch finds a worker gone while it waits for a batch, and does not always say how it ended.
+    Where the batch was announced and its memory is not handed over any more, the error of that
+    connection comes instead.
     """
     while True:
         try:
             batch = next(batches)
         except StopIteration:
             return
-        except (EOFError, OSError) as error:
+        except (EOFError, OSError, RuntimeError) as error:
             ended = _ended_worker(getattr(batches, "_workers", ()))
             if ended is None:
                 raise
@@ -117,6 +118,8 @@ def _delivered(batches: Iterator[Loaded]) -> Iterator[Loaded]:
 
 def _ended_worker(workers: Sequence[multiprocessing.Process]) -> str | None:
     """Return what torch says of the first of `workers` that has ended, within a second."""
+    if not workers:
+        return None
     closed = multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=1)
     for worker in (worker for worker in workers if worker.sentinel in closed):
         worker.join(1)  # its files are closed a moment before its exit status is known
