@@ -30,6 +30,7 @@ FUNCTIONS = {
     "evaluate": ("evaluate", None),
     "report": ("report", None),
     "export": ("export", None),
+    "adapt": ("adapt", None),
     "verify": ("verify", None),
     "bench": ("bench", None),
     "predict": ("predict", None),
@@ -166,6 +167,12 @@ class Called(Exception):
             ),
             "export run --format onnx --format pt2 --batch 2 --max-drop 0.5 "
             "--calibration-images 9 -o x",
+        ),
+        ("adaptation.adapt:adapt", lambda: toolchain.adapt("m", "f"), "adapt m --to f"),
+        (
+            "adaptation.adapt:adapt",
+            lambda: toolchain.adapt("m", Path("f"), source="s", images=9, output="o.onnx"),
+            "adapt m --to f --source s --images 9 -o o.onnx",
         ),
         ("verification.verify:verify", lambda: toolchain.verify("m"), "verify m"),
         (

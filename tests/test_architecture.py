@@ -40,6 +40,7 @@ ORDER = (
     "evaluation",
     "checking",
     "verification",
+    "adaptation",
     "exporters",
     "benchmarking",
     "prediction",
@@ -68,6 +69,7 @@ STORIES = {
     "toolchain.evaluation.evaluate",
     "toolchain.checking.check",
     "toolchain.verification.verify",
+    "toolchain.adaptation.adapt",
     "toolchain.exporters.export",
     "toolchain.benchmarking.bench",
     "toolchain.prediction.predict",
@@ -79,6 +81,7 @@ CALL_STORIES = ("demo", "api", "cli")
 """Rooms that may call a story; no story calls another."""
 APART = {
     "verification": ("training", "evaluation"),
+    "adaptation": ("training", "evaluation"),
     "exporters": ("training", "evaluation"),
     "benchmarking": ("training", "evaluation"),
 }

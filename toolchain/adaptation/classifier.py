@@ -93,9 +93,7 @@ def with_features_as_output(data: bytes, classifier: Classifier) -> bytes:
     return data + _field(GRAPH, output)
 
 
-def replaced(
-    data: bytes, classifier: Classifier, weight: Floats, bias: Floats, card: str
-) -> bytes:
+def replaced(data: bytes, classifier: Classifier, weight: Floats, bias: Floats, card: str) -> bytes:
     """Return the bytes of the file with another weight, bias and card, and the same graph."""
     made = bytearray(data)
     for tensor, values in ((classifier.weight, weight), (classifier.bias, bias)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,22 +21,13 @@ from toolchain.runtime.stream import in_order
 BATCH_SIZE = 8
 
 
-class Views(NamedTuple):
-    """The features of one image, float32 [features], and of the same image mirrored."""
-
-    straight: Floats
-    mirrored: Floats
-
-
 class FeatureModel:
     """The graph of a model file up to its classifier."""
 
     def __init__(self, data: bytes, classifier: Classifier, card: Card) -> None:
         self.card, self._name = card, classifier.features
         # The features would be no output of their own where onnxruntime has fused them away.
-        self._session = session_in_memory(
-            with_features_as_output(data, classifier), optimised=True
-        )
+        self._session = session_in_memory(with_features_as_output(data, classifier), optimised=True)
 
     def run(self, pixels: Pixels) -> Floats:
         """Return float32 [images, features] of pixels uint8 [images, size, size, 3]."""
@@ -55,14 +45,14 @@ class FeatureModel:
 
     def of_files(
         self, paths: Sequence[Path], label: str, progress: ProgressReporter
-    ) -> Iterator[Views | ImageError]:
+    ) -> Iterator[Floats | ImageError]:
         """Yield the features of each image file, in order; an ImageError where it can't be read."""
 
-        def work(some: Iterable[Path]) -> list[Views | ImageError]:
+        def work(some: Iterable[Path]) -> list[Floats | ImageError]:
             read = [self._pixels(path) for path in some]
             good = [pixels for pixels in read if not isinstance(pixels, ImageError)]
-            views = iter(self._views(np.stack(good)) if good else [])
-            return [item if isinstance(item, ImageError) else next(views) for item in read]
+            features = iter(self.run(np.stack(good)) if good else [])
+            return [item if isinstance(item, ImageError) else next(features) for item in read]
 
         # The session has a thread for each core: more batches at once would gain nothing but the
         # time of the decoder.
@@ -74,9 +64,3 @@ class FeatureModel:
             return pixels_of(self.card, path, str(path))
         except ImageError as error:
             return error
-
-    def _views(self, pixels: Pixels) -> list[Views]:
-        """Return the features of each image straight and mirrored."""
-        straight = self.run(pixels)
-        mirrored = self.run(np.ascontiguousarray(pixels[:, :, ::-1]))
-        return [Views(*pair) for pair in zip(straight, mirrored, strict=True)]

@@ -37,6 +37,11 @@ class SourceFeatures:
         return len(self.features)
 
 
+def features_file(model: Path) -> Path:
+    """Return the path of the features of training images, beside a model file."""
+    return model.with_name(model.name + ".features.npz")
+
+
 def write_source_features(source: SourceFeatures, path: Path) -> None:
     """Write features as one .npz file, atomically, in float16: 0.05 % of a value is lost."""
     largest = float(np.finfo(np.float16).max)
