@@ -24,13 +24,15 @@ from toolchain.adaptation.mixture import (
     fit_moved,
     source_classes,
 )
+from toolchain.display import percent
 from toolchain.metrics.mcnemar import mcnemar_p
 
 LEAST_IMAGES, LEAST_PER_CLASS = 100, 5
 MOST_P = 0.01
 LEAST_GAIN = 0.02
 RESAMPLES = 30
-LOW_QUANTILE = 0.1
+LOW_QUANTILE = 0.25
+LEAST_SEPARATION = 0.75
 SURE = 0.05
 """p-value from which labelled photographs decide alone."""
 
@@ -60,7 +62,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     expected_gain: float
     """Mean over resampled photographs."""
     expected_gain_low: float
-    """Its 10 % quantile."""
+    """Its lower quartile."""
+    separation: float
+    """How well the classes can be told apart at the target: 1 as well as in training, 0 not."""
     labels_changed: float
     """Share of the photographs that get another label."""
     shares: dict[str, float]
@@ -108,6 +112,7 @@ def judge(
         expected_after=_expected(moved, after),
         expected_gain=float(np.mean(gains)),
         expected_gain_low=float(np.quantile(gains, LOW_QUANTILE)),
+        separation=_separation(source_logits, source, _expected(moved, after)),
         labels_changed=float((before != after).mean()),
         shares=dict(zip(names, map(float, moved.shares), strict=True)),
         labelled=_labelled(before, after, labels),
@@ -138,7 +143,13 @@ def refusal(figures: Figures) -> str | None:
     if figures.expected_gain_low < 0:
         return (
             f"the {100 * figures.expected_gain:.1f} points of accuracy expected may be a loss of "
-            f"{-100 * figures.expected_gain_low:.1f} (10 % quantile of resampled photographs)"
+            f"{-100 * figures.expected_gain_low:.1f} (lower quartile of resampled photographs)"
+        )
+    if figures.separation < LEAST_SEPARATION:
+        return (
+            "the classes can't be told apart well enough in the photographs: "
+            f"{percent(figures.separation)} as well as in training, at least "
+            f"{percent(LEAST_SEPARATION)} are needed"
         )
     return None
 
@@ -176,6 +187,14 @@ def _resampled_gains(
 def _expected(mixture: Mixture, labels: Labels) -> float:
     """Return the accuracy of labels by the mixture's probabilities of the classes."""
     return float(mixture.posterior[np.arange(len(labels)), labels].mean())
+
+
+def _separation(source_logits: Matrix, source: Source, expected: float) -> float:
+    """Return an expected accuracy, beyond chance, relative to that of the training images."""
+    points = differences(source_logits)
+    known = _expected(fit(points, source, moved=False), source_logits.argmax(axis=1))
+    chance = 1 / len(source.shares)
+    return max(0.0, expected - chance) / max(known - chance, 1e-6)
 
 
 def _labelled(before: Labels, after: Labels, labels: dict[int, int]) -> Labelled | None:

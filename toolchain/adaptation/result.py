@@ -51,6 +51,7 @@ class Adapted(Displayed, msgspec.Struct, frozen=True, kw_only=True):
                 f"p = {figures.p_same_camera:.2g} that only the classes' mix differs",
             ),
             ("accuracy expected", _expected_words(figures)),
+            ("classes told apart", f"{percent(figures.separation)} as well as in training"),
             ("labels changed", percent(figures.labels_changed)),
             ("shares of classes", _shares_words(figures)),
         ]
@@ -73,7 +74,7 @@ def _images_words(result: Adapted) -> str:
 def _expected_words(figures: Figures) -> str:
     before, after = percent(figures.expected_before), percent(figures.expected_after)
     mean, low = 100 * figures.expected_gain, 100 * figures.expected_gain_low
-    return f"{before} → {after}; resampled {mean:+.1f} points (10 % quantile {low:+.1f})"
+    return f"{before} → {after}; resampled {mean:+.1f} points (lower quartile {low:+.1f})"
 
 
 def _shares_words(figures: Figures) -> str:
