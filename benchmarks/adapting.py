@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from toolchain.adaptation.cameras import CAMERAS, photographed
-from toolchain.adaptation.gate import judge
+from toolchain.adaptation.gate import Figures, judge
 from toolchain.adaptation.original import Original, open_original
 from toolchain.runtime.image.preprocess import preprocess
 
@@ -92,7 +92,7 @@ class Features:
 
 
 def trained_head(points: Matrix, labels: Labels, seed: int) -> tuple[Matrix, Matrix]:
-    """Return (weight, bias) of a classifier, by Adam with a cosine, as --strategy head trains it."""
+    """Return (weight, bias) of a classifier, by Adam with a cosine, as --strategy head does."""
     random = np.random.default_rng(seed)
     classes, width = int(labels.max()) + 1, points.shape[1]
     values = [random.uniform(-1, 1, (classes, width)) / np.sqrt(width), np.zeros(classes)]
@@ -127,6 +127,13 @@ def accuracy(logits: Matrix, labels: Labels) -> float:
     return 100 * float((logits.argmax(axis=1) == labels).mean())
 
 
+def described(figures: Figures) -> str:
+    """Return the figures of the gate in a line."""
+    gain, low = 100 * figures.expected_gain, 100 * figures.expected_gain_low
+    told_apart = f"told apart {figures.separation:.2f}"
+    return f"p {figures.p_same_camera:.1g}, gain {gain:+.1f} low {low:+.1f}, {told_apart}"
+
+
 def measure(kept: Features, name: str) -> dict[str, list[tuple[float, float, float, bool, float]]]:
     """Return camera → for each seed (clean, before, after, accepted, by matched means)."""
     rows: dict[str, list[tuple[float, float, float, bool, float]]] = {}
@@ -145,13 +152,8 @@ def measure(kept: Features, name: str) -> dict[str, list[tuple[float, float, flo
             rows.setdefault(camera, []).append(
                 (clean, before, after, found.refused is None, matched)
             )
-            figures = found.figures
-            print(
-                f"# {name} {camera} {seed}: {before:.1f} → {after:.1f}, p {figures.p_same_camera:.1g}, "
-                f"gain {100 * figures.expected_gain:+.1f} low {100 * figures.expected_gain_low:+.1f}, "
-                f"told apart {figures.separation:.2f}: {found.refused or 'accepted'}",
-                flush=True,
-            )
+            what = f"# {name} {camera} {seed}: {before:.1f} → {after:.1f}"
+            print(f"{what}, {described(found.figures)}: {found.refused or 'accepted'}", flush=True)
     return rows
 
 
