@@ -162,13 +162,14 @@ def main() -> None:
     parser.add_argument("model", help="an ONNX file of a run with --strategy head")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--cache", type=Path, default=Path("adapting-features"))
+    parser.add_argument("--sets", nargs="+", default=SETS, help="folders of --data")
     options = parser.parse_args()
     kept = Features(open_original(options.model), options.data, options.cache)
     print(
         "| set | camera | drop | before | shift found | accepted | after the gate | means matched |"
     )
     print("|---|---|--:|--:|--:|--:|--:|--:|")
-    for name in SETS:
+    for name in options.sets:
         for camera, seeds in measure(kept, name).items():
             clean, before, after, accepted, matched = np.mean(np.array(seeds, float), axis=0)
             kept_ones = [row[2] if row[3] else row[1] for row in seeds]

@@ -262,7 +262,8 @@ def test_what_a_device_runs_imports_torch_inside_functions_only() -> None:
     wrong = [
         found
         for found in IMPORTS
-        if found.room_of_importer in ("backends", "verification", "benchmarking", "prediction")
+        if found.room_of_importer
+        in ("backends", "verification", "adaptation", "benchmarking", "prediction")
         and (found.room in HEAVY or found.room == "networks")
         and found.runs_on_import
     ]
@@ -325,6 +326,7 @@ def loaded_by(module: str, *suspects: str) -> str:
         "toolchain.benchmarking.bench",
         "toolchain.runtime.predictor",
         "toolchain.verification.verify",
+        "toolchain.adaptation.adapt",
     ],
 )
 def test_light_modules_do_not_import_torch(module: str) -> None:

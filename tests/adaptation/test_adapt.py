@@ -73,7 +73,7 @@ def test_the_new_file_is_right_where_the_model_was_wrong(
         with Predictor(path, cache=False) as predictor:
             labels = [p.label for p in predictor.predict_many(files)]
         right[path] = np.mean([f.name.startswith(n) for f, n in zip(files, labels, strict=True)])
-    assert right[other] < 0.9
+    assert right[other] < 0.95
     assert right[adapted.path] > 0.97
     figures = adapted.figures
     assert figures.expected_before == pytest.approx(right[other], abs=0.05)
