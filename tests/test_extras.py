@@ -16,7 +16,6 @@ from toolchain import extras
 from toolchain.errors import MissingExtraError
 from toolchain.extras import EXTRA_OF, EXTRAS, import_extra, missing_extra
 
-
 IMPORTED = {"mlflow-skinny": "mlflow"}
 """Packages whose module has another name."""
 
