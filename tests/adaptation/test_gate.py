@@ -22,7 +22,8 @@ TRUTH = np.repeat([0, 1, 2], 40)
 
 def logits(seed: int, moved: tuple[float, float, float] = (0, 0, 0)) -> Matrix:
     """Return logits of 120 images, 40 of each class, which are nearly all right."""
-    return 3 * np.eye(3)[TRUTH] + np.random.default_rng(seed).normal(0, 0.8, (120, 3)) + moved
+    noise: Matrix = np.random.default_rng(seed).normal(0, 0.8, (120, 3))
+    return noise + 3 * np.eye(3)[TRUTH] + np.array(moved)
 
 
 def accuracy(of: Matrix) -> float:

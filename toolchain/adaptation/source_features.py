@@ -7,6 +7,7 @@ covariance takes 8 MB), and the gate needs single images: it cross-validates.
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,10 +62,15 @@ def read_source_features(path: Path, width: int, classes: int) -> SourceFeatures
     try:
         if path.stat().st_size > MOST_FILE_BYTES:
             raise ValueError(f"it has more than {MOST_FILE_BYTES:,} bytes")
+        _require_small(path)
         with np.load(path, allow_pickle=False) as arrays:
-            features, labels = (_array(arrays, name, kind) for name, kind in ARRAYS.items())
+            stored, numbers = arrays["features"], arrays["labels"]
+        for array, (name, kind) in zip((stored, numbers), ARRAYS.items(), strict=True):
+            if array.dtype != np.dtype(kind):
+                raise ValueError(f"{name} is of type {array.dtype}")
     except Exception as error:  # a damaged archive raises whatever its damage leads to
         raise ModelFileError(f"{path} can't be read: {error}", hint=HINT) from error
+    features, labels = stored.astype(np.float32), numbers.astype(np.int64)
     if features.ndim != 2 or labels.shape != features.shape[:1] or features.shape[1] != width:
         raise ModelFileError(
             f"{path} holds features of shape {list(features.shape)}, the model has {width}",
@@ -72,15 +78,12 @@ def read_source_features(path: Path, width: int, classes: int) -> SourceFeatures
         )
     if not np.isfinite(features).all() or not ((labels >= 0) & (labels < classes)).all():
         raise ModelFileError(f"{path} is not of this model: its values are out of range", hint=HINT)
-    return SourceFeatures(features.astype(np.float32), labels.astype(np.int64))
+    return SourceFeatures(features, labels)
 
 
-def _array(arrays: np.lib.npyio.NpzFile, name: str, kind: str) -> NDArray[np.generic]:
-    """Return one array, after comparing its declared size with the limit."""
-    member = arrays.zip.getinfo(f"{name}.npy")
-    if member.file_size > MOST_FILE_BYTES:
-        raise ValueError(f"{name} unpacks to {member.file_size:,} bytes")
-    found: NDArray[np.generic] = arrays[name]
-    if found.dtype != np.dtype(kind):
-        raise ValueError(f"{name} is of type {found.dtype}")
-    return found
+def _require_small(path: Path) -> None:
+    """Raise ValueError for an archive that unpacks to more than MOST_FILE_BYTES."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > MOST_FILE_BYTES:
+        raise ValueError(f"it unpacks to {unpacked:,} bytes; {MOST_FILE_BYTES:,} are allowed")
