@@ -22,8 +22,9 @@ TRUTH = np.repeat([0, 1, 2], 40)
 
 def logits(seed: int, moved: tuple[float, float, float] = (0, 0, 0)) -> Matrix:
     """Return logits of 120 images, 40 of each class, which are nearly all right."""
-    noise: Matrix = np.random.default_rng(seed).normal(0, 0.8, (120, 3))
-    return noise + 3 * np.eye(3)[TRUTH] + np.array(moved)
+    noise = np.random.default_rng(seed).normal(0, 0.8, (120, 3))
+    made: Matrix = noise + 3 * np.eye(3)[TRUTH] + np.array(moved)
+    return made
 
 
 def accuracy(of: Matrix) -> float:
