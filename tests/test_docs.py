@@ -135,7 +135,9 @@ def test_without_the_shared_folder_what_needs_it_and_what_follows_is_skipped(
     assert "skip  cat copy  (comes after a command that needs ../shared)" in out
 
 
-@pytest.mark.parametrize("name", ["settings.md", "card.schema.json", "api.md", "glossary.md"])
+@pytest.mark.parametrize(
+    "name", ["settings.md", "card.schema.json", "api.md", "commands.md", "glossary.md"]
+)
 def test_generated_pages_are_up_to_date(name: str) -> None:
     written = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert written == generate.pages()[name], "run `make docs`"
