@@ -98,7 +98,7 @@ def prose(text: str) -> Iterator[tuple[int, str]]:
 
 @cache
 def anchors(page: Path) -> frozenset[str]:
-    """Return the anchors of a page: those of its headings, as forges make them, and written ones."""
+    """Return the anchors of a page: of its headings, as forges make them, and written ones."""
     found: set[str] = set()
     text = page.read_text(encoding="utf-8")
     for _, line in prose(text):

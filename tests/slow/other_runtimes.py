@@ -93,9 +93,7 @@ def node_answers(folder: Path, photos: list[Path]) -> tuple[float, Answers]:
     return proof["difference"], answers
 
 
-def browser_answers(
-    chromium: str, folder: Path, photos: list[Path]
-) -> tuple[float, Answers]:
+def browser_answers(chromium: str, folder: Path, photos: list[Path]) -> tuple[float, Answers]:
     """Return (difference from the card, answers) of a browser."""
     for number, photo in enumerate(photos):
         shutil.copy(photo, folder / f"photo-{number}")
