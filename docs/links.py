@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parent.parent
 
-LINK = re.compile(r"(\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^()\s]+)(\))")
+LINK = re.compile(r"((?<!!)\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^()\s]+)(\))")
 """`[text](target)`; the text may hold an image, which is a link of its own."""
 IMAGE = re.compile(r"(!\[[^\]]*\]\()([^()\s]+)(\))")
 CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")

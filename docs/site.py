@@ -4,9 +4,9 @@
     python docs/site.py --pages    # only the pages that zensical is given, into build/pages
 
 The pages stay plain Markdown with links that a forge follows. zensical takes a single folder, so
-the pages are copied below build/pages: those of docs/ to its top, the others (OUTSIDE) by their
-path. Links are written anew for these places, and files that a page links to are copied with it.
-Code blocks are left as they are.
+the pages are copied below build/pages: those of docs/ to its top, the others as OUTSIDE says. Links
+are written anew for these places, and files that a page links to are copied with it. Code blocks
+are left as they are.
 """
 
 from __future__ import annotations
@@ -26,9 +26,15 @@ from urllib.parse import unquote
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "zensical.toml"
 PAGES = ROOT / "build" / "pages"
+STYLE = ROOT / "docs" / "site.css"
 
-OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md", "examples/edge/README.md")
-"""Pages of the site that do not lie in docs/."""
+OUTSIDE = {
+    "CHANGELOG.md": "changes.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "benchmarks/README.md": "benchmark-suites.md",
+    "examples/edge/README.md": "howto/watch-a-folder.md",
+}
+"""Pages of the site that do not lie in docs/, and where they are in the site."""
 FRONT = {"README.md": "index.md"}
 """The README is for a forge; links to it lead to the site's first page."""
 COMMENT = re.compile(r"<!--.*-->")
@@ -66,12 +72,14 @@ def _named(entries: Any) -> Iterator[str]:
 def place(source: Path) -> str:
     """Return where a file of the project is in the site: below its top, with `/`."""
     path = source.relative_to(ROOT).as_posix()
-    return FRONT.get(path, path.removeprefix("docs/"))
+    return (FRONT | OUTSIDE).get(path, path.removeprefix("docs/"))
 
 
 def write_pages(folder: Path) -> None:
     """Write the pages and the files that they link to into a folder, which is made anew."""
     shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy(STYLE, folder)
     for source in sources():
         text, linked = rewritten(source)
         page = folder / place(source)

@@ -123,6 +123,38 @@ def test_the_shared_folder_lies_beside_the_folder_of_the_commands(
     assert docs_check.main([str(page)]) == 0
 
 
+@pytest.mark.parametrize(
+    ("comment", "commands"),
+    [
+        ("photos is ../shared/food", ['test "$(ls photos/pear | wc -l)" = 3', "test -L photos"]),
+        (
+            "photos is 2 a class of ../shared/food",
+            ['test "$(ls photos/pear)" = "$(echo 0; echo 1)"'],
+        ),
+        ("photos is ../shared/food; exit 5", ["ls photos/pear", "exit 5"]),
+    ],
+)
+def test_a_name_stands_for_shared_files_while_commands_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comment: str, commands: list[str]
+) -> None:
+    (tmp_path / "food" / "pear").mkdir(parents=True)
+    for name in "012":
+        (tmp_path / "food" / "pear" / name).touch()
+    monkeypatch.setattr(docs_check, "SHARED", tmp_path)
+    lines = [f"$ {command}" for command in commands]
+    page.write_text(block(*lines, comment=f"<!-- docs-check: {comment} -->"))
+    assert docs_check.main([str(page)]) == 0
+
+
+def test_without_the_shared_folder_a_name_that_stands_for_it_is_skipped(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    monkeypatch.setattr(docs_check, "SHARED", tmp_path / "nothing")
+    page.write_text(block("$ ls photos", comment="<!-- docs-check: photos is ../shared/food -->"))
+    assert docs_check.main([str(page)]) == 0
+    assert "set RTL_SHARED)" in capfd.readouterr().out
+
+
 def test_without_the_shared_folder_what_needs_it_and_what_follows_is_skipped(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
 ) -> None:

@@ -20,8 +20,9 @@ Names = tuple[str, ...]
 
 def audit_blocks(audit: AuditFields) -> list[Block]:
     """Return the images of each class, the files that something is wrong with, and counts."""
+    by = "" if audit.split_by[:1].isdigit() else "by "  # "split 7:1:2 by a stable hash …"
     blocks: list[Block] = [
-        Line(f"{audit.data}: {audit.images} files, split by {audit.split_by}"),
+        Line(f"{audit.data}: {audit.images} files, split {by}{audit.split_by}"),
         _classes(audit),
         *(Line(f"note: {note}", "unsure") for note in audit.notes),
     ]
