@@ -105,8 +105,11 @@ def browser_answers(chromium: str, folder: Path, photos: list[Path]) -> tuple[fl
         page._wait_for_load()
         ready = "new Promise(r => setInterval(() => globalThis.proof && r(proof.difference), 50))"
         difference = page.value(ready)
-        ask = "fetch('photo-{}').then(r => r.blob()).then(labelOf)"
-        return difference, [page.value(ask.format(number)) for number in range(len(photos))]
+        # An image that the browser can't decode has no label.
+        refused = "{label: '', probabilities: [], error: String(error)}"
+        then = f".then(r => r.blob()).then(labelOf).catch(error => ({refused}))"
+        answers = [page.value(f"fetch('photo-{n}'){then}") for n in range(len(photos))]
+        return difference, answers
 
 
 @contextmanager
