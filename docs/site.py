@@ -106,9 +106,21 @@ def _with_links(line: str, source: Path, linked: list[Path]) -> str:
     for pattern in (_links["LINK"], _links["IMAGE"]):
         # From the last one on, so that the places of those before it stay as they are.
         for match in reversed(list(pattern.finditer(_links["without_code"](line)))):
+            text = titled(line[match.start(1) : match.end(1)], source, match[2])
             target = _target(match[2], source, linked)
-            line = line[: match.start(2)] + target + line[match.end(2) :]
+            line = line[: match.start()] + text + target + line[match.end(2) :]
     return line
+
+
+def titled(text: str, source: Path, target: str) -> str:
+    """Return `[name.md](` with the title of that page: the site does not show names of files."""
+    if not re.fullmatch(r"\[[\w/-]+\.md\]\(", text):
+        return text
+    page = (source.parent / unquote(target.partition("#")[0])).resolve()
+    heading = next(
+        line for line in page.read_text(encoding="utf-8").splitlines() if line[:2] == "# "
+    )
+    return f"[{heading.removeprefix('# ')}]("
 
 
 def _target(target: str, source: Path, linked: list[Path]) -> str:

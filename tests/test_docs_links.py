@@ -70,3 +70,13 @@ def test_a_link_of_the_site_is_written_for_the_place_of_its_page() -> None:
     assert ROOT / "docs" / "images" / "report.png" in linked
     text, _ = site.rewritten(ROOT / "examples" / "edge" / "README.md")
     assert "docs-check" not in text
+
+
+def test_the_site_shows_titles_of_pages_for_names_of_files() -> None:
+    source = ROOT / "docs" / "index.md"
+    assert site.titled("[data.md](", source, "data.md#splits") == "[Your data]("
+    assert site.titled("[your data](", source, "data.md") == "[your data]("
+
+
+def test_the_readme_has_at_most_200_lines() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
