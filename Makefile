@@ -76,7 +76,7 @@ build/zensical/.installed: docs/requirements.txt | $(VENV)/.dev
 	@touch $@
 
 site: build/zensical/.installed
-	@PYTHONPATH=build/zensical $(BIN)/python docs/site.py
+	@PYTHONPATH=build/zensical $(BIN)/python docs/build_site.py
 	@echo "build/site/index.html"
 
 bench: $(VENV)/.dev

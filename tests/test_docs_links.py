@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 from tests.test_docs import script
 
 links = script("links")
-site = script("site")
+site = script("build_site")
 
 
 def test_every_link_and_anchor_of_the_pages_exists() -> None:

@@ -32,7 +32,7 @@ from toolchain.runtime.predictor import Predictor
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ("onnxruntime-node", "onnxruntime-web", "sharp")
-ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 Answers = list[dict[str, Any]]
 
@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("photos", type=Path, help="A folder of images.")
     parser.add_argument("--packages", type=Path, help="Folder of node_modules.")
     arguments = parser.parse_args()
-    photos = sorted(p for p in arguments.photos.rglob("*") if p.suffix.lower() in ENDINGS)
+    photos = sorted(p for p in arguments.photos.rglob("*") if p.suffix.lower() in SUFFIXES)
     expected = predictor_answers(arguments.model, photos)
     with tempfile.TemporaryDirectory(prefix="rtl-runtimes-") as temporary:
         folder = app_folder(Path(temporary), arguments.model, arguments.packages)

@@ -1,7 +1,7 @@
 """Build the site of docs/ with zensical: `make site`, which installs it, or
 
-    python docs/site.py            # into build/site; a broken link or anchor fails
-    python docs/site.py --pages    # only the pages that zensical is given, into build/pages
+    python docs/build_site.py            # into build/site; a broken link or anchor fails
+    python docs/build_site.py --pages    # only the pages that zensical is given, into build/pages
 
 The pages stay plain Markdown with links that a forge follows. zensical takes a single folder, so
 the pages are copied below build/pages: those of docs/ to its top, the others as OUTSIDE says. Links
@@ -26,7 +26,7 @@ from urllib.parse import unquote
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "zensical.toml"
 PAGES = ROOT / "build" / "pages"
-STYLE = ROOT / "docs" / "site.css"
+STYLE = ROOT / "docs" / "style.css"
 
 OUTSIDE = {
     "CHANGELOG.md": "changes.md",
