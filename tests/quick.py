@@ -72,6 +72,7 @@ SLOW = (
     "training/optim/test_schedules.py",
     "training/test_checkpoints.py",
     "training/test_decode_scale.py",
+    "training/test_deltas.py",
     "training/test_distributed.py",
     "training/test_finetune.py",
     "training/test_leaks.py",
@@ -84,6 +85,8 @@ SLOW = (
     "training/test_stops.py",
     "training/test_strategies.py",
     "training/test_surroundings.py",
+    # Clients of trackers, which import for seconds, and a process of wandb.
+    "training/trackers",
 )
 """Files and folders, seen from tests/."""
 

@@ -7,6 +7,7 @@ import importlib.util
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -186,6 +187,13 @@ def test_every_setting_is_on_its_page_with_its_option() -> None:
     page = generate.pages()["settings.md"]
     row = "| `--momentum` | `momentum` | number ≥ 0 and < 1 | `0.9` | Momentum of sgd. |"
     assert row in page.splitlines()
+
+
+def test_every_extra_is_on_the_page_of_the_installation() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    rows = "".join(line for line in page.splitlines() if line.startswith("| `"))
+    assert [extra for extra in project["optional-dependencies"] if f"`{extra}`" not in rows] == []
 
 
 BEFORE_A_COMMAND = re.compile(r"\w+=.*|time|do|then|else|!|\$")
