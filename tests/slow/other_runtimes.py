@@ -134,7 +134,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 def compared(name: str, proof: float, answers: Answers, expected: Answers) -> bool:
     """Print a line about one runtime; return whether all labels are the predictor's."""
     pairs = list(zip(answers, expected, strict=True))
-    other = sum(a["label"] != b["label"] for a, b in pairs)
+    other = sum(1 for a, b in pairs if a["label"] != b["label"])
     off = max(
         abs(x - y)
         for a, b in pairs
