@@ -77,7 +77,7 @@ build/zensical/.installed: docs/requirements.txt | $(VENV)/.dev
 
 site: build/zensical/.installed
 	@PYTHONPATH=build/zensical $(BIN)/python docs/build_site.py
-	@echo "build/site/index.html"
+	@echo "build/site/index.html; with its search: $(PYTHON) -m http.server -d build/site"
 
 bench: $(VENV)/.dev
 	$(BIN)/pytest benchmarks -s --benchmark-only --benchmark-columns=min,median,max,rounds
