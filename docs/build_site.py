@@ -72,6 +72,8 @@ def _named(entries: Any) -> Iterator[str]:
 def place(source: Path) -> str:
     """Return where a file of the project is in the site: below its top, with `/`."""
     path = source.relative_to(ROOT).as_posix()
+    if source.suffix == ".html":
+        path += ".txt"  # an example is shown, not opened
     return (FRONT | OUTSIDE).get(path, path.removeprefix("docs/"))
 
 
