@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 
 from tests.runtime.tiny import CLASSES, tiny_card, tiny_model, write
 from toolchain.benchmarking.answers import Answers, compared_models, require_consistent
-from toolchain.benchmarking.result import Benchmark, ComparedModel
+from toolchain.benchmarking.result import Benchmark
+from toolchain.benchmarking.rows import ComparedModel
 from toolchain.benchmarking.targets import Target
 from toolchain.errors import RefusedError
 from toolchain.machine import this_machine
@@ -186,7 +187,7 @@ def test_the_precision_is_read_from_the_weights(
 def test_the_table_shows_accuracy_and_answers_beside_the_speed() -> None:
     shown = repr(
         Benchmark(
-            verdict="stable",
+            verdict="VALID",
             machine=this_machine(),
             seconds_per_case=1.0,
             models=compared(answers("model.onnx"), int8(acceptance=accepted(0.75, 0.5))),

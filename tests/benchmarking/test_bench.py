@@ -26,6 +26,12 @@ KEYS = {
     "p90_interval_ms",
     "p99_ms",
     "p99_interval_ms",
+    "mean_ms",
+    "mean_interval_ms",
+    "min_ms",
+    "min_interval_ms",
+    "reasons",
+    "lacking_calls",
 }
 
 
@@ -71,14 +77,53 @@ def test_figures_of_a_case_agree_with_each_other(result: Benchmark) -> None:
     for row in result.results:
         assert row.calls >= 15  # five rounds of at least three calls
         assert 0 < row.p50_ms <= row.p90_ms <= row.p99_ms
-        low, high = row.p50_interval_ms
+        for name in ("p50_ms", "mean_ms", "min_ms"):
+            low, high = getattr(row, f"{name.removesuffix('_ms')}_interval_ms")
+            assert low <= getattr(row, name) <= high, name
+        low, high = row.images_per_s_interval
         assert low is not None
         assert high is not None
-        assert low <= row.p50_ms <= high
+        assert low <= row.images_per_s <= high
+        assert row.min_ms is not None
+        assert row.mean_ms is not None
+        assert row.min_ms <= min(row.p50_ms, row.mean_ms)
         assert 0 < row.images_per_s < row.batch_size * 1.5e3 / row.p50_ms
         assert row.load_ms > 0
-    stable = all(row.verdict == "stable" for row in result.results)
-    assert result.verdict == ("stable" if stable else "noisy")
+        assert (row.verdict == "VALID") == (row.reasons == [])
+    valid = all(row.verdict == "VALID" for row in result.results)
+    assert result.verdict == ("VALID" if valid else "INVALID")
+
+
+def test_percentiles_without_enough_calls_are_marked_and_explained(result: Benchmark) -> None:
+    row = result.results[1]
+    assert row.calls is not None
+    assert row.calls < 459
+    assert f"p99 needs 459 calls, has {row.calls}" in row.lacking_calls
+    assert row.p99_interval_ms[1] is None
+    shown = repr(result)
+    assert "~: too few calls for this percentile" in shown
+    assert f"p99 needs 459 calls, has {result.results[0].calls} at batch 1" in shown
+
+
+def test_each_target_has_one_line_with_its_verdict(result: Benchmark) -> None:
+    lines = [line for line in repr(result).splitlines() if "VALID" in line]
+    lines = [line for line in lines if line.startswith(("torch eager ", "model."))]
+    assert [line.split("  ")[0] for line in lines] == [
+        "torch eager",
+        "model.onnx",
+        "model.torchscript.pt",
+    ]
+
+
+def test_ratios_have_intervals_from_paired_rounds(result: Benchmark) -> None:
+    assert [row.ratio_to_first_interval for row in result.results[:2]] == [None, None]
+    for row in result.results[2:]:
+        assert row.ratio_to_first is not None
+        assert row.ratio_to_first_interval is not None
+        low, high = row.ratio_to_first_interval
+        assert low is not None
+        assert high is not None
+        assert low <= row.ratio_to_first <= high
 
 
 def test_model_file_needs_less_memory_than_torch(result: Benchmark) -> None:
@@ -90,7 +135,7 @@ def test_model_file_needs_less_memory_than_torch(result: Benchmark) -> None:
 
 def test_json_has_its_version_and_the_documented_keys(result: Benchmark) -> None:
     found = json.loads(msgspec.json.encode(result))
-    assert found["version"] == 3
+    assert found["version"] == 4
     assert found["results"][0]["target"] == "torch eager"
     assert found.keys() >= {"version", "verdict", "machine", "models", "left_out", "results"}
     assert found["models"][1]["relation"] == "same model"

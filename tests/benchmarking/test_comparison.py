@@ -16,19 +16,43 @@ from tests.conftest import Rtl
 from tests.runtime import tiny
 from toolchain.benchmarking import rounds as timing
 from toolchain.benchmarking.bench import bench
+from toolchain.benchmarking.bounds import require_not_slower
 from toolchain.benchmarking.comparison import (
+    comparable_benchmark,
     compared,
     ratio_interval,
-    read_benchmark,
-    require_not_slower,
 )
-from toolchain.benchmarking.result import Benchmark, TargetResult
+from toolchain.benchmarking.reading import read_benchmark
+from toolchain.benchmarking.result import Benchmark
+from toolchain.benchmarking.rows import TargetResult
 from toolchain.benchmarking.samples import Samples, decode_samples, encode_samples
 from toolchain.errors import DataError, RefusedError
 from toolchain.files import write_json
 from toolchain.machine import Machine, this_machine
 
 MACHINE = Machine("Processor X", 2, ("avx2",), 8.0, "Linux x86_64", "3.11.7", {"numpy": "2.0"})
+
+
+OLDEST = {
+    "verdict": "noisy",
+    "machine": msgspec.to_builtins(MACHINE),
+    "results": [
+        {
+            "target": "model.onnx",
+            "model": "export/model.onnx",
+            "provider": "cpu",
+            "threads": 2,
+            "batch_size": 1,
+            "verdict": "noisy",
+            "calls": 200,
+            "p50_ms": 7.25,
+            "p90_ms": 8.0,
+            "p99_ms": 9.0,
+            "images_per_s": 138.0,
+        }
+    ],
+}
+"""A benchmark as the first versions wrote it."""
 
 
 def rounds_of(generator: np.random.Generator, factor: float = 1.0) -> list[list[float]]:
@@ -51,7 +75,7 @@ def case(rounds: list[list[float]], **changed: Any) -> TargetResult:
         "threads": 1,
         "spin": False,
         "batch_size": 1,
-        "verdict": "stable",
+        "verdict": "VALID",
         "calls": len(values),
         "images_per_s": 100.0,
         "ratio_to_first": 1.0,
@@ -64,7 +88,7 @@ def case(rounds: list[list[float]], **changed: Any) -> TargetResult:
 
 def benchmark(*cases: TargetResult, **changed: Any) -> Benchmark:
     known: dict[str, Any] = {
-        "verdict": "stable",
+        "verdict": "VALID",
         "machine": MACHINE,
         "seconds_per_case": 3.0,
         "busy": 0,
@@ -199,7 +223,10 @@ def test_damaged_samples_are_an_error(samples: Samples) -> None:
         (b"{}", "no result of rtl bench"),
         (b"[]", "no result of rtl bench"),
         (b"\xff", "no result of rtl bench"),
-        (b'{"version": 3, "results": [{"p50_ms": 1}]}', "kept no single latencies"),
+        (b'{"version": 5}', "version 5 is not known"),
+        (b'{"version": 4, "verdict": "VALID"}', "no result of rtl bench"),
+        (msgspec.json.encode({**OLDEST, "version": 3}), "kept no single latencies"),
+        (msgspec.json.encode(OLDEST), "kept no single latencies"),
         (None, "can't be read: no such file"),
     ],
 )
@@ -210,7 +237,7 @@ def test_what_is_no_benchmark_is_refused_before_anything_is_measured(
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(DataError, match=message):
-        read_benchmark(file)
+        comparable_benchmark(file)
 
 
 def test_a_planted_slowdown_is_exit_status_10_and_the_json_is_there(

@@ -11,14 +11,23 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from toolchain.benchmarking import rounds, statistics
-from toolchain.benchmarking.answers import answers_of, compared_models, require_consistent
+from toolchain.benchmarking import rounds
+from toolchain.benchmarking.answers import (
+    Answers,
+    answers_of,
+    compared_models,
+    reason_against_answers,
+    require_consistent,
+)
 from toolchain.benchmarking.chosen import chosen_targets
-from toolchain.benchmarking.comparison import compared, read_benchmark, require_comparable
+from toolchain.benchmarking.comparison import comparable_benchmark, compared, require_comparable
+from toolchain.benchmarking.conditions import why_no_energy
 from toolchain.benchmarking.load import busy_processes
-from toolchain.benchmarking.result import Benchmark, LeftOut, PauseResult, TargetResult
-from toolchain.benchmarking.samples import encode_samples
+from toolchain.benchmarking.result import Benchmark
+from toolchain.benchmarking.rows import ComparedModel, LeftOut
+from toolchain.benchmarking.summary import pause_results, target_results
 from toolchain.benchmarking.targets import Target, TargetProcess
+from toolchain.benchmarking.verdicts import Percentile, Reason, reasons_against, verdict_of
 from toolchain.benchmarking.worker import Opened
 from toolchain.errors import MissingExtraError, ModelFileError, ProviderError, ToolchainError
 from toolchain.machine import this_machine
@@ -39,6 +48,8 @@ def bench(
     spin: bool = False,
     gaps: Sequence[float] = (),
     busy: int = 0,
+    percentile: Percentile = "p90",
+    retries: int = 2,
     compare: str | os.PathLike[str] | None = None,
     progress: ProgressReporter | None = None,
 ) -> Benchmark:
@@ -49,8 +60,9 @@ def bench(
     `threads` defaults to the cores that this process may use. `eager` adds torch eager, for which
     the run folder must be known; None adds it where that is so and torch is installed. `spin` adds
     each ONNX file with threads that wait in a busy loop. `gaps` are pauses in seconds after which
-    calls are measured too, and `busy` is how many processes keep a core busy meanwhile. `compare`
-    is the JSON of an earlier benchmark, beside which this one is put.
+    calls are measured too, and `busy` is how many processes keep a core busy meanwhile. Cases whose
+    rounds disagree, or have too few calls for `percentile`, are measured again up to `retries`
+    times. `compare` is the JSON of an earlier benchmark, beside which this one is put.
 
     The models may differ in anything. Raises RefusedError where a file does not compute what its
     card says, where files of one model in float32 give different answers, or a process dies;
@@ -58,7 +70,7 @@ def bench(
     can't be put beside `compare`, RefusedError or DataError, whose `result` is the benchmark.
     """
     progress = progress or SilentReporter()
-    before = None if compare is None else read_benchmark(Path(compare))
+    before = None if compare is None else comparable_benchmark(Path(compare))
     if before is not None:
         require_comparable(before, this_machine(), busy, str(compare))
     targets = chosen_targets(models, providers, threads or (usable_cores(),), eager, spin=spin)
@@ -68,20 +80,28 @@ def bench(
         opened, left_out = _opened(processes, _stored_pixels(targets, folder), progress)
         answers = [answers_of(process.target, reply) for process, reply in opened]
         require_consistent(answers)
+        models = compared_models(answers)
         stack.enter_context(busy_processes(busy))
-        cases = rounds.measure(_batch_sizes(opened, batch_sizes), seconds, progress)
+
+        def judge(case: rounds.Case) -> list[Reason]:
+            return reasons_against(case.rounds, case.conditions, percentile, busy=busy)
+
+        cases = rounds.measure(_batch_sizes(opened, batch_sizes), seconds, judge, retries, progress)
         after_pauses = rounds.measure_after_pauses(cases, gaps, progress)
+        wrong = _wrong_answers(cases, answers, models)
     load_ms = {process.target: reply.load_ms for process, reply in opened}
-    results = _results(cases, load_ms)
+    results = target_results(cases, load_ms, lambda case: judge(case) + wrong[id(case)])
     found = Benchmark(
-        verdict="stable" if all(r.verdict == "stable" for r in results) else "noisy",
+        verdict=verdict_of([reason for row in results for reason in row.reasons]),
         machine=this_machine(),
         seconds_per_case=seconds,
         busy=busy,
-        models=compared_models(answers),
+        percentile=percentile,
+        models=models,
         left_out=left_out,
         results=results,
-        pauses=_pauses(after_pauses, cases),
+        pauses=pause_results(after_pauses, results),
+        no_energy=why_no_energy(),
     )
     if before is None:
         return found
@@ -151,69 +171,19 @@ def _takes_one_batch_size(reply: Opened) -> bool:
     return reply.card.batch is not None and reply.card.input != "image"
 
 
-def _results(cases: Sequence[rounds.Case], load_ms: dict[Target, float]) -> list[TargetResult]:
-    """Return a result for each case, in the order of the targets."""
-    first = cases[0].process.target
-    first_p50_ms: dict[tuple[int, int], float] = {}
-    results = []
+def _wrong_answers(
+    cases: Sequence[rounds.Case], answers: Sequence[Answers], models: Sequence[ComparedModel]
+) -> dict[int, list[Reason]]:
+    """Return, by the identity of each case, what speaks against its answers after it."""
+    before = {item.target: item for item in answers}
+    known = {(model.model, model.target): model for model in models}
+    found = {}
     for case in cases:
         target = case.process.target
-        latency = statistics.summarise(case.rounds)
-        same_file = (target.path, target.eager, target.spin) == (first.path, first.eager, False)
-        if same_file and target.provider == first.provider:
-            first_p50_ms[case.batch_size, target.threads] = latency.p50_ms
-        base_ms = first_p50_ms.get((case.batch_size, target.threads))
-        results.append(
-            TargetResult(
-                target=target.name,
-                model=str(target.path),
-                provider=target.provider,
-                threads=target.threads,
-                spin=target.spin,
-                batch_size=case.batch_size,
-                verdict=latency.verdict,
-                calls=latency.calls,
-                p50_ms=latency.p50_ms,
-                p50_interval_ms=latency.p50_interval_ms,
-                p90_ms=latency.p90_ms,
-                p90_interval_ms=latency.p90_interval_ms,
-                p99_ms=latency.p99_ms,
-                p99_interval_ms=latency.p99_interval_ms,
-                images_per_s=case.batch_size * 1e3 / latency.mean_ms,
-                ratio_to_first=None if base_ms is None else base_ms / latency.p50_ms,
-                load_ms=load_ms[target],
-                peak_memory_mb=case.peak_memory_mb,
-                samples=encode_samples(case.rounds),
-            )
+        reason = reason_against_answers(
+            before[target],
+            known[str(target.path), target.name],
+            case.process.answer(case.batch_size),
         )
-    return results
-
-
-def _pauses(
-    found: Sequence[rounds.CaseAfterPause], cases: Sequence[rounds.Case]
-) -> list[PauseResult]:
-    """Return a result for each pause, beside the calls of its target that follow each other."""
-    back_to_back = {
-        (id(case.process), case.batch_size): statistics.summarise(case.rounds).p50_ms
-        for case in cases
-    }
-    results = []
-    for case in found:
-        target, ordered = case.process.target, sorted(case.latencies_ms)
-        p50_ms = statistics.percentile(ordered, 0.5)
-        results.append(
-            PauseResult(
-                target=target.name,
-                provider=target.provider,
-                threads=target.threads,
-                spin=target.spin,
-                batch_size=case.batch_size,
-                pause_s=case.pause_s,
-                keep_warm=case.keep_warm,
-                calls=len(ordered),
-                p50_ms=p50_ms,
-                p50_interval_ms=statistics.percentile_interval(ordered, 0.5),
-                ratio_to_back_to_back=p50_ms / back_to_back[id(case.process), case.batch_size],
-            )
-        )
-    return results
+        found[id(case)] = [] if reason is None else [reason]
+    return found

@@ -6,20 +6,16 @@ from typing import Literal
 
 import msgspec
 
+from toolchain.benchmarking.case_name import CaseName
 from toolchain.display import Block, Displayed, Line, Span, Table, Tone
 
 Verdict = Literal["faster", "slower", "cannot tell"]
 TONES: dict[Verdict, Tone] = {"faster": "good", "slower": "bad", "cannot tell": "quiet"}
 
 
-class ComparedCase(msgspec.Struct, frozen=True, kw_only=True):
+class ComparedCase(CaseName, frozen=True, kw_only=True):
     """A case that both benchmarks measured."""
 
-    target: str
-    provider: str
-    threads: int
-    spin: bool
-    batch_size: int
     verdict: Verdict
     p50_before_ms: float
     p50_ms: float
@@ -51,7 +47,7 @@ class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
             (
                 case.target,
                 str(case.batch_size),
-                f"{case.threads}{' spin' if case.spin else ''}",
+                case.threads_shown,
                 f"{case.p50_before_ms:.1f}",
                 f"{case.p50_ms:.1f}",
                 f"{case.ratio:.2f}",

@@ -10,9 +10,12 @@ from pathlib import Path
 from types import TracebackType
 
 import msgspec
+import numpy as np
 
 from toolchain import errors
 from toolchain.benchmarking.worker import (
+    Answer,
+    Answered,
     Failed,
     Measure,
     Measured,
@@ -24,6 +27,7 @@ from toolchain.benchmarking.worker import (
 )
 from toolchain.errors import RefusedError, ToolchainError
 from toolchain.openmp import user_environment
+from toolchain.runtime.model_inputs import Floats
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,12 @@ class TargetProcess:
         reply = self._ask(MeasureIdle(batch_size, calls, pause_s, keep_warm))
         assert isinstance(reply, Measured)
         return reply.latencies_ms
+
+    def answer(self, batch_size: int) -> Floats:
+        """Return the logits float32 [batch, classes] of the batch that `measure` calls it with."""
+        reply = self._ask(Answer(batch_size))
+        assert isinstance(reply, Answered)
+        return np.frombuffer(reply.logits, dtype="<f4").reshape(batch_size, -1)
 
     def __enter__(self) -> TargetProcess:
         return self

@@ -25,10 +25,12 @@ from toolchain.runtime.option_checks import MAX_THREADS
 
 if TYPE_CHECKING:
     from toolchain.benchmarking.result import Benchmark
+    from toolchain.benchmarking.verdicts import Percentile
 
 OPTION_GROUPS = {
     "What is measured": ("providers", "batch_sizes", "threads", "spin", "eager"),
     "How": ("seconds", "gaps", "busy"),
+    "How certain": ("percentile", "retries", "require_valid"),
     "Beside an earlier benchmark": ("compare", "fail_if_slower"),
     "Result": ("output", "markdown"),
 }
@@ -91,6 +93,21 @@ OPTION_GROUPS = {
     help="Processes that keep a core busy each meanwhile.  [default: 0]",
 )
 @click.option(
+    "--percentile",
+    type=click.Choice(["p50", "p90", "p99"]),
+    default="p90",
+    show_default=True,
+    help="Call a case INVALID where it has too few calls for this one: 7, 44 or 459.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="How often what is INVALID is measured again.",
+)
+@click.option("--require-valid", is_flag=True, help="Exit status 10 where a case is still INVALID.")
+@click.option(
     "--compare",
     type=click.Path(path_type=Path),
     help="Say what became faster or slower than in this JSON of an earlier rtl bench.",
@@ -121,6 +138,9 @@ def command(
     spin: bool,
     gaps: tuple[float, ...],
     busy: int,
+    percentile: Percentile,
+    retries: int,
+    require_valid: bool,
     compare: Path | None,
     fail_if_slower: float | None,
     markdown: bool,
@@ -133,8 +153,9 @@ def command(
 
     They may be of any precision, backbone and classes: the table says how accurate each is and how
     its answers differ from the first's. Each runs in a process of its own and they take turns. p50,
-    p90 and p99 are percentiles of the latency of a batch; × is the first model's median over this
-    one's, at the same batch and threads.
+    p90 and p99 are percentiles of the latency of a batch, ± their 95 % intervals; × is the first
+    model's median over this one's, at the same batch and threads. Each model gets a verdict: VALID,
+    or INVALID and why.
 
     \b
     rtl bench runs/photos --batch-size 1 --batch-size 8 --threads 1
@@ -144,7 +165,7 @@ def command(
     """
     _require_sense(compare, fail_if_slower, markdown and as_json)
     from toolchain.benchmarking.bench import bench
-    from toolchain.benchmarking.comparison import require_not_slower
+    from toolchain.benchmarking.bounds import require
     from toolchain.benchmarking.output import benchmark_file
 
     progress = terminal.progress_reporter(quiet)
@@ -160,6 +181,8 @@ def command(
             spin=spin,
             gaps=tuple(dict.fromkeys(gaps)),
             busy=busy,
+            percentile=percentile,
+            retries=retries,
             compare=compare,
             progress=progress,
         )
@@ -171,8 +194,7 @@ def command(
     tables.explain(result, "bench", wanted=explain, quiet=quiet or as_json)
     if file:
         keep_result(file, result)
-    if fail_if_slower is not None:
-        require_not_slower(result, fail_if_slower / 100)
+    require(result, valid=require_valid, not_slower_by=fail_if_slower)
     _print_next(result, quiet)
 
 
