@@ -247,8 +247,10 @@ def test_a_planted_slowdown_is_exit_status_10_and_the_json_is_there(
     words = ["bench", "model.onnx", "--batch-size", 1, "--threads", 1, "--seconds", 0.3, "-q"]
     assert rtl_here(*words, "-o", "old.json").returncode == 0
     old = read_benchmark(tmp_path / "old.json")
+    samples = old.results[0].samples
+    assert samples is not None
     # As if the file had been a hundred times faster before.
-    rounds = [[x / 100 for x in part] for part in decode_samples(old.results[0].samples)]
+    rounds = [[x / 100 for x in part] for part in decode_samples(samples)]
     faster = msgspec.structs.replace(old, results=[case(rounds)])
     (tmp_path / "old.json").write_bytes(msgspec.json.encode(faster))
     done = rtl_here(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from toolchain.benchmarking.conditions import Conditions
@@ -28,8 +30,8 @@ def kinds(
     return [reason.kind for reason in found]
 
 
-def during(**changed: object) -> Conditions:
-    return Conditions(**{**vars(QUIET), **changed})  # type: ignore[arg-type]
+def during(**changed: Any) -> Conditions:
+    return Conditions(**{**vars(QUIET), **changed})
 
 
 @pytest.mark.parametrize(

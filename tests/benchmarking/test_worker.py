@@ -50,7 +50,7 @@ def test_an_error_is_a_reply_and_the_next_request_is_served(model: Path, tmp_pat
 
 def test_peak_memory_is_that_of_the_process_without_its_parent() -> None:
     code = (
-        "import numpy as np; from toolchain.benchmarking.worker import peak_memory_mb\n"
+        "import numpy as np; from toolchain.benchmarking.memory import peak_memory_mb\n"
         "before = peak_memory_mb(); array_sum = np.ones(20_000_000).sum(); print(before)\n"
         "print(peak_memory_mb())"
     )

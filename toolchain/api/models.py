@@ -203,6 +203,10 @@ def bench(
     percentile: Percentile = "p90",
     retries: int = 2,
     require_valid: bool = False,
+    stages: bool = False,
+    cold_start: bool = False,
+    limit: bool = False,
+    image: Location | None = None,
     compare: Location | None = None,
     fail_if_slower: float | None = None,
     output: Location | None = None,
@@ -218,10 +222,12 @@ def bench(
     busy loop, `gap` calls after pauses of so many seconds, and `busy` is how many processes keep a
     core busy meanwhile. A case whose rounds disagree, that was disturbed, or has too few calls for
     `percentile` is measured again up to `retries` times, and is INVALID after that; with
-    `require_valid` RefusedError is raised then. `compare` is the JSON of an earlier benchmark: the
-    result's `comparison` says which cases became faster or slower, and with `fail_if_slower`
-    RefusedError is raised where one is slower by so many per cent. The JSON goes to `output`; for a
-    run folder, to bench/ in it.
+    `require_valid` RefusedError is raised then. `stages` measures read, decode, resize, inference
+    and softmax of one image apart, `cold_start` fresh processes until the first label, `limit` the
+    share of this machine's peak; `image` is the file for the first two. `compare` is the JSON of an
+    earlier benchmark: the result's `comparison` says which cases became faster or slower, and with
+    `fail_if_slower` RefusedError is raised where one is slower by so many per cent. The JSON goes
+    to `output`; for a run folder, to bench/ in it.
 
     Returns a row for each case: latencies of a batch in ms (p50, p90, p99, mean, minimum) and the
     images per second with 95 % intervals, peak memory in MB, and a verdict with its reasons; for
@@ -248,6 +254,10 @@ def bench(
         "busy": checked("busy", busy, Processes),
         "percentile": checked("percentile", percentile, Percentile),
         "retries": checked("retries", retries, NotNegative),
+        "stages": checked("stages", stages, bool),
+        "cold_start": checked("cold_start", cold_start, bool),
+        "limit": checked("limit", limit, bool),
+        "image": optional_path("image", image),
         "compare": optional_path("compare", compare),
         "progress": checked_progress(progress),
     }

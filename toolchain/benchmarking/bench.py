@@ -22,6 +22,7 @@ from toolchain.benchmarking.answers import (
 from toolchain.benchmarking.chosen import chosen_targets
 from toolchain.benchmarking.comparison import comparable_benchmark, compared, require_comparable
 from toolchain.benchmarking.conditions import why_no_energy
+from toolchain.benchmarking.details import Wanted, limit_results, measure_details
 from toolchain.benchmarking.load import busy_processes
 from toolchain.benchmarking.result import Benchmark
 from toolchain.benchmarking.rows import ComparedModel, LeftOut
@@ -34,6 +35,7 @@ from toolchain.machine import this_machine
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import references_file
 from toolchain.runtime.cores import usable_cores
+from toolchain.runtime.image.decode import read_image
 from toolchain.verification.references.stored_outputs import read_stored_outputs
 
 
@@ -50,6 +52,10 @@ def bench(
     busy: int = 0,
     percentile: Percentile = "p90",
     retries: int = 2,
+    stages: bool = False,
+    cold_start: bool = False,
+    limit: bool = False,
+    image: str | os.PathLike[str] | None = None,
     compare: str | os.PathLike[str] | None = None,
     progress: ProgressReporter | None = None,
 ) -> Benchmark:
@@ -62,7 +68,9 @@ def bench(
     each ONNX file with threads that wait in a busy loop. `gaps` are pauses in seconds after which
     calls are measured too, and `busy` is how many processes keep a core busy meanwhile. Cases whose
     rounds disagree, or have too few calls for `percentile`, are measured again up to `retries`
-    times. `compare` is the JSON of an earlier benchmark, beside which this one is put.
+    times. `stages`, `cold_start` and `limit` are measured too where they are asked for, the first
+    two with `image` or a drawn one. `compare` is the JSON of an earlier benchmark, beside which
+    this one is put.
 
     The models may differ in anything. Raises RefusedError where a file does not compute what its
     card says, where files of one model in float32 give different answers, or a process dies;
@@ -70,6 +78,9 @@ def bench(
     can't be put beside `compare`, RefusedError or DataError, whose `result` is the benchmark.
     """
     progress = progress or SilentReporter()
+    wanted = Wanted(stages, cold_start, limit, None if image is None else Path(image))
+    if wanted.image is not None:
+        read_image(wanted.image)  # raises before anything is measured
     before = None if compare is None else comparable_benchmark(Path(compare))
     if before is not None:
         require_comparable(before, this_machine(), busy, str(compare))
@@ -80,7 +91,7 @@ def bench(
         opened, left_out = _opened(processes, _stored_pixels(targets, folder), progress)
         answers = [answers_of(process.target, reply) for process, reply in opened]
         require_consistent(answers)
-        models = compared_models(answers)
+        kinds = compared_models(answers)
         stack.enter_context(busy_processes(busy))
 
         def judge(case: rounds.Case) -> list[Reason]:
@@ -88,7 +99,8 @@ def bench(
 
         cases = rounds.measure(_batch_sizes(opened, batch_sizes), seconds, judge, retries, progress)
         after_pauses = rounds.measure_after_pauses(cases, gaps, progress)
-        wrong = _wrong_answers(cases, answers, models)
+        wrong = _wrong_answers(cases, answers, kinds)
+        details = measure_details(wanted, cases, seconds, folder, progress)
     load_ms = {process.target: reply.load_ms for process, reply in opened}
     results = target_results(cases, load_ms, lambda case: judge(case) + wrong[id(case)])
     found = Benchmark(
@@ -97,10 +109,19 @@ def bench(
         seconds_per_case=seconds,
         busy=busy,
         percentile=percentile,
-        models=models,
+        models=kinds,
         left_out=left_out,
         results=results,
         pauses=pause_results(after_pauses, results),
+        stages=details.stages,
+        cold_starts=details.cold_starts,
+        limits=limit_results(
+            details,
+            cases,
+            results,
+            {item.target: item.precision for item in answers},
+            {item.target: item.model for item in answers},
+        ),
         no_energy=why_no_energy(),
     )
     if before is None:

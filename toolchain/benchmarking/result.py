@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from toolchain.benchmarking import tables
+from toolchain.benchmarking import detail_tables, tables
+from toolchain.benchmarking.cold_start import ColdStart
 from toolchain.benchmarking.comparison_result import Comparison
+from toolchain.benchmarking.details import LimitResult, StageResult
 from toolchain.benchmarking.rows import ComparedModel, LeftOut, PauseResult, TargetResult
 from toolchain.benchmarking.verdicts import Percentile, Verdict
 from toolchain.display import Block, Displayed, Line
@@ -31,6 +33,9 @@ class Benchmark(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     left_out: list[LeftOut] = []
     results: list[TargetResult]
     pauses: list[PauseResult] = []
+    stages: list[StageResult] = []
+    cold_starts: list[ColdStart] = []
+    limits: list[LimitResult] = []
     no_energy: str | None = None
     """Why the energy could not be read."""
     comparison: Comparison | None = None
@@ -44,6 +49,9 @@ class Benchmark(Displayed, msgspec.Struct, frozen=True, kw_only=True):
             tables.further_table(self.results),
             tables.verdict_table(self.results),
             *([tables.pause_table(self.pauses, self.results)] if self.pauses else []),
+            *([detail_tables.stage_table(self.stages)] if self.stages else []),
+            *([detail_tables.cold_start_table(self.cold_starts)] if self.cold_starts else []),
+            *([detail_tables.limit_table(self.limits)] if self.limits else []),
             *([tables.model_table(self.models)] if len(self.models) > 1 else []),
             *(Line(f"{m.target} takes batches of {m.batch} only", "quiet") for m in fixed),
             *(Line(f"left out {item.model}: {item.reason}", "unsure") for item in self.left_out),

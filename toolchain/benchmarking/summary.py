@@ -44,7 +44,9 @@ def _target_result(
 ) -> TargetResult:
     """Return the result of a case; `base` is the first target's latency beside it."""
     target, conditions, reasons = case.process.target, case.conditions, list(judge(case))
-    ratio_interval = None if base in (None, latency) else paired_ratio_interval(base, latency)
+    assert conditions is not None
+    first = base is None or base is latency
+    ratio_interval = None if first else paired_ratio_interval(base, latency)
     return TargetResult(
         target=target.name,
         model=str(target.path),
@@ -73,15 +75,13 @@ def _target_result(
         ratio_to_first_interval=ratio_interval,
         load_ms=load_ms,
         peak_memory_mb=case.peak_memory_mb,
-        others_cores=_share(conditions and conditions.others_s, conditions and conditions.seconds),
-        energy_j_per_image=_share(
-            conditions and conditions.energy_j, latency.calls * case.batch_size
-        ),
+        others_cores=_share(conditions.others_s, conditions.seconds),
+        energy_j_per_image=_share(conditions.energy_j, latency.calls * case.batch_size),
         samples=encode_samples(case.rounds),
     )
 
 
-def _share(amount: float | None, whole: float | None) -> float | None:
+def _share(amount: float | None, whole: float) -> float | None:
     return None if amount is None or not whole else amount / whole
 
 

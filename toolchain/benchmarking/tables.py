@@ -32,9 +32,8 @@ def case_table(results: Sequence[TargetResult]) -> Table:
 
 def further_table(results: Sequence[TargetResult]) -> Table:
     """Return a row for each case: mean, minimum, throughput and ratio with their intervals."""
-    numbers = ("batch", "thr", "mean ms", "min", "img/s", "×")
     energy = any(row.energy_j_per_image for row in results)
-    numbers += ("J/img",) if energy else ()
+    numbers = ["batch", "thr", "mean ms", "min", "img/s", "×", *(["J/img"] if energy else [])]
     rows = []
     for row in results:
         ratio = NO_FIGURE

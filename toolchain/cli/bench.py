@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 OPTION_GROUPS = {
     "What is measured": ("providers", "batch_sizes", "threads", "spin", "eager"),
+    "What else is measured": ("stages", "cold_start", "limit", "image"),
     "How": ("seconds", "gaps", "busy"),
     "How certain": ("percentile", "retries", "require_valid"),
     "Beside an earlier benchmark": ("compare", "fail_if_slower"),
@@ -93,6 +94,22 @@ OPTION_GROUPS = {
     help="Processes that keep a core busy each meanwhile.  [default: 0]",
 )
 @click.option(
+    "--stages",
+    is_flag=True,
+    help="Read, decode, resize, inference, softmax and the whole way apart, for one image.",
+)
+@click.option(
+    "--cold-start",
+    is_flag=True,
+    help="Fresh processes until the first label, with a cold and a warm cache.",
+)
+@click.option("--limit", is_flag=True, help="How much of this machine's peak each case reaches.")
+@click.option(
+    "--image",
+    type=click.Path(path_type=Path),
+    help="The image of --stages and --cold-start; by default a drawn JPEG of 640×480.",
+)
+@click.option(
     "--percentile",
     type=click.Choice(["p50", "p90", "p99"]),
     default="p90",
@@ -141,6 +158,10 @@ def command(
     percentile: Percentile,
     retries: int,
     require_valid: bool,
+    stages: bool,
+    cold_start: bool,
+    limit: bool,
+    image: Path | None,
     compare: Path | None,
     fail_if_slower: float | None,
     markdown: bool,
@@ -183,6 +204,10 @@ def command(
             busy=busy,
             percentile=percentile,
             retries=retries,
+            stages=stages,
+            cold_start=cold_start,
+            limit=limit,
+            image=image,
             compare=compare,
             progress=progress,
         )
