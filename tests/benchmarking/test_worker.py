@@ -68,3 +68,17 @@ def test_a_worker_that_dies_is_an_error_with_its_exit_status(model: Path) -> Non
         process._process.kill()
         with pytest.raises(RefusedError, match=r"model\.onnx ended with status -9"):
             process.measure(1, 0.1)
+
+
+def test_operations_of_an_image_are_those_that_torch_counts(model: Path, run_folder: Path) -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from toolchain.runs.trained_run import TrainedRun
+
+    run = TrainedRun.open(run_folder)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        run.classifier.eval()(torch.zeros((1, 64, 64, 3), dtype=torch.uint8))
+    with TargetProcess(Target("model.onnx", model, False, "cpu", 1)) as process:
+        process.open()
+        assert process.flops_of_image() == counter.get_total_flops()

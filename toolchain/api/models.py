@@ -209,6 +209,7 @@ def bench(
     image: Location | None = None,
     compare: Location | None = None,
     fail_if_slower: float | None = None,
+    plot: Location | None = None,
     output: Location | None = None,
     progress: Progress = None,
 ) -> Benchmark:
@@ -226,8 +227,9 @@ def bench(
     and softmax of one image apart, `cold_start` fresh processes until the first label, `limit` the
     share of this machine's peak; `image` is the file for the first two. `compare` is the JSON of an
     earlier benchmark: the result's `comparison` says which cases became faster or slower, and with
-    `fail_if_slower` RefusedError is raised where one is slower by so many per cent. The JSON goes
-    to `output`; for a run folder, to bench/ in it.
+    `fail_if_slower` RefusedError is raised where one is slower by so many per cent. `plot` is
+    a PNG file to draw the calls, the throughput and the pauses into. The JSON goes to `output`; for
+    a run folder, to bench/ in it.
 
     Returns a row for each case: latencies of a batch in ms (p50, p90, p99, mean, minimum) and the
     images per second with 95 % intervals, peak memory in MB, and a verdict with its reasons; for
@@ -265,16 +267,17 @@ def bench(
         "valid": checked("require_valid", require_valid, bool),
         "not_slower_by": checked("fail_if_slower", fail_if_slower, Percentage | None),
     }
-    return _measured(files, options, optional_path("output", output), bounds)
+    written = {"output": optional_path("output", output), "plot": optional_path("plot", plot)}
+    return _measured(files, options, written, bounds)
 
 
 def _measured(
     files: tuple[str, ...],
     options: dict[str, Any],
-    output: str | None,
+    written: dict[str, str | None],
     bounds: dict[str, Any],
 ) -> Benchmark:
-    """Measure files, write the result where one is asked for, and hold it to what is required.
+    """Measure files, write the result where it is asked for, and hold it to what is required.
 
     `bounds` are the arguments of `benchmarking.bounds.require`.
     """
@@ -282,13 +285,18 @@ def _measured(
         raise SettingsError("fail_if_slower: it needs compare, the benchmark to be beside")
     from toolchain.benchmarking import bench as story
     from toolchain.benchmarking.bounds import require
-    from toolchain.benchmarking.output import benchmark_file
+    from toolchain.benchmarking.output import benchmark_file, keep_picture, require_picture
     from toolchain.files import keep_result
 
-    json_file = benchmark_file(files, options["providers"], output, options["progress"])
+    plot = written["plot"]
+    if plot is not None:
+        require_picture(plot)
+    json_file = benchmark_file(files, options["providers"], written["output"], options["progress"])
     result = story.bench(files, **options)
     if json_file:
         keep_result(json_file, result)
+    if plot is not None:
+        keep_picture(plot, result)
     require(result, **bounds)
     return result
 

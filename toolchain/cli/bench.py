@@ -33,7 +33,7 @@ OPTION_GROUPS = {
     "How": ("seconds", "gaps", "busy"),
     "How certain": ("percentile", "retries", "require_valid"),
     "Beside an earlier benchmark": ("compare", "fail_if_slower"),
-    "Result": ("output", "markdown"),
+    "Result": ("output", "plot", "markdown"),
 }
 
 
@@ -134,6 +134,11 @@ OPTION_GROUPS = {
     type=Percentage(),
     help="With --compare: exit status 10 where a case is slower by so much, such as 5%.",
 )
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="Draw the calls, throughput over batch size and calls after pauses as a PNG.",
+)
 @click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
 @click.option(
     "--output",
@@ -164,6 +169,7 @@ def command(
     image: Path | None,
     compare: Path | None,
     fail_if_slower: float | None,
+    plot: Path | None,
     markdown: bool,
     output: Path | None,
     explain: bool,
@@ -187,9 +193,11 @@ def command(
     _require_sense(compare, fail_if_slower, markdown and as_json)
     from toolchain.benchmarking.bench import bench
     from toolchain.benchmarking.bounds import require
-    from toolchain.benchmarking.output import benchmark_file
+    from toolchain.benchmarking.output import benchmark_file, keep_picture, require_picture
 
     progress = terminal.progress_reporter(quiet)
+    if plot is not None:
+        require_picture(plot)
     file = benchmark_file(models, providers, output, progress)
     try:
         result = bench(
@@ -219,6 +227,8 @@ def command(
     tables.explain(result, "bench", wanted=explain, quiet=quiet or as_json)
     if file:
         keep_result(file, result)
+    if plot is not None:
+        keep_picture(plot, result)
     require(result, valid=require_valid, not_slower_by=fail_if_slower)
     _print_next(result, quiet)
 
