@@ -22,6 +22,7 @@ from toolchain.benchmarking.comparison import (
     compared,
     ratio_interval,
 )
+from toolchain.benchmarking.peak import Peak
 from toolchain.benchmarking.reading import read_benchmark
 from toolchain.benchmarking.result import Benchmark
 from toolchain.benchmarking.rows import TargetResult
@@ -166,6 +167,33 @@ def test_what_was_measured_elsewhere_is_refused(changed: dict[str, Any], message
         compared(benchmark(row, **changed), benchmark(row), "old.json")
 
 
+def test_another_machine_is_compared_by_its_speed_where_that_is_asked_for() -> None:
+    generator = np.random.default_rng(0)
+    other = msgspec.structs.replace(MACHINE, processor="Y")
+    # Twice as fast at products of matrices, and the model took half of the time: nothing changed.
+    there = benchmark(
+        case(rounds_of(generator, 0.5)),
+        machine=other,
+        peaks=[Peak(threads=1, sgemm_flops_per_s=2e9)],
+    )
+    here = benchmark(case(rounds_of(generator)), peaks=[Peak(threads=1, sgemm_flops_per_s=1e9)])
+    found = compared(there, here, "old.json", rescale=True)
+    assert [(c.verdict, c.rescaled_by) for c in found.cases] == [("cannot tell", 2.0)]
+    assert found.cases[0].p50_before_ms == pytest.approx(2 * there.results[0].p50_ms)
+    shown = repr(found)
+    assert "≈: measured on another machine, Y, 2 cores" in shown
+    assert f"≈{found.cases[0].p50_before_ms:.1f}" in shown
+    same = compared(here, here, "old.json", rescale=True)
+    assert (same.other_machine, same.cases[0].rescaled_by) == (None, None)
+
+
+def test_a_machine_whose_speed_is_not_known_cannot_be_rescaled() -> None:
+    row = case(rounds_of(np.random.default_rng(0)))
+    other = benchmark(row, machine=msgspec.structs.replace(MACHINE, processor="Y"))
+    with pytest.raises(RefusedError, match="did not measure its machine"):
+        compared(other, benchmark(row), "old.json", rescale=True)
+
+
 def test_no_common_case_is_an_error() -> None:
     row = case(rounds_of(np.random.default_rng(0)))
     with pytest.raises(DataError, match="no case in common"):
@@ -269,6 +297,7 @@ def test_a_planted_slowdown_is_exit_status_10_and_the_json_is_there(
     ("words", "message"),
     [
         (["--fail-if-slower", "5%"], "--fail-if-slower needs --compare"),
+        (["--rescale"], "--rescale needs --compare"),
         (["--gap", "5 apples"], "no length of time"),
         (["--compare", "x.json", "--fail-if-slower", "much"], "per cent"),
         (["--markdown", "--json"], "two forms"),

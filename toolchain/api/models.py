@@ -208,6 +208,7 @@ def bench(
     limit: bool = False,
     image: Location | None = None,
     compare: Location | None = None,
+    rescale: bool = False,
     fail_if_slower: float | None = None,
     plot: Location | None = None,
     output: Location | None = None,
@@ -227,9 +228,10 @@ def bench(
     and softmax of one image apart, `cold_start` fresh processes until the first label, `limit` the
     share of this machine's peak; `image` is the file for the first two. `compare` is the JSON of an
     earlier benchmark: the result's `comparison` says which cases became faster or slower, and with
-    `fail_if_slower` RefusedError is raised where one is slower by so many per cent. `plot` is
-    a PNG file to draw the calls, the throughput and the pauses into. The JSON goes to `output`; for
-    a run folder, to bench/ in it.
+    `fail_if_slower` RefusedError is raised where one is slower by so many per cent; with `rescale`
+    it may be of another machine, whose times are scaled by how fast both multiply matrices. `plot`
+    is a PNG file to draw the calls, the throughput and the pauses into. The JSON goes to `output`;
+    for a run folder, to bench/ in it.
 
     Returns a row for each case: latencies of a batch in ms (p50, p90, p99, mean, minimum) and the
     images per second with 95 % intervals, peak memory in MB, and a verdict with its reasons; for
@@ -261,6 +263,7 @@ def bench(
         "limit": checked("limit", limit, bool),
         "image": optional_path("image", image),
         "compare": optional_path("compare", compare),
+        "rescale": checked("rescale", rescale, bool),
         "progress": checked_progress(progress),
     }
     bounds = {
@@ -281,6 +284,8 @@ def _measured(
 
     `bounds` are the arguments of `benchmarking.bounds.require`.
     """
+    if options["rescale"] and options["compare"] is None:
+        raise SettingsError("rescale: it needs compare, the benchmark to be beside")
     if bounds["not_slower_by"] is not None and options["compare"] is None:
         raise SettingsError("fail_if_slower: it needs compare, the benchmark to be beside")
     from toolchain.benchmarking import bench as story

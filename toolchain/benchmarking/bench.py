@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,13 @@ from toolchain.benchmarking.answers import (
 from toolchain.benchmarking.chosen import chosen_targets
 from toolchain.benchmarking.comparison import comparable_benchmark, compared, require_comparable
 from toolchain.benchmarking.conditions import why_no_energy
-from toolchain.benchmarking.details import Wanted, limit_results, measure_details
+from toolchain.benchmarking.details import (
+    Wanted,
+    image_file,
+    limit_results,
+    measure_cold_starts,
+    measure_details,
+)
 from toolchain.benchmarking.load import busy_processes
 from toolchain.benchmarking.result import Benchmark
 from toolchain.benchmarking.rows import ComparedModel, LeftOut
@@ -57,6 +64,7 @@ def bench(
     limit: bool = False,
     image: str | os.PathLike[str] | None = None,
     compare: str | os.PathLike[str] | None = None,
+    rescale: bool = False,
     progress: ProgressReporter | None = None,
 ) -> Benchmark:
     """Measure model files side by side; a run folder stands for all of its exported files.
@@ -70,7 +78,7 @@ def bench(
     rounds disagree, or have too few calls for `percentile`, are measured again up to `retries`
     times. `stages`, `cold_start` and `limit` are measured too where they are asked for, the first
     two with `image` or a drawn one. `compare` is the JSON of an earlier benchmark, beside which
-    this one is put.
+    this one is put; with `rescale` it may be of another machine, whose times are then scaled.
 
     The models may differ in anything. Raises RefusedError where a file does not compute what its
     card says, where files of one model in float32 give different answers, or a process dies;
@@ -83,7 +91,8 @@ def bench(
         read_image(wanted.image)  # raises before anything is measured
     before = None if compare is None else comparable_benchmark(Path(compare))
     if before is not None:
-        require_comparable(before, this_machine(), busy, str(compare))
+        require_comparable(before, this_machine(), busy, str(compare), rescale=rescale)
+    how = How(batch_sizes, seconds, gaps, busy, percentile, retries, wanted)
     targets = chosen_targets(models, providers, threads or (usable_cores(),), eager, spin=spin)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rtl-bench-")))
@@ -91,46 +100,69 @@ def bench(
         opened, left_out = _opened(processes, _stored_pixels(targets, folder), progress)
         answers = [answers_of(process.target, reply) for process, reply in opened]
         require_consistent(answers)
-        kinds = compared_models(answers)
         stack.enter_context(busy_processes(busy))
-
-        def judge(case: rounds.Case) -> list[Reason]:
-            return reasons_against(case.rounds, case.conditions, percentile, busy=busy)
-
-        cases = rounds.measure(_batch_sizes(opened, batch_sizes), seconds, judge, retries, progress)
-        after_pauses = rounds.measure_after_pauses(cases, gaps, progress)
-        wrong = _wrong_answers(cases, answers, kinds)
-        details = measure_details(wanted, cases, seconds, folder, progress)
-    load_ms = {process.target: reply.load_ms for process, reply in opened}
-    results = target_results(cases, load_ms, lambda case: judge(case) + wrong[id(case)])
-    found = Benchmark(
-        verdict=verdict_of([reason for row in results for reason in row.reasons]),
-        machine=this_machine(),
-        seconds_per_case=seconds,
-        busy=busy,
-        percentile=percentile,
-        models=kinds,
-        left_out=left_out,
-        results=results,
-        pauses=pause_results(after_pauses, results),
-        stages=details.stages,
-        cold_starts=details.cold_starts,
-        limits=limit_results(
-            details,
-            cases,
-            results,
-            {item.target: item.precision for item in answers},
-            {item.target: item.model for item in answers},
-        ),
-        no_energy=why_no_energy(),
-    )
+        found = _measured(opened, answers, how, folder, progress)
+    found = msgspec.structs.replace(found, left_out=left_out)
     if before is None:
         return found
     try:
-        return msgspec.structs.replace(found, comparison=compared(before, found, str(compare)))
+        comparison = compared(before, found, str(compare), rescale=rescale)
+        return msgspec.structs.replace(found, comparison=comparison)
     except ToolchainError as error:
         error.result = found  # it took its time to measure, and holds without the other
         raise
+
+
+@dataclass(frozen=True)
+class How:
+    """How the targets are measured; see `bench`."""
+
+    batch_sizes: Sequence[int]
+    seconds: float
+    gaps: Sequence[float]
+    busy: int
+    percentile: Percentile
+    retries: int
+    wanted: Wanted
+
+    def judge(self, case: rounds.Case) -> list[Reason]:
+        """Return what speaks against the figures of a case."""
+        return reasons_against(case.rounds, case.conditions, self.percentile, busy=self.busy)
+
+
+def _measured(
+    opened: Sequence[tuple[TargetProcess, Opened]],
+    answers: Sequence[Answers],
+    how: How,
+    folder: Path,
+    progress: ProgressReporter,
+) -> Benchmark:
+    """Return the benchmark of targets that are open. `folder` takes a drawn image."""
+    models, image = compared_models(answers), image_file(how.wanted, folder)
+    targets = [process.target for process, _ in opened]
+    cold_starts = measure_cold_starts(how.wanted, targets, image, progress)
+    sizes = _batch_sizes(opened, how.batch_sizes)
+    cases = rounds.measure(sizes, how.seconds, how.judge, how.retries, progress)
+    after_pauses = rounds.measure_after_pauses(cases, how.gaps, progress)
+    wrong = _wrong_answers(cases, answers, models)
+    details = measure_details(how.wanted, cases, how.seconds, image, progress)
+    load_ms = {process.target: reply.load_ms for process, reply in opened}
+    results = target_results(cases, load_ms, lambda case: how.judge(case) + wrong[id(case)])
+    return Benchmark(
+        verdict=verdict_of([reason for row in results for reason in row.reasons]),
+        machine=this_machine(),
+        seconds_per_case=how.seconds,
+        busy=how.busy,
+        percentile=how.percentile,
+        models=models,
+        results=results,
+        pauses=pause_results(after_pauses, results),
+        stages=details.stages,
+        cold_starts=cold_starts,
+        peaks=[details.peaks[count] for count in sorted(details.peaks)],
+        limits=limit_results(details, results, answers),
+        no_energy=why_no_energy(),
+    )
 
 
 def _opened(

@@ -37,13 +37,17 @@ def comparable_benchmark(path: Path) -> Benchmark:
     return found
 
 
-def compared(before: Benchmark, now: Benchmark, source: str) -> Comparison:
+def compared(
+    before: Benchmark, now: Benchmark, source: str, *, rescale: bool = False
+) -> Comparison:
     """Return how each case of `now` differs from that of `before`, the content of file `source`.
 
-    Raises RefusedError where they were measured on different machines, or under another load, and
-    DataError for samples that are damaged or no case in common.
+    With `rescale`, times of another machine are scaled by how fast both multiply matrices. Raises
+    RefusedError where they were measured on different machines without it, or under another load,
+    and DataError for samples that are damaged or no case in common.
     """
-    require_comparable(before, now.machine, now.busy, source)
+    require_comparable(before, now.machine, now.busy, source, rescale=rescale)
+    factors = _factors(before, now) if _differing(before.machine, now.machine) else {}
     old = {row.case: row for row in before.results}
     new = {row.case: row for row in now.results}
     both = [key for key in new if key in old]
@@ -53,11 +57,12 @@ def compared(before: Benchmark, now: Benchmark, source: str) -> Comparison:
             hint="measure the same file names, providers, threads and batch sizes",
         )
     try:
-        cases = [_compared_case(old[key], new[key]) for key in both]
+        cases = [_compared_case(old[key], new[key], factors.get(key.threads)) for key in both]
     except ValueError as error:
         raise DataError(f"{source} is damaged: {error}") from error
     return Comparison(
         before=source,
+        other_machine=str(before.machine) if factors else None,
         cases=cases,
         only_before=[old[key].described for key in old if key not in new],
         only_now=[new[key].described for key in new if key not in old],
@@ -86,19 +91,26 @@ def ratio_interval(
     return math.exp(difference - half), math.exp(difference + half)
 
 
-def require_comparable(before: Benchmark, machine: Machine, busy: int, source: str) -> None:
+def require_comparable(
+    before: Benchmark, machine: Machine, busy: int, source: str, *, rescale: bool = False
+) -> None:
     """Raise RefusedError where a benchmark was measured on another machine or under another load.
 
-    `machine` and `busy` are those of the benchmark to put beside it.
+    `machine` and `busy` are those of the benchmark to put beside it. With `rescale` it may be
+    another machine, whose speed is known.
     """
-    names = ("processor", "cores", "instructions", "system")
-    differing = [n for n in names if getattr(before.machine, n) != getattr(machine, n)]
-    if differing:
+    differing = _differing(before.machine, machine)
+    if differing and rescale and not before.peaks:
+        raise RefusedError(
+            f"{source} is of an rtl that did not measure its machine, so it can't be rescaled",
+            hint="measure it again there, with this rtl",
+        )
+    if differing and not rescale:
         raise RefusedError(
             f"{source} was measured on another machine ({before.machine.processor}, "
             f"{before.machine.cores} cores; here {machine.processor}, {machine.cores}): "
             f"{', '.join(differing)} differ",
-            hint="measure both here",
+            hint="measure both here; with --rescale they are compared roughly",
         )
     if before.busy != busy:
         raise RefusedError(
@@ -107,8 +119,10 @@ def require_comparable(before: Benchmark, machine: Machine, busy: int, source: s
         )
 
 
-def _compared_case(before: TargetResult, now: TargetResult) -> ComparedCase:
-    old, new = _rounds(before), _rounds(now)
+def _compared_case(before: TargetResult, now: TargetResult, factor: float | None) -> ComparedCase:
+    """Return how a case differs; with a factor, its times before were measured elsewhere."""
+    scale = factor or 1.0
+    old, new = [[scale * ms for ms in part] for part in _rounds(before)], _rounds(now)
     low, high = ratio_interval(old, new)
     verdict: Verdict = "cannot tell"
     if low > 1 + SAME_WITHIN:
@@ -123,11 +137,28 @@ def _compared_case(before: TargetResult, now: TargetResult) -> ComparedCase:
         spin=now.spin,
         batch_size=now.batch_size,
         verdict=verdict,
-        p50_before_ms=before.p50_ms,
+        p50_before_ms=scale * before.p50_ms,
+        rescaled_by=factor,
         p50_ms=now.p50_ms,
         ratio=math.exp(medians[1] - medians[0]),
         ratio_interval=(low, high),
     )
+
+
+def _differing(first: Machine, second: Machine) -> list[str]:
+    """Return what makes two machines different ones."""
+    names = ("processor", "cores", "instructions", "system")
+    return [name for name in names if getattr(first, name) != getattr(second, name)]
+
+
+def _factors(before: Benchmark, now: Benchmark) -> dict[int, float]:
+    """Return, by threads, what times of the earlier machine are multiplied by."""
+    speeds = {peak.threads: peak.sgemm_flops_per_s for peak in now.peaks}
+    return {
+        peak.threads: peak.sgemm_flops_per_s / speeds[peak.threads]
+        for peak in before.peaks
+        if peak.threads in speeds
+    }
 
 
 def _rounds(row: TargetResult) -> list[list[float]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from toolchain.benchmarking.answers import Answers
 from toolchain.benchmarking.case_name import CaseName
 from toolchain.benchmarking.cold_start import ColdStart, measure_cold_start
 from toolchain.benchmarking.peak import Peak, measure_peak
@@ -16,8 +17,8 @@ from toolchain.benchmarking.rows import TargetResult
 from toolchain.benchmarking.stages import MeasuredStages
 from toolchain.benchmarking.statistics import Interval, Latency, summarise
 from toolchain.benchmarking.targets import Target, TargetProcess
+from toolchain.errors import RefusedError
 from toolchain.progress import ProgressReporter
-from toolchain.runtime.card import Precision
 
 DRAWN_SIDES = (640, 480)
 COARSE = 20
@@ -70,55 +71,65 @@ class Details:
     """What was measured."""
 
     stages: list[StageResult] = field(default_factory=list)
-    cold_starts: list[ColdStart] = field(default_factory=list)
     flops: dict[Target, float] = field(default_factory=dict)
     peaks: dict[int, Peak] = field(default_factory=dict)
     """Threads → the peak of the machine."""
 
 
+def measure_cold_starts(
+    wanted: Wanted, targets: Sequence[Target], image: Path, progress: ProgressReporter
+) -> list[ColdStart]:
+    """Return the cold starts of files, where they are wanted. It is done before all else.
+
+    A file that does not start in a fresh process then ends the benchmark before it has begun.
+    """
+    files = [target for target in targets if wanted.cold_start and not target.eager]
+    return [
+        measure_cold_start(target, image, cache)
+        for target in progress.track(files, "measuring cold starts", len(files))
+        for cache in ("cold", "warm")
+    ]
+
+
 def measure_details(
-    wanted: Wanted, cases: Sequence[Case], seconds: float, folder: Path, progress: ProgressReporter
+    wanted: Wanted, cases: Sequence[Case], seconds: float, image: Path, progress: ProgressReporter
 ) -> Details:
-    """Measure what is wanted of each target. `folder` takes the drawn image."""
+    """Measure what is wanted of each target, and how fast the machine multiplies matrices."""
     found = Details()
     processes = list({id(case.process): case.process for case in cases}.values())
-    files = [process for process in processes if not process.target.eager]
-    image = wanted.image or drawn_image(folder / "drawn.jpg")
     if wanted.stages:
         for process in progress.track(processes, "measuring stages", len(processes)):
             found.stages.append(_stage_result(process.target, process.stages(image, seconds)))
-    if wanted.cold_start:
-        for process in progress.track(files, "measuring cold starts", len(files)):
-            found.cold_starts += [
-                measure_cold_start(process.target, image, cache) for cache in ("cold", "warm")
-            ]
     if wanted.limit:
-        found.flops = _flops(files)
-        threads = {process.target.threads for process in processes}
-        for count in progress.track(sorted(threads), "measuring the peak", len(threads)):
-            found.peaks[count] = measure_peak(count)
+        found.flops = _flops(processes)
+    # Of every benchmark, because another machine's is compared by it.
+    threads = sorted({process.target.threads for process in processes})
+    for count in progress.track(threads, "measuring the machine", len(threads)):
+        try:
+            found.peaks[count] = measure_peak(count, int8=wanted.limit)
+        except RefusedError:
+            if wanted.limit:
+                raise
     return found
 
 
 def limit_results(
-    details: Details,
-    cases: Sequence[Case],
-    results: Sequence[TargetResult],
-    precisions: dict[Target, Precision],
-    same_model: dict[Target, object],
+    details: Details, results: Sequence[TargetResult], answers: Sequence[Answers]
 ) -> list[LimitResult]:
     """Return how much of the peak each case reaches, whose operations are known.
 
-    `same_model` says what a target computes: torch computes as much as the ONNX file of its model.
+    torch computes as much as the ONNX file of the same model.
     """
-    flops = {same_model[target]: count for target, count in details.flops.items()}
+    of_target = {(item.target.name, item.target.provider): item for item in answers}
+    models = {item.target: item.model for item in answers}
+    flops = {models[target]: count for target, count in details.flops.items()}
     rows = []
-    for case, row in zip(cases, results, strict=True):
-        target = case.process.target
-        count, peak = flops.get(same_model[target]), details.peaks.get(target.threads)
+    for row in results:
+        item, peak = of_target[row.target, row.provider], details.peaks.get(row.threads)
+        count = flops.get(item.model)
         if count is None or peak is None:
             continue
-        int8 = precisions[target] == "int8" and peak.int8_ops_per_s is not None
+        int8 = item.precision == "int8" and peak.int8_ops_per_s is not None
         per_s = (peak.int8_ops_per_s if int8 else None) or peak.sgemm_flops_per_s
         rows.append(
             LimitResult(
@@ -130,6 +141,14 @@ def limit_results(
             )
         )
     return rows
+
+
+def image_file(wanted: Wanted, folder: Path) -> Path:
+    """Return the image that is measured with; it is drawn into a folder where none was given."""
+    drawn = folder / "drawn.jpg"
+    if wanted.image is None and (wanted.stages or wanted.cold_start):
+        drawn_image(drawn)
+    return wanted.image or drawn
 
 
 def drawn_image(file: Path) -> Path:
@@ -146,8 +165,8 @@ def drawn_image(file: Path) -> Path:
     return file
 
 
-def _flops(files: Sequence[TargetProcess]) -> dict[Target, float]:
-    onnx = [process for process in files if process.target.path.suffix == ".onnx"]
+def _flops(processes: Sequence[TargetProcess]) -> dict[Target, float]:
+    onnx = [process for process in processes if process.target.path.suffix == ".onnx"]
     return {process.target: process.flops_of_image() for process in onnx}
 
 

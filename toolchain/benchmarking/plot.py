@@ -44,7 +44,6 @@ def draw_benchmark(result: Benchmark, path: Path) -> None:
     names = drawn_names(targets, MOST_LETTERS)
     labels = _labels(rows, dict(zip(targets, names.labels, strict=True)))
     colours = {key: COLOURS[n % len(COLOURS)] for n, key in enumerate(labels)}
-    pauses = [row for row in result.pauses if not row.keep_warm]
     with rc_context({"font.family": names.families}):
         save_figure(_drawn(result, rows, labels, colours), path)
 

@@ -8,6 +8,7 @@ from toolchain.benchmarking import detail_tables, tables
 from toolchain.benchmarking.cold_start import ColdStart
 from toolchain.benchmarking.comparison_result import Comparison
 from toolchain.benchmarking.details import LimitResult, StageResult
+from toolchain.benchmarking.peak import Peak
 from toolchain.benchmarking.rows import ComparedModel, LeftOut, PauseResult, TargetResult
 from toolchain.benchmarking.verdicts import Percentile, Verdict
 from toolchain.display import Block, Displayed, Line
@@ -36,6 +37,8 @@ class Benchmark(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     stages: list[StageResult] = []
     cold_starts: list[ColdStart] = []
     limits: list[LimitResult] = []
+    peaks: list[Peak] = []
+    """What the machine can compute, for each number of threads."""
     no_energy: str | None = None
     """Why the energy could not be read."""
     comparison: Comparison | None = None

@@ -32,7 +32,7 @@ OPTION_GROUPS = {
     "What else is measured": ("stages", "cold_start", "limit", "image"),
     "How": ("seconds", "gaps", "busy"),
     "How certain": ("percentile", "retries", "require_valid"),
-    "Beside an earlier benchmark": ("compare", "fail_if_slower"),
+    "Beside an earlier benchmark": ("compare", "rescale", "fail_if_slower"),
     "Result": ("output", "plot", "markdown"),
 }
 
@@ -130,6 +130,11 @@ OPTION_GROUPS = {
     help="Say what became faster or slower than in this JSON of an earlier rtl bench.",
 )
 @click.option(
+    "--rescale",
+    is_flag=True,
+    help="With --compare: of another machine too, its times scaled by sgemm and marked.",
+)
+@click.option(
     "--fail-if-slower",
     type=Percentage(),
     help="With --compare: exit status 10 where a case is slower by so much, such as 5%.",
@@ -168,6 +173,7 @@ def command(
     limit: bool,
     image: Path | None,
     compare: Path | None,
+    rescale: bool,
     fail_if_slower: float | None,
     plot: Path | None,
     markdown: bool,
@@ -190,7 +196,7 @@ def command(
     rtl bench model.onnx --batch-size 1 --gap 1s --spin
     rtl bench model.onnx --compare before.json --fail-if-slower 5%
     """
-    _require_sense(compare, fail_if_slower, markdown and as_json)
+    _require_sense(compare, fail_if_slower, rescale, markdown and as_json)
     from toolchain.benchmarking.bench import bench
     from toolchain.benchmarking.bounds import require
     from toolchain.benchmarking.output import benchmark_file, keep_picture, require_picture
@@ -217,6 +223,7 @@ def command(
             limit=limit,
             image=image,
             compare=compare,
+            rescale=rescale,
             progress=progress,
         )
     except ToolchainError as error:
@@ -233,9 +240,12 @@ def command(
     _print_next(result, quiet)
 
 
-def _require_sense(compare: Path | None, limit: float | None, two_forms: bool) -> None:
-    if limit is not None and compare is None:
-        raise click.UsageError("--fail-if-slower needs --compare")
+def _require_sense(
+    compare: Path | None, slower: float | None, rescale: bool, two_forms: bool
+) -> None:
+    given = "--fail-if-slower" if slower is not None else "--rescale"
+    if compare is None and (slower is not None or rescale):
+        raise click.UsageError(f"{given} needs --compare")
     if two_forms:
         raise click.UsageError("--markdown and --json are two forms of one result: give one")
 
