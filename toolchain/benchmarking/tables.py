@@ -120,6 +120,8 @@ def with_interval(
 
     >>> with_interval(24.83, (24.5, 25.1)), with_interval(30.04, (29.0, None), lacking=True)
     ('24.8 ±0.3', '~30.0')
+    >>> with_interval(1.03, (0.03, 41.0))
+    '1.03 ±>100%'
     """
     if value is None:
         return NO_FIGURE
@@ -130,7 +132,8 @@ def with_interval(
     low, high = interval
     if low is None or high is None:
         return text
-    return f"{text} ±{max(high - value, value - low):.{places}f}"
+    half = max(high - value, value - low)
+    return f"{text} ±{half:.{places}f}" if half < value else f"{text} ±>100%"
 
 
 def _places(value: float) -> int:
