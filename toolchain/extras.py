@@ -24,6 +24,8 @@ EXTRAS = {
         "jinja2",
     ),
     "tensorboard": ("tensorboard",),
+    "mlflow": ("mlflow",),
+    "wandb": ("wandb",),
     "heif": ("pillow_heif",),
     "ray": ("ray", "pyarrow"),
 }
