@@ -40,7 +40,14 @@ def result(run_folder: Path, exported: Path) -> Benchmark:
     """All files of the run folder beside torch eager, at two batch sizes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rounds, "WARM_UP_S", 0.05)
-        return bench([run_folder], batch_sizes=(4, 1), threads=(1,), seconds=SECONDS, eager=True)
+        return bench(
+            [run_folder],
+            batch_sizes=(4, 1),
+            threads=(1,),
+            seconds=SECONDS,
+            eager=True,
+            retries=0,
+        )
 
 
 def test_each_target_is_measured_at_each_batch_size(result: Benchmark) -> None:
@@ -158,6 +165,7 @@ def test_calls_after_a_pause_are_measured_beside_those_that_follow_each_other(
         spin=True,
         gaps=[0.12],
         busy=1,
+        retries=0,
     )
     assert [(r.spin, r.batch_size) for r in found.results] == [
         (False, 1),
@@ -180,7 +188,7 @@ def test_calls_after_a_pause_are_measured_beside_those_that_follow_each_other(
 
 
 def test_ratios_are_within_the_same_number_of_threads(model: Path) -> None:
-    found = bench([model], batch_sizes=(1,), threads=(1, 2), seconds=0.05, eager=False)
+    found = bench([model], batch_sizes=(1,), threads=(1, 2), seconds=0.05, eager=False, retries=0)
     assert [(row.threads, row.ratio_to_first) for row in found.results] == [(1, 1.0), (2, 1.0)]
 
 
@@ -191,7 +199,7 @@ def test_a_folder_named_toolchain_in_the_working_directory_is_not_imported(
     (tmp_path / "toolchain" / "__init__.py").write_text("raise SystemExit('not this one')")
     shutil.copy(model, tmp_path / "dish.onnx")
     monkeypatch.chdir(tmp_path)
-    found = bench(["dish.onnx"], batch_sizes=(1,), threads=(1,), seconds=0.05)
+    found = bench(["dish.onnx"], batch_sizes=(1,), threads=(1,), seconds=0.05, retries=0)
     assert [row.target for row in found.results] == ["dish.onnx"]  # no run, so no eager
 
 
@@ -211,7 +219,9 @@ def test_models_that_differ_are_measured_beside_each_other(
     monkeypatch.setattr(rounds, "WARM_UP_S", 0.0)
     more = tampering.tampered(model, tmp_path / "more.onnx", tampering.one_class_more)
     small = tiny.write(tiny.tiny_model(batch=3), tmp_path / "small.onnx")
-    found = bench([model, more, small], batch_sizes=(1,), threads=(1,), seconds=0.05, eager=False)
+    found = bench(
+        [model, more, small], batch_sizes=(1,), threads=(1,), seconds=0.05, eager=False, retries=0
+    )
     assert [(m.target, m.relation, m.classes, m.max_difference) for m in found.models] == [
         ("model.onnx", "first", 3, 0.0),
         ("more.onnx", "other model", 4, None),
@@ -237,7 +247,7 @@ def test_models_that_differ_are_measured_beside_each_other(
 def test_without_the_first_target_at_a_batch_size_there_is_no_ratio(tmp_path: Path) -> None:
     first = tiny.write(tiny.tiny_model(batch=2), tmp_path / "two.onnx")
     other = tiny.write(tiny.tiny_model(), tmp_path / "any.onnx")
-    found = bench([first, other], batch_sizes=(1,), threads=(1,), seconds=0.05)
+    found = bench([first, other], batch_sizes=(1,), threads=(1,), seconds=0.05, retries=0)
     assert [(r.target, r.batch_size, r.ratio_to_first is None) for r in found.results] == [
         ("two.onnx", 2, False),
         ("any.onnx", 1, True),
@@ -252,7 +262,7 @@ def test_an_export_of_a_run_that_cannot_be_opened_is_left_out_and_named(
     (run / "export").mkdir()
     tiny.write(tiny.tiny_model(), run / "export" / "model.onnx")
     (run / "export" / "model.int8.onnx").write_bytes(b"no model")
-    found = bench([run], batch_sizes=(1,), threads=(1,), seconds=0.05, eager=False)
+    found = bench([run], batch_sizes=(1,), threads=(1,), seconds=0.05, eager=False, retries=0)
     assert [row.target for row in found.results] == ["model.onnx"]
     assert [Path(item.model).name for item in found.left_out] == ["model.int8.onnx"]
     assert "left out" in repr(found)

@@ -207,7 +207,7 @@ def test_what_was_measured_is_shown_where_it_has_no_common_case(
     model = tiny.write(tiny.tiny_model(), tmp_path / "tiny.onnx")
     old = benchmark(case(rounds_of(np.random.default_rng(0))), machine=this_machine())
     write_json(tmp_path / "old.json", old)
-    words = ("bench", model, "--batch-size", 3, "--threads", 1, "--seconds", 0.1)
+    words = ("bench", model, "--batch-size", 3, "--threads", 1, "--seconds", 0.1, "--retries", 0)
     done = rtl_here(*words, "--compare", "old.json")
     assert done.returncode == 3
     assert "error: old.json has no case in common" in done.stderr
@@ -272,7 +272,19 @@ def test_a_planted_slowdown_is_exit_status_10_and_the_json_is_there(
     model: Path, rtl_here: Rtl, tmp_path: Path
 ) -> None:
     shutil.copy(model, tmp_path / "model.onnx")
-    words = ["bench", "model.onnx", "--batch-size", 1, "--threads", 1, "--seconds", 0.3, "-q"]
+    words = [
+        "bench",
+        "model.onnx",
+        "--batch-size",
+        1,
+        "--threads",
+        1,
+        "--seconds",
+        0.3,
+        "--retries",
+        0,
+    ]
+    words += ["--quiet"]
     assert rtl_here(*words, "-o", "old.json").returncode == 0
     old = read_benchmark(tmp_path / "old.json")
     samples = old.results[0].samples
