@@ -96,6 +96,7 @@ def test_figures_of_a_case_agree_with_each_other(result: Benchmark) -> None:
         assert row.mean_ms is not None
         assert row.min_ms <= min(row.p50_ms, row.mean_ms)
         assert 0 < row.images_per_s < row.batch_size * 1.5e3 / row.p50_ms
+        assert row.load_ms is not None
         assert row.load_ms > 0
         assert (row.verdict == "VALID") == (row.reasons == [])
     valid = all(row.verdict == "VALID" for row in result.results)

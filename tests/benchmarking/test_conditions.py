@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in place of /proc and /sys, empty."""
     monkeypatch.setattr(conditions, "PROC", tmp_path / "proc")
     monkeypatch.setattr(conditions, "SYS", tmp_path / "sys")
-    monkeypatch.setattr(conditions.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     return tmp_path
 
 

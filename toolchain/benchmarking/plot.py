@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -57,8 +58,8 @@ def _drawn(
     pauses = [row for row in result.pauses if not row.keep_warm]
     above = max(2.2, 1.1 + ROW_INCHES * len(rows))
     below = max(2.9, 1.3 + ROW_INCHES * max(len(pauses), len(labels)))
-    picture = Figure(figsize=(WIDTH_INCHES, above + below), layout="constrained")
-    picture.get_layout_engine().set(h_pad=0.12, w_pad=0.12)  # type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.12)
+    picture = Figure(figsize=(WIDTH_INCHES, above + below), layout=layout)
     grid = picture.add_gridspec(2, 2 if pauses else 1, height_ratios=(above, below))
     _draw_calls(picture.add_subplot(grid[0, :]), rows, labels, colours)
     one_size = len({row.batch_size for row in rows}) == 1

@@ -45,8 +45,9 @@ def _target_result(
     """Return the result of a case; `base` is the first target's latency beside it."""
     target, conditions, reasons = case.process.target, case.conditions, list(judge(case))
     assert conditions is not None
-    first = base is None or base is latency
-    ratio_interval = None if first else paired_ratio_interval(base, latency)
+    ratio_interval = None
+    if base is not None and base is not latency:
+        ratio_interval = paired_ratio_interval(base, latency)
     return TargetResult(
         target=target.name,
         model=str(target.path),

@@ -175,11 +175,11 @@ def _lacking(cases: Sequence[TargetResult]) -> list[str]:
             if text not in said:
                 what, _, has = text.partition(", has ")
                 needed.setdefault(what, []).append(f"{has} at batch {case.batch_size}")
-    return [f"{what}, has {' and '.join(found)}" for what, found in needed.items()]
+    return [f"{what}, has {', '.join(found)}" for what, found in needed.items()]
 
 
 def _batches(sizes: Sequence[int]) -> str:
-    return f"batch {' and '.join(map(str, sizes))}"
+    return f"batch {', '.join(map(str, sizes))}"
 
 
 def _accuracy(model: ComparedModel) -> str:
