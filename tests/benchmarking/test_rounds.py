@@ -19,14 +19,15 @@ from toolchain.progress import SilentReporter
 class Recorder:
     """Stands for a target's process; its calls take as many ms as calls were asked for before."""
 
-    def __init__(self, name: str, threads: int = 1) -> None:
+    def __init__(self, name: str, threads: int = 1, slowness_ms: float = 0.0) -> None:
+        self.slowness_ms = slowness_ms
         self.target = Target(name, Path(name), False, "cpu", threads)
         self.asked: list[int] = []
 
     def measure(self, batch_size: int, seconds: float) -> Measured:
         if seconds:
             self.asked.append(batch_size)
-        return Measured([float(len(self.asked))], 100.0, 0.01, 0.1)
+        return Measured([len(self.asked) + self.slowness_ms], 100.0, 0.01, 0.1)
 
 
 def run(
@@ -77,6 +78,12 @@ def test_what_stays_invalid_keeps_the_rounds_of_the_last_attempt() -> None:
     cases = run([(Recorder("a"), [1])], {"a 1": ["machine busy"] * 9}, retries=1)
     assert (len(cases[0].rounds), cases[0].attempts) == (ROUNDS, 2)
     assert cases[0].rounds[0] == [6.0]
+
+
+def test_calls_that_are_very_slow_are_not_made_again() -> None:
+    slow, other = Recorder("a", slowness_ms=1000.0), Recorder("b")
+    cases = run([(slow, [1]), (other, [1])], {"a 1": ["unstable"], "b 1": ["unstable"]})
+    assert [case.attempts for case in cases] == [1, 1]  # its pair is not either
 
 
 def test_without_retries_nothing_is_measured_again() -> None:

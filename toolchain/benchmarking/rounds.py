@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from toolchain.progress import ProgressReporter
 
 ROUNDS = 5
 WARM_UP_S = 0.3
+MOST_TIMES_LONGER = 3.0
+"""A case whose calls are so slow that it took so many times its seconds is not measured again."""
 CALLS_AFTER_PAUSE = 10
 """Calls after each pause. Ten are the fewest that bound a median by values other than the first."""
 
@@ -36,6 +39,11 @@ class Case:
     def conditions(self) -> Conditions | None:
         """What the machine did in all rounds that were kept."""
         return functools.reduce(operator.add, self.during) if self.during else None
+
+    @property
+    def last_attempt_s(self) -> float:
+        """How long the calls of the last attempt took."""
+        return math.fsum(map(math.fsum, self.rounds[-ROUNDS:])) / 1e3
 
 
 Judge = Callable[[Case], Sequence[Reason]]
@@ -65,7 +73,8 @@ def measure(
     `batch_sizes` are those of each target, `seconds` the time of a case over its five rounds. What
     `judge` speaks against is measured again, up to `retries` times: where the calls were too few,
     they are added to, else the rounds are replaced. The cases that it is compared with are measured
-    again with it, so that their rounds stay pairs.
+    again with it, so that their rounds stay pairs. Calls so slow that a case took three times its
+    seconds are not made again.
     """
     cases = [Case(process, size) for process, sizes in batch_sizes for size in sorted(sizes)]
     # From the smallest batch to the largest, as a process's peak memory never falls again.
@@ -73,7 +82,7 @@ def measure(
         case.peak_memory_mb = case.process.measure(case.batch_size, WARM_UP_S).peak_memory_mb
     _measure_rounds(cases, seconds, "measuring", progress)
     for attempt in range(1, retries + 1):
-        doubtful = _doubtful(cases, judge)
+        doubtful = _doubtful(cases, seconds, judge)
         if not doubtful:
             break
         _measure_rounds(doubtful, seconds, f"measuring again ({attempt})", progress)
@@ -93,13 +102,15 @@ def _measure_rounds(
         case.rounds.append(found.latencies_ms)
 
 
-def _doubtful(cases: Sequence[Case], judge: Judge) -> list[Case]:
+def _doubtful(cases: Sequence[Case], seconds: float, judge: Judge) -> list[Case]:
     """Return the cases to measure again, those of one batch size and threads together.
 
     Their rounds are forgotten, unless calls that are too few are all that speaks against them.
     """
     found = []
     for group in _groups(cases):
+        if any(case.last_attempt_s > MOST_TIMES_LONGER * seconds for case in group):
+            continue
         kinds = {reason.kind for case in group for reason in judge(case)}
         if kinds - {"too few calls"}:
             for case in group:
