@@ -16,6 +16,7 @@ TESTS = Path(__file__).resolve().parent
 SLOW = (
     # Benchmarks start a process for each target.
     "benchmarking/test_bench.py",
+    "benchmarking/test_details.py",
     "benchmarking/test_worker.py",
     # Processes that load torch, are killed and go on, or start a cluster.
     "cli/test_commands.py",

@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.benchmarking.result import ComparedModel, Relation
+from toolchain.benchmarking.rows import ComparedModel, Relation
 from toolchain.benchmarking.targets import Target
+from toolchain.benchmarking.verdicts import Reason
 from toolchain.benchmarking.worker import Opened
 from toolchain.errors import ModelFileError, RefusedError
 from toolchain.printable import shell_words
 from toolchain.runtime.card import Acceptance, Card, Precision
 from toolchain.runtime.model_inputs import Floats
 from toolchain.runtime.onnxfile.stored_weights import stored_precision
-from toolchain.runtime.selftest import proof_difference, proof_tolerance
+from toolchain.runtime.selftest import INPUTS, proof_difference, proof_tolerance
 from toolchain.verification.levels import numbers
 
 
@@ -96,6 +97,30 @@ def compared_models(answers: Sequence[Answers]) -> list[ComparedModel]:
         if before is None or (made.max_difference or 0) > (before.max_difference or 0):
             found[key] = made
     return list(found.values())
+
+
+def reason_against_answers(item: Answers, model: ComparedModel, measured: Floats) -> Reason | None:
+    """Return why a case is no measurement of its model: its answers differ.
+
+    `measured` are the logits of the batch that was measured, after the measurement; its inputs are
+    the generated ones in turn, whose answers were compared before. A file that another tool has
+    changed has no proof in its card, so it is held to the labels of the first target.
+    """
+    expected = np.resize(item.logits[:INPUTS], measured.shape)
+    difference = numbers.compare_numbers(expected, measured, item.precision)
+    if not difference.passed:
+        return Reason(
+            "answers differ",
+            f"a batch of {len(measured)} has other logits than its images alone had before "
+            f"(by {difference.max_abs:.2g}, bound {difference.bound:.2g})",
+        )
+    if model.relation == "changed file" and model.other_labels:
+        return Reason(
+            "answers differ",
+            f"{model.other_labels} of {model.compared_inputs} labels, in a file that another tool "
+            "has changed",
+        )
+    return None
 
 
 def _require_proof(item: Answers) -> None:
