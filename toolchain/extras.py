@@ -25,6 +25,7 @@ EXTRAS = {
     ),
     "tensorboard": ("tensorboard",),
     "heif": ("pillow_heif",),
+    "openvino": ("onnxruntime_ep_openvino",),
     "ray": ("ray", "pyarrow"),
 }
 """Extra → modules that are imported from its packages.
@@ -43,6 +44,7 @@ PROBES = {
     "torchvision": "models",
     "onnx": "ModelProto",
     "matplotlib": "rcParams",
+    "onnxruntime_ep_openvino": "get_library_path",
     "ray": "init",
     "pyarrow": "Table",
 }
