@@ -27,6 +27,9 @@ class FakeOnnxruntime:
             raise RuntimeError(self.failure)
         self.registered.append((name, path))
 
+    def get_available_providers(self) -> list[str]:
+        return ["CPUExecutionProvider"]
+
     def get_ep_devices(self) -> list[Any]:
         cpu = _device("CPUExecutionProvider", {}, self.vendor)
         if not self.registered or self.vendor != "GenuineIntel":

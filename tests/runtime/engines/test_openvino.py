@@ -95,6 +95,18 @@ def test_an_onnxruntime_without_plugins_is_named(monkeypatch: pytest.MonkeyPatch
         openvino.require_openvino()
 
 
+def test_an_onnxruntime_that_replaces_the_stock_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The package onnxruntime-openvino has the provider compiled in, and no device of a plugin."""
+    fake = FakeOnnxruntime()
+    install(monkeypatch, fake)
+    monkeypatch.setattr(fake, "get_available_providers", lambda: [openvino.NAME], raising=False)
+    with pytest.raises(ProviderError, match="onnxruntime-openvino") as caught:
+        provider_name("openvino")
+    assert "pip uninstall onnxruntime-openvino" in str(caught.value.hint)
+
+
 @pytest.mark.parametrize(
     ("offered", "flags", "accepted"),
     [

@@ -25,6 +25,12 @@ BFLOAT16 = "openvino-bf16"
 """rtl's name of the provider where it computes in bfloat16, which rounds every layer."""
 MODULE = "onnxruntime_ep_openvino"
 PLUGIN = "the OpenVINO plugin onnxruntime-ep-openvino"
+REPLACEMENT = "onnxruntime-openvino"
+"""A package with an onnxruntime of its own, whose provider gives the CPU's without an error."""
+REPLACE_BACK = (
+    f"pip uninstall {REPLACEMENT}; "
+    'pip install --force-reinstall "rtl-toolchain[cpu,openvino]"'
+)
 LIBRARY = "rtl.openvino"
 """The name under which rtl registers the plugin's library."""
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "avx_ne_convert"}
@@ -60,6 +66,11 @@ def require_openvino(provider: str = FLOAT32) -> Any:
             f"openvino needs onnxruntime 1.23 or newer, this is {ort.__version__}",
             hint='pip install --upgrade "rtl-toolchain[cpu,openvino]"',
         )
+    if NAME in ort.get_available_providers() and _device(ort) is None:
+        raise ProviderError(
+            f"this onnxruntime is {REPLACEMENT}; rtl takes OpenVINO from its plugin",
+            hint=REPLACE_BACK,
+        )
     with _registering:  # another thread may be registering it
         found = _device(ort)
         if found is None:
@@ -72,9 +83,7 @@ def require_openvino(provider: str = FLOAT32) -> Any:
             hint=ON_THE_CPU,
         )
     if in_bfloat16(provider) and not computes_bfloat16(found):
-        raise ProviderError(
-            "this processor does not compute in bfloat16", hint="--provider openvino"
-        )
+        raise ProviderError("this processor has no bfloat16", hint="--provider openvino")
     return found
 
 
