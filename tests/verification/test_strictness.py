@@ -7,8 +7,8 @@ import pytest
 
 from tests.runtime.test_card import some_card
 from toolchain.runtime.card import Acceptance, Card, Precision, Proof
-from toolchain.runtime.selftest import PROOF_TOLERANCES
-from toolchain.verification.levels.numbers import TOLERANCES, same_file_tolerance
+from toolchain.runtime.selftest import PROOF_TOLERANCES, same_file_tolerance
+from toolchain.verification.levels.numbers import TOLERANCES
 from toolchain.verification.strictness import held_card, precision_level
 
 

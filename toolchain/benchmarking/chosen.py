@@ -12,6 +12,8 @@ from toolchain.errors import ModelFileError
 from toolchain.files import is_folder
 from toolchain.printable import shell_words
 from toolchain.runs.runfolder import RunFolder, run_of_model
+from toolchain.runtime.engines import openvino
+from toolchain.runtime.session import AUTO
 
 EAGER = "torch eager"
 
@@ -26,7 +28,9 @@ def chosen_targets(
 ) -> list[Target]:
     """Return the targets of each number of threads and provider, torch eager first.
 
-    With `spin` each ONNX file is a second target too, whose threads wait in a busy loop.
+    OpenVINO and the automatic choice are onnxruntime's alone: torch eager is measured beside them
+    where another provider is named too. With `spin` each ONNX file is a second target too, whose
+    threads wait in a busy loop.
 
     A run folder stands for all files in its export/. `eager` adds the trained model of each run;
     None does where a run is known and torch is installed. Raises ModelFileError for a run without
@@ -47,7 +51,9 @@ def chosen_targets(
     targets = []
     for count in threads:
         for provider in providers:
-            for run, name in zip(runs if eager else [], eager_names, strict=False):
+            for run, name in zip(
+                runs if eager and torch_may_have(provider) else [], eager_names, strict=False
+            ):
                 shown = EAGER if len(runs) == 1 else f"{EAGER} {name}"
                 targets.append(Target(shown, run.path, True, provider, count))
             targets += [
@@ -56,6 +62,11 @@ def chosen_targets(
                 for spins in ((False, True) if spin and path.suffix == ".onnx" else (False,))
             ]
     return targets
+
+
+def torch_may_have(provider: str) -> bool:
+    """Return whether a provider's name may be one of a device of torch."""
+    return provider.lower() != AUTO and not openvino.is_openvino(provider)
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

@@ -32,6 +32,10 @@ SHORT_NAMES = {
     "directml": "DmlExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
 }
+AUTO = "auto"
+"""Asks for the fastest engine that is accepted; see `engines/choice.py`."""
+MEASURED_PROVIDERS = (AUTO, openvino.BFLOAT16)
+"""Names of providers that are measured before they are used."""
 OPTIMISATIONS = {
     "none": "DISABLE_ALL",
     "basic": "ENABLE_BASIC",
@@ -172,6 +176,11 @@ def provider_name(provider: str) -> str:
 def short_name(name: str) -> str:
     """Return the short name of an onnxruntime provider; the name itself where it has none."""
     return {full: short for short, full in reversed(SHORT_NAMES.items())}.get(name, name)
+
+
+def computes_on_processor(provider: str) -> bool:
+    """Return whether a provider, given by either name, computes on the processor."""
+    return provider.lower() in ("cpu", SHORT_NAMES["cpu"].lower()) or openvino.is_openvino(provider)
 
 
 def existing_model(model: str | os.PathLike[str]) -> Path:

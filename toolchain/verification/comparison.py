@@ -18,13 +18,13 @@ from toolchain.files import file_sha256
 from toolchain.machine import installed_versions
 from toolchain.progress import ProgressReporter
 from toolchain.runtime.selftest import generated_pixels
+from toolchain.runtime.stored_outputs import StoredOutputs
 from toolchain.verification.graph_precision import graph_precision
 from toolchain.verification.levels.report import report_level
 from toolchain.verification.references.card import card_levels
 from toolchain.verification.references.own import own_levels
 from toolchain.verification.references.run import run_levels
 from toolchain.verification.references.stored import stored_levels
-from toolchain.verification.references.stored_outputs import StoredOutputs
 from toolchain.verification.references.trained_model import TrainedReference
 from toolchain.verification.result import Verification, failed
 from toolchain.verification.strictness import MAX_FLIPS, held_card, precision_level

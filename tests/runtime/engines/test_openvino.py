@@ -76,7 +76,7 @@ def test_a_processor_that_the_plugin_does_not_serve_is_named(
 ) -> None:
     install(monkeypatch, FakeOnnxruntime(vendor="AMD"))
     for _ in range(2):  # the library is registered, and still offers nothing
-        with pytest.raises(ProviderError, match=r"no device for this processor.*AMD") as caught:
+        with pytest.raises(ProviderError, match="no device for processors of AMD") as caught:
             openvino.require_openvino()
         assert caught.value.hint == "--provider cpu"
 

@@ -8,10 +8,11 @@ configuration, because the provider passes over the option `num_of_threads`.
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from toolchain.errors import ProviderError
 from toolchain.extras import import_extra
@@ -28,8 +29,7 @@ PLUGIN = "the OpenVINO plugin onnxruntime-ep-openvino"
 REPLACEMENT = "onnxruntime-openvino"
 """A package with an onnxruntime of its own, whose provider gives the CPU's without an error."""
 REPLACE_BACK = (
-    f"pip uninstall {REPLACEMENT}; "
-    'pip install --force-reinstall "rtl-toolchain[cpu,openvino]"'
+    f'pip uninstall {REPLACEMENT}; pip install --force-reinstall "rtl-toolchain[cpu,openvino]"'
 )
 LIBRARY = "rtl.openvino"
 """The name under which rtl registers the plugin's library."""
@@ -78,8 +78,7 @@ def require_openvino(provider: str = FLOAT32) -> Any:
             found = _device(ort)
     if found is None:
         raise ProviderError(
-            "openvino has no device for this processor: its plugin offers those of Intel, "
-            f"and this one is of {_vendor(ort)}",
+            f"OpenVINO's plugin has no device for processors of {_vendor(ort)}, only of Intel",
             hint=ON_THE_CPU,
         )
     if in_bfloat16(provider) and not computes_bfloat16(found):
@@ -102,7 +101,7 @@ def configuration(provider: str, threads: int | None) -> str:
     The precision is named, because OpenVINO computes in bfloat16 by itself where the processor can.
     Its threads are not bound to cores: those of several processes would share the same ones.
     """
-    return json.dumps(
+    return msgspec.json.encode(
         {
             "CPU": {
                 "INFERENCE_NUM_THREADS": str(threads or usable_cores()),
@@ -110,7 +109,7 @@ def configuration(provider: str, threads: int | None) -> str:
                 "ENABLE_CPU_PINNING": "NO",
             }
         }
-    )
+    ).decode()
 
 
 def computes_bfloat16(device: Any) -> bool:

@@ -16,6 +16,8 @@ from toolchain.runtime.card import Card
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.predictor import Predictor
+from toolchain.runtime.selftest import same_file_tolerance
+from toolchain.runtime.stored_outputs import StoredOutputs
 from toolchain.verification.examination import examined
 from toolchain.verification.levels.decisions import decisions_level, tie_bound
 from toolchain.verification.levels.image_input import (
@@ -23,11 +25,10 @@ from toolchain.verification.levels.image_input import (
     open_graph_resize,
     unused_pixels,
 )
-from toolchain.verification.levels.numbers import numbers_level, same_file_tolerance
+from toolchain.verification.levels.numbers import numbers_level
 from toolchain.verification.levels.pixels import compare_pixels, pixels_level
 from toolchain.verification.levels.probabilities import wrong_probability_stage
 from toolchain.verification.references.card_suspected import suspected_preprocessing
-from toolchain.verification.references.stored_outputs import StoredOutputs
 from toolchain.verification.result import Level, failed
 
 STORED_PIXELS_RULE = "every value equals that at export, from the same bytes"
