@@ -197,3 +197,19 @@ def test_the_table_shows_accuracy_and_answers_beside_the_speed() -> None:
     assert "75.0 % of 24 val" in shown
     assert "50.0 % of 24 val" in shown
     assert "1 of 4 labels differ, logits by up to 1.5" in shown
+
+
+def on_bfloat16(difference: float) -> Answers:
+    """Return the answers of the float32 file on OpenVINO in bfloat16, off by a difference."""
+    made = answers("model.onnx")
+    target = dataclasses.replace(made.target, provider="openvino-bf16")
+    return dataclasses.replace(made, target=target, logits=made.logits + np.float32(difference))
+
+
+def test_a_provider_that_rounds_is_held_to_what_int8_is_held_to() -> None:
+    require_consistent([answers("model.onnx"), on_bfloat16(0.05)])
+    with pytest.raises(RefusedError, match="does not compute what its card says"):
+        require_consistent([answers("model.onnx"), on_bfloat16(0.5)])
+    other = answers("model.onnx", LOGITS + 0.05, proof=answers("model.onnx").card.proof)
+    with pytest.raises(RefusedError):  # on the CPU the same difference is another model
+        require_consistent([answers("model.onnx"), other])

@@ -39,6 +39,9 @@ def chosen_targets(
     of_run = {file: is_folder(m) for m in reversed(models) for file in _model_files(Path(m))}
     paths = list(dict.fromkeys(file for model in models for file in _model_files(Path(model))))
     runs = list({run.path: run for path in paths if (run := run_of_model(path))}.values())
+    of_torch = [provider for provider in providers if torch_may_have(provider)]
+    if eager and not of_torch:
+        of_torch = list(providers)  # opening it says that torch does not have them
     if eager is None:
         eager = bool(runs) and importlib.util.find_spec("torch") is not None
     if eager and not runs:
@@ -52,7 +55,7 @@ def chosen_targets(
     for count in threads:
         for provider in providers:
             for run, name in zip(
-                runs if eager and torch_may_have(provider) else [], eager_names, strict=False
+                runs if eager and provider in of_torch else [], eager_names, strict=False
             ):
                 shown = EAGER if len(runs) == 1 else f"{EAGER} {name}"
                 targets.append(Target(shown, run.path, True, provider, count))

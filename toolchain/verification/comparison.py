@@ -17,6 +17,7 @@ from toolchain.errors import ParityError
 from toolchain.files import file_sha256
 from toolchain.machine import installed_versions
 from toolchain.progress import ProgressReporter
+from toolchain.runtime.engines import openvino
 from toolchain.runtime.selftest import generated_pixels
 from toolchain.runtime.stored_outputs import StoredOutputs
 from toolchain.verification.graph_precision import graph_precision
@@ -27,7 +28,7 @@ from toolchain.verification.references.run import run_levels
 from toolchain.verification.references.stored import stored_levels
 from toolchain.verification.references.trained_model import TrainedReference
 from toolchain.verification.result import Verification, failed
-from toolchain.verification.strictness import MAX_FLIPS, held_card, precision_level
+from toolchain.verification.strictness import MAX_FLIPS, held_card, precision_level, rounded_card
 
 
 def compare_with_references(
@@ -55,6 +56,8 @@ def compare_with_references(
     digest = file_sha256(path)
     precision = graph_precision(path, backend.card.format)
     held = held_card(backend.card, precision, max_flips)
+    if openvino.in_bfloat16(provider):
+        held = rounded_card(held, max_flips)
 
     def where() -> str | None:
         return _wrong_batch(backend)
