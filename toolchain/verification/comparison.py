@@ -18,7 +18,7 @@ from toolchain.files import file_sha256
 from toolchain.machine import installed_versions
 from toolchain.progress import ProgressReporter
 from toolchain.runtime.engines import openvino
-from toolchain.runtime.selftest import generated_pixels
+from toolchain.runtime.selftest import generated_pixels, same_file_tolerance
 from toolchain.runtime.stored_outputs import StoredOutputs
 from toolchain.verification.graph_precision import graph_precision
 from toolchain.verification.levels.report import report_level
@@ -56,6 +56,7 @@ def compare_with_references(
     digest = file_sha256(path)
     precision = graph_precision(path, backend.card.format)
     held = held_card(backend.card, precision, max_flips)
+    tie_tolerance = same_file_tolerance(held)
     if openvino.in_bfloat16(provider):
         held = rounded_card(held, max_flips)
 
@@ -69,7 +70,7 @@ def compare_with_references(
     if held.proof is not None:
         levels += card_levels(backend, held, path, provider, where)
     if stored is not None:
-        levels += stored_levels(backend, held, path, stored)
+        levels += stored_levels(backend, held, path, stored, tie_tolerance)
     if trained is not None:
         levels += run_levels(backend, held, path, trained, progress, where)
     if len(levels) == len(compared):

@@ -81,7 +81,10 @@ def session_level(
         "nodes": nodes,
     }
     figures |= _cuda_arithmetic(path, provider)
-    ran = ", ".join(f"{count} nodes on {short_name(name)}" for name, count in nodes.items())
+    ran = ", ".join(
+        f"{count} node{'' if count == 1 else 's'} on {short_name(name)}"
+        for name, count in nodes.items()
+    )
     where: str | None = None
     if set(nodes) != {asked}:
         where = f"the provider: {asked} was asked for, {ran or 'no node is known to have run'}"

@@ -35,13 +35,20 @@ STORED_PIXELS_RULE = "every value equals that at export, from the same bytes"
 
 
 def stored_levels(
-    backend: Backend, held: Card, path: Path, stored: StoredOutputs
+    backend: Backend,
+    held: Card,
+    path: Path,
+    stored: StoredOutputs,
+    tie_tolerance: float | None = None,
 ) -> Iterator[Level]:
     """Yield the levels of a file against its stored outputs.
 
     Numbers are compared from the stored pixels, decisions and pixels from the images whose bytes
-    are stored. `held` is the card that the file is held to.
+    are stored. `held` is the card that the file is held to; another label counts where it is no tie
+    within `tie_tolerance`, which is by default that of `held`.
     """
+    if tie_tolerance is None:
+        tie_tolerance = same_file_tolerance(held)
     other = _other_kind(held, stored)
     if other is not None:
         yield other
@@ -57,7 +64,8 @@ def stored_levels(
     if "error" in pixels.figures:  # an image that can't be read
         yield pixels
         return
-    yield examined("decisions", "references", lambda: _decisions(backend, held, images))
+    bound = tie_bound(held, images.logits, tie_tolerance)
+    yield examined("decisions", "references", lambda: _decisions(backend, held, images, bound))
     yield pixels
     if held.input == "image" and isinstance(backend, Predictor):
         yield examined(
@@ -113,9 +121,9 @@ def _lost(names: Sequence[str], found: ModelOutputs) -> str | None:
     return f"the image {', '.join(lost[:3])}{more}: its outputs are not numbers" if lost else None
 
 
-def _decisions(backend: Backend, held: Card, images: StoredOutputs) -> Level:
+def _decisions(backend: Backend, held: Card, images: StoredOutputs, tie_tolerance: float) -> Level:
     found = run_on_files(backend, images.files, images.names)
-    bound = tie_bound(held, images.logits, same_file_tolerance(held))
+    bound = tie_bound(held, images.logits, tie_tolerance)
     return decisions_level("references", held, list(images.names), images.outputs, found, bound)
 
 
