@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from toolchain.checking.label_errors import open_backbone
+from toolchain.checking.backbone import open_backbone
 from toolchain.checking.label_scores import score_labels
 from toolchain.checking.pooled_features import pooled_features
 from toolchain.data.audit import audit_dataset
@@ -104,12 +104,10 @@ def measure_planted(source: Path, scratch: Path) -> dict[str, object]:
 
 def measure_labels(source: Path, weights: str) -> dict[str, object]:
     """Return the share of flipped labels among the k and 2k least probable ones."""
-    dataset = read_dataset(source)
+    dataset, _ = audit_dataset(read_dataset(source), SilentReporter())
     backbone = open_backbone(weights, "", dataset, SilentReporter())
     samples = [*dataset.train, *dataset.val, *dataset.test]
-    features = pooled_features(
-        backbone.classifier, samples, backbone.preprocessing, choose_device("cpu"), SilentReporter()
-    )
+    features = pooled_features(dataset, backbone, choose_device("cpu"), SilentReporter())
     truth = np.array([sample.labels[0] for sample in samples])
     within: list[tuple[float, float]] = []
     started = time.perf_counter()

@@ -84,6 +84,8 @@ SLOW = (
     "training/test_stops.py",
     "training/test_strategies.py",
     "training/test_surroundings.py",
+    # Clients of trackers, which import for seconds, and a process of wandb.
+    "training/trackers",
 )
 """Files and folders, seen from tests/."""
 

@@ -53,7 +53,7 @@ ORDER = (
 """A room imports rooms before it only."""
 SUB_ROOMS = {
     "runtime": ("image", "onnxfile", "modelcache", "engines"),
-    "training": ("optim", "inputs", "features", "analysis"),
+    "training": ("optim", "inputs", "features", "analysis", "trackers"),
     "verification": ("levels", "layers", "references"),
     "exporters": ("writers", "precision"),
     "reporting": ("reading", "charts", "images", "parts"),

@@ -17,7 +17,7 @@ from toolchain.runtime.cores import cgroup_quota
 from toolchain.runtime.engines import openvino
 from toolchain.runtime.image.heif import reads_heif
 from toolchain.runtime.onnxruntime_import import import_onnxruntime, telemetry_is_off
-from toolchain.runtime.session import SHORT_NAMES, short_name
+from toolchain.runtime.provider_names import SHORT_NAMES, short_name
 from toolchain.version import __version__
 
 

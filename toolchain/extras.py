@@ -24,6 +24,8 @@ EXTRAS = {
         "jinja2",
     ),
     "tensorboard": ("tensorboard",),
+    "mlflow": ("mlflow",),
+    "wandb": ("wandb",),
     "heif": ("pillow_heif",),
     "openvino": ("onnxruntime_ep_openvino",),
     "ray": ("ray", "pyarrow"),

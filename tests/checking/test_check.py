@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Rtl, tree_digest
+from toolchain.checking.backbone import has_default_weights
 from toolchain.checking.check import CheckOptions, check_data
-from toolchain.checking.label_errors import has_default_weights
 from toolchain.data.layouts import read_dataset
 from toolchain.errors import SettingsError
 from toolchain.progress import SilentReporter
@@ -33,7 +33,7 @@ def mislabelled(stripes: Path, tmp_path: Path) -> Path:
 
 
 def test_labels_that_a_run_contradicts_are_named_with_what_they_are_likelier(
-    run_folder: Path, mislabelled: Path, tmp_path: Path
+    run_folder: Path, mislabelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = tree_digest(mislabelled)
     fix_list = tmp_path / "fix.csv"
@@ -55,6 +55,13 @@ def test_labels_that_a_run_contradicts_are_named_with_what_they_are_likelier(
     assert 'train/down/wrong.jpg,"label may be wrong: down' in fix_list.read_text()
     assert "look, or relabel as aslant" in fix_list.read_text()
     assert "labels that may be wrong" in repr(audit)
+    monkeypatch.setattr("toolchain.training.features.compute.Engine.__call__", not_again)
+    again = check_data(str(mislabelled), CheckOptions(run=str(run_folder), device="cpu"))
+    assert again.label_errors == found
+
+
+def not_again(*_: object) -> None:
+    raise AssertionError("the features of the check before were kept")
 
 
 @pytest.mark.usefixtures("no_default_weights")
@@ -92,7 +99,7 @@ def test_one_network_judges_the_labels(stripes: Path) -> None:
 def test_pooled_features_are_the_means_of_the_stages(random_weights: Path, stripes: Path) -> None:
     import torch
 
-    from toolchain.checking.label_errors import open_backbone
+    from toolchain.checking.backbone import open_backbone
     from toolchain.checking.pooled_features import USED
     from toolchain.networks.resnet import normalised
     from toolchain.networks.split import StagePooling
@@ -104,7 +111,7 @@ def test_pooled_features_are_the_means_of_the_stages(random_weights: Path, strip
     network = classifier.network
     with torch.inference_mode():
         pooling = StagePooling(classifier).eval()
-        found = pooling(pixels)[:, -sum(pooling.widths[-USED:]) :]
+        found = pooling(pixels)[:, -sum(pooling.widths[-len(USED) :]) :]
         values = normalised(pixels, classifier.mean, classifier.std)
         for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3"):
             values = network.get_submodule(name)(values)

@@ -22,9 +22,9 @@ from toolchain.benchmarking.worker import Opened
 from toolchain.errors import ModelFileError, RefusedError
 from toolchain.printable import shell_words
 from toolchain.runtime.card import Acceptance, Card, Precision
-from toolchain.runtime.engines import openvino
 from toolchain.runtime.model_inputs import Floats
 from toolchain.runtime.onnxfile.stored_weights import stored_precision
+from toolchain.runtime.provider_names import in_bfloat16
 from toolchain.runtime.selftest import PROOF_TOLERANCES, proof_difference, proof_tolerance
 from toolchain.verification.levels import numbers
 
@@ -59,7 +59,7 @@ class Answers:
     @property
     def rounded(self) -> bool:
         """Whether the provider rounds every layer; then it is held to what int8 is held to."""
-        return openvino.in_bfloat16(self.target.provider)
+        return in_bfloat16(self.target.provider)
 
 
 def answers_of(target: Target, opened: Opened) -> Answers:

@@ -12,8 +12,7 @@ from toolchain.errors import ModelFileError
 from toolchain.files import is_folder
 from toolchain.printable import shell_words
 from toolchain.runs.runfolder import RunFolder, run_of_model
-from toolchain.runtime.engines import openvino
-from toolchain.runtime.session import AUTO
+from toolchain.runtime.provider_names import AUTO, is_openvino
 
 EAGER = "torch eager"
 
@@ -69,7 +68,7 @@ def chosen_targets(
 
 def torch_may_have(provider: str) -> bool:
     """Return whether a provider's name may be one of a device of torch."""
-    return provider.lower() != AUTO and not openvino.is_openvino(provider)
+    return provider.lower() != AUTO and not is_openvino(provider)
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

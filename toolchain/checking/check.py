@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from toolchain.checking.label_errors import find_label_errors, has_default_weights, open_backbone
+from toolchain.checking.backbone import has_default_weights, open_backbone
+from toolchain.checking.label_errors import find_label_errors
 from toolchain.data.audit import audit_dataset, is_inside
 from toolchain.data.audit_result import Audit
 from toolchain.data.exclusion import without_excluded

@@ -2,63 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from toolchain.checking.backbone import Backbone
 from toolchain.data.label_suspects import LabelErrors, Suspect
 from toolchain.data.layouts import Dataset
 from toolchain.data.split_names import SPLITS
-from toolchain.errors import TrainingError
 from toolchain.progress import ProgressReporter
-from toolchain.runtime.card import Preprocessing
 
 if TYPE_CHECKING:
     from toolchain.checking.label_scores import LabelScores
-    from toolchain.networks.resnet import Classifier
 
-DEFAULT_ARCH = "resnet18"
 LISTED_SHARE = 0.1
 """At least this share of the images is listed, the least probable labels first."""
-
-
-class Backbone(NamedTuple):
-    """A network whose features are used, and what it takes."""
-
-    classifier: Classifier
-    preprocessing: Preprocessing
-    origin: str
-
-
-def has_default_weights() -> bool:
-    """Return whether torch's cache has the ImageNet weights, found out without loading torch."""
-    home = os.environ.get("TORCH_HOME")
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(home or Path(cache) / "torch") / "hub" / "checkpoints"
-    return any(folder.glob(f"{DEFAULT_ARCH}-*.pth"))
-
-
-def open_backbone(weights: str, run: str, dataset: Dataset, progress: ProgressReporter) -> Backbone:
-    """Return the network of a run, or of weights as `rtl finetune --weights` takes them.
-
-    Raises TrainingError, DataError or ModelFileError for what can't be used.
-    """
-    if run:
-        from toolchain.runs.trained_run import TrainedRun
-
-        trained = TrainedRun.open(run)
-        return Backbone(trained.classifier, trained.card.preprocessing, f"run {Path(run).name}")
-    from toolchain.networks.weights import start_classifier
-
-    if weights == "none":
-        raise TrainingError("random weights say nothing about labels", hint="--weights FILE")
-    arch = _architecture(weights)
-    classifier, origin = start_classifier(
-        arch, dataset.classes, weights, dropout=0.0, progress=progress
-    )
-    return Backbone(classifier, Preprocessing(), origin)
 
 
 def find_label_errors(
@@ -72,9 +30,7 @@ def find_label_errors(
 
     placed = [(split, sample) for split in SPLITS for sample in dataset.split(split)]
     samples = [sample for _, sample in placed]
-    features = pooled_features(
-        backbone.classifier, samples, backbone.preprocessing, choose_device(device), progress
-    )
+    features = pooled_features(dataset, backbone, choose_device(device), progress)
     labels = np.array([sample.labels[0] for sample in samples])
     scores = score_labels(features, labels, len(dataset.classes))
     names = [dataset.name_of(sample.path) for sample in samples]
@@ -91,21 +47,6 @@ def find_label_errors(
         joint=_joint(scores, dataset.classes),
         suspects=tuple(s for rank, s in enumerate(suspects) if rank < least or s.contradicted),
     )
-
-
-def _architecture(weights: str) -> str:
-    """Return torchvision's name of the network that a weights file is of."""
-    if weights == "imagenet":
-        return DEFAULT_ARCH
-    from toolchain.files import display_path
-    from toolchain.networks.checkpoint_layout import find_network
-    from toolchain.networks.known_architectures import recognised
-    from toolchain.networks.weights import weights_file
-    from toolchain.networks.weights_file import read_content
-
-    path = weights_file(Path(weights)).path
-    state = find_network(read_content(path), display_path(path)).state
-    return recognised(state) or DEFAULT_ARCH  # which then says what does not fit
 
 
 def _suspect(

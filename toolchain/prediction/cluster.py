@@ -31,7 +31,7 @@ from toolchain.runtime.card import Card
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.prediction import Prediction, nonfinite_error
 from toolchain.runtime.predictor import Predictor
-from toolchain.runtime.session import AUTO, computes_on_processor
+from toolchain.runtime.provider_names import AUTO, computes_on_processor
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 """The environment variable with the cluster to join; without it one is started on this machine."""

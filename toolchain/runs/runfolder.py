@@ -50,6 +50,8 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.reserved = self.checkpoints / "reserved-for-the-model"
         self.tensorboard = self.path / "tensorboard"
+        self.wandb = self.path / "wandb"
+        self.trackers = self.path / "trackers.json"
         self.rate_sweep = self.path / "lr-find.json"
         self.rate_picture = self.path / "lr-find.png"
         self.report = self.path / "report.html"
@@ -180,7 +182,7 @@ class RunFolder:
         """Remove what a killed process left unfinished in the folder."""
         shutil.rmtree(self.path / REMOVED_CHECKPOINTS, ignore_errors=True)
         written = (self.metrics, self.weights, self.card, self.audit, self.excluded)
-        files = (*written, self.curves, self.confusion)
+        files = (*written, self.curves, self.confusion, self.trackers)
         for pattern in (*(f".{file.name}.*" for file in files), "checkpoints/.*.*"):
             for temporary in self.path.glob(pattern):
                 temporary.unlink(missing_ok=True)
@@ -188,9 +190,11 @@ class RunFolder:
     def discard(self) -> None:
         """Remove the files of a run without weights, and the folder if nothing else is in it."""
         self.drop_checkpoints()
-        shutil.rmtree(self.tensorboard, ignore_errors=True)
+        for folder in (self.tensorboard, self.wandb):
+            shutil.rmtree(folder, ignore_errors=True)
         self.remove_temporary_files()
-        for file in (self.settings, self.selection, self.audit, self.excluded, self.metrics):
+        records = (self.settings, self.selection, self.audit, self.excluded, self.metrics)
+        for file in (*records, self.trackers):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()

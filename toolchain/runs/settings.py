@@ -19,6 +19,8 @@ from toolchain.runs.learning_settings import MOST_EPOCHS, LearningSettings
 
 SPLITTING = ("split_ratio", "split_seed", "group_column")
 """Settings that say how data is split, in the order of `Splitting`."""
+TRACKERS = ("tensorboard", "mlflow", "wandb")
+"""Settings that report a training elsewhere, and change nothing of it."""
 CHOOSING = ("budget", "head_start", "probe_l2", "probe_scaling")
 """Settings of the automatic choice, and of the classifier that it may begin with."""
 
@@ -141,6 +143,14 @@ class FinetuneSettings(LearningSettings, frozen=True, kw_only=True, forbid_unkno
     ] = 10.0
     tensorboard: Annotated[
         bool, Meta(description="Write TensorBoard logs into the run folder.")
+    ] = False
+    mlflow: Annotated[
+        bool,
+        Meta(description="Report to MLflow, at MLFLOW_TRACKING_URI."),
+    ] = False
+    wandb: Annotated[
+        bool,
+        Meta(description="Report to Weights & Biases; WANDB_MODE=offline keeps it here."),
     ] = False
     split_ratio: Annotated[
         str,

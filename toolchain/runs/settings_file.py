@@ -13,7 +13,7 @@ import msgspec
 
 from toolchain.errors import SettingsError
 from toolchain.files import encode_json
-from toolchain.runs.settings import FinetuneSettings, describe
+from toolchain.runs.settings import TRACKERS, FinetuneSettings, describe
 from toolchain.runs.settings_chosen import require_nothing_chosen_twice
 from toolchain.runs.settings_ignored import ignored_settings
 from toolchain.runs.settings_names import did_you_mean
@@ -220,7 +220,7 @@ def settings_sha256(settings: FinetuneSettings) -> str:
     """
     values = msgspec.to_builtins(settings)
     values["weights"] = Path(settings.weights).name
-    for key in ("data", "device", "workers", "cache_gb", "tensorboard", "exclude", "allow_leaks"):
+    for key in ("data", "device", "workers", "cache_gb", *TRACKERS, "exclude", "allow_leaks"):
         del values[key]
     # Runs from before there were such settings keep their digest.
     for key in LATER:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings import TRACKERS, FinetuneSettings
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Most used": (
@@ -66,7 +66,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Regularisation": ("dropout", "label_smoothing", "ema"),
     "Kept features": ("cache", "views", "cache_gb"),
     "Hardware and speed": ("device", "workers", "precision", "channels_last", "compile"),
-    "Logging and repeatability": ("seed", "tensorboard"),
+    "Logging and repeatability": ("seed", *TRACKERS),
 }
 """Title → settings, in reading order. A setting that is in none is listed last, under OTHER."""
 OTHER = "Other settings"

@@ -63,6 +63,8 @@ OTHER_WORDS: dict[str, tuple[str, ...]] = {
     "precision": ("amp", "half", "fp16", "bf16", "mixed_precision", "dtype"),
     "cache": ("cached", "cache_features"),
     "tensorboard": ("logger", "log", "tb"),
+    "mlflow": ("mlflow_tracking_uri", "tracking_uri"),
+    "wandb": ("weights_and_biases", "report_to"),
     "seed": ("random_seed", "manual_seed", "random_state", "rng"),
     "device": ("gpu", "gpus", "cuda", "accelerator"),
     "workers": (

@@ -27,9 +27,8 @@ from toolchain.runtime.option_checks import (
     text_option,
     threads_option,
 )
+from toolchain.runtime.provider_names import AUTO, MEASURED_PROVIDERS
 from toolchain.runtime.session import (
-    AUTO,
-    MEASURED_PROVIDERS,
     existing_model,
     open_session,
     provider_name,

@@ -27,8 +27,9 @@ from toolchain.runtime.option_checks import (
     threads_option,
 )
 from toolchain.runtime.prediction import Prediction, nonfinite_error, predictions_of
+from toolchain.runtime.provider_names import computes_on_processor
 from toolchain.runtime.selftest import require_proof
-from toolchain.runtime.session import computes_on_processor, readable_reason
+from toolchain.runtime.session import readable_reason
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -12,10 +12,10 @@ from toolchain.errors import ModelFileError, ProviderError, shortened
 from toolchain.files import A_URL, DOWNLOAD, as_url
 from toolchain.runtime.card import CARD_KEY, Card, decode_card
 from toolchain.runtime.cores import usable_cores
-from toolchain.runtime.engines import openvino
 from toolchain.runtime.modelcache.cache import engine_of
 from toolchain.runtime.not_a_model import folder_error, other_file_error
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
+from toolchain.runtime.provider_names import OPENVINO, SHORT_NAMES, is_openvino, short_name
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -23,19 +23,6 @@ if TYPE_CHECKING:
     from toolchain.runtime.modelfile import ModelFile
     from toolchain.runtime.onnxfile.scan import ModelScan
 
-SHORT_NAMES = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    openvino.FLOAT32: openvino.NAME,
-    openvino.BFLOAT16: openvino.NAME,
-    "directml": "DmlExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-}
-AUTO = "auto"
-"""Asks for the fastest engine that is accepted; see `engines/choice.py`."""
-MEASURED_PROVIDERS = (AUTO, openvino.BFLOAT16)
-"""Names of providers that are measured before they are used."""
 OPTIMISATIONS = {
     "none": "DISABLE_ALL",
     "basic": "ENABLE_BASIC",
@@ -82,7 +69,9 @@ def open_session(
 
     def options() -> Any:
         made = _options(name, threads, spin, optimisation, profile)
-        if name == openvino.NAME:
+        if name == OPENVINO:
+            from toolchain.runtime.engines import openvino
+
             openvino.add_openvino(made, provider, threads)
         return made
 
@@ -100,7 +89,9 @@ def open_session(
     if session is not None and _has_the_card_of(session, path):
         return session
     scan = checked_scan(path)
-    if name == openvino.NAME and scan.card is not None:
+    if name == OPENVINO and scan.card is not None:
+        from toolchain.runtime.engines import openvino
+
         openvino.require_computable(decode_card(scan.card, source=str(path)).input, path)
     if engine is None or scan.card is None:
         return open_file(path, options())
@@ -146,7 +137,7 @@ def _opened(path: Path, options: Any, *, provider: str, name: str) -> InferenceS
 
 def _named_providers(name: str) -> list[str] | None:
     """Return the providers to name; OpenVINO's device is in the session's options already."""
-    return None if name == openvino.NAME else [name]
+    return None if name == OPENVINO else [name]
 
 
 def provider_name(provider: str) -> str:
@@ -155,9 +146,12 @@ def provider_name(provider: str) -> str:
     Raises ProviderError where this installation does not have it, and MissingExtraError where it
     is a plugin that is not installed.
     """
-    if openvino.is_openvino(provider):
+    if is_openvino(provider):
+        # Imported here and above, because other providers must not pay for it.
+        from toolchain.runtime.engines import openvino
+
         openvino.require_openvino(provider)
-        return openvino.NAME
+        return OPENVINO
     available: list[str] = import_onnxruntime().get_available_providers()
     by_lower = {name.lower(): name for name in available}
     wanted = SHORT_NAMES.get(provider.lower(), provider)
@@ -171,16 +165,6 @@ def provider_name(provider: str) -> str:
         if extra
         else f"--provider {known.split(', ')[-1]}",
     )
-
-
-def short_name(name: str) -> str:
-    """Return the short name of an onnxruntime provider; the name itself where it has none."""
-    return {full: short for short, full in reversed(SHORT_NAMES.items())}.get(name, name)
-
-
-def computes_on_processor(provider: str) -> bool:
-    """Return whether a provider, given by either name, computes on the processor."""
-    return provider.lower() in ("cpu", SHORT_NAMES["cpu"].lower()) or openvino.is_openvino(provider)
 
 
 def existing_model(model: str | os.PathLike[str]) -> Path:
@@ -270,7 +254,7 @@ def _session_error(path: Path, provider: str, message: str) -> ModelFileError | 
     if "EP" in message and "rotobuf" not in message and provider != SHORT_NAMES["cpu"]:
         lines = [line for line in message.splitlines() if line.strip()]
         # OpenVINO's messages begin with places in its source and end with the reason.
-        reason = lines[-1] if provider == openvino.NAME else lines[0]
+        reason = lines[-1] if provider == OPENVINO else lines[0]
         return ProviderError(f"{short_name(provider)} failed to start: {reason}")
     version = import_onnxruntime().__version__
     return ModelFileError(

@@ -1,19 +1,21 @@
-"""What is written and reported after each epoch: metrics.jsonl, TensorBoard, and a message."""
+"""What is written and reported after each epoch: metrics.jsonl, trackers, and a message."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import msgspec
 
 from toolchain.files import encode_json, write_text
 from toolchain.metrics.outputs import Outputs
 from toolchain.progress import ProgressReporter
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
-from toolchain.training.analysis.tensorboard import EventLog
 from toolchain.training.distributed import Processes
 from toolchain.training.loop import EpochMetrics
+from toolchain.training.trackers.trackers import Trackers
 
 
 class EpochLog:
@@ -29,7 +31,9 @@ class EpochLog:
         self.run, self.progress = run, progress
         self.writes_files = processes.is_rank_zero
         self.explained = False
-        self.tensorboard = EventLog(run, settings) if self.writes_files else None
+        self.summary: msgspec.Struct | None = None
+        """Of the model, once it is written."""
+        self.trackers = Trackers(run, settings, progress) if self.writes_files else None
 
     def write(self, label: str, row: dict[str, Any]) -> None:
         """Append an epoch's line to metrics.jsonl and report it."""
@@ -40,8 +44,8 @@ class EpochLog:
                 self.run.metrics.open("a", encoding="utf-8") as file,
             ):
                 file.write(encode_json(row).decode() + "\n")
-        if self.tensorboard is not None:
-            self.tensorboard.write(row)
+        if self.trackers is not None:
+            self.trackers.write(row)
         if not self.explained:
             self.explained = True
             self.progress.message("each epoch: training → validation; F1 and AUC of validation")
@@ -51,6 +55,19 @@ class EpochLog:
             f"acc {row['train_accuracy']:.1%} → {row['val_accuracy']:.1%}  "
             f"F1 {row['val_macro_f1']:.3f}  AUC {auc}  {row['seconds']:.1f} s"
         )
+
+    @contextlib.contextmanager
+    def reported_end(self) -> Iterator[None]:
+        """Report to the trackers how the training ends, with the summary of its model."""
+        ended_by: BaseException | None = None
+        try:
+            yield
+        except BaseException as error:
+            ended_by = error
+            raise
+        finally:
+            if self.trackers is not None:
+                self.trackers.close(ended_by, msgspec.to_builtins(self.summary) or {})
 
     def rewrite(self, rows: Sequence[dict[str, Any]]) -> None:
         """Replace metrics.jsonl by the lines of these epochs; later ones are trained again."""

@@ -22,7 +22,6 @@ from toolchain.runs.runfolder import RunFolder, free_run_path
 from toolchain.runs.selection import Selection, read_selection
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.analysis.diagnosis import Finding
-from toolchain.training.analysis.tensorboard import require_tensorboard
 from toolchain.training.artifacts import Summary, summarise, write_model
 from toolchain.training.checkpoints import (
     RECORD_BYTES,
@@ -58,6 +57,7 @@ from toolchain.training.stopped_run import (
     has_model_or_checkpoint,
     settings_of_stopped_run,
 )
+from toolchain.training.trackers.trackers import require_trackers
 from toolchain.training.trainer import Trainer
 
 
@@ -193,6 +193,7 @@ def resume(
         )
         if data is None:
             require_there(settings.data, run)
+        processes.run_on_rank_zero(lambda: require_trackers(settings))
         dataset, audit = read_data(settings, run.path, processes, progress)
         require_same_data(run, audit)
         if data is not None and processes.is_rank_zero:
@@ -277,7 +278,7 @@ def _train_and_write(
 ) -> Summary:
     """Train and write the model; where training stops early, write that of the best epoch."""
     trainer = Trainer(setup, run, progress, deadline)
-    with explain_stop(run, trainer):
+    with trainer.log.reported_end(), explain_stop(run, trainer):
         try:
             with machine_failures():
                 _fit(trainer, run, audit, checkpoint)
@@ -285,7 +286,8 @@ def _train_and_write(
             if trainer.epoch:
                 write_model(setup, run, audit, trainer)
             raise
-        return write_model(setup, run, audit, trainer)
+        trainer.log.summary = write_model(setup, run, audit, trainer)
+        return trainer.log.summary
 
 
 def _fit(trainer: Trainer, run: RunFolder, audit: Audit, checkpoint: Checkpoint | None) -> None:
@@ -303,8 +305,7 @@ def _require_possible(settings: FinetuneSettings, run: RunFolder) -> None:
     """Raise the error of a run that can't be made, before the images are read."""
     require_outside_data(settings, run.path)
     run.require_creatable()
-    if settings.tensorboard:
-        require_tensorboard()
+    require_trackers(settings)
 
 
 def _create(

@@ -18,7 +18,7 @@ from toolchain.metrics.outputs import Outputs
 from toolchain.networks.split import count_frozen_parts
 from toolchain.progress import ProgressReporter
 from toolchain.runs.runfolder import RunFolder
-from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings import TRACKERS, FinetuneSettings
 from toolchain.training.choosing import ChoiceInputs
 from toolchain.training.distributed import Processes
 from toolchain.training.inputs.seeds import mixed_seed
@@ -84,7 +84,11 @@ def _setup(
 ) -> Setup:
     schedule = "constant" if settings.schedule == "plateau" else settings.schedule
     unwatched = msgspec.structs.replace(
-        settings, schedule=schedule, early_stopping=0, metric="accuracy", tensorboard=False
+        settings,
+        schedule=schedule,
+        early_stopping=0,
+        metric="accuracy",
+        **dict.fromkeys(TRACKERS, False),
     )
     dataset = replace(inputs.dataset, train=tuple(train), val=tuple(held_out))
     classifier = copy.deepcopy(inputs.start.classifier)

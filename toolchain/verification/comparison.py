@@ -17,7 +17,7 @@ from toolchain.errors import ParityError
 from toolchain.files import file_sha256
 from toolchain.machine import installed_versions
 from toolchain.progress import ProgressReporter
-from toolchain.runtime.engines import openvino
+from toolchain.runtime.provider_names import in_bfloat16
 from toolchain.runtime.selftest import generated_pixels, same_file_tolerance
 from toolchain.runtime.stored_outputs import StoredOutputs
 from toolchain.verification.graph_precision import graph_precision
@@ -57,7 +57,7 @@ def compare_with_references(
     precision = graph_precision(path, backend.card.format)
     held = held_card(backend.card, precision, max_flips)
     tie_tolerance = same_file_tolerance(held)
-    if openvino.in_bfloat16(provider):
+    if in_bfloat16(provider):
         held = rounded_card(held, max_flips)
 
     def where() -> str | None:

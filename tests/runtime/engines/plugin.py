@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from toolchain.runtime.engines import openvino
+from toolchain.runtime.provider_names import OPENVINO
 
 
 @dataclass
@@ -38,9 +39,9 @@ class FakeOnnxruntime:
         automatic = {**metadata, "ov_meta_device": "AUTO"}
         return [
             cpu,
-            _device(f"{openvino.NAME}.AUTO", automatic, self.vendor),
-            _device(openvino.NAME, {"ov_device": "GPU"}, self.vendor),
-            _device(openvino.NAME, metadata, self.vendor),
+            _device(f"{OPENVINO}.AUTO", automatic, self.vendor),
+            _device(OPENVINO, {"ov_device": "GPU"}, self.vendor),
+            _device(OPENVINO, metadata, self.vendor),
         ]
 
 

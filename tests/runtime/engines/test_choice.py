@@ -16,12 +16,11 @@ import pytest
 from tests.runtime.engines.files import answer, model_with_references, proven_card
 from toolchain import Predictor
 from toolchain.errors import ProviderError, RefusedError
-from toolchain.runtime import session
 from toolchain.runtime.engines import choice, openvino, timing
 from toolchain.runtime.engines.acceptance import Run
 from toolchain.runtime.engines.choice import measured_choice
 from toolchain.runtime.engines.timing import Timing
-from toolchain.runtime.session import SHORT_NAMES
+from toolchain.runtime.provider_names import SHORT_NAMES, computes_on_processor
 
 FAST = {"cpu": Timing(20.0, 1.0, 0), "spare": Timing(10.0, 2.0, timing.ROUNDS)}
 SLOW = {"cpu": Timing(20.0, 1.0, 0), "spare": Timing(21.0, 0.95, 2)}
@@ -423,8 +422,8 @@ def test_the_engines_of_this_installation_begin_with_the_default() -> None:
 
 def test_a_provider_computes_on_the_processor_by_any_of_its_names() -> None:
     for name in ("cpu", "CPUExecutionProvider", "OpenVINO", "openvino-bf16"):
-        assert session.computes_on_processor(name)
-    assert not session.computes_on_processor("cuda")
+        assert computes_on_processor(name)
+    assert not computes_on_processor("cuda")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

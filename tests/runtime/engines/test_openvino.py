@@ -18,7 +18,8 @@ from toolchain import Predictor
 from toolchain.errors import MissingExtraError, ProviderError
 from toolchain.runtime import session
 from toolchain.runtime.engines import openvino
-from toolchain.runtime.session import open_session, provider_name, short_name
+from toolchain.runtime.provider_names import OPENVINO, short_name
+from toolchain.runtime.session import open_session, provider_name
 
 
 def no_device() -> str | None:
@@ -43,7 +44,7 @@ def test_the_device_is_that_of_the_processor_and_the_library_is_registered_once(
     install(monkeypatch, fake)
     for _ in range(2):
         device = openvino.require_openvino()
-        assert device.ep_name == openvino.NAME
+        assert device.ep_name == OPENVINO
         assert device.ep_metadata["ov_device"] == "CPU"
         assert "ov_meta_device" not in device.ep_metadata
     assert fake.registered == [("rtl.openvino", "/there/libplugin.so")]
@@ -53,9 +54,9 @@ def test_the_device_is_that_of_the_processor_and_the_library_is_registered_once(
 def test_any_of_its_names_registers_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeOnnxruntime()
     install(monkeypatch, fake)
-    assert provider_name(name) == openvino.NAME
+    assert provider_name(name) == OPENVINO
     assert fake.registered
-    assert short_name(openvino.NAME) == "openvino"
+    assert short_name(OPENVINO) == "openvino"
 
 
 @pytest.mark.parametrize("name", ["openvino", "openvino-bf16", "OpenVINOExecutionProvider"])
@@ -101,7 +102,7 @@ def test_an_onnxruntime_that_replaces_the_stock_one_is_refused(
     """The package onnxruntime-openvino has the provider compiled in, and no device of a plugin."""
     fake = FakeOnnxruntime()
     install(monkeypatch, fake)
-    monkeypatch.setattr(fake, "get_available_providers", lambda: [openvino.NAME], raising=False)
+    monkeypatch.setattr(fake, "get_available_providers", lambda: [OPENVINO], raising=False)
     with pytest.raises(ProviderError, match="onnxruntime-openvino") as caught:
         provider_name("openvino")
     assert "pip uninstall onnxruntime-openvino" in str(caught.value.hint)
@@ -137,7 +138,7 @@ def test_threads_and_arithmetic_are_set_in_its_own_configuration(
     options = SimpleNamespace(add_provider_for_devices=lambda *values: given.append(values))
     openvino.add_openvino(options, "openvino", 3)
     (devices, named), *_ = given
-    assert [device.ep_name for device in devices] == [openvino.NAME]
+    assert [device.ep_name for device in devices] == [OPENVINO]
     configured = json.loads(named["load_config"])["CPU"]
     assert configured["INFERENCE_NUM_THREADS"] == "3"
     # Without it OpenVINO computes in bfloat16 where the processor can.
@@ -174,7 +175,7 @@ def test_a_failure_of_openvino_is_told_by_its_last_line() -> None:
         "[ONNXRuntimeError] : 11 : EP_FAIL : Exception from src/inference/src/cpp/core.cpp:117:\n"
         "NotFound: Unsupported property NO_SUCH by CPU plugin.\n\n"
     )
-    error = session._session_error(Path("model.onnx"), openvino.NAME, message)
+    error = session._session_error(Path("model.onnx"), OPENVINO, message)
     assert str(error) == (
         "openvino failed to start: NotFound: Unsupported property NO_SUCH by CPU plugin."
     )
@@ -186,8 +187,8 @@ def test_it_computes_what_onnxruntime_computes(kind: Any, tmp_path: Path) -> Non
     path = write(tiny_model(kind), tmp_path / "model.onnx")
     pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3)).astype(np.uint8)
     with Predictor(path) as cpu, Predictor(path, provider="openvino", threads=1) as other:
-        assert other.session.get_providers()[0] == openvino.NAME
-        settings = other.session.get_provider_options()[openvino.NAME]["load_config"]
+        assert other.session.get_providers()[0] == OPENVINO
+        settings = other.session.get_provider_options()[OPENVINO]["load_config"]
         assert json.loads(settings)["CPU"]["INFERENCE_NUM_THREADS"] == "1"
         for a, b in zip(cpu.run(pixels), other.run(pixels), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)

@@ -19,11 +19,11 @@ from toolchain.reporting.parts.answer import Tile, answer, measured, split_words
 from toolchain.reporting.parts.photos import answer_words, label_words
 from toolchain.reporting.reading.evaluation_file import StoredEvaluation
 from toolchain.reporting.reading.sources import RunFiles
-from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings import TRACKERS, FinetuneSettings
 
 MOST_SHOWN = 36
 """Photographs of each list of images that only one of two runs has right."""
-SAME_RESULT = ("workers", "device", "cache_gb", "tensorboard", "cache")
+SAME_RESULT = ("workers", "device", "cache_gb", *TRACKERS, "cache")
 """Settings that change how long a run takes, and not what comes out."""
 
 

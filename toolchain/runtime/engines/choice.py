@@ -32,7 +32,14 @@ from toolchain.runtime.model_inputs import run_on_pixels
 from toolchain.runtime.modelcache.cache import processor
 from toolchain.runtime.modelfile import ModelFile
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
-from toolchain.runtime.session import SHORT_NAMES, open_session, session_card
+from toolchain.runtime.provider_names import (
+    BFLOAT16,
+    FLOAT32,
+    SHORT_NAMES,
+    in_bfloat16,
+    is_openvino,
+)
+from toolchain.runtime.session import open_session, session_card
 
 CPU = "cpu"
 COMPILED_IN = ("cuda", "directml", "coreml")
@@ -95,7 +102,7 @@ def installed_engines() -> dict[str, str]:
             version = importlib.metadata.version("onnxruntime-ep-openvino")
         except importlib.metadata.PackageNotFoundError:
             version = "unknown"
-        found |= dict.fromkeys((openvino.FLOAT32, openvino.BFLOAT16), version)
+        found |= dict.fromkeys((FLOAT32, BFLOAT16), version)
     available = ort.get_available_providers()
     return found | {name: ort.__version__ for name in COMPILED_IN if SHORT_NAMES[name] in available}
 
@@ -172,7 +179,7 @@ def _choices(
 def _refusal_to_start(provider: str) -> str | None:
     """Return why a plugin's engine can't be opened at all; None where it can."""
     try:
-        if openvino.is_openvino(provider):
+        if is_openvino(provider):
             openvino.require_openvino(provider)
     except ToolchainError as error:
         return str(error)
@@ -196,7 +203,7 @@ def _opened(file: ModelFile, threads: int | None, spin: bool, provider: str) -> 
 
 
 def _refusal(references: References, run: Run, name: str) -> str | None:
-    rounded = openvino.in_bfloat16(name)
+    rounded = in_bfloat16(name)
     if rounded and references.card.precision == "int8":
         return "the file is in int8, which is faster"
     return refusal(references, run, rounded=rounded)
@@ -204,9 +211,9 @@ def _refusal(references: References, run: Run, name: str) -> str | None:
 
 def _refuse_slow_rounding(times: Mapping[str, Timing], refusals: dict[str, str]) -> None:
     """Refuse bfloat16 where it is no faster than float32 in the same engine."""
-    lower, exact = times.get(openvino.BFLOAT16), times.get(openvino.FLOAT32)
+    lower, exact = times.get(BFLOAT16), times.get(FLOAT32)
     if lower is not None and exact is not None and lower.ratio <= exact.ratio * LEAST_RATIO:
-        refusals[openvino.BFLOAT16] = (
+        refusals[BFLOAT16] = (
             f"it takes {lower.latency_ms:.3g} ms, float32 takes {exact.latency_ms:.3g}"
         )
 

@@ -18,12 +18,8 @@ from toolchain.errors import ProviderError
 from toolchain.extras import import_extra
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
+from toolchain.runtime.provider_names import FLOAT32, OPENVINO, in_bfloat16
 
-NAME = "OpenVINOExecutionProvider"
-"""onnxruntime's name of the provider."""
-FLOAT32 = "openvino"
-BFLOAT16 = "openvino-bf16"
-"""rtl's name of the provider where it computes in bfloat16, which rounds every layer."""
 MODULE = "onnxruntime_ep_openvino"
 PLUGIN = "the OpenVINO plugin onnxruntime-ep-openvino"
 REPLACEMENT = "onnxruntime-openvino"
@@ -43,16 +39,6 @@ _registered: set[str] = set()
 """The libraries that this process has registered; a second time would be an error."""
 
 
-def is_openvino(provider: str) -> bool:
-    """Return whether a provider's name, rtl's or onnxruntime's, is one of OpenVINO."""
-    return provider.lower() in (FLOAT32, BFLOAT16, NAME.lower())
-
-
-def in_bfloat16(provider: str) -> bool:
-    """Return whether a provider's name asks for OpenVINO in bfloat16."""
-    return provider.lower() == BFLOAT16
-
-
 def require_openvino(provider: str = FLOAT32) -> Any:
     """Return onnxruntime's device of OpenVINO for this processor; the plugin is registered first.
 
@@ -66,7 +52,7 @@ def require_openvino(provider: str = FLOAT32) -> Any:
             f"openvino needs onnxruntime 1.23 or newer, this is {ort.__version__}",
             hint='pip install --upgrade "rtl-toolchain[cpu,openvino]"',
         )
-    if NAME in ort.get_available_providers() and _device(ort) is None:
+    if OPENVINO in ort.get_available_providers() and _device(ort) is None:
         raise ProviderError(
             f"this onnxruntime is {REPLACEMENT}; rtl takes OpenVINO from its plugin",
             hint=REPLACE_BACK,
@@ -154,7 +140,7 @@ def _device(ort: Any) -> Any | None:
     """Return onnxruntime's device of OpenVINO on this processor; None where there is none."""
     for device in ort.get_ep_devices():
         of_cpu = device.ep_metadata.get("ov_device") == "CPU"
-        if device.ep_name == NAME and of_cpu and "ov_meta_device" not in device.ep_metadata:
+        if device.ep_name == OPENVINO and of_cpu and "ov_meta_device" not in device.ep_metadata:
             return device
     return None
 

@@ -23,12 +23,11 @@ from toolchain.errors import ModelFileError
 from toolchain.runtime.card import Card
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.model_inputs import run_on_pixels
+from toolchain.runtime.provider_names import SHORT_NAMES, short_name
 from toolchain.runtime.session import (
     OPTIMISATIONS,
-    SHORT_NAMES,
     open_session,
     provider_name,
-    short_name,
 )
 from toolchain.verification.levels.numbers import NumberDifference, compare_numbers
 from toolchain.verification.result import Figures, Level, failed

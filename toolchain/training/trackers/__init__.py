@@ -1,0 +1,1 @@
+"""Experiment trackers that a training reports its epochs to: TensorBoard, MLflow, W&B."""
