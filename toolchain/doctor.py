@@ -151,7 +151,8 @@ def _openvino() -> list[Check]:
     try:
         device = openvino.require_openvino()
     except ProviderError as error:
-        return [Check("note", "OpenVINO", str(error), error.hint or "")]
+        remedy = "" if error.hint == openvino.ON_THE_CPU else error.hint or ""
+        return [Check("note", "OpenVINO", str(error), remedy)]
     except MissingExtraError as error:
         if error.what == "onnxruntime":  # `_engine` reports it
             return []

@@ -14,16 +14,14 @@ import numpy as np
 import pytest
 
 from tests.runtime.engines.files import answer, model_with_references, proven_card
+from tests.runtime.engines.machine import SLOW, Machine
 from toolchain import Predictor
 from toolchain.errors import ProviderError, RefusedError
 from toolchain.runtime.engines import choice, openvino, timing
 from toolchain.runtime.engines.acceptance import Run
 from toolchain.runtime.engines.choice import measured_choice
 from toolchain.runtime.engines.timing import Timing
-from toolchain.runtime.provider_names import SHORT_NAMES, computes_on_processor
-
-FAST = {"cpu": Timing(20.0, 1.0, 0), "spare": Timing(10.0, 2.0, timing.ROUNDS)}
-SLOW = {"cpu": Timing(20.0, 1.0, 0), "spare": Timing(21.0, 0.95, 2)}
+from toolchain.runtime.provider_names import computes_on_processor
 
 
 @pytest.fixture
@@ -35,24 +33,6 @@ def model(tmp_path: Path) -> Path:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RTL_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache" / "engines" / "choices"
-
-
-class Machine:
-    """A machine with a second engine, which is onnxruntime on the CPU under another name."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.times = FAST
-        self.measured = 0
-        self.engines = {"cpu": "1.31.1", "spare": "1.8.1"}
-        monkeypatch.setitem(SHORT_NAMES, "spare", SHORT_NAMES["cpu"])
-        monkeypatch.setattr(choice, "installed_engines", lambda: self.engines)
-        monkeypatch.setattr(choice, "timings", self._timings)
-
-    def _timings(self, calls: dict[str, Callable[[], object]]) -> dict[str, Timing]:
-        self.measured += 1
-        for call in calls.values():
-            call()
-        return {name: time for name, time in self.times.items() if name in calls}
 
 
 @pytest.fixture
