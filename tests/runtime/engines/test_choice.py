@@ -336,6 +336,29 @@ def test_references_that_the_default_does_not_meet_hold_nobody(
     assert found.reason.startswith("the references are not met by cpu itself")
 
 
+def test_a_file_that_the_default_can_not_compute_is_opened_all_the_same(
+    model: Path, machine: Machine
+) -> None:
+    """What is wrong with it is said when it is asked about an image, as with a named provider."""
+    found = measured_choice(["cpu", "spare"], engines_of(cpu=crashing, spare=answer), model)
+    assert found.provider == "cpu"
+    assert "out of memory" in found.reason
+
+
+def test_an_engine_that_fails_while_it_is_timed_leaves_the_default(
+    model: Path, cache: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(calls: object) -> dict[str, Timing]:
+        raise MemoryError
+
+    monkeypatch.setattr(choice, "timings", failing)
+    with Predictor(model, provider="auto") as predictor:
+        assert str(predictor.provider_choice) == (
+            "cpu: an engine failed while it was timed (MemoryError)"
+        )
+    assert not cache.exists(), "the next process may have the memory"
+
+
 def bfloat16_times(lower_ms: float) -> dict[str, Timing]:
     return {
         "cpu": Timing(20.0, 1.0, 0),

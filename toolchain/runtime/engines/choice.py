@@ -121,25 +121,28 @@ def measured_choice(
     references = references_of(path, card)
     if references is None:
         return EngineChoice(default, "the file has no references to hold another engine to")
-    refused = _refusal(references, run, default)
+    refused, _ = _attempted(lambda: _refusal(references, run, default))
     if refused is not None:
         return EngineChoice(default, f"the references are not met by {default} itself ({refused})")
     runs, refusals, failed = {default: run}, dict(unable or {}), set()
+
+    def other_engine(name: str) -> str | None:
+        runs[name], _ = open_engine(name)
+        return _refusal(references, runs[name], name)
+
     for name in names[1:]:
-        try:
-            run, _ = open_engine(name)
-            reason = _refusal(references, run, name)
-        except ToolchainError as error:
-            reason = str(error)
-        except Exception as error:  # whatever an engine does, there is another one
-            reason = " ".join(str(error).split())[:MOST_REASON] or type(error).__name__
-            failed.add(name)
-        if reason is None:
-            runs[name] = run
-        else:
+        reason, broke = _attempted(partial(other_engine, name))
+        if reason is not None:
+            runs.pop(name, None)
             refusals[name] = reason
+        if broke:
+            failed.add(name)
     one = references.pixels[: card.batch or 1]
-    times = timings({name: partial(run, one) for name, run in runs.items()})
+    try:
+        times = timings({name: partial(run, one) for name, run in runs.items()})
+    except Exception as error:  # an engine may end at any call, by lack of memory for example
+        reason = f"an engine failed while it was timed ({_one_line(error)})"
+        return EngineChoice(default, reason, (MeasuredEngine(default, None, failed=True),))
     _refuse_slow_rounding(times, refusals)
     engines = tuple(
         MeasuredEngine(
@@ -209,10 +212,24 @@ def _refusal(references: References, run: Run, name: str) -> str | None:
     return refusal(references, run, rounded=rounded)
 
 
+def _attempted(compare: Callable[[], str | None]) -> tuple[str | None, bool]:
+    """Return why an engine is refused, and whether that is an error of its own."""
+    try:
+        return compare(), False
+    except ToolchainError as error:
+        return str(error), False
+    except Exception as error:  # whatever an engine does, there is another one
+        return _one_line(error), True
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:MOST_REASON] or type(error).__name__
+
+
 def _refuse_slow_rounding(times: Mapping[str, Timing], refusals: dict[str, str]) -> None:
-    """Refuse bfloat16 where it is no faster than float32 in the same engine."""
-    lower, exact = times.get(BFLOAT16), times.get(FLOAT32)
-    if lower is not None and exact is not None and lower.ratio <= exact.ratio * LEAST_RATIO:
+    """Refuse bfloat16 where it is no faster than float32 in the same engine, or on the CPU."""
+    lower, exact = times.get(BFLOAT16), times.get(FLOAT32, next(iter(times.values())))
+    if lower is not None and lower.ratio <= exact.ratio * LEAST_RATIO:
         refusals[BFLOAT16] = (
             f"it takes {lower.latency_ms:.3g} ms, float32 takes {exact.latency_ms:.3g}"
         )
