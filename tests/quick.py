@@ -72,6 +72,7 @@ SLOW = (
     "training/optim/test_schedules.py",
     "training/test_checkpoints.py",
     "training/test_decode_scale.py",
+    "training/test_deltas.py",
     "training/test_distributed.py",
     "training/test_finetune.py",
     "training/test_leaks.py",
