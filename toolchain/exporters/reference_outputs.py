@@ -10,7 +10,7 @@ from toolchain.backends.backend import Backend
 from toolchain.backends.outputs import pixels_of, run_in_batches
 from toolchain.runs.sampling import evenly
 from toolchain.runtime.image.heif import is_heif
-from toolchain.verification.references.stored_outputs import (
+from toolchain.runtime.stored_outputs import (
     MOST_IMAGE_BYTES,
     MOST_STORED_IMAGES,
     StoredOutputs,
