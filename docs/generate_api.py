@@ -13,7 +13,8 @@ import toolchain
 import toolchain.api
 from toolchain.adaptation.gate import Figures, Labelled
 from toolchain.adaptation.result import Adapted
-from toolchain.benchmarking.result import Benchmark, ComparedModel, LeftOut, TargetResult
+from toolchain.benchmarking.result import Benchmark
+from toolchain.benchmarking.rows import ComparedModel, LeftOut, TargetResult
 from toolchain.data.audit_result import Audit
 from toolchain.errors import ToolchainError
 from toolchain.evaluation.evaluate import Evaluation

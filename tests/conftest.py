@@ -154,19 +154,37 @@ def run_folder(shared_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="session")
-def exported(run_folder: Path, shared_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The export folder of that run, with model.onnx and model.torchscript.pt."""
-    made = made_once(tmp_path_factory, "exported", partial(export_defaults, shared_run))
-    return shutil.copytree(made / "stripes" / "export", run_folder / "export")
+def exported_run_folder(shared_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That run with its ONNX file alone, which no test changes."""
+    made = made_once(tmp_path_factory, "onnx", partial(export_onnx, shared_run))
+    return made / "stripes"
 
 
-def export_defaults(shared_run: Path, folder: Path) -> None:
-    """Export a copy of a run in the two formats that most tests read."""
+def export_onnx(shared_run: Path, folder: Path) -> None:
+    """Export a copy of a run to ONNX."""
     from toolchain.exporters.export import accepted_models, export
     from toolchain.exporters.variants import Variant
 
     run = shutil.copytree(shared_run, folder / "stripes")
-    accepted_models(export(run, [Variant("onnx"), Variant("torchscript")]))
+    accepted_models(export(run, [Variant("onnx")]))
+
+
+@pytest.fixture(scope="session")
+def exported(
+    run_folder: Path, exported_run_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The export folder of that run, with model.onnx and model.torchscript.pt."""
+    made = made_once(tmp_path_factory, "exported", partial(add_torchscript, exported_run_folder))
+    return shutil.copytree(made / "stripes" / "export", run_folder / "export")
+
+
+def add_torchscript(exported_run_folder: Path, folder: Path) -> None:
+    """Export a copy of a run to TorchScript too: the two formats that most tests read."""
+    from toolchain.exporters.export import accepted_models, export
+    from toolchain.exporters.variants import Variant
+
+    run = shutil.copytree(exported_run_folder, folder / "stripes")
+    accepted_models(export(run, [Variant("torchscript")]))
 
 
 @pytest.fixture(scope="session")
@@ -195,9 +213,10 @@ def exported_as(
 
 
 @pytest.fixture(scope="session")
-def model(exported: Path) -> Path:
-    """That run as an ONNX file."""
-    return exported / "model.onnx"
+def model(exported_run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That run as an ONNX file, in a copy of the run that has no other file of a model."""
+    copied = tmp_path_factory.mktemp("onnx") / "stripes"
+    return shutil.copytree(exported_run_folder, copied) / "export/model.onnx"
 
 
 @pytest.fixture(scope="session")

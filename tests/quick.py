@@ -16,6 +16,7 @@ TESTS = Path(__file__).resolve().parent
 SLOW = (
     # Benchmarks start a process for each target.
     "benchmarking/test_bench.py",
+    "benchmarking/test_details.py",
     "benchmarking/test_worker.py",
     # Processes that load torch, are killed and go on, or start a cluster.
     "cli/test_commands.py",
@@ -65,6 +66,7 @@ SLOW = (
     "cli/test_finetune.py",
     "select/test_budget_search.py",
     "select/test_cross_validate.py",
+    "select/test_source_choice.py",
     "select/test_strategy_choice.py",
     "training/features",
     "training/inputs/test_loading.py",

@@ -53,7 +53,7 @@ ORDER = (
 )
 """A room imports rooms before it only."""
 SUB_ROOMS = {
-    "runtime": ("image", "onnxfile", "modelcache"),
+    "runtime": ("image", "onnxfile", "modelcache", "engines"),
     "training": ("optim", "inputs", "features", "analysis", "trackers"),
     "verification": ("levels", "layers", "references"),
     "exporters": ("writers", "precision"),
@@ -95,7 +95,7 @@ EXPORTED = {
 }
 """Modules whose names it exports, imported when a name is first used."""
 RUNTIME_PACKAGES = {"numpy", "PIL", "onnxruntime", "msgspec", "platformdirs"}
-RUNTIME_EXTRAS = {"pillow_heif"}
+RUNTIME_EXTRAS = {"pillow_heif", "onnxruntime_ep_openvino"}
 """Packages that it imports inside a function, where their extra is installed."""
 HEAVY = ("torch", "torchvision", "onnx")
 

@@ -248,13 +248,26 @@ TOPICS: dict[str, tuple[Term, ...]] = {
             "p50 is the usual time, p99 the slow cases.",
             r"\bp50\b",
         ),
+        Term(
+            "±",
+            "The figure lies within so much of it in 95 of 100 such benchmarks; wide where rounds "
+            "differ or are few.",
+            "±",
+        ),
+        Term(
+            "VALID, INVALID",
+            "Whether the figures count: rounds agree, calls are enough, the machine did nothing "
+            "else and was not throttled, the answers stayed the same.",
+            r"VALID",
+        ),
+        Term("mean, min", "Mean and least milliseconds of a call.", r"\bmean ms\b"),
         Term("img/s", "Images in a second: the throughput.", r"img/s"),
         Term("×", "How many times as fast as the first row, by p50.", "×"),
         Term("MB", "Most memory that the process took; of a file, its size.", r"\bMB\b"),
         Term(
             "* and ~",
-            "* the machine was busy and rounds differ by over 10 %; ~ too few calls to be sure of "
-            "this percentile.",
+            "* INVALID, the verdict says why; ~ too few calls to be sure of this percentile: p50 "
+            "needs 7, p90 44, p99 459.",
             r"\*|~",
         ),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from tests.runtime.tiny import CLASSES, tiny_card, tiny_model, write
-from toolchain.benchmarking.answers import Answers, compared_models, require_consistent
-from toolchain.benchmarking.result import Benchmark, ComparedModel
+from toolchain.benchmarking.answers import (
+    Answers,
+    compared_models,
+    reason_against_answers,
+    require_consistent,
+)
+from toolchain.benchmarking.result import Benchmark
+from toolchain.benchmarking.rows import ComparedModel
 from toolchain.benchmarking.targets import Target
 from toolchain.errors import RefusedError
 from toolchain.machine import this_machine
@@ -186,7 +193,7 @@ def test_the_precision_is_read_from_the_weights(
 def test_the_table_shows_accuracy_and_answers_beside_the_speed() -> None:
     shown = repr(
         Benchmark(
-            verdict="stable",
+            verdict="VALID",
             machine=this_machine(),
             seconds_per_case=1.0,
             models=compared(answers("model.onnx"), int8(acceptance=accepted(0.75, 0.5))),
@@ -197,3 +204,44 @@ def test_the_table_shows_accuracy_and_answers_beside_the_speed() -> None:
     assert "75.0 % of 24 val" in shown
     assert "50.0 % of 24 val" in shown
     assert "1 of 4 labels differ, logits by up to 1.5" in shown
+
+
+def test_a_batch_with_other_answers_than_its_images_had_is_no_measurement() -> None:
+    item = answers("model.onnx")
+    [model] = compared(item)
+    batch = np.concatenate([item.logits, item.logits[:2]])
+    assert reason_against_answers(item, model, batch) is None
+    batch[5, 0] += 0.01
+    reason = reason_against_answers(item, model, batch)
+    assert reason is not None
+    assert reason.kind == "answers differ"
+    assert "a batch of 6 has other logits" in reason.detail
+    batch[5, 0] = math.nan
+    assert reason_against_answers(item, model, batch) is not None
+
+
+def test_a_changed_file_with_other_labels_is_no_measurement_of_the_model() -> None:
+    other = LOGITS.copy()
+    other[0] = other[0, ::-1]
+    first, changed = answers("model.onnx"), answers("int8.onnx", other, stored="int8")
+    _, model = compared(first, changed)
+    assert model.relation == "changed file"
+    reason = reason_against_answers(changed, model, other)
+    assert reason is not None
+    assert reason.detail == "1 of 4 labels, in a file that another tool has changed"
+
+
+def on_bfloat16(difference: float) -> Answers:
+    """Return the answers of the float32 file on OpenVINO in bfloat16, off by a difference."""
+    made = answers("model.onnx")
+    target = dataclasses.replace(made.target, provider="openvino-bf16")
+    return dataclasses.replace(made, target=target, logits=made.logits + np.float32(difference))
+
+
+def test_a_provider_that_rounds_is_held_to_what_int8_is_held_to() -> None:
+    require_consistent([answers("model.onnx"), on_bfloat16(0.05)])
+    with pytest.raises(RefusedError, match="does not compute what its card says"):
+        require_consistent([answers("model.onnx"), on_bfloat16(0.5)])
+    other = answers("model.onnx", LOGITS + 0.05, proof=answers("model.onnx").card.proof)
+    with pytest.raises(RefusedError):  # on the CPU the same difference is another model
+        require_consistent([answers("model.onnx"), other])

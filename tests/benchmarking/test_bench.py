@@ -26,6 +26,12 @@ KEYS = {
     "p90_interval_ms",
     "p99_ms",
     "p99_interval_ms",
+    "mean_ms",
+    "mean_interval_ms",
+    "min_ms",
+    "min_interval_ms",
+    "reasons",
+    "lacking_calls",
 }
 
 
@@ -34,7 +40,14 @@ def result(run_folder: Path, exported: Path) -> Benchmark:
     """All files of the run folder beside torch eager, at two batch sizes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rounds, "WARM_UP_S", 0.05)
-        return bench([run_folder], batch_sizes=(4, 1), threads=(1,), seconds=SECONDS, eager=True)
+        return bench(
+            [run_folder],
+            batch_sizes=(4, 1),
+            threads=(1,),
+            seconds=SECONDS,
+            eager=True,
+            retries=0,
+        )
 
 
 def test_each_target_is_measured_at_each_batch_size(result: Benchmark) -> None:
@@ -69,16 +82,57 @@ def test_ratio_is_to_the_first_target_at_the_same_batch_size(result: Benchmark) 
 
 def test_figures_of_a_case_agree_with_each_other(result: Benchmark) -> None:
     for row in result.results:
+        assert row.calls is not None
         assert row.calls >= 15  # five rounds of at least three calls
         assert 0 < row.p50_ms <= row.p90_ms <= row.p99_ms
-        low, high = row.p50_interval_ms
+        for name in ("p50_ms", "mean_ms", "min_ms"):
+            bounds = getattr(row, f"{name.removesuffix('_ms')}_interval_ms")
+            assert bounds[0] <= getattr(row, name) <= bounds[1], name
+        low, high = row.images_per_s_interval
         assert low is not None
         assert high is not None
-        assert low <= row.p50_ms <= high
+        assert low <= row.images_per_s <= high
+        assert row.min_ms is not None
+        assert row.mean_ms is not None
+        assert row.min_ms <= min(row.p50_ms, row.mean_ms)
         assert 0 < row.images_per_s < row.batch_size * 1.5e3 / row.p50_ms
+        assert row.load_ms is not None
         assert row.load_ms > 0
-    stable = all(row.verdict == "stable" for row in result.results)
-    assert result.verdict == ("stable" if stable else "noisy")
+        assert (row.verdict == "VALID") == (row.reasons == [])
+    valid = all(row.verdict == "VALID" for row in result.results)
+    assert result.verdict == ("VALID" if valid else "INVALID")
+
+
+def test_percentiles_without_enough_calls_are_marked_and_explained(result: Benchmark) -> None:
+    row = result.results[1]
+    assert row.calls is not None
+    assert row.calls < 459
+    assert f"p99 needs 459 calls, has {row.calls}" in row.lacking_calls
+    assert row.p99_interval_ms[1] is None
+    shown = repr(result)
+    assert "~: too few calls for this percentile" in shown
+    assert f"p99 needs 459 calls, has {result.results[0].calls} at batch 1" in shown
+
+
+def test_each_target_has_one_line_with_its_verdict(result: Benchmark) -> None:
+    lines = [line for line in repr(result).splitlines() if "VALID" in line]
+    lines = [line for line in lines if line.startswith(("torch eager ", "model."))]
+    assert [line.split("  ")[0] for line in lines] == [
+        "torch eager",
+        "model.onnx",
+        "model.torchscript.pt",
+    ]
+
+
+def test_ratios_have_intervals_from_paired_rounds(result: Benchmark) -> None:
+    assert [row.ratio_to_first_interval for row in result.results[:2]] == [None, None]
+    for row in result.results[2:]:
+        assert row.ratio_to_first is not None
+        assert row.ratio_to_first_interval is not None
+        low, high = row.ratio_to_first_interval
+        assert low is not None
+        assert high is not None
+        assert low <= row.ratio_to_first <= high
 
 
 def test_model_file_needs_less_memory_than_torch(result: Benchmark) -> None:
@@ -90,7 +144,7 @@ def test_model_file_needs_less_memory_than_torch(result: Benchmark) -> None:
 
 def test_json_has_its_version_and_the_documented_keys(result: Benchmark) -> None:
     found = json.loads(msgspec.json.encode(result))
-    assert found["version"] == 3
+    assert found["version"] == 4
     assert found["results"][0]["target"] == "torch eager"
     assert found.keys() >= {"version", "verdict", "machine", "models", "left_out", "results"}
     assert found["models"][1]["relation"] == "same model"
@@ -112,6 +166,7 @@ def test_calls_after_a_pause_are_measured_beside_those_that_follow_each_other(
         spin=True,
         gaps=[0.12],
         busy=1,
+        retries=0,
     )
     assert [(r.spin, r.batch_size) for r in found.results] == [
         (False, 1),
@@ -134,7 +189,7 @@ def test_calls_after_a_pause_are_measured_beside_those_that_follow_each_other(
 
 
 def test_ratios_are_within_the_same_number_of_threads(model: Path) -> None:
-    found = bench([model], batch_sizes=(1,), threads=(1, 2), seconds=0.05, eager=False)
+    found = bench([model], batch_sizes=(1,), threads=(1, 2), seconds=0.05, eager=False, retries=0)
     assert [(row.threads, row.ratio_to_first) for row in found.results] == [(1, 1.0), (2, 1.0)]
 
 
@@ -145,7 +200,7 @@ def test_a_folder_named_toolchain_in_the_working_directory_is_not_imported(
     (tmp_path / "toolchain" / "__init__.py").write_text("raise SystemExit('not this one')")
     shutil.copy(model, tmp_path / "dish.onnx")
     monkeypatch.chdir(tmp_path)
-    found = bench(["dish.onnx"], batch_sizes=(1,), threads=(1,), seconds=0.05)
+    found = bench(["dish.onnx"], batch_sizes=(1,), threads=(1,), seconds=0.05, retries=0)
     assert [row.target for row in found.results] == ["dish.onnx"]  # no run, so no eager
 
 
@@ -165,7 +220,9 @@ def test_models_that_differ_are_measured_beside_each_other(
     monkeypatch.setattr(rounds, "WARM_UP_S", 0.0)
     more = tampering.tampered(model, tmp_path / "more.onnx", tampering.one_class_more)
     small = tiny.write(tiny.tiny_model(batch=3), tmp_path / "small.onnx")
-    found = bench([model, more, small], batch_sizes=(1,), threads=(1,), seconds=0.05, eager=False)
+    found = bench(
+        [model, more, small], batch_sizes=(1,), threads=(1,), seconds=0.05, eager=False, retries=0
+    )
     assert [(m.target, m.relation, m.classes, m.max_difference) for m in found.models] == [
         ("model.onnx", "first", 3, 0.0),
         ("more.onnx", "other model", 4, None),
@@ -191,7 +248,7 @@ def test_models_that_differ_are_measured_beside_each_other(
 def test_without_the_first_target_at_a_batch_size_there_is_no_ratio(tmp_path: Path) -> None:
     first = tiny.write(tiny.tiny_model(batch=2), tmp_path / "two.onnx")
     other = tiny.write(tiny.tiny_model(), tmp_path / "any.onnx")
-    found = bench([first, other], batch_sizes=(1,), threads=(1,), seconds=0.05)
+    found = bench([first, other], batch_sizes=(1,), threads=(1,), seconds=0.05, retries=0)
     assert [(r.target, r.batch_size, r.ratio_to_first is None) for r in found.results] == [
         ("two.onnx", 2, False),
         ("any.onnx", 1, True),
@@ -206,7 +263,7 @@ def test_an_export_of_a_run_that_cannot_be_opened_is_left_out_and_named(
     (run / "export").mkdir()
     tiny.write(tiny.tiny_model(), run / "export" / "model.onnx")
     (run / "export" / "model.int8.onnx").write_bytes(b"no model")
-    found = bench([run], batch_sizes=(1,), threads=(1,), seconds=0.05, eager=False)
+    found = bench([run], batch_sizes=(1,), threads=(1,), seconds=0.05, eager=False, retries=0)
     assert [row.target for row in found.results] == ["model.onnx"]
     assert [Path(item.model).name for item in found.left_out] == ["model.int8.onnx"]
     assert "left out" in repr(found)

@@ -16,19 +16,44 @@ from tests.conftest import Rtl
 from tests.runtime import tiny
 from toolchain.benchmarking import rounds as timing
 from toolchain.benchmarking.bench import bench
+from toolchain.benchmarking.bounds import require_not_slower
 from toolchain.benchmarking.comparison import (
+    comparable_benchmark,
     compared,
     ratio_interval,
-    read_benchmark,
-    require_not_slower,
 )
-from toolchain.benchmarking.result import Benchmark, TargetResult
+from toolchain.benchmarking.peak import Peak
+from toolchain.benchmarking.reading import read_benchmark
+from toolchain.benchmarking.result import Benchmark
+from toolchain.benchmarking.rows import TargetResult
 from toolchain.benchmarking.samples import Samples, decode_samples, encode_samples
 from toolchain.errors import DataError, RefusedError
 from toolchain.files import write_json
 from toolchain.machine import Machine, this_machine
 
 MACHINE = Machine("Processor X", 2, ("avx2",), 8.0, "Linux x86_64", "3.11.7", {"numpy": "2.0"})
+
+
+OLDEST = {
+    "verdict": "noisy",
+    "machine": msgspec.to_builtins(MACHINE),
+    "results": [
+        {
+            "target": "model.onnx",
+            "model": "export/model.onnx",
+            "provider": "cpu",
+            "threads": 2,
+            "batch_size": 1,
+            "verdict": "noisy",
+            "calls": 200,
+            "p50_ms": 7.25,
+            "p90_ms": 8.0,
+            "p99_ms": 9.0,
+            "images_per_s": 138.0,
+        }
+    ],
+}
+"""A benchmark as the first versions wrote it."""
 
 
 def rounds_of(generator: np.random.Generator, factor: float = 1.0) -> list[list[float]]:
@@ -51,7 +76,7 @@ def case(rounds: list[list[float]], **changed: Any) -> TargetResult:
         "threads": 1,
         "spin": False,
         "batch_size": 1,
-        "verdict": "stable",
+        "verdict": "VALID",
         "calls": len(values),
         "images_per_s": 100.0,
         "ratio_to_first": 1.0,
@@ -64,7 +89,7 @@ def case(rounds: list[list[float]], **changed: Any) -> TargetResult:
 
 def benchmark(*cases: TargetResult, **changed: Any) -> Benchmark:
     known: dict[str, Any] = {
-        "verdict": "stable",
+        "verdict": "VALID",
         "machine": MACHINE,
         "seconds_per_case": 3.0,
         "busy": 0,
@@ -142,6 +167,33 @@ def test_what_was_measured_elsewhere_is_refused(changed: dict[str, Any], message
         compared(benchmark(row, **changed), benchmark(row), "old.json")
 
 
+def test_another_machine_is_compared_by_its_speed_where_that_is_asked_for() -> None:
+    generator = np.random.default_rng(0)
+    other = msgspec.structs.replace(MACHINE, processor="Y")
+    # Twice as fast at products of matrices, and the model took half of the time: nothing changed.
+    there = benchmark(
+        case(rounds_of(generator, 0.5)),
+        machine=other,
+        peaks=[Peak(threads=1, sgemm_flops_per_s=2e9)],
+    )
+    here = benchmark(case(rounds_of(generator)), peaks=[Peak(threads=1, sgemm_flops_per_s=1e9)])
+    found = compared(there, here, "old.json", rescale=True)
+    assert [(c.verdict, c.rescaled_by) for c in found.cases] == [("cannot tell", 2.0)]
+    assert found.cases[0].p50_before_ms == pytest.approx(2 * there.results[0].p50_ms)
+    shown = repr(found)
+    assert "≈: measured on another machine, Y, 2 cores" in shown
+    assert f"≈{found.cases[0].p50_before_ms:.1f}" in shown
+    same = compared(here, here, "old.json", rescale=True)
+    assert (same.other_machine, same.cases[0].rescaled_by) == (None, None)
+
+
+def test_a_machine_whose_speed_is_not_known_cannot_be_rescaled() -> None:
+    row = case(rounds_of(np.random.default_rng(0)))
+    other = benchmark(row, machine=msgspec.structs.replace(MACHINE, processor="Y"))
+    with pytest.raises(RefusedError, match="did not measure its machine"):
+        compared(other, benchmark(row), "old.json", rescale=True)
+
+
 def test_no_common_case_is_an_error() -> None:
     row = case(rounds_of(np.random.default_rng(0)))
     with pytest.raises(DataError, match="no case in common"):
@@ -155,7 +207,7 @@ def test_what_was_measured_is_shown_where_it_has_no_common_case(
     model = tiny.write(tiny.tiny_model(), tmp_path / "tiny.onnx")
     old = benchmark(case(rounds_of(np.random.default_rng(0))), machine=this_machine())
     write_json(tmp_path / "old.json", old)
-    words = ("bench", model, "--batch-size", 3, "--threads", 1, "--seconds", 0.1)
+    words = ("bench", model, "--batch-size", 3, "--threads", 1, "--seconds", 0.1, "--retries", 0)
     done = rtl_here(*words, "--compare", "old.json")
     assert done.returncode == 3
     assert "error: old.json has no case in common" in done.stderr
@@ -199,7 +251,10 @@ def test_damaged_samples_are_an_error(samples: Samples) -> None:
         (b"{}", "no result of rtl bench"),
         (b"[]", "no result of rtl bench"),
         (b"\xff", "no result of rtl bench"),
-        (b'{"version": 3, "results": [{"p50_ms": 1}]}', "kept no single latencies"),
+        (b'{"version": 5}', "version 5 is not known"),
+        (b'{"version": 4, "verdict": "VALID"}', "no result of rtl bench"),
+        (msgspec.json.encode({**OLDEST, "version": 3}), "kept no single latencies"),
+        (msgspec.json.encode(OLDEST), "kept no single latencies"),
         (None, "can't be read: no such file"),
     ],
 )
@@ -210,18 +265,32 @@ def test_what_is_no_benchmark_is_refused_before_anything_is_measured(
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(DataError, match=message):
-        read_benchmark(file)
+        comparable_benchmark(file)
 
 
 def test_a_planted_slowdown_is_exit_status_10_and_the_json_is_there(
     model: Path, rtl_here: Rtl, tmp_path: Path
 ) -> None:
     shutil.copy(model, tmp_path / "model.onnx")
-    words = ["bench", "model.onnx", "--batch-size", 1, "--threads", 1, "--seconds", 0.3, "-q"]
+    words = [
+        "bench",
+        "model.onnx",
+        "--batch-size",
+        1,
+        "--threads",
+        1,
+        "--seconds",
+        0.3,
+        "--retries",
+        0,
+    ]
+    words += ["--quiet"]
     assert rtl_here(*words, "-o", "old.json").returncode == 0
     old = read_benchmark(tmp_path / "old.json")
+    samples = old.results[0].samples
+    assert samples is not None
     # As if the file had been a hundred times faster before.
-    rounds = [[x / 100 for x in part] for part in decode_samples(old.results[0].samples)]
+    rounds = [[x / 100 for x in part] for part in decode_samples(samples)]
     faster = msgspec.structs.replace(old, results=[case(rounds)])
     (tmp_path / "old.json").write_bytes(msgspec.json.encode(faster))
     done = rtl_here(
@@ -240,6 +309,7 @@ def test_a_planted_slowdown_is_exit_status_10_and_the_json_is_there(
     ("words", "message"),
     [
         (["--fail-if-slower", "5%"], "--fail-if-slower needs --compare"),
+        (["--rescale"], "--rescale needs --compare"),
         (["--gap", "5 apples"], "no length of time"),
         (["--compare", "x.json", "--fail-if-slower", "much"], "per cent"),
         (["--markdown", "--json"], "two forms"),

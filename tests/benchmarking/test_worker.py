@@ -48,9 +48,17 @@ def test_an_error_is_a_reply_and_the_next_request_is_served(model: Path, tmp_pat
     assert opened["type"] == "Opened"
 
 
+def test_a_reply_says_what_the_automatic_choice_took(model: Path) -> None:
+    named, chosen = replies_to(
+        Open(str(model), False, "cpu", 1), Open(str(model), False, "auto", 1)
+    )
+    assert named["choice"] is None
+    assert str(chosen["choice"]).startswith("cpu: ")
+
+
 def test_peak_memory_is_that_of_the_process_without_its_parent() -> None:
     code = (
-        "import numpy as np; from toolchain.benchmarking.worker import peak_memory_mb\n"
+        "import numpy as np; from toolchain.benchmarking.memory import peak_memory_mb\n"
         "before = peak_memory_mb(); array_sum = np.ones(20_000_000).sum(); print(before)\n"
         "print(peak_memory_mb())"
     )
@@ -68,3 +76,17 @@ def test_a_worker_that_dies_is_an_error_with_its_exit_status(model: Path) -> Non
         process._process.kill()
         with pytest.raises(RefusedError, match=r"model\.onnx ended with status -9"):
             process.measure(1, 0.1)
+
+
+def test_operations_of_an_image_are_those_that_torch_counts(model: Path, run_folder: Path) -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from toolchain.runs.trained_run import TrainedRun
+
+    run = TrainedRun.open(run_folder)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        run.classifier.eval()(torch.zeros((1, 64, 64, 3), dtype=torch.uint8))
+    with TargetProcess(Target("model.onnx", model, False, "cpu", 1)) as process:
+        process.open()
+        assert process.flops_of_image() == counter.get_total_flops()

@@ -106,6 +106,6 @@ def test_choices_that_are_too_long_for_the_column_stand_in_the_text(
     command = importlib.import_module("toolchain.cli.finetune").command
     text = " ".join(help_text(command, 120, monkeypatch).split())
     assert "--optimizer adam|adamw|sgd The optimiser." in text
-    assert "--arch NAME Backbone, by its torchvision name. One of resnet18, resnet34," in text
+    assert "compares those of ImageNet. One of resnet18, resnet34," in text
     # The description of the strategies has them all.
     assert "One of head" not in text

@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.benchmarking.test_comparison import benchmark, case
 from tests.conftest import Rtl, tree_digest
 from tests.reporting.made_run import draw_photographs, made_run, rewritten
+from toolchain.benchmarking.queries import lacking_calls
+from toolchain.benchmarking.verdicts import Reason
 from toolchain.errors import DataError, SettingsError
+from toolchain.files import write_json
 from toolchain.reporting.report import report
 from toolchain.runs.runfolder import RunFolder
 
@@ -195,6 +199,18 @@ def test_a_benchmark_of_an_older_rtl_is_shown(run: RunFolder, tmp_path: Path) ->
     report([run.path], bench=[kept])
     assert '<p class="value ">7.2 ms</p>' in page_of(run)  # of the file, not of torch
     assert "A processor, 2 cores" in page_of(run)
+
+
+def test_figures_that_do_not_count_are_marked_with_the_reason(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    reason = Reason("machine busy", "other programs took 1.5 of 2 cores")
+    row = case([[7.0] * 40] * 5, reasons=[reason], lacking_calls=lacking_calls(200), p99_ms=9.25)
+    write_json(tmp_path / "kept.json", benchmark(row))
+    report([run.path], bench=[tmp_path / "kept.json"])
+    assert "a rough figure, machine busy: other programs took 1.5 of 2 cores" in page_of(run)
+    assert "* model.onnx at batch 1: machine busy" in page_of(run)
+    assert "~9.2</td>" in page_of(run)
 
 
 def test_an_evaluation_of_other_weights_is_marked(run: RunFolder) -> None:

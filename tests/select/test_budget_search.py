@@ -17,7 +17,7 @@ from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.selection import read_selection
 from toolchain.runs.settings_chosen import budget_seconds
 from toolchain.runs.settings_file import read_settings
-from toolchain.training.choosing import Choice, ChoiceInputs
+from toolchain.training.choosing import Choice, ChoiceInputs, Choosers
 from toolchain.training.finetune import finetune
 
 SMALL = {"size": 32, "workers": 0, "batch_size": 16}
@@ -128,7 +128,7 @@ def test_training_ends_after_the_epoch_that_still_fits(
     def over(inputs: ChoiceInputs, _: object) -> Choice:
         return Choice(inputs.settings, deadline=time.monotonic())
 
-    result = finetune(settings, tmp_path / "run", choose=over)
+    result = finetune(settings, tmp_path / "run", choosers=Choosers(settings=over))
     assert result.summary.epochs == 1
     lines = result.run.metrics.read_text().splitlines()
     assert [json.loads(line).get("epoch") for line in lines] == [1, None]

@@ -22,13 +22,13 @@ from toolchain.runs.sampling import evenly
 from toolchain.runtime.card import Adaptation, Card, encode_card
 from toolchain.runtime.model_inputs import Floats, ModelOutputs, Pixels
 from toolchain.runtime.selftest import INPUTS, make_proof, proof_pixels
-from toolchain.verification.comparison import compare_with_references
-from toolchain.verification.levels.probabilities import expected_probabilities
-from toolchain.verification.references.stored_images import outputs_of_images
-from toolchain.verification.references.stored_outputs import (
+from toolchain.runtime.stored_outputs import (
     MOST_STORED_IMAGES,
     write_stored_outputs,
 )
+from toolchain.verification.comparison import compare_with_references
+from toolchain.verification.levels.probabilities import expected_probabilities
+from toolchain.verification.references.stored_images import outputs_of_images
 from toolchain.verification.result import Verification, require_parity
 
 

@@ -36,6 +36,7 @@ Side = Annotated[int, Meta(ge=32)]
 Processes = Annotated[int, Meta(ge=0, le=MAX_THREADS)]
 Pause = Annotated[float, Meta(gt=0)]
 """Seconds."""
+Percentile = Literal["p50", "p90", "p99"]
 Percentage = Annotated[float, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0.1)]
 Points = Annotated[float, Meta(ge=0, le=100)]

@@ -44,6 +44,7 @@ def cross_validate(
     """
     folds = checked("folds", folds, Folds)
     chosen = gathered_settings(data, config, settings)
+    chosen.require_one_source("cross_validate")
     reporter = NotesFirst(checked_progress(progress), chosen.notes)
     from toolchain.select import cross_validate as story
     from toolchain.select.choose import chooser_for
@@ -79,6 +80,7 @@ def try_strategies(
     """
     started = time.monotonic()
     chosen = gathered_settings(data, config, settings, comparing=True)
+    chosen.require_one_source("try_strategies")
     reporter = NotesFirst(checked_progress(progress), chosen.notes)
     from toolchain.select import try_strategies as story
 

@@ -63,12 +63,12 @@ def finetune(
     started = time.monotonic()
     chosen, output = gathered_settings(data, config, settings), optional_path("output", output)
     reporter = NotesFirst(checked_progress(progress), chosen.notes)
-    from toolchain.select.choose import chooser_for
+    from toolchain.select.choose import choosers_for
     from toolchain.training import finetune as story
 
     with chosen.sources.named():
-        choose = chooser_for(chosen, started=started)
-        return story.finetune(chosen.settings, output, progress=reporter, choose=choose)
+        choosers = choosers_for(chosen, started=started)
+        return story.finetune(chosen.settings, output, progress=reporter, choosers=choosers)
 
 
 @names_missing_packages
@@ -123,6 +123,7 @@ def find_lr(
     True
     """
     chosen, output = gathered_settings(data, config, settings), optional_path("output", output)
+    chosen.require_one_source("find_lr")
     reporter = NotesFirst(checked_progress(progress), chosen.notes)
     from toolchain.training import lr_find as story
 
@@ -210,6 +211,11 @@ def report(
     )
 
 
+def _setting(name: str, value: Any) -> Any:
+    is_text = isinstance(value, str | os.PathLike)
+    return checked_path(name, value) if is_text else without_numpy(value)
+
+
 def gathered_settings(
     data: Location | None,
     config: Location | None,
@@ -225,8 +231,10 @@ def gathered_settings(
 
     given: dict[str, Any] = {} if data is None else {"data": checked_path("data", data)}
     for name, value in settings.items():
-        text = isinstance(value, str | os.PathLike)
-        given[name] = checked_path(name, value) if text else without_numpy(value)
+        if isinstance(value, (list, tuple)):
+            given[name] = [_setting(name, each) for each in value]
+        else:
+            given[name] = _setting(name, value)
     file = optional_path("config", config)
     found = gather_settings(None if file is None else Path(file), given, comparing=comparing)
     if not found.settings.data:

@@ -64,6 +64,7 @@ class _TrainedModel(OpenModel):
         self._run = Path(run).absolute()
         self.file = ModelFile(trained.folder.weights)
         require_digest(self.file, sha256)
+        self.asked = provider
         self.options = {"provider": provider, "threads": threads, **unused}
         self._closed = False
         self._session: Any = _EagerSession(

@@ -17,15 +17,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.benchmarking.result import ComparedModel, Relation
+from toolchain.benchmarking.rows import ComparedModel, Relation
 from toolchain.benchmarking.targets import Target
+from toolchain.benchmarking.verdicts import Reason
 from toolchain.benchmarking.worker import Opened
 from toolchain.errors import ModelFileError, RefusedError
 from toolchain.printable import shell_words
 from toolchain.runtime.card import Acceptance, Card, Precision
 from toolchain.runtime.model_inputs import Floats
 from toolchain.runtime.onnxfile.stored_weights import stored_precision
-from toolchain.runtime.selftest import proof_difference, proof_tolerance
+from toolchain.runtime.provider_names import in_bfloat16
+from toolchain.runtime.selftest import (
+    INPUTS,
+    PROOF_TOLERANCES,
+    proof_difference,
+    proof_tolerance,
+)
 from toolchain.verification.levels import numbers
 
 
@@ -54,8 +61,13 @@ class Answers:
 
     @property
     def exact(self) -> bool:
-        """Whether the file claims the outputs of the trained model, within float32's rounding."""
-        return self.precision == self.card.precision == "fp32"
+        """Whether it claims the outputs of the trained model, within float32's rounding."""
+        return self.precision == self.card.precision == "fp32" and not self.rounded
+
+    @property
+    def rounded(self) -> bool:
+        """Whether the provider rounds every layer; then it is held to what int8 is held to."""
+        return in_bfloat16(self.target.provider)
 
 
 def answers_of(target: Target, opened: Opened) -> Answers:
@@ -100,11 +112,37 @@ def compared_models(answers: Sequence[Answers]) -> list[ComparedModel]:
     return list(found.values())
 
 
+def reason_against_answers(item: Answers, model: ComparedModel, measured: Floats) -> Reason | None:
+    """Return why a case is no measurement of its model: its answers differ.
+
+    `measured` are the logits of the batch that was measured, after the measurement; its inputs are
+    the generated ones in turn, whose answers were compared before. A file that another tool has
+    changed has no proof in its card, so it is held to the labels of the first target.
+    """
+    expected = np.resize(item.logits[:INPUTS], measured.shape)
+    difference = numbers.compare_numbers(expected, measured, item.precision)
+    if not difference.passed:
+        return Reason(
+            "answers differ",
+            f"a batch of {len(measured)} has other logits than its images alone had before "
+            f"(by {difference.max_abs:.2g}, bound {difference.bound:.2g})",
+        )
+    if model.relation == "changed file" and model.other_labels:
+        return Reason(
+            "answers differ",
+            f"{model.other_labels} of {model.compared_inputs} labels, in a file that another tool "
+            "has changed",
+        )
+    return None
+
+
 def _require_proof(item: Answers) -> None:
     proof = item.card.proof
     if proof is None:
         return
     tolerance = proof_tolerance(proof, item.precision)
+    if item.rounded:
+        tolerance = PROOF_TOLERANCES["int8"]
     try:
         difference = proof_difference(proof, item.logits[: len(proof.logits)])
         found = f"relative difference {difference:.2g}, accepted {tolerance:.2g}"

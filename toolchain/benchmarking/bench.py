@@ -6,26 +6,43 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from toolchain.benchmarking import rounds, statistics
-from toolchain.benchmarking.answers import answers_of, compared_models, require_consistent
+from toolchain.benchmarking import rounds
+from toolchain.benchmarking.answers import (
+    Answers,
+    answers_of,
+    compared_models,
+    reason_against_answers,
+    require_consistent,
+)
 from toolchain.benchmarking.chosen import chosen_targets
-from toolchain.benchmarking.comparison import compared, read_benchmark, require_comparable
+from toolchain.benchmarking.comparison import comparable_benchmark, compared, require_comparable
+from toolchain.benchmarking.conditions import why_no_energy
+from toolchain.benchmarking.details import (
+    Wanted,
+    image_file,
+    limit_results,
+    measure_cold_starts,
+    measure_details,
+)
 from toolchain.benchmarking.load import busy_processes
-from toolchain.benchmarking.result import Benchmark, LeftOut, PauseResult, TargetResult
-from toolchain.benchmarking.samples import encode_samples
+from toolchain.benchmarking.result import Benchmark
+from toolchain.benchmarking.rows import ComparedModel, LeftOut
+from toolchain.benchmarking.summary import pause_results, target_results
 from toolchain.benchmarking.targets import Target, TargetProcess
+from toolchain.benchmarking.verdicts import Percentile, Reason, reasons_against, verdict_of
 from toolchain.benchmarking.worker import Opened
 from toolchain.errors import MissingExtraError, ModelFileError, ProviderError, ToolchainError
 from toolchain.machine import this_machine
 from toolchain.progress import ProgressReporter, SilentReporter
-from toolchain.runs.runfolder import references_file
 from toolchain.runtime.cores import usable_cores
-from toolchain.verification.references.stored_outputs import read_stored_outputs
+from toolchain.runtime.image.decode import read_image
+from toolchain.runtime.stored_outputs import read_stored_outputs, references_file
 
 
 def bench(
@@ -39,7 +56,14 @@ def bench(
     spin: bool = False,
     gaps: Sequence[float] = (),
     busy: int = 0,
+    percentile: Percentile = "p90",
+    retries: int = 2,
+    stages: bool = False,
+    cold_start: bool = False,
+    limit: bool = False,
+    image: str | os.PathLike[str] | None = None,
     compare: str | os.PathLike[str] | None = None,
+    rescale: bool = False,
     progress: ProgressReporter | None = None,
 ) -> Benchmark:
     """Measure model files side by side; a run folder stands for all of its exported files.
@@ -49,8 +73,11 @@ def bench(
     `threads` defaults to the cores that this process may use. `eager` adds torch eager, for which
     the run folder must be known; None adds it where that is so and torch is installed. `spin` adds
     each ONNX file with threads that wait in a busy loop. `gaps` are pauses in seconds after which
-    calls are measured too, and `busy` is how many processes keep a core busy meanwhile. `compare`
-    is the JSON of an earlier benchmark, beside which this one is put.
+    calls are measured too, and `busy` is how many processes keep a core busy meanwhile. Cases whose
+    rounds disagree, or have too few calls for `percentile`, are measured again up to `retries`
+    times. `stages`, `cold_start` and `limit` are measured too where they are asked for, the first
+    two with `image` or a drawn one. `compare` is the JSON of an earlier benchmark, beside which
+    this one is put; with `rescale` it may be of another machine, whose times are then scaled.
 
     The models may differ in anything. Raises RefusedError where a file does not compute what its
     card says, where files of one model in float32 give different answers, or a process dies;
@@ -58,9 +85,13 @@ def bench(
     can't be put beside `compare`, RefusedError or DataError, whose `result` is the benchmark.
     """
     progress = progress or SilentReporter()
-    before = None if compare is None else read_benchmark(Path(compare))
+    wanted = Wanted(stages, cold_start, limit, None if image is None else Path(image))
+    if wanted.image is not None:
+        read_image(wanted.image)  # raises before anything is measured
+    before = None if compare is None else comparable_benchmark(Path(compare))
     if before is not None:
-        require_comparable(before, this_machine(), busy, str(compare))
+        require_comparable(before, this_machine(), busy, str(compare), rescale=rescale)
+    how = How(batch_sizes, seconds, gaps, busy, percentile, retries, wanted)
     targets = chosen_targets(models, providers, threads or (usable_cores(),), eager, spin=spin)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rtl-bench-")))
@@ -69,27 +100,68 @@ def bench(
         answers = [answers_of(process.target, reply) for process, reply in opened]
         require_consistent(answers)
         stack.enter_context(busy_processes(busy))
-        cases = rounds.measure(_batch_sizes(opened, batch_sizes), seconds, progress)
-        after_pauses = rounds.measure_after_pauses(cases, gaps, progress)
-    load_ms = {process.target: reply.load_ms for process, reply in opened}
-    results = _results(cases, load_ms)
-    found = Benchmark(
-        verdict="stable" if all(r.verdict == "stable" for r in results) else "noisy",
-        machine=this_machine(),
-        seconds_per_case=seconds,
-        busy=busy,
-        models=compared_models(answers),
-        left_out=left_out,
-        results=results,
-        pauses=_pauses(after_pauses, cases),
-    )
+        found = _measured(opened, answers, how, folder, progress)
+    found = msgspec.structs.replace(found, left_out=left_out)
     if before is None:
         return found
     try:
-        return msgspec.structs.replace(found, comparison=compared(before, found, str(compare)))
+        comparison = compared(before, found, str(compare), rescale=rescale)
+        return msgspec.structs.replace(found, comparison=comparison)
     except ToolchainError as error:
         error.result = found  # it took its time to measure, and holds without the other
         raise
+
+
+@dataclass(frozen=True)
+class How:
+    """How the targets are measured; see `bench`."""
+
+    batch_sizes: Sequence[int]
+    seconds: float
+    gaps: Sequence[float]
+    busy: int
+    percentile: Percentile
+    retries: int
+    wanted: Wanted
+
+    def judge(self, case: rounds.Case) -> list[Reason]:
+        """Return what speaks against the figures of a case."""
+        return reasons_against(case.rounds, case.conditions, self.percentile, busy=self.busy)
+
+
+def _measured(
+    opened: Sequence[tuple[TargetProcess, Opened]],
+    answers: Sequence[Answers],
+    how: How,
+    folder: Path,
+    progress: ProgressReporter,
+) -> Benchmark:
+    """Return the benchmark of targets that are open. `folder` takes a drawn image."""
+    models, image = compared_models(answers), image_file(how.wanted, folder)
+    targets = [process.target for process, _ in opened]
+    cold_starts = measure_cold_starts(how.wanted, targets, image, progress)
+    sizes = _batch_sizes(opened, how.batch_sizes)
+    cases = rounds.measure(sizes, how.seconds, how.judge, how.retries, progress)
+    after_pauses = rounds.measure_after_pauses(cases, how.gaps, progress)
+    wrong = _wrong_answers(cases, answers, models)
+    details = measure_details(how.wanted, cases, how.seconds, image, progress)
+    load_ms = {process.target: reply.load_ms for process, reply in opened}
+    results = target_results(cases, load_ms, lambda case: how.judge(case) + wrong[id(case)])
+    return Benchmark(
+        verdict=verdict_of([reason for row in results for reason in row.reasons]),
+        machine=this_machine(),
+        seconds_per_case=how.seconds,
+        busy=how.busy,
+        percentile=how.percentile,
+        models=models,
+        results=results,
+        pauses=pause_results(after_pauses, results),
+        stages=details.stages,
+        cold_starts=cold_starts,
+        peaks=[details.peaks[count] for count in sorted(details.peaks)],
+        limits=limit_results(details, results, answers),
+        no_energy=why_no_energy(),
+    )
 
 
 def _opened(
@@ -108,6 +180,9 @@ def _opened(
             if not process.target.of_run:
                 raise
             failed.append((process.target, error))
+    for process, reply in opened:
+        if reply.choice is not None:
+            progress.message(f"{process.target.name}: provider {reply.choice}")
     for target, reason in failed:
         if not any(process.target.provider == target.provider for process, _ in opened):
             raise reason
@@ -151,69 +226,19 @@ def _takes_one_batch_size(reply: Opened) -> bool:
     return reply.card.batch is not None and reply.card.input != "image"
 
 
-def _results(cases: Sequence[rounds.Case], load_ms: dict[Target, float]) -> list[TargetResult]:
-    """Return a result for each case, in the order of the targets."""
-    first = cases[0].process.target
-    first_p50_ms: dict[tuple[int, int], float] = {}
-    results = []
+def _wrong_answers(
+    cases: Sequence[rounds.Case], answers: Sequence[Answers], models: Sequence[ComparedModel]
+) -> dict[int, list[Reason]]:
+    """Return, by the identity of each case, what speaks against its answers after it."""
+    before = {item.target: item for item in answers}
+    known = {(model.model, model.target): model for model in models}
+    found = {}
     for case in cases:
         target = case.process.target
-        latency = statistics.summarise(case.rounds)
-        same_file = (target.path, target.eager, target.spin) == (first.path, first.eager, False)
-        if same_file and target.provider == first.provider:
-            first_p50_ms[case.batch_size, target.threads] = latency.p50_ms
-        base_ms = first_p50_ms.get((case.batch_size, target.threads))
-        results.append(
-            TargetResult(
-                target=target.name,
-                model=str(target.path),
-                provider=target.provider,
-                threads=target.threads,
-                spin=target.spin,
-                batch_size=case.batch_size,
-                verdict=latency.verdict,
-                calls=latency.calls,
-                p50_ms=latency.p50_ms,
-                p50_interval_ms=latency.p50_interval_ms,
-                p90_ms=latency.p90_ms,
-                p90_interval_ms=latency.p90_interval_ms,
-                p99_ms=latency.p99_ms,
-                p99_interval_ms=latency.p99_interval_ms,
-                images_per_s=case.batch_size * 1e3 / latency.mean_ms,
-                ratio_to_first=None if base_ms is None else base_ms / latency.p50_ms,
-                load_ms=load_ms[target],
-                peak_memory_mb=case.peak_memory_mb,
-                samples=encode_samples(case.rounds),
-            )
+        reason = reason_against_answers(
+            before[target],
+            known[str(target.path), target.name],
+            case.process.answer(case.batch_size),
         )
-    return results
-
-
-def _pauses(
-    found: Sequence[rounds.CaseAfterPause], cases: Sequence[rounds.Case]
-) -> list[PauseResult]:
-    """Return a result for each pause, beside the calls of its target that follow each other."""
-    back_to_back = {
-        (id(case.process), case.batch_size): statistics.summarise(case.rounds).p50_ms
-        for case in cases
-    }
-    results = []
-    for case in found:
-        target, ordered = case.process.target, sorted(case.latencies_ms)
-        p50_ms = statistics.percentile(ordered, 0.5)
-        results.append(
-            PauseResult(
-                target=target.name,
-                provider=target.provider,
-                threads=target.threads,
-                spin=target.spin,
-                batch_size=case.batch_size,
-                pause_s=case.pause_s,
-                keep_warm=case.keep_warm,
-                calls=len(ordered),
-                p50_ms=p50_ms,
-                p50_interval_ms=statistics.percentile_interval(ordered, 0.5),
-                ratio_to_back_to_back=p50_ms / back_to_back[id(case.process), case.batch_size],
-            )
-        )
-    return results
+        found[id(case)] = [] if reason is None else [reason]
+    return found

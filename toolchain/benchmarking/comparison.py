@@ -12,10 +12,11 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
+from toolchain.benchmarking.bootstrap import student_t
 from toolchain.benchmarking.comparison_result import ComparedCase, Comparison, Verdict
-from toolchain.benchmarking.result import Benchmark, TargetResult
+from toolchain.benchmarking.reading import read_benchmark
+from toolchain.benchmarking.result import Benchmark
+from toolchain.benchmarking.rows import TargetResult
 from toolchain.benchmarking.samples import decode_samples
 from toolchain.errors import DataError, RefusedError
 from toolchain.machine import Machine
@@ -23,39 +24,32 @@ from toolchain.machine import Machine
 SAME_WITHIN = 0.03
 """A ratio whose interval reaches within 3 % of 1 is not called faster or slower: two benchmarks of
 one file on one machine are as far apart by where its processes lie in memory."""
-T_975 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""97.5 % quantiles of Student's t for 1 to 10 degrees of freedom."""
 
 
-def read_benchmark(path: Path) -> Benchmark:
-    """Return a benchmark that `rtl bench` wrote; DataError for any other file."""
-    hint = "give a file that rtl bench -o FILE has written"
-    try:
-        content = path.read_bytes()
-        found = msgspec.json.decode(content)
-        rows = found.get("results") if isinstance(found, dict) else None
-        if isinstance(rows, list) and any("samples" not in row for row in rows):
-            raise DataError(
-                f"{path} is of an rtl that kept no single latencies, so it can't be compared",
-                hint="measure it again, with the rtl or the model of then",
-            )
-        return msgspec.json.decode(content, type=Benchmark)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{path} can't be read: {reason}", hint=hint) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no result of rtl bench: {error}", hint=hint) from error
+def comparable_benchmark(path: Path) -> Benchmark:
+    """Return a benchmark of a file whose single latencies are there; DataError for any other."""
+    found = read_benchmark(path)
+    if any(row.samples is None for row in found.results):
+        raise DataError(
+            f"{path} is of an rtl that kept no single latencies, so it can't be compared",
+            hint="measure it again, with the rtl or the model of then",
+        )
+    return found
 
 
-def compared(before: Benchmark, now: Benchmark, source: str) -> Comparison:
+def compared(
+    before: Benchmark, now: Benchmark, source: str, *, rescale: bool = False
+) -> Comparison:
     """Return how each case of `now` differs from that of `before`, the content of file `source`.
 
-    Raises RefusedError where they were measured on different machines, or under another load, and
-    DataError for samples that are damaged or no case in common.
+    With `rescale`, times of another machine are scaled by how fast both multiply matrices. Raises
+    RefusedError where they were measured on different machines without it, or under another load,
+    and DataError for samples that are damaged or no case in common.
     """
-    require_comparable(before, now.machine, now.busy, source)
-    old = {_case(row): row for row in before.results}
-    new = {_case(row): row for row in now.results}
+    require_comparable(before, now.machine, now.busy, source, rescale=rescale)
+    factors = _factors(before, now) if _differing(before.machine, now.machine) else {}
+    old = {row.case: row for row in before.results}
+    new = {row.case: row for row in now.results}
     both = [key for key in new if key in old]
     if not both:
         raise DataError(
@@ -63,14 +57,15 @@ def compared(before: Benchmark, now: Benchmark, source: str) -> Comparison:
             hint="measure the same file names, providers, threads and batch sizes",
         )
     try:
-        cases = [_compared_case(old[key], new[key]) for key in both]
+        cases = [_compared_case(old[key], new[key], factors.get(key.threads)) for key in both]
     except ValueError as error:
         raise DataError(f"{source} is damaged: {error}") from error
     return Comparison(
         before=source,
+        other_machine=str(before.machine) if factors else None,
         cases=cases,
-        only_before=[_described(old[key]) for key in old if key not in new],
-        only_now=[_described(new[key]) for key in new if key not in old],
+        only_before=[old[key].described for key in old if key not in new],
+        only_now=[new[key].described for key in new if key not in old],
         versions=_changed_versions(before.machine, now.machine),
     )
 
@@ -91,37 +86,31 @@ def ratio_interval(
     parts = sum(
         error**2 / (len(values) - 1) for error, values in zip(errors, (first, second), strict=True)
     )
-    degrees = int(total**2 / parts) if parts else len(T_975)
-    half = T_975[min(max(degrees, 1), len(T_975)) - 1] * math.sqrt(total)
+    degrees = int(total**2 / parts) if parts else 1
+    half = student_t(degrees) * math.sqrt(total)
     return math.exp(difference - half), math.exp(difference + half)
 
 
-def require_not_slower(now: Benchmark, share: float) -> None:
-    """Raise RefusedError where a case of a compared benchmark is slower by `share` or more."""
-    assert now.comparison is not None
-    slower = now.comparison.slower_by(share)
-    if slower:
-        worst = max(slower, key=lambda case: case.ratio)
-        raise RefusedError(
-            f"{len(slower)} of {len(now.comparison.cases)} cases slower by {share:.0%} or more "
-            f"than in {now.comparison.before}: {worst.target} at batch {worst.batch_size} takes "
-            f"{worst.ratio:.2f} times as long",
-        )
-
-
-def require_comparable(before: Benchmark, machine: Machine, busy: int, source: str) -> None:
+def require_comparable(
+    before: Benchmark, machine: Machine, busy: int, source: str, *, rescale: bool = False
+) -> None:
     """Raise RefusedError where a benchmark was measured on another machine or under another load.
 
-    `machine` and `busy` are those of the benchmark to put beside it.
+    `machine` and `busy` are those of the benchmark to put beside it. With `rescale` it may be
+    another machine, whose speed is known.
     """
-    names = ("processor", "cores", "instructions", "system")
-    differing = [n for n in names if getattr(before.machine, n) != getattr(machine, n)]
-    if differing:
+    differing = _differing(before.machine, machine)
+    if differing and rescale and not before.peaks:
+        raise RefusedError(
+            f"{source} is of an rtl that did not measure its machine, so it can't be rescaled",
+            hint="measure it again there, with this rtl",
+        )
+    if differing and not rescale:
         raise RefusedError(
             f"{source} was measured on another machine ({before.machine.processor}, "
             f"{before.machine.cores} cores; here {machine.processor}, {machine.cores}): "
             f"{', '.join(differing)} differ",
-            hint="measure both here",
+            hint="measure both here; with --rescale they are compared roughly",
         )
     if before.busy != busy:
         raise RefusedError(
@@ -130,8 +119,10 @@ def require_comparable(before: Benchmark, machine: Machine, busy: int, source: s
         )
 
 
-def _compared_case(before: TargetResult, now: TargetResult) -> ComparedCase:
-    old, new = decode_samples(before.samples), decode_samples(now.samples)
+def _compared_case(before: TargetResult, now: TargetResult, factor: float | None) -> ComparedCase:
+    """Return how a case differs; with a factor, its times before were measured elsewhere."""
+    scale = factor or 1.0
+    old, new = [[scale * ms for ms in part] for part in _rounds(before)], _rounds(now)
     low, high = ratio_interval(old, new)
     verdict: Verdict = "cannot tell"
     if low > 1 + SAME_WITHIN:
@@ -146,19 +137,33 @@ def _compared_case(before: TargetResult, now: TargetResult) -> ComparedCase:
         spin=now.spin,
         batch_size=now.batch_size,
         verdict=verdict,
-        p50_before_ms=before.p50_ms,
+        p50_before_ms=scale * before.p50_ms,
+        rescaled_by=factor,
         p50_ms=now.p50_ms,
         ratio=math.exp(medians[1] - medians[0]),
         ratio_interval=(low, high),
     )
 
 
-def _case(row: TargetResult) -> tuple[str, str, int, bool, int]:
-    return row.target, row.provider, row.threads, row.spin, row.batch_size
+def _differing(first: Machine, second: Machine) -> list[str]:
+    """Return what makes two machines different ones."""
+    names = ("processor", "cores", "instructions", "system")
+    return [name for name in names if getattr(first, name) != getattr(second, name)]
 
 
-def _described(row: TargetResult) -> str:
-    return f"{row.target}, batch {row.batch_size}, {row.threads} threads"
+def _factors(before: Benchmark, now: Benchmark) -> dict[int, float]:
+    """Return, by threads, what times of the earlier machine are multiplied by."""
+    speeds = {peak.threads: peak.sgemm_flops_per_s for peak in now.peaks}
+    return {
+        peak.threads: peak.sgemm_flops_per_s / speeds[peak.threads]
+        for peak in before.peaks
+        if peak.threads in speeds
+    }
+
+
+def _rounds(row: TargetResult) -> list[list[float]]:
+    assert row.samples is not None  # `comparable_benchmark` has refused what has none
+    return decode_samples(row.samples)
 
 
 def _changed_versions(before: Machine, now: Machine) -> list[str]:

@@ -6,22 +6,21 @@ from typing import Literal
 
 import msgspec
 
+from toolchain.benchmarking.case_name import CaseName
 from toolchain.display import Block, Displayed, Line, Span, Table, Tone
 
 Verdict = Literal["faster", "slower", "cannot tell"]
+RESCALED = "rescaled by how fast both multiply matrices, which is a rough comparison"
 TONES: dict[Verdict, Tone] = {"faster": "good", "slower": "bad", "cannot tell": "quiet"}
 
 
-class ComparedCase(msgspec.Struct, frozen=True, kw_only=True):
+class ComparedCase(CaseName, frozen=True, kw_only=True):
     """A case that both benchmarks measured."""
 
-    target: str
-    provider: str
-    threads: int
-    spin: bool
-    batch_size: int
     verdict: Verdict
     p50_before_ms: float
+    rescaled_by: float | None = None
+    """What the times before were multiplied by, where they are of another machine."""
     p50_ms: float
     ratio: float
     """Latency now over latency before, by the medians of the rounds: 1.1 is 10 % slower."""
@@ -34,6 +33,8 @@ class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
 
     before: str
     """The file of the older one."""
+    other_machine: str | None = None
+    """The machine of the older one, where that is another and its times are rescaled."""
     cases: list[ComparedCase]
     only_before: list[str]
     only_now: list[str]
@@ -51,8 +52,8 @@ class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
             (
                 case.target,
                 str(case.batch_size),
-                f"{case.threads}{' spin' if case.spin else ''}",
-                f"{case.p50_before_ms:.1f}",
+                case.threads_shown,
+                f"{'' if case.rescaled_by is None else '≈'}{case.p50_before_ms:.1f}",
                 f"{case.p50_ms:.1f}",
                 f"{case.ratio:.2f}",
                 "–".join(f"{bound:.2f}" for bound in case.ratio_interval),
@@ -60,7 +61,9 @@ class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
             )
             for case in self.cases
         ]
+        other = [] if self.other_machine is None else [f"{self.other_machine}; {RESCALED}"]
         notes = [
+            ("≈: measured on another machine, ", other),
             (f"in {self.before} only: ", self.only_before),
             ("measured now only: ", self.only_now),
             ("other versions: ", self.versions),

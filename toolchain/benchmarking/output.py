@@ -1,4 +1,4 @@
-"""Where the JSON of a benchmark goes."""
+"""Where the JSON and the picture of a benchmark go."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from toolchain.benchmarking.result import Benchmark
 from toolchain.errors import DataError
+from toolchain.extras import import_extra
 from toolchain.files import is_folder, require_writable
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder
@@ -37,3 +39,27 @@ def benchmark_file(
         reporter.message(f"{error}; the result is only shown, -o FILE keeps it")
         return None
     return file
+
+
+def require_picture(path: str | os.PathLike[str]) -> None:
+    """Raise before anything is measured where a picture can't be drawn there.
+
+    DataError where it can't be written, or is to be no PNG; MissingExtraError without matplotlib.
+    """
+    if Path(path).suffix.lower() != ".png":
+        raise DataError(f"{path}: a benchmark is drawn as PNG", hint=f"name it {path}.png")
+    require_writable(Path(path))
+    import_extra("matplotlib", what="matplotlib, which draws the picture,")
+
+
+def keep_picture(path: str | os.PathLike[str], result: Benchmark) -> None:
+    """Draw a benchmark into a PNG file; where that fails, the DataError holds the result."""
+    from toolchain.benchmarking.plot import draw_benchmark
+
+    try:
+        draw_benchmark(result, Path(path))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        refused = DataError(f"{path} can't be written: {reason}")
+        refused.result = result
+        raise refused from error

@@ -10,13 +10,20 @@ from pathlib import Path
 from types import TracebackType
 
 import msgspec
+import numpy as np
 
 from toolchain import errors
+from toolchain.benchmarking.stages import MeasuredStages
 from toolchain.benchmarking.worker import (
+    Answer,
+    Answered,
+    Counted,
+    CountOperations,
     Failed,
     Measure,
     Measured,
     MeasureIdle,
+    MeasureStages,
     Open,
     Opened,
     Reply,
@@ -24,6 +31,7 @@ from toolchain.benchmarking.worker import (
 )
 from toolchain.errors import RefusedError, ToolchainError
 from toolchain.openmp import user_environment
+from toolchain.runtime.model_inputs import Floats
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,25 @@ class TargetProcess:
         reply = self._ask(MeasureIdle(batch_size, calls, pause_s, keep_warm))
         assert isinstance(reply, Measured)
         return reply.latencies_ms
+
+    def answer(self, batch_size: int) -> Floats:
+        """Return the logits float32 [batch, classes] of the batch that `measure` calls it with."""
+        reply = self._ask(Answer(batch_size))
+        assert isinstance(reply, Answered)
+        return np.frombuffer(reply.logits, dtype="<f4").reshape(batch_size, -1)
+
+    def stages(self, image: Path, seconds: float) -> MeasuredStages:
+        """Return the latencies of the stages from an image's file to its label."""
+        target = self.target
+        reply = self._ask(MeasureStages(str(target.path), str(image), seconds, target.threads))
+        assert isinstance(reply, MeasuredStages)
+        return reply
+
+    def flops_of_image(self) -> float:
+        """Return the floating-point operations of an image, of an ONNX file."""
+        reply = self._ask(CountOperations(str(self.target.path)))
+        assert isinstance(reply, Counted)
+        return reply.flops
 
     def __enter__(self) -> TargetProcess:
         return self

@@ -18,9 +18,14 @@ import numpy as np
 
 from toolchain.backends.backend import Backend, open_backend
 from toolchain.backends.outputs import run_in_batches
+from toolchain.benchmarking.conditions import small_work_ms
+from toolchain.benchmarking.memory import peak_memory_mb
+from toolchain.benchmarking.profile import flops_of_image
+from toolchain.benchmarking.stages import MeasuredStages, measure_stages
 from toolchain.errors import ToolchainError
 from toolchain.runtime.card import Card
 from toolchain.runtime.model_inputs import Pixels
+from toolchain.runtime.predictor import Predictor
 from toolchain.runtime.selftest import generated_pixels
 
 KEEP_WARM_S = 0.05
@@ -57,6 +62,33 @@ class MeasureIdle(msgspec.Struct, tag=True):
     """Whether the model is called during the pause too, every KEEP_WARM_S."""
 
 
+class Answer(msgspec.Struct, tag=True):
+    """Request: the answers for a batch that was measured, once more."""
+
+    batch_size: int
+
+
+class MeasureStages(msgspec.Struct, tag=True):
+    """Request: take an image from its file to its label for some seconds, stage by stage."""
+
+    model: str
+    image: str
+    seconds: float
+    threads: int
+
+
+class CountOperations(msgspec.Struct, tag=True):
+    """Request: count the operations of an image in an ONNX file."""
+
+    model: str
+
+
+class Counted(msgspec.Struct, tag=True):
+    """Reply: floating-point operations of an image."""
+
+    flops: float
+
+
 class Opened(msgspec.Struct, tag=True):
     """Reply: the model is open, with its card.
 
@@ -69,6 +101,8 @@ class Opened(msgspec.Struct, tag=True):
     classes: int
     probabilities: bytes
     logits: bytes
+    choice: str | None = None
+    """What the provider `auto` has taken, and why."""
 
 
 class Measured(msgspec.Struct, tag=True):
@@ -76,6 +110,16 @@ class Measured(msgspec.Struct, tag=True):
 
     latencies_ms: list[float]
     peak_memory_mb: float | None
+    processor_s: float = 0.0
+    """Time of the cores that the calls took, on all threads of the process."""
+    work_ms: float = 0.0
+    """Processor time of the same small work after the calls (`conditions.py`)."""
+
+
+class Answered(msgspec.Struct, tag=True):
+    """Reply: the logits of a batch, the bytes of little-endian float32 [batch, classes]."""
+
+    logits: bytes
 
 
 class Failed(msgspec.Struct, tag=True):
@@ -86,8 +130,8 @@ class Failed(msgspec.Struct, tag=True):
     hint: str | None
 
 
-Request = Open | Measure | MeasureIdle
-Reply = Opened | Measured | Failed
+Request = Open | Measure | MeasureIdle | Answer | MeasureStages | CountOperations
+Reply = Opened | Measured | Answered | MeasuredStages | Counted | Failed
 
 
 def serve(requests: TextIO, replies: TextIO) -> None:
@@ -102,12 +146,27 @@ def serve(requests: TextIO, replies: TextIO) -> None:
                 backend, reply = _open(request)
             else:
                 assert backend is not None
-                measure = _measure if isinstance(request, Measure) else _measure_idle
-                reply = measure(backend, request)
+                reply = _reply(backend, request)
         except ToolchainError as error:
             reply = Failed(type(error).__name__, str(error), error.hint)
         replies.write(msgspec.json.encode(reply).decode() + "\n")
         replies.flush()
+
+
+def _reply(
+    backend: Backend, request: Measure | MeasureIdle | Answer | MeasureStages | CountOperations
+) -> Reply:
+    if isinstance(request, Measure):
+        return _measure(backend, request)
+    if isinstance(request, MeasureIdle):
+        return _measure_idle(backend, request)
+    if isinstance(request, MeasureStages):
+        model, image = Path(request.model), Path(request.image)
+        return measure_stages(backend, model, image, request.seconds, request.threads)
+    if isinstance(request, CountOperations):
+        return Counted(flops_of_image(Path(request.model), backend.card))
+    logits = backend.run(_batch(backend, request.batch_size)).logits
+    return Answered(logits.astype("<f4").tobytes())
 
 
 def _open(request: Open) -> tuple[Backend, Opened]:
@@ -121,7 +180,15 @@ def _open(request: Open) -> tuple[Backend, Opened]:
         logits.shape[1],
         probabilities.astype("<f4").tobytes(),
         logits.astype("<f4").tobytes(),
+        _choice(backend),
     )
+
+
+def _choice(backend: Backend) -> str | None:
+    """Return what the provider `auto` has taken, and why; None for other providers."""
+    if not isinstance(backend, Predictor) or backend.provider_choice is None:
+        return None
+    return str(backend.provider_choice)
 
 
 def _questions(request: Open, card: Card) -> Pixels:
@@ -163,10 +230,12 @@ def _measure(backend: Backend, request: Measure) -> Measured:
     pixels = _batch(backend, request.batch_size)
     latencies: list[float] = []
     # At least three calls, however slow: a median of fewer means nothing.
+    processor_s = time.process_time()
     deadline = time.perf_counter() + request.seconds
     while len(latencies) < 3 or time.perf_counter() < deadline:
         latencies.append(_call_ms(backend, pixels))
-    return Measured(latencies, peak_memory_mb())
+    processor_s = time.process_time() - processor_s
+    return Measured(latencies, peak_memory_mb(), processor_s, small_work_ms())
 
 
 def _measure_idle(backend: Backend, request: MeasureIdle) -> Measured:
@@ -192,23 +261,6 @@ def _call_ms(backend: Backend, pixels: Pixels) -> float:
     started = time.perf_counter_ns()
     backend.run(pixels)  # returns numpy arrays, so a GPU has finished when it returns
     return (time.perf_counter_ns() - started) / 1e6
-
-
-def peak_memory_mb() -> float | None:
-    """Return the peak resident memory of this process in MB; None where it is not known."""
-    try:
-        # Not ru_maxrss, which Linux keeps over fork and exec: it would include the parent's memory.
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    except OSError:
-        pass
-    try:
-        import resource
-    except ImportError:
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def main() -> None:

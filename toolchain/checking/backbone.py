@@ -50,27 +50,13 @@ def open_backbone(weights: str, run: str, dataset: Dataset, progress: ProgressRe
             trained.card.preprocessing,
             f"run {Path(run).name}",
         )
-    from toolchain.networks.weights import start_classifier
+    from toolchain.networks.weights import architecture_of, start_classifier
 
     if weights == "none":
         raise TrainingError("random weights say nothing about labels", hint="--weights FILE")
-    arch = _architecture(weights)
+    named = None if weights == "imagenet" else architecture_of(weights)
+    arch = named or DEFAULT_ARCH  # start_classifier then says what does not fit
     classifier, origin = start_classifier(
         arch, dataset.classes, weights, dropout=0.0, progress=progress
     )
     return Backbone(classifier, arch, Preprocessing(), origin)
-
-
-def _architecture(weights: str) -> str:
-    """Return torchvision's name of the network that a weights file is of."""
-    if weights == "imagenet":
-        return DEFAULT_ARCH
-    from toolchain.files import display_path
-    from toolchain.networks.checkpoint_layout import find_network
-    from toolchain.networks.known_architectures import recognised
-    from toolchain.networks.weights import weights_file
-    from toolchain.networks.weights_file import read_content
-
-    path = weights_file(Path(weights)).path
-    state = find_network(read_content(path), display_path(path)).state
-    return recognised(state) or DEFAULT_ARCH  # which then says what does not fit

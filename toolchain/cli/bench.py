@@ -25,12 +25,15 @@ from toolchain.runtime.option_checks import MAX_THREADS
 
 if TYPE_CHECKING:
     from toolchain.benchmarking.result import Benchmark
+    from toolchain.benchmarking.verdicts import Percentile
 
 OPTION_GROUPS = {
     "What is measured": ("providers", "batch_sizes", "threads", "spin", "eager"),
+    "What else is measured": ("stages", "cold_start", "limit", "image"),
     "How": ("seconds", "gaps", "busy"),
-    "Beside an earlier benchmark": ("compare", "fail_if_slower"),
-    "Result": ("output", "markdown"),
+    "How certain": ("percentile", "retries", "require_valid"),
+    "Beside an earlier benchmark": ("compare", "rescale", "fail_if_slower"),
+    "Result": ("output", "plot", "markdown"),
 }
 
 
@@ -42,7 +45,8 @@ OPTION_GROUPS = {
     multiple=True,
     default=("cpu",),
     show_default=True,
-    help="onnxruntime provider; may be given several times.",
+    help="onnxruntime provider: cpu, cuda, openvino, auto, or its own name; may be given several "
+    "times.",
 )
 @click.option(
     "--batch-size",
@@ -91,14 +95,55 @@ OPTION_GROUPS = {
     help="Processes that keep a core busy each meanwhile.  [default: 0]",
 )
 @click.option(
+    "--stages",
+    is_flag=True,
+    help="Read, decode, resize, inference, softmax and the whole way apart, for one image.",
+)
+@click.option(
+    "--cold-start",
+    is_flag=True,
+    help="Fresh processes until the first label, with a cold and a warm cache.",
+)
+@click.option("--limit", is_flag=True, help="How much of this machine's peak each case reaches.")
+@click.option(
+    "--image",
+    type=click.Path(path_type=Path),
+    help="The image of --stages and --cold-start; by default a drawn JPEG of 640×480.",
+)
+@click.option(
+    "--percentile",
+    type=click.Choice(["p50", "p90", "p99"]),
+    default="p90",
+    show_default=True,
+    help="Call a case INVALID where it has too few calls for this one: 7, 44 or 459.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="How often what is INVALID is measured again.",
+)
+@click.option("--require-valid", is_flag=True, help="Exit status 10 where a case is still INVALID.")
+@click.option(
     "--compare",
     type=click.Path(path_type=Path),
     help="Say what became faster or slower than in this JSON of an earlier rtl bench.",
 )
 @click.option(
+    "--rescale",
+    is_flag=True,
+    help="With --compare: of another machine too, its times scaled by sgemm and marked.",
+)
+@click.option(
     "--fail-if-slower",
     type=Percentage(),
     help="With --compare: exit status 10 where a case is slower by so much, such as 5%.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="Draw the calls, throughput over batch size and calls after pauses as a PNG.",
 )
 @click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
 @click.option(
@@ -121,8 +166,17 @@ def command(
     spin: bool,
     gaps: tuple[float, ...],
     busy: int,
+    percentile: Percentile,
+    retries: int,
+    require_valid: bool,
+    stages: bool,
+    cold_start: bool,
+    limit: bool,
+    image: Path | None,
     compare: Path | None,
+    rescale: bool,
     fail_if_slower: float | None,
+    plot: Path | None,
     markdown: bool,
     output: Path | None,
     explain: bool,
@@ -133,8 +187,9 @@ def command(
 
     They may be of any precision, backbone and classes: the table says how accurate each is and how
     its answers differ from the first's. Each runs in a process of its own and they take turns. p50,
-    p90 and p99 are percentiles of the latency of a batch; × is the first model's median over this
-    one's, at the same batch and threads.
+    p90 and p99 are percentiles of the latency of a batch, ± their 95 % intervals; × is the first
+    model's median over this one's, at the same batch and threads. Each model gets a verdict: VALID,
+    or INVALID and why.
 
     \b
     rtl bench runs/photos --batch-size 1 --batch-size 8 --threads 1
@@ -142,12 +197,14 @@ def command(
     rtl bench model.onnx --batch-size 1 --gap 1s --spin
     rtl bench model.onnx --compare before.json --fail-if-slower 5%
     """
-    _require_sense(compare, fail_if_slower, markdown and as_json)
+    _require_sense(compare, fail_if_slower, rescale, markdown and as_json)
     from toolchain.benchmarking.bench import bench
-    from toolchain.benchmarking.comparison import require_not_slower
-    from toolchain.benchmarking.output import benchmark_file
+    from toolchain.benchmarking.bounds import require
+    from toolchain.benchmarking.output import benchmark_file, keep_picture, require_picture
 
     progress = terminal.progress_reporter(quiet)
+    if plot is not None:
+        require_picture(plot)
     file = benchmark_file(models, providers, output, progress)
     try:
         result = bench(
@@ -160,7 +217,14 @@ def command(
             spin=spin,
             gaps=tuple(dict.fromkeys(gaps)),
             busy=busy,
+            percentile=percentile,
+            retries=retries,
+            stages=stages,
+            cold_start=cold_start,
+            limit=limit,
+            image=image,
             compare=compare,
+            rescale=rescale,
             progress=progress,
         )
     except ToolchainError as error:
@@ -171,14 +235,18 @@ def command(
     tables.explain(result, "bench", wanted=explain, quiet=quiet or as_json)
     if file:
         keep_result(file, result)
-    if fail_if_slower is not None:
-        require_not_slower(result, fail_if_slower / 100)
+    if plot is not None:
+        keep_picture(plot, result)
+    require(result, valid=require_valid, not_slower_by=fail_if_slower)
     _print_next(result, quiet)
 
 
-def _require_sense(compare: Path | None, limit: float | None, two_forms: bool) -> None:
-    if limit is not None and compare is None:
-        raise click.UsageError("--fail-if-slower needs --compare")
+def _require_sense(
+    compare: Path | None, slower: float | None, rescale: bool, two_forms: bool
+) -> None:
+    given = "--fail-if-slower" if slower is not None else "--rescale"
+    if compare is None and (slower is not None or rescale):
+        raise click.UsageError(f"{given} needs --compare")
     if two_forms:
         raise click.UsageError("--markdown and --json are two forms of one result: give one")
 

@@ -136,6 +136,8 @@ def command(
     if data is not None:
         given["data"] = data
     chosen = _settings(config, given, comparing=try_what is not None)
+    if modes:
+        chosen.require_one_source(modes[0])
     if lr_find:
         _find_learning_rate(chosen, config, output, given, explain, as_json, quiet)
         return
@@ -167,13 +169,13 @@ def _settings(config: Path | None, given: dict[str, Any], *, comparing: bool) ->
 
 def _train(chosen: GivenSettings, output: Path | None, quiet: bool) -> FinetuneResult:
     """Train a new run."""
-    from toolchain.select.choose import chooser_for
+    from toolchain.select.choose import choosers_for
     from toolchain.training.finetune import finetune
 
     progress = NotesFirst(terminal.progress_reporter(quiet or not is_rank_zero()), chosen.notes)
     with chosen.sources.named():
-        choose = chooser_for(chosen, started=command_start())
-        return finetune(chosen.settings, output, progress=progress, choose=choose)
+        choosers = choosers_for(chosen, started=command_start())
+        return finetune(chosen.settings, output, progress=progress, choosers=choosers)
 
 
 def _modes(lr_find: bool, cv: int | None, try_what: str | None, report: bool) -> list[str]:
@@ -314,5 +316,6 @@ def _command_words(given: dict[str, Any], config: Path | None, output: Path | No
         if isinstance(value, bool):
             words.append(option if value else f"--no-{option[2:]}")
         elif name != "data":
-            words += [option, value]
+            several = value if isinstance(value, tuple) else (value,)
+            words += [word for each in several for word in (option, each)]
     return words

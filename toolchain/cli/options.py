@@ -77,7 +77,8 @@ provider_option = click.option(
     "--provider",
     default="cpu",
     show_default=True,
-    help="onnxruntime provider: cpu, cuda, or its own name; used or refused, never replaced.",
+    help="onnxruntime provider: cpu, cuda, openvino, or its own name; used or refused, never "
+    "replaced. auto takes the fastest one that gives the same answers.",
 )
 threads_option = click.option(
     "--threads",
@@ -161,5 +162,22 @@ def settings_options(function: Function) -> Function:
         default = ("on" if field.default else "off") if declared is bool else field.default
         shown = "" if default == "" else f"  [default: {default}]"
         text = f"{describe(field)}{shown}"
-        function = click.option(flag, field.name, type=kind, default=None, help=text)(function)
+        function = _settings_option(field.name, flag, kind, text)(function)
     return function
+
+
+def _settings_option(name: str, flag: str, kind: Any, text: str) -> Callable[[Function], Function]:
+    """Return the option of a setting; those that name the source model also take several."""
+    if name == "weights":
+        return click.option(
+            flag, name, type=kind, multiple=True, callback=_one_or_several, help=text
+        )
+    if name == "arch":
+        kind = Choice((*kind.choices, "auto"))
+    return click.option(flag, name, type=kind, default=None, help=text)
+
+
+def _one_or_several(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> str | tuple[str, ...] | None:
+    return given if len(given) > 1 else next(iter(given), None)

@@ -26,10 +26,10 @@ from toolchain.files import atomic_file, write_json
 from toolchain.networks.resnet import InferenceModel
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.delta_run import open_run
-from toolchain.runs.runfolder import parity_file, references_file, rejected_file
+from toolchain.runs.runfolder import parity_file, rejected_file
 from toolchain.runtime.card import Card, Format
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
-from toolchain.verification.references.stored_outputs import write_stored_outputs
+from toolchain.runtime.stored_outputs import references_file, write_stored_outputs
 from toolchain.verification.references.trained_model import TrainedReference, open_trained_reference
 
 WRITERS: dict[Format, Callable[[InferenceModel, Card, Path], None]] = {

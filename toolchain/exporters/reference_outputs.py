@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from toolchain.backends.backend import Backend
 from toolchain.runs.sampling import evenly
+from toolchain.runtime.stored_outputs import MOST_STORED_IMAGES, StoredOutputs
 from toolchain.verification.references.stored_images import outputs_of_images
-from toolchain.verification.references.stored_outputs import MOST_STORED_IMAGES, StoredOutputs
 from toolchain.verification.references.trained_model import TrainedReference
 
 

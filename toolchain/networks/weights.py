@@ -16,6 +16,7 @@ from toolchain.files import display_path, file_sha256, is_folder
 from toolchain.networks.checkpoint_layout import find_network
 from toolchain.networks.fitting import load_weights, usable
 from toolchain.networks.imagenet import imagenet_state
+from toolchain.networks.known_architectures import recognised
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, State, build_network
 from toolchain.networks.weights_file import ACCEPTED, SUFFIXES, read_content
 from toolchain.printable import shell_words
@@ -82,6 +83,15 @@ def weights_file(path: Path) -> WeightsFile:
     card = _card_beside(path)
     of_a_run = path.name == MODEL_FILE and path.with_name(CARD_FILE).is_file()
     return WeightsFile(path, card, other_card=of_a_run and card is None)
+
+
+def architecture_of(weights: str) -> str | None:
+    """Return torchvision's name of the network in a weights file or a run; None for another.
+
+    Raises TrainingError where there is none to read.
+    """
+    path = weights_file(Path(weights)).path
+    return recognised(find_network(read_content(path), display_path(path)).state)
 
 
 def _file_in(folder: Path) -> Path:

@@ -45,14 +45,19 @@ class LearningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             "from a CSV (multi-label)."
         ),
     ] = "single-label"
-    arch: Annotated[Architecture, Meta(description="Backbone, by its torchvision name.")] = (
-        "resnet18"
-    )
+    arch: Annotated[
+        Architecture,
+        Meta(
+            description="Backbone, by its torchvision name; auto takes that of the weights, or "
+            "compares those of ImageNet."
+        ),
+    ] = "resnet18"
     weights: Annotated[
         str,
         Meta(
             description="Where training starts: imagenet (torchvision's, cached or downloaded), "
-            "none (from scratch), a run folder, or a weights file (.safetensors, .pth, .ckpt)."
+            "none (from scratch), a run folder, or a weights file (.safetensors, .pth, .ckpt). Of "
+            "several the best for these images is chosen."
         ),
     ] = "imagenet"
     strategy: Annotated[

@@ -53,9 +53,20 @@ class Selection(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     measured: list[Measured]
     seconds: float
     """What measuring and choosing took."""
+    source: Selection | None = None
+    """How the source model was chosen; None where it was given, or nothing else was chosen."""
+
+    @property
+    def all_chosen(self) -> dict[str, Any]:
+        """The settings that were chosen, the source model among them."""
+        return {**(self.source.chosen if self.source else {}), **self.chosen}
 
     def blocks(self) -> list[Block]:
         """Return the table of what was measured, the choice and the reason."""
+        return [*(self.source.own_blocks() if self.source else ()), *self.own_blocks()]
+
+    def own_blocks(self) -> list[Block]:
+        """Return the blocks without those of the source model."""
         rows = [
             (found.name, _accuracy(found), _interval(found), Span(words(found), _tone(found)))
             for found in self.measured

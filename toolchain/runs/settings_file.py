@@ -21,6 +21,7 @@ from toolchain.runs.settings_paths import PATHS, with_read_paths, written_path
 from toolchain.runs.settings_rules import require_workable
 from toolchain.runs.settings_sources import SettingsSources, refuse
 from toolchain.runs.settings_values import converted, explained, require_in_bounds
+from toolchain.runs.source_models import SourceModel, take_source_models
 from toolchain.runs.stored_settings import LATER
 
 FROM_SCRATCH = (
@@ -38,6 +39,17 @@ class GivenSettings:
     """One line for each thing that was given and is not used, or was chosen for the user."""
     meant: frozenset[str] = frozenset()
     """The settings that an automatic choice leaves as they are."""
+    source_models: tuple[SourceModel, ...] = ()
+    """The source models to choose from, the first of which the settings have; none where one is
+    given."""
+
+    def require_one_source(self, what: str) -> None:
+        """Raise SettingsError where there are several source models, which `what` can't compare."""
+        if self.source_models:
+            reason = f"{what} takes one source model; a training chooses between several"
+            change = {"weights": self.settings.weights, "arch": self.settings.arch}
+            with self.sources.named():
+                raise refuse("weights", reason, change)
 
 
 def read_settings(config: Path | None, given: dict[str, Any]) -> FinetuneSettings:
@@ -66,7 +78,8 @@ def gather_settings(
     sources = SettingsSources(
         config, frozenset(in_file) - frozenset(given), frozenset(given), options
     )
-    values = with_read_paths(in_file | given)
+    with sources.named():
+        values, models = take_source_models(with_read_paths(in_file | given))
     # A frozen part with random weights learns nothing, so the default strategy can't be meant.
     searches = bool(values.get("budget")) or comparing
     from_scratch = values.get("weights") == "none" and "strategy" not in values and not searches
@@ -86,7 +99,7 @@ def gather_settings(
     resolved = resolve(settings)
     notes = [FROM_SCRATCH] if from_scratch else []
     notes += ignored_settings(resolved, values, sources)
-    return GivenSettings(resolved, sources, tuple(notes), meant)
+    return GivenSettings(resolved, sources, tuple(notes), meant, models)
 
 
 def _meant(values: dict[str, Any], sources: SettingsSources) -> frozenset[str]:

@@ -4,14 +4,39 @@ from __future__ import annotations
 
 import time
 
+import torch
+
+from toolchain.data.layouts import Dataset
 from toolchain.errors import SettingsError
 from toolchain.progress import ProgressReporter
+from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import GivenSettings
 from toolchain.runs.settings_sources import refuse
 from toolchain.select.budget_search import Budget, search
+from toolchain.select.source_choice import choose_source
 from toolchain.select.strategy_choice import choose_strategy
-from toolchain.training.choosing import Choice, ChoiceInputs, Chooser
+from toolchain.training.choosing import Choice, ChoiceInputs, Chooser, Choosers
 from toolchain.training.distributed import is_single_process
+
+
+def choosers_for(given: GivenSettings, *, started: float | None = None) -> Choosers:
+    """Return who chooses what the settings leave open.
+
+    `started` is when the time of a budget began, by default now.
+    """
+    models = given.source_models
+    if not models:
+        return Choosers(settings=chooser_for(given, started=started))
+
+    def source(
+        settings: FinetuneSettings,
+        dataset: Dataset,
+        device: torch.device,
+        progress: ProgressReporter,
+    ) -> Choice:
+        return choose_source(models, settings, dataset, device, progress)
+
+    return Choosers(source, chooser_for(given, started=started))
 
 
 def chooser_for(given: GivenSettings, *, started: float | None = None) -> Chooser | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
 import torch
 
 from toolchain.data.layouts import Dataset
 from toolchain.progress import ProgressReporter
 from toolchain.runs.selection import Selection
 from toolchain.runs.settings import FinetuneSettings
+from toolchain.training.distributed import Processes
+from toolchain.training.feasible import require_feasible
 from toolchain.training.starting_weights import StartingWeights
 
 
@@ -34,3 +37,51 @@ class Choice(NamedTuple):
 
 
 Chooser = Callable[[ChoiceInputs, ProgressReporter], Choice]
+SourceChooser = Callable[[FinetuneSettings, Dataset, torch.device, ProgressReporter], Choice]
+"""Chooses the source model, before its weights are loaded; the settings have the first one."""
+
+
+class Choosers(NamedTuple):
+    """Who makes the choices that were asked for; None where the settings are given."""
+
+    source: SourceChooser | None = None
+    settings: Chooser | None = None
+
+
+GIVEN = Choosers()
+"""Nothing is to be chosen."""
+
+
+def chosen_source(
+    settings: FinetuneSettings,
+    dataset: Dataset,
+    device: torch.device,
+    choosers: Choosers,
+    processes: Processes,
+    progress: ProgressReporter,
+) -> Choice:
+    """Return the settings with the source model to start from: the given one, or the chosen."""
+    choose = choosers.source
+    if choose is None:
+        return Choice(settings)
+    return processes.run_on_rank_zero(lambda: choose(settings, dataset, device, progress))
+
+
+def chosen_settings(
+    inputs: ChoiceInputs, choosers: Choosers, processes: Processes, progress: ProgressReporter
+) -> Choice:
+    """Return the settings to train with: those given, or the chosen ones."""
+    choose = choosers.settings
+    if choose is None:
+        return Choice(inputs.settings)
+    choice = processes.run_on_rank_zero(lambda: choose(inputs, progress))
+    require_feasible(choice.settings, inputs.dataset, inputs.device, processes.count, progress)
+    return choice
+
+
+def with_source(source: Choice, choice: Choice) -> Choice:
+    """Return the choice of the settings, with what the source model was chosen by."""
+    if choice.selection is None or source.selection is None:
+        return choice._replace(selection=choice.selection or source.selection)
+    selection = msgspec.structs.replace(choice.selection, source=source.selection)
+    return choice._replace(selection=selection)

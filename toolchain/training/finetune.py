@@ -30,7 +30,14 @@ from toolchain.training.checkpoints import (
     run_lock,
     state_bytes,
 )
-from toolchain.training.choosing import Choice, ChoiceInputs, Chooser
+from toolchain.training.choosing import (
+    GIVEN,
+    ChoiceInputs,
+    Choosers,
+    chosen_settings,
+    chosen_source,
+    with_source,
+)
 from toolchain.training.data import (
     data_name,
     read_data,
@@ -128,12 +135,12 @@ def finetune(
     output: str | os.PathLike[str] | None = None,
     *,
     progress: ProgressReporter | None = None,
-    choose: Chooser | None = None,
+    choosers: Choosers = GIVEN,
 ) -> FinetuneResult:
     """Train with these settings and write a run folder; the data folder is only read.
 
-    `output` is the run folder, by default a new one under `runs/` named after the data. `choose`
-    makes the choice that `strategy = "auto"` asks for, before the run folder exists. Raises
+    `output` is the run folder, by default a new one under `runs/` named after the data. `choosers`
+    make the choices that were asked for, before the run folder exists. Raises
     DataError for data that can't be trained on, TrainingError for what stops training, and
     Interrupted for Ctrl-C after an epoch or more: the best epoch is kept and the run can be
     resumed.
@@ -141,19 +148,22 @@ def finetune(
     progress = progress or SilentReporter()
     started = time.monotonic()
     with process_group() as processes:
-        run = RunFolder(processes.from_rank_zero(output or _default_output(settings)))
+        arch = settings.arch if choosers.source is None else "auto"
+        run = RunFolder(processes.from_rank_zero(output or _default_output(settings, arch)))
         processes.run_on_rank_zero(lambda: _require_possible(settings, run))
         device = choose_device(settings.device, processes.local_rank)
         require_device_fits(settings, device)
         dataset, audit = read_data(settings, run.path, processes, progress)
-        if choose is None:
+        source = chosen_source(settings, dataset, device, choosers, processes, progress)
+        settings = source.settings
+        if choosers.settings is None:
             require_feasible(settings, dataset, device, processes.count, progress)
         start = make_starting_weights(settings, dataset.classes, progress)
         place = _device_and_processes(device, processes)
         progress.message(f"{settings.arch} from {start.origin}, on {place}")
         inputs = ChoiceInputs(settings, dataset, start, device)
         with machine_failures():
-            choice = _choice(inputs, choose, processes, progress)
+            choice = with_source(source, chosen_settings(inputs, choosers, processes, progress))
             setup = prepare(choice.settings, dataset, start, device, processes, progress)
             begin_head(setup, progress)
         files = first_files(setup.settings, choice, run)
@@ -217,20 +227,6 @@ def resume(
         else:
             require_same_start(checkpoints, setup.frozen_state(), settings)
         return _train(setup, run, audit, checkpoint, started, progress, fresh=False)
-
-
-def _choice(
-    inputs: ChoiceInputs,
-    choose: Chooser | None,
-    processes: Processes,
-    progress: ProgressReporter,
-) -> Choice:
-    """Return the settings to train with: those given, or what `choose` makes of them."""
-    if choose is None:
-        return Choice(inputs.settings)
-    choice = processes.run_on_rank_zero(lambda: choose(inputs, progress))
-    require_feasible(choice.settings, inputs.dataset, inputs.device, processes.count, progress)
-    return choice
 
 
 def _train(
@@ -316,7 +312,7 @@ def _create(
         try:
             run.create(files.settings, files.selection)
         except TrainingError:
-            taken = RunFolder(_default_output(settings))
+            taken = RunFolder(_default_output(settings, settings.arch))
             if not is_default or taken.path == run.path:
                 raise
             run = taken
@@ -324,9 +320,9 @@ def _create(
             return run
 
 
-def _default_output(settings: FinetuneSettings) -> Path:
+def _default_output(settings: FinetuneSettings, arch: str) -> Path:
     name = data_name(settings.data)
-    return free_run_path(Path("runs"), f"{name}-{settings.arch}-{settings.strategy}")
+    return free_run_path(Path("runs"), f"{name}-{arch}-{settings.strategy}")
 
 
 def _device_and_processes(device: torch.device, processes: Processes) -> str:

@@ -27,9 +27,10 @@ def first_files(settings: FinetuneSettings, choice: Choice, run: RunFolder) -> F
     selection = choice.selection
     if selection is None:
         return FirstFiles(settings_toml(settings))
-    asked = ", ".join(f"{name} {value}" for name, value in selection.asked.items())
+    asked_for = {**(selection.source.asked if selection.source else {}), **selection.asked}
+    asked = ", ".join(f"{name} {value}" for name, value in asked_for.items())
     note = f"Chosen, as {run.selection.name} says; asked for was {asked}."
-    text = settings_toml(settings, dict.fromkeys(selection.chosen, note))
+    text = settings_toml(settings, dict.fromkeys(selection.all_chosen, note))
     return FirstFiles(text, encode_json(selection).decode())
 
 

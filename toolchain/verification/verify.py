@@ -15,13 +15,14 @@ from toolchain.backends.run_model import exported_file
 from toolchain.errors import DataError, MissingExtraError, ParityError, SettingsError
 from toolchain.files import file_sha256
 from toolchain.progress import ProgressReporter, SilentReporter
-from toolchain.runs.runfolder import RunFolder, parity_file, references_file, run_of_model
+from toolchain.runs.runfolder import RunFolder, parity_file, run_of_model
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.card import Adaptation
 from toolchain.runtime.modelfile import checked_digest
+from toolchain.runtime.predictor import Predictor
 from toolchain.runtime.session import existing_model
+from toolchain.runtime.stored_outputs import read_stored_outputs, references_file
 from toolchain.verification.comparison import compare_with_references
-from toolchain.verification.references.stored_outputs import read_stored_outputs
 from toolchain.verification.references.trained_model import MOST_IMAGES, open_trained_reference
 from toolchain.verification.result import Verification
 from toolchain.verification.strictness import MAX_FLIPS
@@ -60,6 +61,9 @@ def verify(
     if sha256 is not None:
         require_digest(path, sha256)
     backend = open_backend(path, provider=provider, threads=threads)
+    if isinstance(backend, Predictor) and backend.provider_choice is not None:
+        progress.message(f"provider {backend.provider_choice}")
+        provider = backend.provider
     folder = RunFolder.open(run) if run is not None else run_of_model(path)
     if (adapted := backend.card.adapted) is not None:
         folder = _without_run(path, adapted, run, progress)

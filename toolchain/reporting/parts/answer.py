@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from toolchain.benchmarking.result import Benchmark
+from toolchain.benchmarking.rows import TargetResult
 from toolchain.display import megabytes, percent
 from toolchain.metrics.intervals import wilson_interval
 from toolchain.metrics.wording import accuracy_qualifier
 from toolchain.printable import shell_words
 from toolchain.reporting.charts.svg import Drawing, interval_bar
-from toolchain.reporting.reading.benchmark_file import BenchmarkFile, BenchmarkRow
 from toolchain.reporting.reading.sources import RunFiles
 from toolchain.runs.runfolder import MODEL_SUFFIXES
 from toolchain.verification.inspection_result import preprocessing_words, probability_words
@@ -100,7 +101,7 @@ def split_words(split: str) -> str:
     return names.get(split, "images")
 
 
-def fastest(benchmarks: Sequence[BenchmarkFile]) -> tuple[BenchmarkRow, BenchmarkFile] | None:
+def fastest(benchmarks: Sequence[Benchmark]) -> tuple[TargetResult, Benchmark] | None:
     """Return the lowest median for the smallest batch, and the benchmark that measured it.
 
     Of model files where any was measured: torch itself is not what a device runs.
@@ -162,8 +163,8 @@ def _speed_tile(files: RunFiles) -> Tile:
     row, bench = found
     what = "an image" if row.batch_size == 1 else f"a batch of {row.batch_size}"
     threads = "1 thread" if row.threads == 1 else f"{row.threads} threads"
-    noisy = ["the machine was busy: a rough figure"] if row.verdict == "noisy" else []
-    details = [f"{what}, median; {row.target}, {threads}", str(bench.machine), *noisy]
+    doubts = [f"a rough figure, {reason.kind}: {reason.detail}" for reason in row.reasons]
+    details = [f"{what}, median; {row.target}, {threads}", str(bench.machine), *doubts]
     return Tile("speed", f"{row.p50_ms:.1f} ms", details)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from toolchain.benchmarking.result import Benchmark
+from toolchain.benchmarking.rows import PauseResult, TargetResult
 from toolchain.display import megabytes
-from toolchain.reporting.reading.benchmark_file import BenchmarkFile, PauseRow
 from toolchain.reporting.reading.sources import ModelFile
 from toolchain.verification.result import Level
 
@@ -41,13 +42,13 @@ class Speed(NamedTuple):
     provider: str
     batch: int
     threads: int
-    p50: float
-    p90: float
-    p99: float
+    percentiles: list[tuple[float, bool]]
+    """p50, p90 and p99 in ms, and whether too few calls were measured for each."""
     per_second: float
     ratio: str
     memory: str
-    noisy: bool
+    reasons: str
+    """Why its figures are rough; empty where they are VALID."""
     share: float
     """Of the slowest median for an image, in 0…1, for a bar."""
 
@@ -59,9 +60,10 @@ class Measurement:
     machine: str
     versions: str
     rows: list[Speed]
-    pauses: list[PauseRow]
+    pauses: list[PauseResult]
     """Calls after pauses, as a camera makes them."""
-    noisy: bool
+    lacking: bool
+    """Whether a percentile has too few calls."""
 
 
 def parity(models: Sequence[ModelFile]) -> Parity | None:
@@ -88,7 +90,7 @@ def _level_row(level: str, against: str, found: Sequence[Level | None]) -> Level
     )
 
 
-def measurement(bench: BenchmarkFile) -> Measurement:
+def measurement(bench: Benchmark) -> Measurement:
     """Return a benchmark as the page shows it."""
     slowest = max((row.p50_ms / row.batch_size for row in bench.results), default=1.0) or 1.0
     rows = [
@@ -97,17 +99,21 @@ def measurement(bench: BenchmarkFile) -> Measurement:
             provider=row.provider,
             batch=row.batch_size,
             threads=row.threads,
-            p50=row.p50_ms,
-            p90=row.p90_ms,
-            p99=row.p99_ms,
+            percentiles=_percentiles(row),
             per_second=row.images_per_s,
             ratio="–" if row.ratio_to_first is None else f"{row.ratio_to_first:.2f}",
             memory="–" if row.peak_memory_mb is None else f"{row.peak_memory_mb:.0f}",
-            noisy=row.verdict == "noisy",
+            reasons="; ".join(f"{reason.kind}: {reason.detail}" for reason in row.reasons),
             share=row.p50_ms / row.batch_size / slowest,
         )
         for row in bench.results
     ]
     versions = ", ".join(f"{name} {version}" for name, version in bench.machine.versions.items())
-    noisy = bench.verdict == "noisy"
-    return Measurement(str(bench.machine), versions, rows, bench.pauses, noisy)
+    lacking = any(row.lacking_calls for row in bench.results)
+    return Measurement(str(bench.machine), versions, rows, bench.pauses, lacking)
+
+
+def _percentiles(row: TargetResult) -> list[tuple[float, bool]]:
+    lacking = {text.split()[0] for text in row.lacking_calls}
+    values = {"p50": row.p50_ms, "p90": row.p90_ms, "p99": row.p99_ms}
+    return [(value, name in lacking) for name, value in values.items()]

@@ -11,14 +11,11 @@ from typing import TypeVar
 
 import msgspec
 
+from toolchain.benchmarking.reading import MOST_JSON_BYTES, read_benchmark
+from toolchain.benchmarking.result import Benchmark
 from toolchain.data.audit_result import Audit
 from toolchain.errors import DataError, ToolchainError
 from toolchain.files import file_sha256
-from toolchain.reporting.reading.benchmark_file import (
-    MOST_JSON_BYTES,
-    BenchmarkFile,
-    read_benchmark,
-)
 from toolchain.reporting.reading.epochs import Row, read_epochs
 from toolchain.reporting.reading.evaluation_file import StoredEvaluation, read_evaluation
 from toolchain.runs.damage import reading
@@ -59,7 +56,7 @@ class RunFiles:
     audit: Audit | None
     evaluation: StoredEvaluation | None
     models: list[ModelFile]
-    benchmarks: list[BenchmarkFile]
+    benchmarks: list[Benchmark]
     gaps: list[str] = field(default_factory=list)
     """What could not be read, a line each."""
 
@@ -94,7 +91,7 @@ def read_run(
 
     no_epochs: tuple[list[Row], Row | None] = ([], None)
     epochs, summary = tried(lambda: read_epochs(folder), no_epochs)
-    none: BenchmarkFile | None = None
+    none: Benchmark | None = None
     found = [
         tried(partial(read_benchmark, file), none) for file in sorted(folder.bench.glob("*.json"))
     ]

@@ -11,7 +11,7 @@ from toolchain.backends.backend import Backend
 from toolchain.backends.outputs import pixels_of, run_in_batches
 from toolchain.runtime.card import Card
 from toolchain.runtime.image.heif import is_heif
-from toolchain.verification.references.stored_outputs import MOST_IMAGE_BYTES, StoredOutputs
+from toolchain.runtime.stored_outputs import MOST_IMAGE_BYTES, StoredOutputs
 
 
 def outputs_of_images(source: Backend, card: Card, names: Mapping[Path, str]) -> StoredOutputs:
