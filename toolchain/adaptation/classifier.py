@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from toolchain.errors import ModelFileError
 from toolchain.runtime.card import CARD_KEY, LOGITS
-from toolchain.runtime.model_inputs import Floats
 from toolchain.runtime.onnxfile.protobuf import BYTES, Message, Wire
 from toolchain.runtime.onnxfile.scan import MAX_FIELDS
 
@@ -28,6 +27,8 @@ KEY, VALUE = 1, 2
 VALUE_NAME = 1
 
 FLOAT32 = 1
+Doubles = NDArray[np.float64]
+
 EXPORT_HINT = "rtl export RUN makes a file in fp32, which can be adapted"
 
 
@@ -51,7 +52,7 @@ class Classifier:
     bias: Tensor
     """[classes]."""
 
-    def read(self, data: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def read(self, data: bytes) -> tuple[Doubles, Doubles]:
         """Return (weight [classes, features], bias [classes]) from the bytes of the file."""
         return _values(data, self.weight), _values(data, self.bias)
 
@@ -93,7 +94,9 @@ def with_features_as_output(data: bytes, classifier: Classifier) -> bytes:
     return data + _field(GRAPH, output)
 
 
-def replaced(data: bytes, classifier: Classifier, weight: Floats, bias: Floats, card: str) -> bytes:
+def replaced(
+    data: bytes, classifier: Classifier, weight: Doubles, bias: Doubles, card: str
+) -> bytes:
     """Return the bytes of the file with another weight, bias and card, and the same graph."""
     made = bytearray(data)
     for tensor, values in ((classifier.weight, weight), (classifier.bias, bias)):
@@ -132,7 +135,7 @@ def _integers(node: Message) -> dict[str, int]:
     return {a.text(ATTRIBUTE_NAME): a.integer(ATTRIBUTE_INTEGER) for a in attributes}
 
 
-def _values(data: bytes, tensor: Tensor) -> NDArray[np.float64]:
+def _values(data: bytes, tensor: Tensor) -> Doubles:
     values = np.frombuffer(data[tensor.start : tensor.end], "<f4").reshape(tensor.shape)
     return values.astype(np.float64)
 

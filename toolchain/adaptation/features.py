@@ -51,7 +51,7 @@ class FeatureModel:
         def work(some: Iterable[Path]) -> list[Floats | ImageError]:
             read = [self._pixels(path) for path in some]
             good = [pixels for pixels in read if not isinstance(pixels, ImageError)]
-            features = iter(self.run(np.stack(good)) if good else [])
+            features: Iterator[Floats] = iter(self.run(np.stack(good)) if good else [])
             return [item if isinstance(item, ImageError) else next(features) for item in read]
 
         # The session has a thread for each core: more batches at once would gain nothing but the

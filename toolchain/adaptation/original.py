@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from toolchain.adaptation.classifier import EXPORT_HINT, Classifier, find_classifier
+from toolchain.adaptation.classifier import EXPORT_HINT, Classifier, Doubles, find_classifier
 from toolchain.adaptation.features import FeatureModel
 from toolchain.backends.onnxruntime import open_onnx
 from toolchain.errors import ModelFileError, SettingsError
@@ -33,10 +34,10 @@ class Original:
     card: Card
     classifier: Classifier
     graph: FeatureModel
-    weight: Floats
-    """float64 [classes, features]."""
-    bias: Floats
-    """float64 [classes]."""
+    weight: Doubles
+    """[classes, features]."""
+    bias: Doubles
+    """[classes]."""
 
 
 def open_original(model: str) -> Original:
@@ -60,7 +61,7 @@ def open_original(model: str) -> Original:
     return Original(path, data, file_sha256(path), card, classifier, graph, weight, bias)
 
 
-def destination(original: Path, output: str | Path | None) -> Path:
+def destination(original: Path, output: str | os.PathLike[str] | None) -> Path:
     """Return the path of the new file; by default it is named after the original, beside it.
 
     Raises SettingsError where it would replace the original, DataError where it can't be written.
@@ -100,10 +101,10 @@ def _pixels(card: Card) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 
 def _require_understood(
-    path: Path, graph: FeatureModel, weight: Floats, bias: Floats, logits: Floats
+    path: Path, graph: FeatureModel, weight: Doubles, bias: Doubles, logits: Floats
 ) -> None:
     """Raise ModelFileError where the last layer is not features · weightᵀ + bias."""
-    computed = graph.run(_pixels(graph.card)) @ weight.T + bias
+    computed = (graph.run(_pixels(graph.card)) @ weight.T + bias).astype(np.float32)
     if computed.shape != logits.shape or not compare_numbers(logits, computed).passed:
         raise ModelFileError(
             f"{path} can't be adapted: its logits do not follow from its last layer",

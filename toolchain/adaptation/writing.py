@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from toolchain.adaptation.classifier import replaced
+from toolchain.adaptation.classifier import Doubles, replaced
 from toolchain.adaptation.features import FeatureModel
 from toolchain.adaptation.original import Original
 from toolchain.backends.onnxruntime import open_onnx
@@ -20,7 +20,7 @@ from toolchain.progress import ProgressReporter
 from toolchain.runs.runfolder import parity_file, rejected_file
 from toolchain.runs.sampling import evenly
 from toolchain.runtime.card import Adaptation, Card, encode_card
-from toolchain.runtime.model_inputs import Floats, ModelOutputs, Pixels
+from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.selftest import INPUTS, make_proof, proof_pixels
 from toolchain.runtime.stored_outputs import (
     MOST_STORED_IMAGES,
@@ -41,21 +41,22 @@ class AdaptedClassifier:
     """
 
     graph: FeatureModel
-    weight: Floats
-    bias: Floats
+    weight: Doubles
+    bias: Doubles
     card: Card
 
     def run(self, pixels: Pixels) -> ModelOutputs:
         """Return the outputs for pixels uint8 [batch, size, size, 3]."""
-        logits = self.graph.of_pixels(pixels) @ self.weight.T + self.bias
+        features = self.graph.of_pixels(pixels).astype(np.float64)
+        logits = features @ self.weight.T + self.bias
         probabilities = expected_probabilities(logits, self.card.temperature, self.card.task)
         return ModelOutputs(probabilities.astype(np.float32), logits.astype(np.float32))
 
 
 def write_adapted(
     original: Original,
-    weight: Floats,
-    bias: Floats,
+    weight: Doubles,
+    bias: Doubles,
     adaptation: Adaptation,
     images: Mapping[Path, str],
     path: Path,

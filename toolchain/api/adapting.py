@@ -45,9 +45,9 @@ def adapt(
     >>> import toolchain as rtl
     >>> try:
     ...     adapted = rtl.adapt(model, data / "val")
-    ... except rtl.RefusedError as error:
-    ...     print(error.result.accepted)
-    False
+    ... except rtl.DataError as error:
+    ...     print(str(error).partition("val ")[2])
+    has 24 images; at least 100 are needed
     """
     model, to = checked_path("model", model), checked_path("to", to)
     source, output = optional_path("source", source), optional_path("output", output)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from toolchain.cli import tables, terminal
 from toolchain.cli.help import GroupedCommand
 from toolchain.cli.options import explain_option, json_option, quiet_option, traceback_option
+
+if TYPE_CHECKING:
+    from toolchain.adaptation.result import Adapted
 
 
 @click.command(cls=GroupedCommand)
@@ -83,7 +87,7 @@ def command(
     terminal.print_next("rtl", "verify", result.output, quiet=quiet)
 
 
-def _show(result: object, explain: bool, as_json: bool, quiet: bool) -> None:
+def _show(result: Adapted | None, explain: bool, as_json: bool, quiet: bool) -> None:
     if result is None:
         return
     if as_json:

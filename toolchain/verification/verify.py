@@ -66,7 +66,8 @@ def verify(
         provider = backend.provider
     folder = RunFolder.open(run) if run is not None else run_of_model(path)
     if (adapted := backend.card.adapted) is not None:
-        folder = _without_run(path, adapted, run, progress)
+        _require_no_run(path, adapted, run, progress)
+        folder = None
     trained = None
     if folder is not None and (run is not None or _has_torch()):
         resized = backend.card.trained_size is not None
@@ -93,7 +94,7 @@ def verify(
     )
 
 
-def _without_run(
+def _require_no_run(
     path: Path,
     adapted: Adaptation,
     run: str | os.PathLike[str] | None,
