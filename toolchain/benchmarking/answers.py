@@ -1,9 +1,10 @@
 """The answers of the targets: each is held to what its card says, then they are compared.
 
-Files are the same model where their cards name the same weights, classes and image size. In float32
-these must agree. A lower precision is held to the proof in its own card, which is what its export
-accepted, and another model to nothing: it is shown how its answers differ. So it is with a file
-that another tool has quantised or converted, which keeps the card of the file that it was.
+Files are the same model where their cards name the same weights, classes and image size, and the
+same adaptation to another camera. In float32 these must agree. A lower precision is held to the
+proof in its own card, which is what its export accepted, and another model to nothing: it is shown
+how its answers differ. So it is with a file that another tool has quantised or converted, which
+keeps the card of the file that it was.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class Answers:
     def model(self) -> tuple[object, ...]:
         """What the card says that is computed, whatever the format and the precision."""
         card = self.card
-        return card.weights.sha256, card.classes, card.preprocessing.size, card.task
+        size = card.preprocessing.size
+        return card.weights.sha256, card.classes, size, card.task, card.adapted
 
     @property
     def exact(self) -> bool:
