@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrain
 # They are handed out in the order of tests/conftest.py, the slow ones first.
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test lint types unit quick oldest newest docs docs-check bench clean
+.PHONY: help demo test lint types unit quick oldest newest docs docs-check site bench clean
 
 help:
 	@echo "make demo        install and walk through everything once (rtl demo)"
@@ -19,6 +19,7 @@ help:
 	@echo "make newest      run them with the newest versions of all but torch"
 	@echo "make docs        write the generated pages of docs/ again"
 	@echo "make docs-check  run the commands that README.md and docs/ show, and docs/python.md"
+	@echo "make site        build the site of docs/ into build/site; a broken link fails"
 	@echo "make bench       run the suites of benchmarks/"
 	@echo "make clean       remove the environment and what the tools left"
 
@@ -67,8 +68,19 @@ docs-check: $(VENV)/.dev
 	$(BIN)/python docs/check.py
 	$(BIN)/python docs/check_python.py
 
+# zensical and what it needs lie in a folder of their own: nothing else uses them.
+build/zensical/.installed: docs/requirements.txt | $(VENV)/.dev
+	@rm -rf build/zensical
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile \
+		--target build/zensical -r docs/requirements.txt
+	@touch $@
+
+site: build/zensical/.installed
+	@PYTHONPATH=build/zensical $(BIN)/python docs/build_site.py
+	@echo "build/site/index.html; with its search: $(PYTHON) -m http.server -d build/site"
+
 bench: $(VENV)/.dev
 	$(BIN)/pytest benchmarks -s --benchmark-only --benchmark-columns=min,median,max,rounds
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .coverage* dist build
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .coverage* dist build

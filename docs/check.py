@@ -9,10 +9,12 @@ their order in one temporary folder, which holds copies of configs/ and examples
 folder (RTL_SHARED) at ../shared; the folder one has changed into and exported variables hold from
 command to command. A file stops at its first failure.
 
-A comment above a block says what differs:
+A comment above a block says what differs; several of these are separated by semicolons:
 
     <!-- docs-check: skip because it installs packages -->
     <!-- docs-check: exit 6 -->      the status that the last command of the block ends with
+    <!-- docs-check: photos is ../shared/data/food3 -->              a name that stands for this
+    <!-- docs-check: photos is 20 a class of ../shared/data/food3/train -->     or for some of it
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ COPIED = ("configs", "examples")
 COMMENT = re.compile(r"<!--\s*docs-check:\s*(.*?)\s*-->")
 SKIP = re.compile(r"skip because (.+)")
 EXIT = re.compile(r"exit (\d+)")
+STANDS_FOR = re.compile(r"([\w.-]+) is (?:(\d+) a class of )?(\.\./shared/\S+)")
 
 # Where one command left the shell is where the next one begins.
 RUN = """
@@ -53,6 +56,19 @@ class Block:
     """Why it is not run; empty where it is."""
     status: int = 0
     """What the last command ends with; those before it end with 0."""
+    stand_ins: list[StandIn] = field(default_factory=list)
+    """What is put into the folder before the commands are run."""
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A name of a page, such as `photos`, and what it stands for while its commands are run."""
+
+    name: str
+    source: str
+    """Begins with ../shared/."""
+    per_class: int | None
+    """Take so many files of each folder in `source`; None takes all."""
 
 
 def main(arguments: list[str]) -> int:
@@ -106,16 +122,19 @@ def add_line(block: Block, line: str, in_command: bool) -> bool:
 
 def apply_comment(block: Block, comment: str) -> None:
     """Apply the comment above a block to it; raise ValueError for one that is not understood."""
-    if not comment:
-        return
     if skip := SKIP.fullmatch(comment):
         block.skip = skip[1]
-    elif status := EXIT.fullmatch(comment):
-        block.status = int(status[1])
-    else:
-        raise ValueError(
-            f"line {block.line}: 'docs-check: {comment}' is neither 'skip because …' nor 'exit N'"
-        )
+        return
+    for part in filter(None, comment.split("; ")):
+        if status := EXIT.fullmatch(part):
+            block.status = int(status[1])
+        elif found := STANDS_FOR.fullmatch(part):
+            block.stand_ins.append(StandIn(found[1], found[3], int(found[2]) if found[2] else None))
+        else:
+            raise ValueError(
+                f"line {block.line}: 'docs-check: {part}' is neither 'skip because …', 'exit N' "
+                "nor 'NAME is ../shared/…'"
+            )
 
 
 def check(path: Path) -> bool:
@@ -130,27 +149,46 @@ def check(path: Path) -> bool:
     print(shown(path))
     with tempfile.TemporaryDirectory(prefix="docs-check-") as folder:
         environment = prepare(Path(folder))
-        for command, status, skip in steps(found):
+        for block, command, status, skip in steps(found):
             if skip:
                 print(f"     skip  {one_line(command)}  ({skip})", flush=True)
-            elif not run(command, status, environment):
+                continue
+            for stand_in in block.stand_ins:
+                put(stand_in, Path(folder) / "work")
+            if not run(command, status, environment):
                 return False
     return True
 
 
-def steps(found: list[Block]) -> Iterator[tuple[str, int, str]]:
-    """Yield (command, status it should end with, why it is skipped) in their order."""
+def steps(found: list[Block]) -> Iterator[tuple[Block, str, int, str]]:
+    """Yield (block, command, status it should end with, why it is skipped) in their order."""
     without_shared = ""
     for block in found:
         for number, command in enumerate(block.commands, start=1):
-            if not without_shared and "../shared" in command and not SHARED.is_dir():
+            needs_shared = "../shared" in command or bool(block.stand_ins)
+            if not without_shared and needs_shared and not SHARED.is_dir():
                 without_shared = f"no folder {SHARED}; set RTL_SHARED"
-                yield command, 0, block.skip or without_shared
+                yield block, command, 0, block.skip or without_shared
                 # What follows may read what this command would have made.
                 without_shared = "comes after a command that needs ../shared"
                 continue
             status = block.status if number == len(block.commands) else 0
-            yield command, status, block.skip or without_shared
+            yield block, command, status, block.skip or without_shared
+
+
+def put(stand_in: StandIn, folder: Path) -> None:
+    """Put what a name stands for into the folder of the commands, unless it is there."""
+    place = folder / stand_in.name
+    source = SHARED / stand_in.source.removeprefix("../shared/")
+    if place.exists():
+        return
+    if stand_in.per_class is None:
+        place.symlink_to(source)
+        return
+    for of_class in (path for path in sorted(source.iterdir()) if path.is_dir()):
+        (place / of_class.name).mkdir(parents=True)
+        for file in sorted(of_class.iterdir())[: stand_in.per_class]:
+            shutil.copy(file, place / of_class.name)
 
 
 def prepare(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Write the generated pages of docs/ (`make docs`): settings, glossary, API, the card's schema."""
+"""Write the generated pages of docs/ (`make docs`): commands, settings, glossary, API, schema."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def main() -> None:
 def pages() -> dict[str, str]:
     """Return the text of every generated page, by its file name."""
     api = runpy.run_path(str(DOCS / "generate_api.py"))
+    commands = runpy.run_path(str(DOCS / "generate_commands.py"))
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **null_last(msgspec.json.schema(Card)),
@@ -63,6 +64,7 @@ def pages() -> dict[str, str]:
         "settings.md": settings_page(),
         "card.schema.json": msgspec.json.format(msgspec.json.encode(schema)).decode() + "\n",
         "api.md": api["api_page"](),
+        "commands.md": commands["commands_page"](),
         "glossary.md": glossary_page(),
     }
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import toolchain
 import toolchain.api
+from toolchain.adaptation.gate import Figures, Labelled
+from toolchain.adaptation.result import Adapted
 from toolchain.benchmarking.result import Benchmark
 from toolchain.benchmarking.rows import ComparedModel, LeftOut, TargetResult
 from toolchain.data.audit_result import Audit
@@ -61,6 +63,7 @@ ORDER = (
     "try_strategies",
     "evaluate",
     "export",
+    "adapt",
     "verify",
     "bench",
     "report",
@@ -82,6 +85,9 @@ RESULTS = (
     ExportResult,
     ExportedModel,
     RejectedModel,
+    Adapted,
+    Figures,
+    Labelled,
     Verification,
     Level,
     Benchmark,

@@ -1,6 +1,12 @@
-"""Run a command on a terminal of a given width and keep what it showed as an SVG picture.
+"""Make the pictures of docs/images: what a terminal shows, as SVG, and a page in a browser, as PNG.
 
-python docs/screenshot.py 80 docs/images/evaluate-80.svg rtl evaluate runs/food
+    python docs/screenshot.py                                          all of PICTURES, in minutes
+    python docs/screenshot.py verify-80.svg report.png                 some of them
+    python docs/screenshot.py 80 evaluate.svg rtl evaluate runs/food   one of yours
+    python docs/screenshot.py 1000x780 report.png runs/food/report.html
+
+Those of PICTURES are made in a temporary folder, with the shared folder (RTL_SHARED) at ../shared,
+as docs/check.py runs the commands of pages. A page needs Chromium.
 """
 
 from __future__ import annotations
@@ -10,7 +16,9 @@ import os
 import pty
 import shlex
 import struct
+import subprocess
 import sys
+import tempfile
 from fcntl import ioctl
 from pathlib import Path
 from termios import TIOCSWINSZ
@@ -18,7 +26,75 @@ from termios import TIOCSWINSZ
 from rich.console import Console
 from rich.text import Text
 
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("RTL_SHARED", ROOT.parent / "shared")).resolve()
+IMAGES = ROOT / "docs" / "images"
 LINES = 60
+
+WEIGHTS = "../shared/weights/resnet18-imagenet-partial.safetensors"
+RUN = (
+    f"rtl finetune ../shared/data/food3 --config {ROOT}/configs/photos-head.toml "
+    f"--weights {WEIGHTS} -o runs/food",
+    "rtl evaluate runs/food",
+    "rtl export runs/food --format onnx --format torchscript",
+    "rtl bench runs/food",
+    "rtl report runs/food",
+)
+"""What makes the run that some pictures show."""
+PICTURES = {
+    "demo-80.svg": ("80", "rtl demo"),
+    "demo-weights-120.svg": ("120", f"rtl demo --weights {WEIGHTS} -o rtl-demo-weights"),
+    "verify-80.svg": ("80", "rtl verify runs/food/export/model.onnx"),
+    "report.png": ("1000x500", "runs/food/report.html"),
+}
+"""File → (columns, command), or (pixels, page)."""
+
+
+def main(arguments: list[str]) -> None:
+    """Make the pictures that the command line names, or the one that it describes."""
+    if arguments and arguments[0][0].isdigit():
+        size, picture, *words = arguments
+        make(size, Path(picture), words)
+        return
+    with tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
+        (Path(folder) / "shared").symlink_to(SHARED)
+        work = Path(folder) / "work"
+        work.mkdir()
+        os.chdir(work)
+        made = {name: PICTURES[name] for name in arguments or PICTURES}
+        if any("runs/food" in shown for _, shown in made.values()):
+            for command in RUN:
+                subprocess.run(shlex.split(command), check=True)
+        for name, (size, shown) in made.items():
+            make(size, IMAGES / name, shlex.split(shown))
+            print(f"docs/images/{name}")
+
+
+def make(size: str, picture: Path, words: list[str]) -> None:
+    """Write one picture: of a page where `words` is one, else of a command."""
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    if words[0].endswith(".html"):
+        width, _, height = size.partition("x")
+        photograph(Path(words[0]), int(width), int(height or 900), picture)
+        return
+    console = Console(record=True, width=int(size), file=io.StringIO())
+    console.print(Text(f"$ {shlex.join(words)}", "bold"))
+    console.print(Text.from_ansi(settled(record(words, int(size)))))
+    console.save_svg(str(picture), title=f"{size} columns")
+
+
+def photograph(page: Path, width: int, height: int, picture: Path) -> None:
+    """Write a PNG of the top of a page, in the light scheme."""
+    sys.path.insert(0, str(ROOT))
+    from tests.reporting.chromium import chromium_page, find_chromium
+
+    program = find_chromium()
+    if program is None:
+        raise SystemExit("no Chromium is installed, which takes the picture of a page")
+    with chromium_page(program, page) as browser:
+        browser.show(width, "light", height)
+        browser.call("Emulation.setScrollbarsHidden", hidden=True)
+        browser.picture(picture, whole=False)
 
 
 def record(command: list[str], columns: int) -> str:
@@ -54,15 +130,5 @@ def settled(written: str) -> str:
     return "\n".join(lines).rstrip()
 
 
-def main() -> None:
-    """Take columns, picture and command from the command line."""
-    columns, picture, command = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
-    console = Console(record=True, width=columns, file=io.StringIO())
-    console.print(Text(f"$ {shlex.join(command)}", "bold"))
-    console.print(Text.from_ansi(settled(record(command, columns))))
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    console.save_svg(str(picture), title=f"{columns} columns")
-
-
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -78,6 +78,7 @@ SLOW = (
     "training/test_distributed.py",
     "training/test_finetune.py",
     "training/test_leaks.py",
+    "adaptation/test_adapt.py",
     "checking/test_check.py",
     "training/test_moved_data.py",
     "training/test_multi_label_training.py",

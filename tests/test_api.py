@@ -30,6 +30,7 @@ FUNCTIONS = {
     "evaluate": ("evaluate", None),
     "report": ("report", None),
     "export": ("export", None),
+    "adapt": ("adapt", None),
     "verify": ("verify", None),
     "bench": ("bench", None),
     "predict": ("predict", None),
@@ -37,6 +38,8 @@ FUNCTIONS = {
     "check_data": ("data", "check"),
 }
 """Function → the module of its command, and the subcommand."""
+REQUIRED = {"adapt": ("nowhere", "nowhere")}
+"""Function → what it can't be called without, where that is more than one path."""
 EVERY_COMMAND = {"json", "quiet", "traceback", "explain"}
 SCREEN_AND_FILES = {"format", "output", "resume", "top", "ray", "no_cache"}
 """Of `rtl predict`: how rows are written, where they are computed; Python has `cache` instead."""
@@ -102,7 +105,12 @@ def test_a_function_has_the_defaults_of_its_command(function: str) -> None:
     parameters = parameters_of(function)
     # Parsed with nothing but its arguments, an option has its default.
     command = command_of(function)
-    words = ["x" for p in command.params if isinstance(p, click.Argument) and p.required]
+    words = [
+        word
+        for p in command.params
+        if p.required
+        for word in (["x"] if isinstance(p, click.Argument) else [p.opts[0], "x"])
+    ]
     context = command.make_context(function, words)
     for name, option in options_of(function).items():
         default = parameters[name].default
@@ -141,7 +149,7 @@ def test_a_value_that_the_command_line_refuses_is_an_error_that_names_it(
     function: str, name: str, value: object
 ) -> None:
     with pytest.raises(SettingsError, match=f"^{name}: ") as error:
-        getattr(toolchain, function)("nowhere", **{name: value})
+        getattr(toolchain, function)(*REQUIRED.get(function, ("nowhere",)), **{name: value})
     assert isinstance(error.value, ValueError)
 
 
@@ -166,6 +174,12 @@ class Called(Exception):
             ),
             "export run --format onnx --format pt2 --batch 2 --max-drop 0.5 "
             "--calibration-images 9 -o x",
+        ),
+        ("adaptation.adapt:adapt", lambda: toolchain.adapt("m", "f"), "adapt m --to f"),
+        (
+            "adaptation.adapt:adapt",
+            lambda: toolchain.adapt("m", Path("f"), source="s", images=9, output="o.onnx"),
+            "adapt m --to f --source s --images 9 -o o.onnx",
         ),
         ("verification.verify:verify", lambda: toolchain.verify("m"), "verify m"),
         (

@@ -40,6 +40,7 @@ ORDER = (
     "evaluation",
     "checking",
     "verification",
+    "adaptation",
     "exporters",
     "benchmarking",
     "prediction",
@@ -52,7 +53,7 @@ ORDER = (
 )
 """A room imports rooms before it only."""
 SUB_ROOMS = {
-    "runtime": ("image", "onnxfile", "modelcache"),
+    "runtime": ("image", "onnxfile", "modelcache", "engines"),
     "training": ("optim", "inputs", "features", "analysis", "trackers"),
     "verification": ("levels", "layers", "references"),
     "exporters": ("writers", "precision"),
@@ -68,6 +69,7 @@ STORIES = {
     "toolchain.evaluation.evaluate",
     "toolchain.checking.check",
     "toolchain.verification.verify",
+    "toolchain.adaptation.adapt",
     "toolchain.exporters.export",
     "toolchain.benchmarking.bench",
     "toolchain.prediction.predict",
@@ -79,6 +81,7 @@ CALL_STORIES = ("demo", "api", "cli")
 """Rooms that may call a story; no story calls another."""
 APART = {
     "verification": ("training", "evaluation"),
+    "adaptation": ("training", "evaluation"),
     "exporters": ("training", "evaluation"),
     "benchmarking": ("training", "evaluation"),
 }
@@ -92,7 +95,7 @@ EXPORTED = {
 }
 """Modules whose names it exports, imported when a name is first used."""
 RUNTIME_PACKAGES = {"numpy", "PIL", "onnxruntime", "msgspec", "platformdirs"}
-RUNTIME_EXTRAS = {"pillow_heif"}
+RUNTIME_EXTRAS = {"pillow_heif", "onnxruntime_ep_openvino"}
 """Packages that it imports inside a function, where their extra is installed."""
 HEAVY = ("torch", "torchvision", "onnx")
 
@@ -259,7 +262,8 @@ def test_what_a_device_runs_imports_torch_inside_functions_only() -> None:
     wrong = [
         found
         for found in IMPORTS
-        if found.room_of_importer in ("backends", "verification", "benchmarking", "prediction")
+        if found.room_of_importer
+        in ("backends", "verification", "adaptation", "benchmarking", "prediction")
         and (found.room in HEAVY or found.room == "networks")
         and found.runs_on_import
     ]
@@ -322,6 +326,7 @@ def loaded_by(module: str, *suspects: str) -> str:
         "toolchain.benchmarking.bench",
         "toolchain.runtime.predictor",
         "toolchain.verification.verify",
+        "toolchain.adaptation.adapt",
     ],
 )
 def test_light_modules_do_not_import_torch(module: str) -> None:

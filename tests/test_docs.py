@@ -7,6 +7,7 @@ import importlib.util
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -123,6 +124,38 @@ def test_the_shared_folder_lies_beside_the_folder_of_the_commands(
     assert docs_check.main([str(page)]) == 0
 
 
+@pytest.mark.parametrize(
+    ("comment", "commands"),
+    [
+        ("photos is ../shared/food", ['test "$(ls photos/pear | wc -l)" = 3', "test -L photos"]),
+        (
+            "photos is 2 a class of ../shared/food",
+            ['test "$(ls photos/pear)" = "$(echo 0; echo 1)"'],
+        ),
+        ("photos is ../shared/food; exit 5", ["ls photos/pear", "exit 5"]),
+    ],
+)
+def test_a_name_stands_for_shared_files_while_commands_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comment: str, commands: list[str]
+) -> None:
+    (tmp_path / "food" / "pear").mkdir(parents=True)
+    for name in "012":
+        (tmp_path / "food" / "pear" / name).touch()
+    monkeypatch.setattr(docs_check, "SHARED", tmp_path)
+    lines = [f"$ {command}" for command in commands]
+    page.write_text(block(*lines, comment=f"<!-- docs-check: {comment} -->"))
+    assert docs_check.main([str(page)]) == 0
+
+
+def test_without_the_shared_folder_a_name_that_stands_for_it_is_skipped(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    monkeypatch.setattr(docs_check, "SHARED", tmp_path / "nothing")
+    page.write_text(block("$ ls photos", comment="<!-- docs-check: photos is ../shared/food -->"))
+    assert docs_check.main([str(page)]) == 0
+    assert "set RTL_SHARED)" in capfd.readouterr().out
+
+
 def test_without_the_shared_folder_what_needs_it_and_what_follows_is_skipped(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
 ) -> None:
@@ -135,7 +168,9 @@ def test_without_the_shared_folder_what_needs_it_and_what_follows_is_skipped(
     assert "skip  cat copy  (comes after a command that needs ../shared)" in out
 
 
-@pytest.mark.parametrize("name", ["settings.md", "card.schema.json", "api.md", "glossary.md"])
+@pytest.mark.parametrize(
+    "name", ["settings.md", "card.schema.json", "api.md", "commands.md", "glossary.md"]
+)
 def test_generated_pages_are_up_to_date(name: str) -> None:
     written = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert written == generate.pages()[name], "run `make docs`"
@@ -152,6 +187,13 @@ def test_every_setting_is_on_its_page_with_its_option() -> None:
     page = generate.pages()["settings.md"]
     row = "| `--momentum` | `momentum` | number ≥ 0 and < 1 | `0.9` | Momentum of sgd. |"
     assert row in page.splitlines()
+
+
+def test_every_extra_is_on_the_page_of_the_installation() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    rows = "".join(line for line in page.splitlines() if line.startswith("| `"))
+    assert [extra for extra in project["optional-dependencies"] if f"`{extra}`" not in rows] == []
 
 
 BEFORE_A_COMMAND = re.compile(r"\w+=.*|time|do|then|else|!|\$")
@@ -193,7 +235,9 @@ def calls_in_docs() -> Iterator[tuple[str, list[str]]]:
     """Yield (where it stands, its words) of every call of rtl in a console block."""
     for path in docs_check.documents():
         for found in docs_check.blocks(path.read_text(encoding="utf-8")):
-            for command in found.commands:
+            # A page may show what a wrong call prints.
+            right = found.commands[:-1] if found.status == 2 else found.commands
+            for command in right:
                 yield from ((f"{path.name}:{found.line}", words) for words in rtl_calls(command))
 
 

@@ -13,7 +13,7 @@ import pytest
 import toolchain
 from tests.conftest import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SIGNATURES_ONLY = "api.md"
 """Its Python blocks are signatures; its examples are doctests."""

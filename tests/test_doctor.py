@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import onnxruntime
 import pytest
 import torch
 
 from tests.conftest import ROOT, Rtl
+from tests.runtime.engines.plugin import FakeOnnxruntime, install
 from toolchain import doctor
 from toolchain.doctor import Check, DoctorReport, examine
 from toolchain.errors import MissingExtraError
 from toolchain.extras import EXTRAS
 from toolchain.files import json_text
+from toolchain.runtime.engines import openvino
 from toolchain.version import __version__
 
 
@@ -180,3 +184,67 @@ def test_a_decoder_of_heic_that_cannot_be_imported_is_a_problem(
     check = doctor._heic()
     assert check.state == "problem"
     assert "libheif is missing" in check.found
+
+
+def openvino_check(monkeypatch: pytest.MonkeyPatch, fake: FakeOnnxruntime | None) -> Check:
+    """Return the check of OpenVINO, with stand-ins for its plugin; None is without it."""
+    found = importlib.util.find_spec
+    if fake is not None:
+        install(monkeypatch, fake)
+    spec = None if fake is None else "there"
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: spec if name == openvino.MODULE else found(name),
+    )
+    [check] = doctor._openvino()
+    return check
+
+
+@pytest.mark.parametrize(
+    ("vendor", "capabilities", "state", "words"),
+    [
+        ("GenuineIntel", "FP32 INT8", "ok", "computes in float32"),
+        ("GenuineIntel", "FP32 BF16", "ok", "computes in float32 and bfloat16"),
+        ("AMD", "", "note", "no device for processors of AMD"),
+    ],
+)
+def test_openvino_is_named_with_what_it_computes(
+    vendor: str, capabilities: str, state: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino, "_processor_flags", lambda: {"amx_bf16"})
+    check = openvino_check(monkeypatch, FakeOnnxruntime(vendor, capabilities))
+    assert (check.state, check.what) == (state, "OpenVINO")
+    assert words in check.found
+    assert check.remedy == ""
+
+
+def test_openvino_that_is_not_installed_is_named_with_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check = openvino_check(monkeypatch, None)
+    assert check.state == "ok"
+    assert check.remedy == 'pip install "rtl-toolchain[openvino]"'
+
+
+def test_an_openvino_plugin_that_can_not_be_imported_is_a_problem(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = FakeOnnxruntime()
+    install(monkeypatch, fake)
+    empty = ModuleType(openvino.MODULE)
+    empty.__file__ = "plugin.py"
+    monkeypatch.setitem(sys.modules, openvino.MODULE, empty)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    [check] = doctor._openvino()
+    assert (check.state, check.what) == ("problem", "OpenVINO")
+    assert "parts of the package are missing" in check.found
+
+
+def test_a_package_that_replaces_onnxruntime_is_a_problem(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend_installed(monkeypatch, {"onnxruntime": "1.24.1", "onnxruntime-openvino": "1.24.1"})
+    first = doctor._engine()
+    assert first.state == "problem"
+    assert "pip uninstall onnxruntime-openvino" in first.remedy

@@ -32,6 +32,7 @@ from toolchain.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from toolchain.api import (
+        adapt,
         bench,
         check_data,
         cross_validate,
@@ -65,6 +66,7 @@ __all__ = [
     "SettingsError",
     "ToolchainError",
     "TrainingError",
+    "adapt",
     "bench",
     "check_data",
     "cross_validate",

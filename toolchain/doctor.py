@@ -9,14 +9,15 @@ from typing import Any, Literal
 
 import msgspec
 
-from toolchain.errors import MissingExtraError
+from toolchain.errors import MissingExtraError, ProviderError
 from toolchain.extras import EXTRAS, import_extra
 from toolchain.files import display_path
 from toolchain.machine import installed_versions, this_machine
 from toolchain.runtime.cores import cgroup_quota
+from toolchain.runtime.engines import openvino
 from toolchain.runtime.image.heif import reads_heif
 from toolchain.runtime.onnxruntime_import import import_onnxruntime, telemetry_is_off
-from toolchain.runtime.session import SHORT_NAMES, short_name
+from toolchain.runtime.provider_names import SHORT_NAMES, short_name
 from toolchain.version import __version__
 
 
@@ -50,6 +51,7 @@ def examine() -> DoctorReport:
         _cores(),
         _engine(),
         *_providers(),
+        *_openvino(),
         _telemetry(),
         *_training(),
         _heic(),
@@ -77,6 +79,13 @@ def _cores() -> Check:
 
 def _engine() -> Check:
     versions = installed_versions()
+    if openvino.REPLACEMENT in versions:
+        return Check(
+            "problem",
+            "onnxruntime",
+            f"{openvino.REPLACEMENT} is installed, which replaces the module onnxruntime",
+            openvino.REPLACE_BACK,
+        )
     engines = {"onnxruntime", "onnxruntime-gpu"} & versions.keys()
     if not engines:
         return _not_installed()
@@ -132,6 +141,25 @@ def _providers() -> list[Check]:
             )
         )
     return checks
+
+
+def _openvino() -> list[Check]:
+    """Return whether the OpenVINO plugin is installed and has a device for this processor."""
+    if importlib.util.find_spec(openvino.MODULE) is None:
+        found = "plugin not installed; --provider openvino needs it"
+        return [Check("ok", "OpenVINO", found, 'pip install "rtl-toolchain[openvino]"')]
+    try:
+        device = openvino.require_openvino()
+    except ProviderError as error:
+        remedy = "" if error.hint == openvino.ON_THE_CPU else error.hint or ""
+        return [Check("note", "OpenVINO", str(error), remedy)]
+    except MissingExtraError as error:
+        if error.what == "onnxruntime":  # `_engine` reports it
+            return []
+        return [Check("problem", "OpenVINO", str(error), error.hint or "")]
+    version = installed_versions().get("onnxruntime-ep-openvino", "of an unknown version")
+    arithmetic = "float32 and bfloat16" if openvino.computes_bfloat16(device) else "float32"
+    return [Check("ok", "OpenVINO", f"plugin {version}, computes in {arithmetic}")]
 
 
 def _torch_sees_gpu() -> bool:

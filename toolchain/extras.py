@@ -27,6 +27,7 @@ EXTRAS = {
     "mlflow": ("mlflow",),
     "wandb": ("wandb",),
     "heif": ("pillow_heif",),
+    "openvino": ("onnxruntime_ep_openvino",),
     "ray": ("ray", "pyarrow"),
 }
 """Extra → modules that are imported from its packages.
@@ -45,6 +46,7 @@ PROBES = {
     "torchvision": "models",
     "onnx": "ModelProto",
     "matplotlib": "rcParams",
+    "onnxruntime_ep_openvino": "get_library_path",
     "ray": "init",
     "pyarrow": "Table",
 }

@@ -271,6 +271,30 @@ TOPICS: dict[str, tuple[Term, ...]] = {
             r"\*|~",
         ),
     ),
+    "adaptation": (
+        Term(
+            "another camera",
+            "The probability p of so large a shift of the features if only the mix of the classes "
+            "differs from training; another camera is believed up to 0.01.",
+            r"^another camera",
+        ),
+        Term(
+            "accuracy expected",
+            "By how clearly the photographs fall into the classes, as the model is → adapted; "
+            "resampled photographs show how sure the gain is.",
+            r"^accuracy expected",
+        ),
+        Term(
+            "classes told apart",
+            "How clearly the photographs fall into the classes, beside the training images.",
+            r"^classes told apart",
+        ),
+        Term(
+            "shares of classes",
+            "How frequent each class is among the photographs, as far as they show it.",
+            r"^shares of classes",
+        ),
+    ),
     "prediction": (
         Term("label", "The most probable class.", r"\blabel\b"),
         Term(
@@ -293,6 +317,7 @@ OF_COMMAND: dict[str, tuple[str, ...]] = {
     "finetune": ("training and evaluation",),
     "evaluate": ("training and evaluation",),
     "export": ("verification", "export"),
+    "adapt": ("adaptation", "verification"),
     "verify": ("verification",),
     "bench": ("benchmark",),
     "predict": ("prediction",),

@@ -14,7 +14,15 @@ from toolchain.runtime.cores import usable_cores
 from toolchain.version import __version__
 
 INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "i8mm")
-PACKAGES = ("onnxruntime", "onnxruntime-gpu", "torch", "numpy", "pillow")
+PACKAGES = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-openvino",
+    "onnxruntime-ep-openvino",
+    "torch",
+    "numpy",
+    "pillow",
+)
 
 
 class Machine(msgspec.Struct, frozen=True):

@@ -229,3 +229,19 @@ def test_a_changed_file_with_other_labels_is_no_measurement_of_the_model() -> No
     reason = reason_against_answers(changed, model, other)
     assert reason is not None
     assert reason.detail == "1 of 4 labels, in a file that another tool has changed"
+
+
+def on_bfloat16(difference: float) -> Answers:
+    """Return the answers of the float32 file on OpenVINO in bfloat16, off by a difference."""
+    made = answers("model.onnx")
+    target = dataclasses.replace(made.target, provider="openvino-bf16")
+    return dataclasses.replace(made, target=target, logits=made.logits + np.float32(difference))
+
+
+def test_a_provider_that_rounds_is_held_to_what_int8_is_held_to() -> None:
+    require_consistent([answers("model.onnx"), on_bfloat16(0.05)])
+    with pytest.raises(RefusedError, match="does not compute what its card says"):
+        require_consistent([answers("model.onnx"), on_bfloat16(0.5)])
+    other = answers("model.onnx", LOGITS + 0.05, proof=answers("model.onnx").card.proof)
+    with pytest.raises(RefusedError):  # on the CPU the same difference is another model
+        require_consistent([answers("model.onnx"), other])

@@ -56,6 +56,20 @@ def test_every_thread_count_and_provider_has_all_targets(run: Path) -> None:
     ]
 
 
+def test_torch_eager_is_measured_beside_the_providers_that_torch_may_have(run: Path) -> None:
+    file = run / "export" / "model.onnx"
+    providers = ["cpu", "openvino", "auto"]
+    found = chosen_targets([file], providers, [1], eager=None)
+    assert [(t.eager, t.provider) for t in found] == [
+        (True, "cpu"),
+        *((False, provider) for provider in providers),
+    ]
+    alone = chosen_targets([file], ["openvino"], [1], eager=None)
+    assert [t.eager for t in alone] == [False]
+    asked = chosen_targets([file], ["openvino"], [1], eager=True)
+    assert [t.eager for t in asked] == [True, False], "opening it says what torch lacks"
+
+
 def test_the_command_for_a_run_without_exports_can_be_pasted(tmp_path: Path) -> None:
     run = tmp_path / "my run"
     run.mkdir()

@@ -48,6 +48,14 @@ def test_an_error_is_a_reply_and_the_next_request_is_served(model: Path, tmp_pat
     assert opened["type"] == "Opened"
 
 
+def test_a_reply_says_what_the_automatic_choice_took(model: Path) -> None:
+    named, chosen = replies_to(
+        Open(str(model), False, "cpu", 1), Open(str(model), False, "auto", 1)
+    )
+    assert named["choice"] is None
+    assert str(chosen["choice"]).startswith("cpu: ")
+
+
 def test_peak_memory_is_that_of_the_process_without_its_parent() -> None:
     code = (
         "import numpy as np; from toolchain.benchmarking.memory import peak_memory_mb\n"

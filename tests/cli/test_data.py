@@ -48,7 +48,7 @@ def test_the_list_of_unreadable_files_comes_before_the_verdict(rtl_here: Rtl, ph
 def test_the_split_that_is_asked_for_is_in_the_next_command(rtl_here: Rtl, photos: Path) -> None:
     words = ("--split-ratio", "8:2", "--split-seed", "3")
     done = rtl_here("data", "check", photos, *words)
-    assert "8:2 by a stable hash of each file's name, seed 3" in done.stdout
+    assert "files, split 8:2 by a stable hash of each file's name, seed 3" in done.stdout
     assert done.stderr.splitlines()[-1].endswith("--split-ratio 8:2 --split-seed 3")
     assert rtl_here("data", "check", photos, "--split-ratio", "8").returncode == 2
 

@@ -67,7 +67,7 @@ def test_export_leaves_each_format_with_its_report_and_references(exported: Path
         f"model{suffix}{what}"
         for suffix in (".onnx", ".torchscript.pt")
         for what in ("", ".parity.json", ".references.npz")
-    }
+    } | {"model.onnx.features.npz"}
     by_every_format = {
         ("numbers", "card"),
         ("numbers", "references"),

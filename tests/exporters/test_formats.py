@@ -92,6 +92,7 @@ def test_a_file_is_named_after_what_is_not_the_default(files: Files, kind: Kind)
         kind[1],
         f"{kind[1]}.parity.json",
         f"{kind[1]}.references.npz",
+        *([f"{kind[1]}.features.npz"] if kind in ONNX else []),
     }
     assert json.loads(parity_file(path).read_text())["passed"] is True
 

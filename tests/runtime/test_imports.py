@@ -33,6 +33,15 @@ def test_importing_the_predictor_loads_neither_torch_nor_the_command_line(statem
     assert loaded & {"torch", "torchvision", "onnx", "click", "rich"} == set()
 
 
+def test_naming_a_provider_does_not_load_what_chooses_between_several() -> None:
+    code = (
+        "import sys, toolchain.runtime.predictor; "
+        "from toolchain.runtime.session import provider_name; "
+        "print(provider_name('cpu'), any('engines' in name for name in sys.modules))"
+    )
+    assert in_a_fresh_interpreter(code) == "CPUExecutionProvider False"
+
+
 def test_predictor_is_imported_from_the_package() -> None:
     code = "import toolchain; print(toolchain.Predictor.__module__, toolchain.Prediction.__name__)"
     assert in_a_fresh_interpreter(code) == "toolchain.runtime.predictor Prediction"

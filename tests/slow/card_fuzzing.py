@@ -36,12 +36,12 @@ from toolchain.errors import ModelFileError, ParityError  # noqa: E402
 from toolchain.runtime.card import CARD_KEY, Card, encode_card  # noqa: E402
 from toolchain.runtime.predictor import Predictor  # noqa: E402
 from toolchain.runtime.selftest import INPUTS, make_proof, proof_pixels  # noqa: E402
-from toolchain.verification.levels import batches, sessions  # noqa: E402
-from toolchain.verification.levels.card import card_level  # noqa: E402
-from toolchain.verification.references.stored_outputs import (  # noqa: E402
+from toolchain.runtime.stored_outputs import (  # noqa: E402
     StoredOutputs,
     write_stored_outputs,
 )
+from toolchain.verification.levels import batches, sessions  # noqa: E402
+from toolchain.verification.levels.card import card_level  # noqa: E402
 from toolchain.verification.verify import verify  # noqa: E402
 
 IMAGES = 4

@@ -24,10 +24,10 @@ from toolchain.errors import ModelFileError
 from toolchain.exporters.export import accepted_models, export
 from toolchain.exporters.variants import Variant
 from toolchain.files import file_sha256
+from toolchain.runtime.array_headers import ARRAYS
 from toolchain.runtime.card import CARD_KEY, Acceptance, encode_card
 from toolchain.runtime.onnxfile.scan import Value
 from toolchain.verification.inspection import inspect_model
-from toolchain.verification.references.array_headers import ARRAYS
 
 CLASSES = ("across", "aslant", "down")
 

@@ -25,15 +25,15 @@ from toolchain.exporters.writers.image_input import with_image_input
 from toolchain.files import file_sha256
 from toolchain.runs.runfolder import parity_file
 from toolchain.runtime.selftest import INPUT_NAMES
+from toolchain.runtime.stored_outputs import (
+    read_stored_outputs,
+    write_stored_outputs,
+)
 from toolchain.verification.levels import batches
 from toolchain.verification.levels.batches import batch_level
 from toolchain.verification.references.card import card_levels
 from toolchain.verification.references.own import own_levels
 from toolchain.verification.references.stored import stored_levels
-from toolchain.verification.references.stored_outputs import (
-    read_stored_outputs,
-    write_stored_outputs,
-)
 from toolchain.verification.result import Level
 from toolchain.verification.strictness import held_card
 from toolchain.verification.verify import verify

@@ -7,9 +7,9 @@ import pytest
 
 from tests.runtime.test_card import some_card
 from toolchain.runtime.card import Acceptance, Card, Precision, Proof
-from toolchain.runtime.selftest import PROOF_TOLERANCES
-from toolchain.verification.levels.numbers import TOLERANCES, same_file_tolerance
-from toolchain.verification.strictness import held_card, precision_level
+from toolchain.runtime.selftest import PROOF_TOLERANCES, same_file_tolerance
+from toolchain.verification.levels.numbers import TOLERANCES
+from toolchain.verification.strictness import held_card, precision_level, rounded_card
 
 
 def card_with(tolerance: float, max_flips: float, precision: Precision = "int8") -> Card:
@@ -62,3 +62,13 @@ def test_a_card_that_names_another_precision_than_the_graph_has_fails() -> None:
     assert level is not None
     assert (level.passed, level.summary) == (False, "the card says int8, the graph is fp32")
     assert precision_level(card_with(0.05, 0.02), "int8") is None
+
+
+def test_on_a_provider_that_rounds_a_file_is_held_to_the_rules_of_int8() -> None:
+    """Its labels may differ by the share that whoever verifies allows, its numbers by int8's."""
+    held = rounded_card(held_card(card_with(1e-3, 0.0), "fp32"), 0.02)
+    assert held.precision == "int8"
+    assert held.proof is not None
+    assert held.proof.tolerance == same_file_tolerance(held) == PROOF_TOLERANCES["int8"]
+    assert held.acceptance is not None
+    assert held.acceptance.max_flips == 0.02

@@ -29,11 +29,11 @@ from toolchain.files import file_sha256
 from toolchain.progress import SilentReporter
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.trained_run import TrainedRun
-from toolchain.verification.comparison import compare_with_references
-from toolchain.verification.references.stored_outputs import (
+from toolchain.runtime.stored_outputs import (
     read_stored_outputs,
     write_stored_outputs,
 )
+from toolchain.verification.comparison import compare_with_references
 from toolchain.verification.references.trained_model import TrainedReference, open_trained_reference
 from toolchain.verification.result import Level, Verification, require_parity
 from toolchain.verification.verify import verify

@@ -21,8 +21,8 @@ def open_onnx(
     return Predictor(path, provider=provider, threads=threads, spin=spin, cache=False)
 
 
-def session_in_memory(model: onnx.ModelProto, *, optimised: bool) -> InferenceSession:
-    """Open a model that is not a file, on the CPU.
+def session_in_memory(model: onnx.ModelProto | bytes, *, optimised: bool) -> InferenceSession:
+    """Open a model that is not a file, or the bytes of one, on the CPU.
 
     Without onnxruntime's optimisations every tensor of the graph is computed and can be an output.
     """
@@ -34,5 +34,5 @@ def session_in_memory(model: onnx.ModelProto, *, optimised: bool) -> InferenceSe
     )
     options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 4  # onnxruntime would warn of weights that a cut graph doesn't use
-    content = model.SerializeToString()
+    content = model if isinstance(model, bytes) else model.SerializeToString()
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

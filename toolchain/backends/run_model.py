@@ -64,6 +64,7 @@ class _TrainedModel(OpenModel):
         self._run = Path(run).absolute()
         self.file = ModelFile(trained.folder.weights)
         require_digest(self.file, sha256)
+        self.asked = provider
         self.options = {"provider": provider, "threads": threads, **unused}
         self._closed = False
         self._session: Any = _EagerSession(
@@ -144,7 +145,9 @@ def _belongs(run: RunFolder, file: Path) -> bool:
     card = None
     with contextlib.suppress(ToolchainError, OSError):
         card = _card_in(file)
-    return card is not None and card.weights.sha256 == run.read_card().weights.sha256
+    if card is None or card.adapted is not None:
+        return False
+    return card.weights.sha256 == run.read_card().weights.sha256
 
 
 def _card_in(file: Path) -> Card | None:

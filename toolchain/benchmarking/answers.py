@@ -1,9 +1,10 @@
 """The answers of the targets: each is held to what its card says, then they are compared.
 
-Files are the same model where their cards name the same weights, classes and image size. In float32
-these must agree. A lower precision is held to the proof in its own card, which is what its export
-accepted, and another model to nothing: it is shown how its answers differ. So it is with a file
-that another tool has quantised or converted, which keeps the card of the file that it was.
+Files are the same model where their cards name the same weights, classes and image size, and the
+same adaptation to another camera. In float32 these must agree. A lower precision is held to the
+proof in its own card, which is what its export accepted, and another model to nothing: it is shown
+how its answers differ. So it is with a file that another tool has quantised or converted, which
+keeps the card of the file that it was.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ from toolchain.printable import shell_words
 from toolchain.runtime.card import Acceptance, Card, Precision
 from toolchain.runtime.model_inputs import Floats
 from toolchain.runtime.onnxfile.stored_weights import stored_precision
-from toolchain.runtime.selftest import INPUTS, proof_difference, proof_tolerance
+from toolchain.runtime.provider_names import in_bfloat16
+from toolchain.runtime.selftest import (
+    INPUTS,
+    PROOF_TOLERANCES,
+    proof_difference,
+    proof_tolerance,
+)
 from toolchain.verification.levels import numbers
 
 
@@ -49,12 +56,18 @@ class Answers:
     def model(self) -> tuple[object, ...]:
         """What the card says that is computed, whatever the format and the precision."""
         card = self.card
-        return card.weights.sha256, card.classes, card.preprocessing.size, card.task
+        size = card.preprocessing.size
+        return card.weights.sha256, card.classes, size, card.task, card.adapted
 
     @property
     def exact(self) -> bool:
-        """Whether the file claims the outputs of the trained model, within float32's rounding."""
-        return self.precision == self.card.precision == "fp32"
+        """Whether it claims the outputs of the trained model, within float32's rounding."""
+        return self.precision == self.card.precision == "fp32" and not self.rounded
+
+    @property
+    def rounded(self) -> bool:
+        """Whether the provider rounds every layer; then it is held to what int8 is held to."""
+        return in_bfloat16(self.target.provider)
 
 
 def answers_of(target: Target, opened: Opened) -> Answers:
@@ -128,6 +141,8 @@ def _require_proof(item: Answers) -> None:
     if proof is None:
         return
     tolerance = proof_tolerance(proof, item.precision)
+    if item.rounded:
+        tolerance = PROOF_TOLERANCES["int8"]
     try:
         difference = proof_difference(proof, item.logits[: len(proof.logits)])
         found = f"relative difference {difference:.2g}, accepted {tolerance:.2g}"

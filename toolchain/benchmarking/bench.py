@@ -40,10 +40,9 @@ from toolchain.benchmarking.worker import Opened
 from toolchain.errors import MissingExtraError, ModelFileError, ProviderError, ToolchainError
 from toolchain.machine import this_machine
 from toolchain.progress import ProgressReporter, SilentReporter
-from toolchain.runs.runfolder import references_file
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.image.decode import read_image
-from toolchain.verification.references.stored_outputs import read_stored_outputs
+from toolchain.runtime.stored_outputs import read_stored_outputs, references_file
 
 
 def bench(
@@ -181,6 +180,9 @@ def _opened(
             if not process.target.of_run:
                 raise
             failed.append((process.target, error))
+    for process, reply in opened:
+        if reply.choice is not None:
+            progress.message(f"{process.target.name}: provider {reply.choice}")
     for target, reason in failed:
         if not any(process.target.provider == target.provider for process, _ in opened):
             raise reason

@@ -12,6 +12,7 @@ from toolchain.errors import ModelFileError
 from toolchain.files import is_folder
 from toolchain.printable import shell_words
 from toolchain.runs.runfolder import RunFolder, run_of_model
+from toolchain.runtime.provider_names import AUTO, is_openvino
 
 EAGER = "torch eager"
 
@@ -26,7 +27,9 @@ def chosen_targets(
 ) -> list[Target]:
     """Return the targets of each number of threads and provider, torch eager first.
 
-    With `spin` each ONNX file is a second target too, whose threads wait in a busy loop.
+    OpenVINO and the automatic choice are onnxruntime's alone: torch eager is measured beside them
+    where another provider is named too. With `spin` each ONNX file is a second target too, whose
+    threads wait in a busy loop.
 
     A run folder stands for all files in its export/. `eager` adds the trained model of each run;
     None does where a run is known and torch is installed. Raises ModelFileError for a run without
@@ -35,6 +38,9 @@ def chosen_targets(
     of_run = {file: is_folder(m) for m in reversed(models) for file in _model_files(Path(m))}
     paths = list(dict.fromkeys(file for model in models for file in _model_files(Path(model))))
     runs = list({run.path: run for path in paths if (run := run_of_model(path))}.values())
+    of_torch = [provider for provider in providers if torch_may_have(provider)]
+    if eager and not of_torch:
+        of_torch = list(providers)  # opening it says that torch does not have them
     if eager is None:
         eager = bool(runs) and importlib.util.find_spec("torch") is not None
     if eager and not runs:
@@ -47,7 +53,9 @@ def chosen_targets(
     targets = []
     for count in threads:
         for provider in providers:
-            for run, name in zip(runs if eager else [], eager_names, strict=False):
+            for run, name in zip(
+                runs if eager and provider in of_torch else [], eager_names, strict=False
+            ):
                 shown = EAGER if len(runs) == 1 else f"{EAGER} {name}"
                 targets.append(Target(shown, run.path, True, provider, count))
             targets += [
@@ -56,6 +64,11 @@ def chosen_targets(
                 for spins in ((False, True) if spin and path.suffix == ".onnx" else (False,))
             ]
     return targets
+
+
+def torch_may_have(provider: str) -> bool:
+    """Return whether a provider's name may be one of a device of torch."""
+    return provider.lower() != AUTO and not is_openvino(provider)
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

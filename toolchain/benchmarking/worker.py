@@ -25,6 +25,7 @@ from toolchain.benchmarking.stages import MeasuredStages, measure_stages
 from toolchain.errors import ToolchainError
 from toolchain.runtime.card import Card
 from toolchain.runtime.model_inputs import Pixels
+from toolchain.runtime.predictor import Predictor
 from toolchain.runtime.selftest import generated_pixels
 
 KEEP_WARM_S = 0.05
@@ -100,6 +101,8 @@ class Opened(msgspec.Struct, tag=True):
     classes: int
     probabilities: bytes
     logits: bytes
+    choice: str | None = None
+    """What the provider `auto` has taken, and why."""
 
 
 class Measured(msgspec.Struct, tag=True):
@@ -177,7 +180,15 @@ def _open(request: Open) -> tuple[Backend, Opened]:
         logits.shape[1],
         probabilities.astype("<f4").tobytes(),
         logits.astype("<f4").tobytes(),
+        _choice(backend),
     )
+
+
+def _choice(backend: Backend) -> str | None:
+    """Return what the provider `auto` has taken, and why; None for other providers."""
+    if not isinstance(backend, Predictor) or backend.provider_choice is None:
+        return None
+    return str(backend.provider_choice)
 
 
 def _questions(request: Open, card: Card) -> Pixels:

@@ -45,7 +45,8 @@ OPTION_GROUPS = {
     multiple=True,
     default=("cpu",),
     show_default=True,
-    help="onnxruntime provider; may be given several times.",
+    help="onnxruntime provider: cpu, cuda, openvino, auto, or its own name; may be given several "
+    "times.",
 )
 @click.option(
     "--batch-size",

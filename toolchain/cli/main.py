@@ -40,6 +40,7 @@ COMMANDS = {
     "finetune": "Fine-tune a ResNet on a folder of images.",
     "evaluate": "Measure how good a trained run is, with confidence intervals.",
     "export": "Turn a run into model files, each verified before it exists.",
+    "adapt": "Fit a model file to the photographs of another camera; needs no torch.",
     "verify": "Prove that a model file still answers like the model it was made from.",
     "bench": "Measure latency, throughput and memory of model files side by side.",
     "report": "Write all that is known of a run, or of several, into one HTML file.",

@@ -184,6 +184,15 @@ def _open(
     model: str, options: dict[str, Any], use_ray: bool, reporter: ProgressReporter
 ) -> Predictor:
     """Open a model file, or the run in a folder: by its export, else by torch."""
+    predictor = _opened(model, options, use_ray, reporter)
+    if predictor.provider_choice is not None:
+        reporter.message(f"provider {predictor.provider_choice}")
+    return predictor
+
+
+def _opened(
+    model: str, options: dict[str, Any], use_ray: bool, reporter: ProgressReporter
+) -> Predictor:
     if not is_folder(model):
         return Predictor(model, **options)
     from toolchain.backends.run_model import RunPredictor, open_predictor

@@ -18,10 +18,21 @@ LISTED_GROUPS, LISTED_COPIES = 10, 4
 Names = tuple[str, ...]
 
 
+def split_words(split_by: str) -> str:
+    """Return how data is split, in words that go on after a comma.
+
+    >>> split_words("the folders train/, val/")
+    'split by the folders train/, val/'
+    >>> split_words("7:1:2 by a stable hash of each file's name")
+    "split 7:1:2 by a stable hash of each file's name"
+    """
+    return f"split {split_by}" if split_by[:1].isdigit() else f"split by {split_by}"
+
+
 def audit_blocks(audit: AuditFields) -> list[Block]:
     """Return the images of each class, the files that something is wrong with, and counts."""
     blocks: list[Block] = [
-        Line(f"{audit.data}: {audit.images} files, split by {audit.split_by}"),
+        Line(f"{audit.data}: {audit.images} files, {split_words(audit.split_by)}"),
         _classes(audit),
         *(Line(f"note: {note}", "unsure") for note in audit.notes),
     ]

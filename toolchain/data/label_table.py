@@ -167,3 +167,12 @@ def _notes(table: Path, columns: Columns, files: ListedFiles) -> list[str]:
     if columns.unused:
         notes.append(f"{table.name}: columns that are not used: {', '.join(columns.unused)}")
     return notes
+
+
+def labelled_images(table: Path) -> list[tuple[Path, str]]:
+    """Return (image, name of its class) of each line of a single-label CSV, whatever its split.
+
+    Raises DataError naming the file and the line that is wrong.
+    """
+    read = _read_table(table, None, "single-label", "", "", Account(table.parent))
+    return [(row.path, row.classes[0]) for row in read.rows] if read else []

@@ -15,8 +15,8 @@ from toolchain.files import file_sha256, write_json
 from toolchain.machine import installed_versions
 from toolchain.progress import ProgressReporter
 from toolchain.runs.runfolder import rejected_file
+from toolchain.runtime.stored_outputs import StoredOutputs
 from toolchain.verification.comparison import compare_with_references
-from toolchain.verification.references.stored_outputs import StoredOutputs
 from toolchain.verification.references.trained_model import TrainedReference
 from toolchain.verification.result import Verification, failed, require_parity
 from toolchain.verification.strictness import MAX_FLIPS

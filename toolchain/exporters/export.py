@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from toolchain.adaptation.source_features import features_file
 from toolchain.errors import ParityError, RefusedError
 from toolchain.exporters.candidate import open_candidate, verify_candidate
 from toolchain.exporters.destination import destinations
@@ -16,6 +17,7 @@ from toolchain.exporters.file_card import card_of
 from toolchain.exporters.outcome import ExportedModel, RejectedModel
 from toolchain.exporters.precision.options import Reduction
 from toolchain.exporters.reference_outputs import outputs_to_store
+from toolchain.exporters.training_features import TrainingFeatures
 from toolchain.exporters.variants import Variant
 from toolchain.exporters.writers.onnx import write_onnx
 from toolchain.exporters.writers.pt2 import write_program
@@ -24,10 +26,10 @@ from toolchain.files import atomic_file, write_json
 from toolchain.networks.resnet import InferenceModel
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.delta_run import open_run
-from toolchain.runs.runfolder import parity_file, references_file, rejected_file
+from toolchain.runs.runfolder import parity_file, rejected_file
 from toolchain.runtime.card import Card, Format
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
-from toolchain.verification.references.stored_outputs import write_stored_outputs
+from toolchain.runtime.stored_outputs import references_file, write_stored_outputs
 from toolchain.verification.references.trained_model import TrainedReference, open_trained_reference
 
 WRITERS: dict[Format, Callable[[InferenceModel, Card, Path], None]] = {
@@ -65,9 +67,12 @@ def export(
     other_size = image_size if image_size != run.card.preprocessing.size else None
     paths = destinations(run.folder, wanted, output, other_size)
     trained = open_trained_reference(run, images=images, size=image_size)
+    features = TrainingFeatures(trained, progress)
     for variant, path in zip(wanted, paths, strict=True):
         try:
-            yield _export_variant(variant, trained, path, reduction or Reduction(), progress)
+            yield _export_variant(
+                variant, trained, features, path, reduction or Reduction(), progress
+            )
         except (ParityError, RefusedError) as error:
             yield RejectedModel(path, error)
 
@@ -93,6 +98,7 @@ def accepted_models(outcomes: Iterable[ExportedModel | RejectedModel]) -> list[E
 def _export_variant(
     variant: Variant,
     trained: TrainedReference,
+    features: TrainingFeatures,
     path: Path,
     reduction: Reduction,
     progress: ProgressReporter,
@@ -109,6 +115,7 @@ def _export_variant(
         result = verify_candidate(opened, candidate, path, references, trained, progress)
         # Before the file is renamed: where the disk is full, the file that was there stays with its
         # own references and report.
+        features.write(candidate, opened.card, features_file(path))
         write_stored_outputs(references, references_file(path))
         write_json(parity_file(path), result)
     seconds = time.monotonic() - started

@@ -31,6 +31,7 @@ from toolchain.runtime.card import Card
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.prediction import Prediction, nonfinite_error
 from toolchain.runtime.predictor import Predictor
+from toolchain.runtime.provider_names import AUTO, computes_on_processor
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 """The environment variable with the cluster to join; without it one is started on this machine."""
@@ -100,7 +101,8 @@ class Cluster:
         self.card = card
         self._model = model
         self._keep = options.get("on_nonfinite") == "keep"
-        on_gpu = options["provider"].lower() != "cpu"
+        provider = options["provider"]
+        on_gpu = not (computes_on_processor(provider) or provider.lower() == AUTO)
         self._start()
         resource = "GPU" if on_gpu else "CPU"
         self._actors = workers or max(1, int(ray.cluster_resources().get(resource, 1)))

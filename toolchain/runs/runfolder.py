@@ -313,11 +313,6 @@ def rejected_file(model: Path) -> Path:
     return model.with_name(model.name + ".rejected.json")
 
 
-def references_file(model: Path) -> Path:
-    """Return the path of the reference outputs of a model file."""
-    return model.with_name(model.name + ".references.npz")
-
-
 def free_run_path(parent: Path, name: str) -> Path:
     """Return parent/name, or parent/name-2, -3 … where that is taken."""
     candidate, number = parent / name, 1

@@ -117,6 +117,18 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
         return self.accuracy_before - self.accuracy_after
 
 
+class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
+    """How a file was fitted to the photographs of another camera, by `rtl adapt`."""
+
+    from_sha256: str
+    """Digest of the model file that it was made of."""
+    target_sha256: str
+    """Digest over the contents of the photographs it was fitted to."""
+    target_images: Positive
+    source_images: Positive
+    """Training images whose features the photographs were compared with."""
+
+
 class Proof(msgspec.Struct, frozen=True):
     """The logits of generated inputs, by which a model file can be checked without its run."""
 
@@ -168,6 +180,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     """`preprocessing.size` in training, where the export changed it."""
     acceptance: Acceptance | None = None
     """Why a file of another precision than fp32 was kept."""
+    adapted: Adaptation | None = None
+    """Where the last layer is not the trained one, but was fitted to another camera."""
     opset: int | None = None
     ir_version: int | None = None
     lowest_onnxruntime: str | None = None

@@ -27,10 +27,18 @@ from toolchain.runtime.option_checks import (
     text_option,
     threads_option,
 )
-from toolchain.runtime.session import existing_model, open_session, session_card
+from toolchain.runtime.provider_names import AUTO, MEASURED_PROVIDERS
+from toolchain.runtime.session import (
+    existing_model,
+    open_session,
+    provider_name,
+    session_card,
+)
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+    from toolchain.runtime.engines.kept import EngineChoice
 
 
 class OpenModel:
@@ -39,6 +47,11 @@ class OpenModel:
     `sha256` is the digest that the file must have. Raises TypeError or ValueError for an argument
     of another type or out of its bounds.
     """
+
+    asked: str
+    """The provider that was asked for; `options` has the one that computes."""
+    choice: EngineChoice | None = None
+    """What was chosen where `auto` was asked for."""
 
     def __init__(
         self,
@@ -62,10 +75,32 @@ class OpenModel:
         self._closed = False
         self.file = ModelFile(existing_model(model))
         require_digest(self.file, expected)
+        self.asked = provider
+        self.choice = self._choose_engine()
         self._session: InferenceSession | None = open_session(model, **self.options, file=self.file)
         self.file.require_unchanged()
         self.card: Card = session_card(self._session, self.model)
         _OPEN_MODELS.add(self)
+
+    def _choose_engine(self) -> EngineChoice | None:
+        """Replace the provider `auto` by the engine that is chosen, and return the choice.
+
+        A provider that rounds every layer has to be accepted for the file first.
+        """
+        provider = self.options["provider"].lower()
+        if provider not in MEASURED_PROVIDERS:
+            return None
+        # Imported here: naming a provider must not pay for measuring several.
+        from toolchain.runtime.engines.choice import choose_engine, require_accepted
+
+        how = {name: self.options[name] for name in ("threads", "spin", "cache")}
+        if provider != AUTO:
+            provider_name(provider)  # where it can't run at all, that is the error
+            require_accepted(provider, self.file, **how)
+            return None
+        choice = choose_engine(self.file, **how)
+        self.options["provider"] = choice.provider
+        return choice
 
     @property
     def path(self) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from toolchain.errors import ImageError, ModelFileError, ParityError
+from toolchain.errors import ImageError, ModelFileError
 from toolchain.runtime.card import OUTPUT_NAMES
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.image.decode import MAX_PIXELS, ImageSource, read_image
@@ -27,12 +27,14 @@ from toolchain.runtime.option_checks import (
     threads_option,
 )
 from toolchain.runtime.prediction import Prediction, nonfinite_error, predictions_of
-from toolchain.runtime.selftest import generated_pixels, proof_difference, proof_tolerance
+from toolchain.runtime.provider_names import computes_on_processor
+from toolchain.runtime.selftest import require_proof
 from toolchain.runtime.session import readable_reason
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+    from toolchain.runtime.engines.kept import EngineChoice
     from toolchain.runtime.many import ManyImages
 
 OnNonfinite = Literal["raise", "keep"]
@@ -42,14 +44,15 @@ OnNonfinite = Literal["raise", "keep"]
 class Predictor:
     """A model file, opened on one provider.
 
-    `provider` is "cpu", "cuda" or any name onnxruntime knows; it is used or an error is raised,
-    never replaced. `threads` defaults to the cores this process may use; with `spin` they wait for
-    work in a busy loop instead of sleeping, which is faster only where nothing else needs the
-    cores. `cache=False` does not use the model cache. Images of more than `max_pixels` are refused
-    before they are decoded. `self_test=True` checks the proof in the card before the first
-    prediction. `sha256` is the digest (64 hex digits) that the file must have. `on_nonfinite` says
-    what becomes of outputs that are NaN or infinite: "raise" a ModelFileError, or "keep" them in a
-    Prediction whose `finite` is False.
+    `provider` is "cpu", "cuda", "openvino" or any name onnxruntime knows; it is used or an error is
+    raised, never replaced. "auto" takes the fastest engine of this machine that answers as the
+    references of the file say, and keeps the choice in the cache. `threads` defaults to the cores
+    this process may use; with `spin` they wait for work in a busy loop instead of sleeping, which
+    is faster only where nothing else needs the cores. `cache=False` does not use the model cache.
+    Images of more than `max_pixels` are refused before they are decoded. `self_test=True` checks
+    the proof in the card before the first prediction. `sha256` is the digest (64 hex digits) that
+    the file must have. `on_nonfinite` says what becomes of outputs that are NaN or infinite:
+    "raise" a ModelFileError, or "keep" them in a Prediction whose `finite` is False.
 
     Any number of threads may share a predictor. It is the bytes that it opened: a forked process
     opens them again, and raises ModelFileError where the file was written to meanwhile. A predictor
@@ -90,11 +93,29 @@ class Predictor:
             model, provider=provider, threads=threads, spin=spin, cache=cache, sha256=sha256
         )
         self.model, self.card = self._open_model.model, self._open_model.card
-        self._provider, self._threads = provider, self._open_model.options["threads"]
+        self._provider = str(self._open_model.options["provider"])
+        self._threads = self._open_model.options["threads"]
         self._digest: str | None = None
         self._many: ManyImages | None = None
         if self_test:
-            self._require_proof()
+            require_proof(self.model, self.card, lambda pixels: self.run(pixels).logits)
+
+    @property
+    def provider(self) -> str:
+        """The provider that computes: what was asked for, or what "auto" has taken.
+
+        >>> predictor.provider
+        'cpu'
+        """
+        return self._provider
+
+    @property
+    def provider_choice(self) -> EngineChoice | None:
+        """What "auto" has taken and why, with every engine that it measured; None without "auto".
+
+        `str(…)` of it is one line.
+        """
+        return self._open_model.choice
 
     @property
     def session(self) -> InferenceSession:
@@ -172,7 +193,7 @@ class Predictor:
             iterator_of_images(images),
             batch_size=batch_size,
             workers=workers or usable_cores(),
-            on_cpu=self.has_sessions and self._provider.lower() == "cpu",
+            on_cpu=self.has_sessions and computes_on_processor(self._provider),
             one_thread=self._with_one_thread,
             finished=self._finished,
         )
@@ -249,6 +270,7 @@ class Predictor:
         """Pickle to path, options and digest of the file. Raises ValueError when it is closed."""
         self._open_model.require_open()
         options = self._open_model.options | self._own_options | {"sha256": self.digest}
+        options["provider"] = self._open_model.asked
         return partial(type(self), str(self._open_model.path), **options), ()
 
     def __enter__(self) -> Predictor:
@@ -291,17 +313,3 @@ class Predictor:
         other = object.__new__(type(self))
         vars(other).update(vars(self), _open_model=self._open_model.with_threads(1), _many=None)
         return other
-
-    def _require_proof(self) -> None:
-        proof = self.card.proof
-        if proof is None:
-            raise ParityError(f"the card of {self.model} holds no proof to repeat")
-        _, logits = self.run(generated_pixels(self.card.preprocessing.size))
-        difference = proof_difference(proof, logits)
-        tolerance = proof_tolerance(proof, self.card.precision)
-        if not difference <= tolerance:
-            raise ParityError(
-                f"{self.model} does not compute what its card says: "
-                f"difference {difference:.2g}, accepted {tolerance:.2g}",
-                hint="the file or this onnxruntime has changed; rtl verify shows more",
-            )

@@ -16,13 +16,14 @@ modulo 2³²:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.errors import ModelFileError, ParityError
-from toolchain.runtime.card import Precision, Proof
+from toolchain.runtime.card import Card, Precision, Proof
+from toolchain.runtime.model_inputs import Floats, Pixels
 
 INPUTS = 4
 INPUT_NAMES = ("wave 1", "wave 2", "wave 3", "wave 4", "all black", "all white", "noise")
@@ -31,6 +32,9 @@ PROOF_TOLERANCES: dict[Precision, float] = {"fp32": 1e-3, "fp16": 5e-3, "int8": 
 """How far the logits of one file may differ between two machines. Float32 kernels of different
 processors differ by much less; a changed model by more. Where machines round differently, an int8
 value moves by a step, and the logits by about a hundredth."""
+FLOAT32_TOLERANCE = 5e-5
+"""Figure of atol and rtol for float32: about ten times what kernels of different runtimes differ
+by on ResNets; labels need far more to change."""
 
 
 def generated_pixels(size: int) -> NDArray[np.uint8]:
@@ -90,6 +94,44 @@ def require_finite(logits: NDArray[np.float32], names: Sequence[str]) -> None:
 def proof_tolerance(proof: Proof, precision: Precision) -> float:
     """Return the tolerance of a proof: the card's, but no wider than that of the precision."""
     return min(proof.tolerance, PROOF_TOLERANCES[precision])
+
+
+def require_proof(model: str, card: Card, logits_of: Callable[[Pixels], Floats]) -> None:
+    """Raise ParityError for a model whose logits of the generated inputs are not those of its card.
+
+    `logits_of` computes them from pixels uint8 [4, size, size, 3].
+    """
+    if card.proof is None:
+        raise ParityError(f"the card of {model} holds no proof to repeat")
+    logits = logits_of(generated_pixels(card.preprocessing.size))
+    difference = proof_difference(card.proof, logits)
+    tolerance = proof_tolerance(card.proof, card.precision)
+    if not difference <= tolerance:
+        raise ParityError(
+            f"{model} does not compute what its card says: "
+            f"difference {difference:.2g}, accepted {tolerance:.2g}",
+            hint="the file or this onnxruntime has changed; rtl verify shows more",
+        )
+
+
+def same_file_tolerance(card: Card) -> float:
+    """Return the tolerance for outputs of one file on two machines, by the card it is held to."""
+    if card.precision == "fp32":
+        return FLOAT32_TOLERANCE
+    widest = PROOF_TOLERANCES[card.precision]
+    return widest if card.proof is None else min(widest, card.proof.tolerance)
+
+
+def needed_tolerance(reference: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """Return the smallest figure of atol and rtol by which outputs [images, values] agree.
+
+    A value may be off by it times (max(1, the image's largest reference) + the value's reference),
+    all absolute. NaN where an output is no number.
+    """
+    b = reference.reshape(len(reference), -1).astype(np.float64)
+    a = found.reshape(len(found), -1).astype(np.float64)
+    scale = np.maximum(1.0, np.abs(b).max(axis=1, keepdims=True))
+    return float((np.abs(a - b) / (scale + np.abs(b))).max())
 
 
 def _numbers(rows: Iterable[NDArray[np.float32]]) -> tuple[tuple[float, ...], ...]:

@@ -15,6 +15,7 @@ from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.modelcache.cache import engine_of
 from toolchain.runtime.not_a_model import folder_error, other_file_error
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
+from toolchain.runtime.provider_names import OPENVINO, SHORT_NAMES, is_openvino, short_name
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
     from toolchain.runtime.modelfile import ModelFile
     from toolchain.runtime.onnxfile.scan import ModelScan
 
-SHORT_NAMES = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-    "directml": "DmlExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-}
 OPTIMISATIONS = {
     "none": "DISABLE_ALL",
     "basic": "ENABLE_BASIC",
@@ -75,7 +68,12 @@ def open_session(
     path = existing_model(model)
 
     def options() -> Any:
-        return _options(name, threads, spin, optimisation, profile)
+        made = _options(name, threads, spin, optimisation, profile)
+        if name == OPENVINO:
+            from toolchain.runtime.engines import openvino
+
+            openvino.add_openvino(made, provider, threads)
+        return made
 
     def open_file(file: Path, file_options: Any) -> InferenceSession:
         return _opened(file, file_options, provider=provider, name=name)
@@ -91,6 +89,10 @@ def open_session(
     if session is not None and _has_the_card_of(session, path):
         return session
     scan = checked_scan(path)
+    if name == OPENVINO and scan.card is not None:
+        from toolchain.runtime.engines import openvino
+
+        openvino.require_computable(decode_card(scan.card, source=str(path)).input, path)
     if engine is None or scan.card is None:
         return open_file(path, options())
     return engine.open_and_keep(options, open_file)
@@ -121,7 +123,7 @@ def _opened(path: Path, options: Any, *, provider: str, name: str) -> InferenceS
     try:
         # Without `enable_fallback=0` onnxruntime prints a failure and tries again on the CPU.
         session = import_onnxruntime().InferenceSession(
-            str(path), options, providers=[name], enable_fallback=0
+            str(path), options, providers=_named_providers(name), enable_fallback=0
         )
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise _session_error(path, name, str(error)) from error
@@ -133,11 +135,23 @@ def _opened(path: Path, options: Any, *, provider: str, name: str) -> InferenceS
     return session
 
 
+def _named_providers(name: str) -> list[str] | None:
+    """Return the providers to name; OpenVINO's device is in the session's options already."""
+    return None if name == OPENVINO else [name]
+
+
 def provider_name(provider: str) -> str:
     """Return onnxruntime's name of a provider, given by either name in any case.
 
-    Raises ProviderError where this installation does not have it.
+    Raises ProviderError where this installation does not have it, and MissingExtraError where it
+    is a plugin that is not installed.
     """
+    if is_openvino(provider):
+        # Imported here and above, because other providers must not pay for it.
+        from toolchain.runtime.engines import openvino
+
+        openvino.require_openvino(provider)
+        return OPENVINO
     available: list[str] = import_onnxruntime().get_available_providers()
     by_lower = {name.lower(): name for name in available}
     wanted = SHORT_NAMES.get(provider.lower(), provider)
@@ -151,11 +165,6 @@ def provider_name(provider: str) -> str:
         if extra
         else f"--provider {known.split(', ')[-1]}",
     )
-
-
-def short_name(name: str) -> str:
-    """Return the short name of an onnxruntime provider; the name itself where it has none."""
-    return {full: short for short, full in SHORT_NAMES.items()}.get(name, name)
 
 
 def existing_model(model: str | os.PathLike[str]) -> Path:
@@ -243,7 +252,10 @@ def _session_error(path: Path, provider: str, message: str) -> ModelFileError | 
             f"{short_name(provider)} can't run every layer of {path}; the rest would run on the CPU"
         )
     if "EP" in message and "rotobuf" not in message and provider != SHORT_NAMES["cpu"]:
-        return ProviderError(f"{short_name(provider)} failed to start: {message.splitlines()[0]}")
+        lines = [line for line in message.splitlines() if line.strip()]
+        # OpenVINO's messages begin with places in its source and end with the reason.
+        reason = lines[-1] if provider == OPENVINO else lines[0]
+        return ProviderError(f"{short_name(provider)} failed to start: {reason}")
     version = import_onnxruntime().__version__
     return ModelFileError(
         f"{path} can't be opened: {readable_reason(message)}",

@@ -17,17 +17,18 @@ from toolchain.errors import ParityError
 from toolchain.files import file_sha256
 from toolchain.machine import installed_versions
 from toolchain.progress import ProgressReporter
-from toolchain.runtime.selftest import generated_pixels
+from toolchain.runtime.provider_names import in_bfloat16
+from toolchain.runtime.selftest import generated_pixels, same_file_tolerance
+from toolchain.runtime.stored_outputs import StoredOutputs
 from toolchain.verification.graph_precision import graph_precision
 from toolchain.verification.levels.report import report_level
 from toolchain.verification.references.card import card_levels
 from toolchain.verification.references.own import own_levels
 from toolchain.verification.references.run import run_levels
 from toolchain.verification.references.stored import stored_levels
-from toolchain.verification.references.stored_outputs import StoredOutputs
 from toolchain.verification.references.trained_model import TrainedReference
 from toolchain.verification.result import Verification, failed
-from toolchain.verification.strictness import MAX_FLIPS, held_card, precision_level
+from toolchain.verification.strictness import MAX_FLIPS, held_card, precision_level, rounded_card
 
 
 def compare_with_references(
@@ -55,6 +56,9 @@ def compare_with_references(
     digest = file_sha256(path)
     precision = graph_precision(path, backend.card.format)
     held = held_card(backend.card, precision, max_flips)
+    tie_tolerance = same_file_tolerance(held)
+    if in_bfloat16(provider):
+        held = rounded_card(held, max_flips)
 
     def where() -> str | None:
         return _wrong_batch(backend)
@@ -66,7 +70,7 @@ def compare_with_references(
     if held.proof is not None:
         levels += card_levels(backend, held, path, provider, where)
     if stored is not None:
-        levels += stored_levels(backend, held, path, stored)
+        levels += stored_levels(backend, held, path, stored, tie_tolerance)
     if trained is not None:
         levels += run_levels(backend, held, path, trained, progress, where)
     if len(levels) == len(compared):

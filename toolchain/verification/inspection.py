@@ -19,7 +19,8 @@ from toolchain.backends.run_model import is_run
 from toolchain.errors import MissingExtraError, ModelFileError
 from toolchain.files import file_sha256
 from toolchain.runs.damage import RESTORE
-from toolchain.runs.runfolder import RunFolder, parity_file, references_file, rejected_file
+from toolchain.runs.runfolder import RunFolder, parity_file, rejected_file
+from toolchain.runtime.array_headers import array_headers, require_consistent
 from toolchain.runtime.card import Card, decode_card
 from toolchain.runtime.onnxfile.stored_weights import stored_precision
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
@@ -29,6 +30,7 @@ from toolchain.runtime.session import (
     existing_model,
     open_session,
 )
+from toolchain.runtime.stored_outputs import references_file
 from toolchain.verification.inspection_result import (
     Graph,
     Inspection,
@@ -37,7 +39,6 @@ from toolchain.verification.inspection_result import (
     ReferencesFound,
     Report,
 )
-from toolchain.verification.references.array_headers import array_headers, require_consistent
 
 MOST_REPORT_BYTES = 1 << 24
 """A larger report is not read."""

@@ -102,6 +102,7 @@ class Inspection(Displayed, msgspec.Struct, frozen=True, kw_only=True):
             ("classes", class_words(card)),
             ("probabilities", probability_words(card)),
             ("network", f"{card.architecture}, started from {card.weights.origin}"),
+            *adapted_rows(card),
         ]
         if card.acceptance is None:
             rows.append(("metrics", _metrics_words(card)))
@@ -278,7 +279,18 @@ def probability_words(card: Card) -> str:
     return f"softmax, temperature {card.temperature:g}{rejected}"
 
 
+def adapted_rows(card: Card) -> list[tuple[str, Cell]]:
+    """Return what a file was fitted to, by `rtl adapt`; nothing for any other."""
+    found = card.adapted
+    if found is None:
+        return []
+    words = f"to {found.target_images} photographs of another camera, from {found.from_sha256[:16]}"
+    return [("adapted", f"{words}…")]
+
+
 def _metrics_words(card: Card) -> str:
+    if card.adapted is not None:
+        return "none; it was adapted to photographs without labels"
     if card.metrics is None:
         return "none; rtl evaluate RUN before the export puts them in"
     metrics = card.metrics

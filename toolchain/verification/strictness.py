@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from toolchain.runtime.card import Card, Precision
-from toolchain.runtime.selftest import proof_tolerance
+from toolchain.runtime.card import Acceptance, Card, Precision
+from toolchain.runtime.selftest import PROOF_TOLERANCES, proof_tolerance
 from toolchain.verification.result import Level
 
 MAX_FLIPS = 0.02
@@ -31,6 +31,27 @@ def held_card(card: Card, precision: Precision, max_flips: float = MAX_FLIPS) ->
         flips = min(acceptance.max_flips, max_flips)
         acceptance = msgspec.structs.replace(acceptance, max_flips=flips)
     return msgspec.structs.replace(card, precision=precision, proof=proof, acceptance=acceptance)
+
+
+def rounded_card(card: Card, max_flips: float = MAX_FLIPS) -> Card:
+    """Return the card that a file is held to on a provider that rounds every layer.
+
+    It is held to the rules of an int8 file, whatever its own precision is.
+    """
+    proof = card.proof
+    if proof is not None:
+        proof = msgspec.structs.replace(proof, tolerance=PROOF_TOLERANCES["int8"])
+    # Of what an export accepted, verification reads the share of other labels alone.
+    allowed = Acceptance(
+        images=1,
+        accuracy_before=0.0,
+        accuracy_after=0.0,
+        p_value=1.0,
+        max_drop=0.0,
+        flips=0,
+        max_flips=max_flips,
+    )
+    return msgspec.structs.replace(card, precision="int8", proof=proof, acceptance=allowed)
 
 
 def precision_level(card: Card, precision: Precision) -> Level | None:

@@ -15,12 +15,14 @@ from toolchain.backends.run_model import exported_file
 from toolchain.errors import DataError, MissingExtraError, ParityError, SettingsError
 from toolchain.files import file_sha256
 from toolchain.progress import ProgressReporter, SilentReporter
-from toolchain.runs.runfolder import RunFolder, parity_file, references_file, run_of_model
+from toolchain.runs.runfolder import RunFolder, parity_file, run_of_model
 from toolchain.runs.trained_run import TrainedRun
+from toolchain.runtime.card import Adaptation
 from toolchain.runtime.modelfile import checked_digest
+from toolchain.runtime.predictor import Predictor
 from toolchain.runtime.session import existing_model
+from toolchain.runtime.stored_outputs import read_stored_outputs, references_file
 from toolchain.verification.comparison import compare_with_references
-from toolchain.verification.references.stored_outputs import read_stored_outputs
 from toolchain.verification.references.trained_model import MOST_IMAGES, open_trained_reference
 from toolchain.verification.result import Verification
 from toolchain.verification.strictness import MAX_FLIPS
@@ -41,7 +43,8 @@ def verify(
     """Verify a model file by every reference at hand; for a run folder, the file exported from it.
 
     `run` names the run folder where the file was moved out of it, `data` the images where they were
-    moved; a run folder around the file is not used where its images are gone. At most `images`
+    moved; a run folder around the file is not used where its images are gone, nor for a file that
+    was adapted to another camera. At most `images`
     validation images are compared. `threads` are those of the session, by default all cores.
     `sha256` is the digest that the file must have, from where it was exported. `max_flips` is the
     share of the validation images that may have another label, in fp16 and int8 files.
@@ -58,7 +61,12 @@ def verify(
     if sha256 is not None:
         require_digest(path, sha256)
     backend = open_backend(path, provider=provider, threads=threads)
+    if isinstance(backend, Predictor) and backend.provider_choice is not None:
+        progress.message(f"provider {backend.provider_choice}")
+        provider = backend.provider
     folder = RunFolder.open(run) if run is not None else run_of_model(path)
+    if (adapted := backend.card.adapted) is not None:
+        folder = _without_run(path, adapted, run, progress)
     trained = None
     if folder is not None and (run is not None or _has_torch()):
         resized = backend.card.trained_size is not None
@@ -83,6 +91,23 @@ def verify(
         max_flips=max_flips,
         progress=progress,
     )
+
+
+def _without_run(
+    path: Path,
+    adapted: Adaptation,
+    run: str | os.PathLike[str] | None,
+    progress: ProgressReporter,
+) -> None:
+    """Say that an adapted file is not compared with its run; SettingsError where that was asked."""
+    made = f"it was adapted to {adapted.target_images} photographs of another camera"
+    source = f"the file with sha256 {adapted.from_sha256[:16]}…"
+    if run is not None:
+        raise SettingsError(
+            f"{path} can't be compared with {run}: {made}, from {source}",
+            hint="leave out --run, or verify the file that it was made from",
+        )
+    progress.message(f"{made}, from {source}; its last layer is not that of the run")
 
 
 def require_digest(path: Path, sha256: str) -> None:

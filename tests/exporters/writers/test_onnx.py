@@ -40,6 +40,7 @@ def test_one_file_holds_all_weights(model: Path, content: onnx.ModelProto) -> No
     names = {path.name for path in model.parent.iterdir()}
     assert {n for n in names if "onnx" in n} == {
         "model.onnx",
+        "model.onnx.features.npz",
         "model.onnx.parity.json",
         "model.onnx.references.npz",
     }

@@ -135,7 +135,7 @@ def test_a_node_that_ran_elsewhere_fails_and_so_does_a_profile_without_nodes(
     model: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for nodes, words in (
-        ({CPU: 29, "OtherExecutionProvider": 1}, "29 nodes on cpu, 1 nodes on Other"),
+        ({CPU: 29, "OtherExecutionProvider": 1}, "29 nodes on cpu, 1 node on Other"),
         ({}, "no node is known to have run"),
     ):
         monkeypatch.setattr(sessions, "provider_proof", lambda *_, n=nodes: ((CPU,), n))

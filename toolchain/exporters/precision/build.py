@@ -29,8 +29,8 @@ from toolchain.runtime.card import Acceptance, Card, Proof
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
 from toolchain.runtime.predictor import Predictor
+from toolchain.runtime.provider_names import SHORT_NAMES
 from toolchain.runtime.selftest import INPUTS, make_proof, proof_pixels
-from toolchain.runtime.session import SHORT_NAMES
 from toolchain.verification.references.trained_model import TrainedReference
 
 MOST_FLOAT_LAYERS = 8

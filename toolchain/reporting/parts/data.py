@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from toolchain.data.audit_display import split_words
 from toolchain.data.audit_result import Audit
 from toolchain.data.file_findings import SMALL_SIDE
 from toolchain.data.left_out import left_out_summary
@@ -40,7 +41,7 @@ class Data:
     """The part about data."""
 
     place: str
-    split_by: str
+    split: str
     fingerprint: str
     images: int
     totals: Sequence[int]
@@ -81,7 +82,7 @@ def data_part(
     suspects, contradicted = label_suspects(audit, picture)
     return Data(
         place=audit.data,
-        split_by=audit.split_by,
+        split=split_words(audit.split_by),
         fingerprint=audit.fingerprint,
         images=audit.images,
         totals=[sum(row.counts[i] for row in counts) for i in range(len(SPLITS))],

@@ -4,6 +4,7 @@
                          /weights.bin    its weights, in the layout that the kernels use
                          /entry.json     the key, and the checksums of both files
                    /digests/<name>.json  the sha256 of model files (`digests.py`)
+   /choices/<key>.json   the engines that `provider="auto"` chose (`engines/kept.py`)
 
 An entry is made in a temporary folder and renamed, so it is never visible in part.
 """
@@ -41,7 +42,9 @@ MOST_BYTES = 2 * 1024**3
 MOST_NOTES = 1000
 LEFTOVER_AGE_S = 3600.0
 """Temporary folders older than this were left by a process that was killed."""
-GRAPH, WEIGHTS, RECORD, NOTES = "model.onnx", "weights.bin", "entry.json", "digests"
+GRAPH, WEIGHTS, RECORD = "model.onnx", "weights.bin", "entry.json"
+NOTES, CHOICES = "digests", "choices"
+"""Folders of small files beside the entries."""
 MAKING, GOING = ".making-", ".going-"
 """Prefixes of temporary folders: an entry that is being made, and one that is being removed."""
 
@@ -185,12 +188,17 @@ def enforce_bounds(folder: Path) -> None:
             with contextlib.suppress(OSError):
                 if time.time() - leftover.lstat().st_mtime > LEFTOVER_AGE_S:
                     shutil.rmtree(leftover, ignore_errors=True)
-    notes = sorted((folder / NOTES).glob("*"), key=last_used)
+    remove_old_notes(folder / NOTES)
+    present = entries(folder)
+    remove_longest_unused(present, sum(entry.bytes for entry in present) - MOST_BYTES)
+
+
+def remove_old_notes(folder: Path) -> None:
+    """Remove the longest unused files of a folder of small files, down to MOST_NOTES."""
+    notes = sorted(folder.glob("*"), key=last_used)
     for note in notes[:-MOST_NOTES]:
         with contextlib.suppress(OSError):
             note.unlink()
-    present = entries(folder)
-    remove_longest_unused(present, sum(entry.bytes for entry in present) - MOST_BYTES)
 
 
 def entries(folder: Path | None = None) -> list[KeptModel]:
@@ -198,7 +206,7 @@ def entries(folder: Path | None = None) -> list[KeptModel]:
     return by_last_use(
         _kept_model(path)
         for path in (folder or engines_folder()).glob("[!.]*")
-        if path.name != NOTES and path.is_dir()
+        if path.name not in (NOTES, CHOICES) and path.is_dir()
     )
 
 

@@ -17,8 +17,8 @@ from toolchain.backends.outputs import concatenate_outputs
 from toolchain.errors import ModelFileError
 from toolchain.runtime.card import Card
 from toolchain.runtime.model_inputs import ModelOutputs
-from toolchain.runtime.selftest import proof_pixels
-from toolchain.verification.levels.numbers import compare_numbers, same_file_tolerance
+from toolchain.runtime.selftest import proof_pixels, same_file_tolerance
+from toolchain.verification.levels.numbers import compare_numbers
 from toolchain.verification.result import Level
 
 FIRST = (2, 3, 5, 8, 16, 32, 33, 64)

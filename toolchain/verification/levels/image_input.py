@@ -23,8 +23,9 @@ from toolchain.runtime.image.preprocess import preprocess
 from toolchain.runtime.model_inputs import Pixels
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
 from toolchain.runtime.predictor import Predictor
+from toolchain.runtime.selftest import same_file_tolerance
 from toolchain.runtime.session import readable_reason
-from toolchain.verification.levels.numbers import compare_numbers, same_file_tolerance
+from toolchain.verification.levels.numbers import compare_numbers
 from toolchain.verification.levels.pixels import compare_pixels, pixel_summary
 from toolchain.verification.result import Figures, Level
 

@@ -13,13 +13,12 @@ from toolchain.backends.outputs import concatenate_outputs
 from toolchain.errors import ParityError
 from toolchain.runtime.card import Card, Precision
 from toolchain.runtime.model_inputs import ModelOutputs
-from toolchain.runtime.selftest import PROOF_TOLERANCES
+from toolchain.runtime.selftest import FLOAT32_TOLERANCE, needed_tolerance
 from toolchain.verification.result import Level
 
-TOLERANCES: dict[Precision, float] = {"fp32": 5e-5, "fp16": 1e-2, "int8": 0.25}
-"""Figure of atol and rtol. fp32: about ten times what the float32 kernels of different runtimes
-differ by on ResNets; labels need far more to change. fp16 and int8 round every layer: there this
-rule detects broken files only, and level "decisions" measures the others."""
+TOLERANCES: dict[Precision, float] = {"fp32": FLOAT32_TOLERANCE, "fp16": 1e-2, "int8": 0.25}
+"""Figure of atol and rtol. fp16 and int8 round every layer: there this rule detects broken files
+only, and level "decisions" measures the others."""
 REAL_IMAGES = 8
 """Validation images among the pixels that fill these batches."""
 
@@ -90,7 +89,7 @@ def compare_numbers(
         p50_abs=float(p50),
         p99_abs=float(p99),
         cosine=_least_cosine(a, b),
-        needed=float((distance / (scale + np.abs(b))).max()),
+        needed=needed_tolerance(reference, candidate),
         tolerance=tolerance,
         bound=float(2 * tolerance * scale.max()),
     )
@@ -165,14 +164,6 @@ def synthetic_pixels(size: int) -> NDArray[np.uint8]:
     planes = [np.zeros((size, size)), np.full((size, size), 255), *chequers]
     images = [np.repeat(plane[:, :, None], 3, axis=2) for plane in planes]
     return np.stack([noise, *images]).astype(np.uint8)
-
-
-def same_file_tolerance(card: Card) -> float:
-    """Return the tolerance for outputs of one file on two machines, by the card it is held to."""
-    if card.precision == "fp32":
-        return TOLERANCES["fp32"]
-    widest = PROOF_TOLERANCES[card.precision]
-    return widest if card.proof is None else min(widest, card.proof.tolerance)
 
 
 def _least_cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

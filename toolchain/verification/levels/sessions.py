@@ -23,12 +23,11 @@ from toolchain.errors import ModelFileError
 from toolchain.runtime.card import Card
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.model_inputs import run_on_pixels
+from toolchain.runtime.provider_names import SHORT_NAMES, short_name
 from toolchain.runtime.session import (
     OPTIMISATIONS,
-    SHORT_NAMES,
     open_session,
     provider_name,
-    short_name,
 )
 from toolchain.verification.levels.numbers import NumberDifference, compare_numbers
 from toolchain.verification.result import Figures, Level, failed
@@ -81,7 +80,10 @@ def session_level(
         "nodes": nodes,
     }
     figures |= _cuda_arithmetic(path, provider)
-    ran = ", ".join(f"{count} nodes on {short_name(name)}" for name, count in nodes.items())
+    ran = ", ".join(
+        f"{count} node{'' if count == 1 else 's'} on {short_name(name)}"
+        for name, count in nodes.items()
+    )
     where: str | None = None
     if set(nodes) != {asked}:
         where = f"the provider: {asked} was asked for, {ran or 'no node is known to have run'}"

@@ -17,9 +17,9 @@ from toolchain.runtime.selftest import (
     generated_pixels,
     proof_difference,
     proof_pixels,
+    same_file_tolerance,
 )
 from toolchain.verification.examination import Where, examined
-from toolchain.verification.levels.numbers import same_file_tolerance
 from toolchain.verification.levels.probabilities import (
     PROBABILITY_TOLERANCE,
     wrong_probability_stage,

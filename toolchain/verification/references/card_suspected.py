@@ -11,8 +11,8 @@ from toolchain.errors import ImageError
 from toolchain.runtime.card import Preprocessing
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess
+from toolchain.runtime.stored_outputs import StoredOutputs
 from toolchain.verification.levels.pixels import PixelDifference
-from toolchain.verification.references.stored_outputs import StoredOutputs
 
 MACHINE_LEVELS = 3.0
 """Mean difference, in levels of 255, that decoders and resizes of two machines do not reach."""

@@ -16,6 +16,8 @@ from toolchain.runtime.card import Card
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 from toolchain.runtime.predictor import Predictor
+from toolchain.runtime.selftest import same_file_tolerance
+from toolchain.runtime.stored_outputs import StoredOutputs
 from toolchain.verification.examination import examined
 from toolchain.verification.levels.decisions import decisions_level, tie_bound
 from toolchain.verification.levels.image_input import (
@@ -23,24 +25,30 @@ from toolchain.verification.levels.image_input import (
     open_graph_resize,
     unused_pixels,
 )
-from toolchain.verification.levels.numbers import numbers_level, same_file_tolerance
+from toolchain.verification.levels.numbers import numbers_level
 from toolchain.verification.levels.pixels import compare_pixels, pixels_level
 from toolchain.verification.levels.probabilities import wrong_probability_stage
 from toolchain.verification.references.card_suspected import suspected_preprocessing
-from toolchain.verification.references.stored_outputs import StoredOutputs
 from toolchain.verification.result import Level, failed
 
 STORED_PIXELS_RULE = "every value equals that at export, from the same bytes"
 
 
 def stored_levels(
-    backend: Backend, held: Card, path: Path, stored: StoredOutputs
+    backend: Backend,
+    held: Card,
+    path: Path,
+    stored: StoredOutputs,
+    tie_tolerance: float | None = None,
 ) -> Iterator[Level]:
     """Yield the levels of a file against its stored outputs.
 
     Numbers are compared from the stored pixels, decisions and pixels from the images whose bytes
-    are stored. `held` is the card that the file is held to.
+    are stored. `held` is the card that the file is held to; another label counts where it is no tie
+    within `tie_tolerance`, which is by default that of `held`.
     """
+    if tie_tolerance is None:
+        tie_tolerance = same_file_tolerance(held)
     other = _other_kind(held, stored)
     if other is not None:
         yield other
@@ -56,7 +64,8 @@ def stored_levels(
     if "error" in pixels.figures:  # an image that can't be read
         yield pixels
         return
-    yield examined("decisions", "references", lambda: _decisions(backend, held, images))
+    bound = tie_bound(held, images.logits, tie_tolerance)
+    yield examined("decisions", "references", lambda: _decisions(backend, held, images, bound))
     yield pixels
     if held.input == "image" and isinstance(backend, Predictor):
         yield examined(
@@ -112,9 +121,9 @@ def _lost(names: Sequence[str], found: ModelOutputs) -> str | None:
     return f"the image {', '.join(lost[:3])}{more}: its outputs are not numbers" if lost else None
 
 
-def _decisions(backend: Backend, held: Card, images: StoredOutputs) -> Level:
+def _decisions(backend: Backend, held: Card, images: StoredOutputs, tie_tolerance: float) -> Level:
     found = run_on_files(backend, images.files, images.names)
-    bound = tie_bound(held, images.logits, same_file_tolerance(held))
+    bound = tie_bound(held, images.logits, tie_tolerance)
     return decisions_level("references", held, list(images.names), images.outputs, found, bound)
 
 

@@ -41,6 +41,8 @@ class TrainedReference:
     """Digest of the run's weights file as it is now."""
     evaluated: float | None = None
     """When the run was last evaluated, in seconds since 1970; None where it was not."""
+    training_labels: dict[Path, int] = field(default_factory=dict)
+    """Training image → its class; empty for multi-label."""
     computed: dict[int, ReferenceImage] = field(default_factory=dict)
     """By the image's index, filled while files are compared: it is the same for every file."""
 
@@ -53,7 +55,7 @@ def open_trained_reference(
     `size` is the side in pixels of the network's input, where it is not that of training. Raises
     DataError where the images were moved and `run.data` does not name their new folder.
     """
-    readable = run.readable("val")
+    readable, training = run.readable("val"), run.readable("train")
     paths = evenly([sample.path for sample in readable], images)
     label_of = {sample.path: sample.label for sample in readable}
     return TrainedReference(
@@ -61,7 +63,8 @@ def open_trained_reference(
         names=[run.dataset.name_of(path) for path in paths],
         paths=paths,
         labels=[label_of[path] for path in paths],
-        training_paths=[sample.path for sample in run.readable("train")],
+        training_paths=[sample.path for sample in training],
+        training_labels={s.path: s.label for s in training if isinstance(s.label, int)},
         weights_sha256=run.stored_sha256,
         evaluated=run.evaluated_at,
     )

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from toolchain.errors import ModelFileError
-from toolchain.verification.references.array_headers import ARRAYS, MOST_BYTES
-from toolchain.verification.references.stored_outputs import read_stored_outputs
+from toolchain.runtime.array_headers import ARRAYS, MOST_BYTES
+from toolchain.runtime.stored_outputs import read_stored_outputs
 
 
 def arrays(images: int = 3, **changes: Any) -> dict[str, Any]:

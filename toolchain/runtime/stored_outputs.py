@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 
 from toolchain.errors import ModelFileError
 from toolchain.files import atomic_file
+from toolchain.runtime.array_headers import array_headers, require_consistent
 from toolchain.runtime.model_inputs import ModelOutputs
-from toolchain.verification.references.array_headers import array_headers, require_consistent
 
 MOST_STORED_IMAGES = 24
 MOST_IMAGE_BYTES = 512 * 1024
 """Of a larger image file the pixels alone are stored."""
+
+
+def references_file(model: Path) -> Path:
+    """Return the path of the reference outputs of a model file."""
+    return model.with_name(model.name + ".references.npz")
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from toolchain.errors import ModelFileError
 from toolchain.runs.sampling import evenly
-from toolchain.verification.references.stored_outputs import (
+from toolchain.runtime.stored_outputs import (
     StoredOutputs,
     read_stored_outputs,
     write_stored_outputs,

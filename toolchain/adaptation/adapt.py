@@ -1,0 +1,147 @@
+"""`rtl adapt`: fit a model file to the photographs of another camera, where that helps."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from toolchain.adaptation.gate import judge, least_images
+from toolchain.adaptation.original import Original, destination, open_original
+from toolchain.adaptation.result import Adapted
+from toolchain.adaptation.source_images import source_of
+from toolchain.adaptation.target import TargetImages, fingerprint, read_target
+from toolchain.adaptation.writing import write_adapted
+from toolchain.errors import DataError, ImageError, RefusedError
+from toolchain.progress import ProgressReporter, SilentReporter
+from toolchain.runtime.card import Adaptation
+from toolchain.runtime.model_inputs import Floats
+from toolchain.runtime.session import existing_model
+
+MOST_IMAGES = 1000
+
+
+def adapt(
+    model: str | os.PathLike[str],
+    to: str | os.PathLike[str],
+    *,
+    source: str | None = None,
+    images: int = MOST_IMAGES,
+    output: str | os.PathLike[str] | None = None,
+    progress: ProgressReporter | None = None,
+) -> Adapted:
+    """Fit an ONNX file in fp32 to up to `images` photographs in the folder `to`; needs no torch.
+
+    `source` is a folder of training images, where their features are not stored beside the model.
+    The new file goes to `output`, by default beside the model. The model itself is only read.
+
+    Raises RefusedError, whose `result` is an Adapted, where it would not help; ModelFileError for a
+    file that can't be adapted, DataError for folders that can't be used or hold too few readable
+    images, and ParityError where the new file does not compute what it should.
+    """
+    progress, started = progress or SilentReporter(), time.monotonic()
+    path = destination(existing_model(model), output)
+    original = open_original(os.fspath(model))
+    classes = original.card.classes
+    target = read_target(os.fspath(to), classes, images)
+    known = source_of(original, source, progress)
+    features, unreadable = _target_features(original, target, progress)
+    used = [image for image in target.paths if image in features]
+    judgement = judge(
+        _logits(original, known.features),
+        known.labels,
+        _logits(original, np.stack([features[image] for image in used])),
+        classes,
+        {
+            number: target.labels[image]
+            for number, image in enumerate(used)
+            if image in target.labels
+        },
+    )
+    result = Adapted(
+        model=str(original.path),
+        sha256=original.sha256,
+        target=str(target.root),
+        found=target.found,
+        unreadable=tuple(unreadable),
+        left_out=target.left_out,
+        source_images=len(known),
+        figures=judgement.figures,
+        accepted=judgement.refused is None,
+        reason=judgement.refused,
+        output=None,
+        verification=None,
+        seconds=round(time.monotonic() - started, 3),
+    )
+    if judgement.refused is not None:
+        raise _refused(result)
+    adaptation = Adaptation(
+        from_sha256=original.sha256,
+        target_sha256=fingerprint(used),
+        target_images=len(used),
+        source_images=len(known),
+    )
+    bias = original.bias + judgement.shift
+    names = {image: image.relative_to(target.root).as_posix() for image in used}
+    verification = write_adapted(original, original.weight, bias, adaptation, names, path, progress)
+    return msgspec.structs.replace(
+        result,
+        output=str(path),
+        verification=verification,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _target_features(
+    original: Original, target: TargetImages, progress: ProgressReporter
+) -> tuple[Mapping[Path, Floats], list[str]]:
+    """Return (features of the images that can be read, the names of the others).
+
+    Raises DataError where fewer are left than are needed.
+    """
+    features: dict[Path, Floats] = {}
+    unreadable: list[str] = []
+    needed = least_images(len(original.card.classes))
+    if len(target.paths) < needed:
+        raise _too_few(target, len(target.paths), needed, "")
+    found = original.graph.of_files(target.paths, "features", progress)
+    for path, result in zip(target.paths, found, strict=True):
+        if isinstance(result, ImageError):
+            unreadable.append(path.relative_to(target.root).as_posix())
+        else:
+            features[path] = result
+    if unreadable:
+        progress.message(
+            f"left out {len(unreadable)} images that can't be read, such as {unreadable[0]}"
+        )
+    if len(features) < needed:
+        raise _too_few(target, len(features), needed, " that can be read")
+    return features, unreadable
+
+
+def _too_few(target: TargetImages, count: int, needed: int, what: str) -> DataError:
+    return DataError(
+        f"{target.root} has {count} images{what}; at least {needed} are needed",
+        hint="with fewer, chance decides whether the new file is better"
+        if count == target.found or what
+        else "raise --images",
+    )
+
+
+def _logits(
+    original: Original, features: Floats
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return features.astype(np.float64) @ original.weight.T + original.bias
+
+
+def _refused(result: Adapted) -> RefusedError:
+    error = RefusedError(
+        f"{result.model} is not adapted to {result.target}: {result.reason}",
+        hint="a labels.csv in the folder, with a few labelled photographs a class, can show more",
+    )
+    error.result = result
+    return error
