@@ -17,13 +17,14 @@ from toolchain.backends.onnxruntime import open_onnx
 from toolchain.errors import ParityError
 from toolchain.files import atomic_file, write_json
 from toolchain.progress import ProgressReporter
-from toolchain.runs.runfolder import parity_file, references_file, rejected_file
+from toolchain.runs.runfolder import parity_file, rejected_file
 from toolchain.runs.sampling import evenly
 from toolchain.runtime.card import Adaptation, Card, encode_card
 from toolchain.runtime.model_inputs import Floats, ModelOutputs, Pixels
 from toolchain.runtime.selftest import INPUTS, make_proof, proof_pixels
 from toolchain.runtime.stored_outputs import (
     MOST_STORED_IMAGES,
+    references_file,
     write_stored_outputs,
 )
 from toolchain.verification.comparison import compare_with_references
