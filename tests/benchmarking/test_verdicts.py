@@ -78,3 +78,12 @@ def test_limits_heat_and_a_slower_processor_are_throttling() -> None:
     slower = during(work_ms=(0.10, 0.10, 0.12))
     assert kinds(*[10.0] * 5, conditions=slower) == ["throttled"]
     assert kinds(*[10.0] * 5, conditions=slower, busy=2) == []
+
+
+@pytest.mark.parametrize(
+    ("medians", "shown"),
+    [((0.018, 0.043), "0.018 to 0.043 ms"), ((1316.2, 2610.0), "1316 to 2610 ms")],
+)
+def test_what_is_unstable_is_said_in_milliseconds(medians: tuple[float, float], shown: str) -> None:
+    reason = reasons_against(rounds(*medians, medians[0]), None, "p50")[0]
+    assert reason.detail == f"medians of its rounds are {shown}"

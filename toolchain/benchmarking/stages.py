@@ -41,9 +41,12 @@ class MeasuredStages(msgspec.Struct, tag=True):
 
 
 def measure_stages(
-    backend: Backend, model: Path, image: Path, seconds: float, threads: int
+    backend: Backend, model: Path, image: Path, seconds: float, threads: int | None
 ) -> MeasuredStages:
-    """Return the latencies of an image's stages, and of the whole way, in turn for `seconds`."""
+    """Return the latencies of an image's stages, and of the whole way, in turn for `seconds`.
+
+    Softmax is told apart with so many `threads` of onnxruntime's own; None for other engines.
+    """
     found = MeasuredStages([], [], [], [], [], [], None)
     for _ in range(WARM_UP_CALLS):
         _one_by_one(backend, image, MeasuredStages([], [], [], [], [], [], None))
@@ -53,7 +56,7 @@ def measure_stages(
         started = time.perf_counter_ns()
         label_of(backend, image)
         found.end_to_end.append((time.perf_counter_ns() - started) / 1e6)
-    if isinstance(backend, Predictor):
+    if isinstance(backend, Predictor) and threads is not None:
         found.softmax_ms = softmax_ms(model, backend.card, threads)
     return found
 

@@ -103,7 +103,10 @@ class TargetProcess:
     def stages(self, image: Path, seconds: float) -> MeasuredStages:
         """Return the latencies of the stages from an image's file to its label."""
         target = self.target
-        reply = self._ask(MeasureStages(str(target.path), str(image), seconds, target.threads))
+        on_cpu = target.provider.lower() == "cpu"
+        reply = self._ask(
+            MeasureStages(str(target.path), str(image), seconds, target.threads, on_cpu)
+        )
         assert isinstance(reply, MeasuredStages)
         return reply
 

@@ -68,7 +68,11 @@ def _unstable(rounds: Sequence[Sequence[float]]) -> Reason | None:
     low, high = min(medians), max(medians)
     if high <= low * (1 + STABLE_WITHIN):
         return None
-    return Reason("unstable", f"medians of its rounds are {low:.3g} to {high:.3g} ms")
+    return Reason("unstable", f"medians of its rounds are {_ms(low)} to {_ms(high)} ms")
+
+
+def _ms(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _too_few(rounds: Sequence[Sequence[float]], wanted: Percentile) -> Reason | None:

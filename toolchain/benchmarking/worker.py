@@ -75,6 +75,8 @@ class MeasureStages(msgspec.Struct, tag=True):
     image: str
     seconds: float
     threads: int
+    on_cpu: bool
+    """Whether onnxruntime's own kernels compute it, whose time of softmax its profile knows."""
 
 
 class CountOperations(msgspec.Struct, tag=True):
@@ -162,7 +164,8 @@ def _reply(
         return _measure_idle(backend, request)
     if isinstance(request, MeasureStages):
         model, image = Path(request.model), Path(request.image)
-        return measure_stages(backend, model, image, request.seconds, request.threads)
+        threads = request.threads if request.on_cpu else None
+        return measure_stages(backend, model, image, request.seconds, threads)
     if isinstance(request, CountOperations):
         return Counted(flops_of_image(Path(request.model), backend.card))
     logits = backend.run(_batch(backend, request.batch_size)).logits
