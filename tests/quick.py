@@ -17,7 +17,7 @@ SLOW = (
     # Benchmarks start a process for each target.
     "benchmarking/test_bench.py",
     "benchmarking/test_details.py",
-    "benchmarking/test_worker.py",
+    "benchmarking/processes/test_worker.py",
     # Processes that load torch, are killed and go on, or start a cluster.
     "cli/test_commands.py",
     "cli/test_edge.py",

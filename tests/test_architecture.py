@@ -57,6 +57,7 @@ SUB_ROOMS = {
     "training": ("optim", "inputs", "features", "analysis", "trackers"),
     "verification": ("levels", "layers", "references"),
     "exporters": ("writers", "precision"),
+    "benchmarking": ("figures", "processes"),
     "reporting": ("reading", "charts", "images", "parts"),
     "demo": ("drawing",),
 }

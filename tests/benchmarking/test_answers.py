@@ -20,9 +20,9 @@ from toolchain.benchmarking.answers import (
     reason_against_answers,
     require_consistent,
 )
+from toolchain.benchmarking.processes.targets import Target
 from toolchain.benchmarking.result import Benchmark
 from toolchain.benchmarking.rows import ComparedModel
-from toolchain.benchmarking.targets import Target
 from toolchain.errors import RefusedError
 from toolchain.machine import this_machine
 from toolchain.runtime.card import Acceptance, Metrics, Precision, Weights

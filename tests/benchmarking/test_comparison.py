@@ -22,11 +22,11 @@ from toolchain.benchmarking.comparison import (
     compared,
     ratio_interval,
 )
-from toolchain.benchmarking.peak import Peak
+from toolchain.benchmarking.figures.samples import Samples, decode_samples, encode_samples
+from toolchain.benchmarking.processes.peak import Peak
 from toolchain.benchmarking.reading import read_benchmark
 from toolchain.benchmarking.result import Benchmark
 from toolchain.benchmarking.rows import TargetResult
-from toolchain.benchmarking.samples import Samples, decode_samples, encode_samples
 from toolchain.errors import DataError, RefusedError
 from toolchain.files import write_json
 from toolchain.machine import Machine, this_machine

@@ -12,11 +12,12 @@ from PIL import Image
 
 from tests.conftest import Rtl
 from tests.runtime import tiny
-from toolchain.benchmarking import cold_start, peak, rounds
+from toolchain.benchmarking import rounds
 from toolchain.benchmarking.bench import bench
 from toolchain.benchmarking.details import drawn_image
+from toolchain.benchmarking.processes import cold_start, peak
+from toolchain.benchmarking.processes.targets import Target
 from toolchain.benchmarking.result import Benchmark
-from toolchain.benchmarking.targets import Target
 from toolchain.errors import ImageError, RefusedError
 from toolchain.runtime.card import Weights, encode_card
 

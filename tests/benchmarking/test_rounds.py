@@ -9,10 +9,10 @@ from typing import Any, cast
 import pytest
 
 from toolchain.benchmarking import rounds
+from toolchain.benchmarking.figures.verdicts import Reason
+from toolchain.benchmarking.processes.targets import Target, TargetProcess
+from toolchain.benchmarking.processes.worker import Measured
 from toolchain.benchmarking.rounds import ROUNDS, Case, measure
-from toolchain.benchmarking.targets import Target, TargetProcess
-from toolchain.benchmarking.verdicts import Reason
-from toolchain.benchmarking.worker import Measured
 from toolchain.progress import SilentReporter
 
 

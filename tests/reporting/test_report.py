@@ -15,8 +15,8 @@ from PIL import Image
 from tests.benchmarking.test_comparison import benchmark, case
 from tests.conftest import Rtl, tree_digest
 from tests.reporting.made_run import draw_photographs, made_run, rewritten
-from toolchain.benchmarking.queries import lacking_calls
-from toolchain.benchmarking.verdicts import Reason
+from toolchain.benchmarking.figures.queries import lacking_calls
+from toolchain.benchmarking.figures.verdicts import Reason
 from toolchain.errors import DataError, SettingsError
 from toolchain.files import write_json
 from toolchain.reporting.report import report

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from toolchain.benchmarking.figures.verdicts import Reason
+from toolchain.benchmarking.processes.targets import Target
+from toolchain.benchmarking.processes.worker import Opened
 from toolchain.benchmarking.rows import ComparedModel, Relation
-from toolchain.benchmarking.targets import Target
-from toolchain.benchmarking.verdicts import Reason
-from toolchain.benchmarking.worker import Opened
 from toolchain.errors import ModelFileError, RefusedError
 from toolchain.printable import shell_words
 from toolchain.runtime.card import Acceptance, Card, Precision

@@ -22,7 +22,6 @@ from toolchain.benchmarking.answers import (
 )
 from toolchain.benchmarking.chosen import chosen_targets
 from toolchain.benchmarking.comparison import comparable_benchmark, compared, require_comparable
-from toolchain.benchmarking.conditions import why_no_energy
 from toolchain.benchmarking.details import (
     Wanted,
     image_file,
@@ -30,13 +29,14 @@ from toolchain.benchmarking.details import (
     measure_cold_starts,
     measure_details,
 )
-from toolchain.benchmarking.load import busy_processes
+from toolchain.benchmarking.figures.conditions import why_no_energy
+from toolchain.benchmarking.figures.verdicts import Percentile, Reason, reasons_against, verdict_of
+from toolchain.benchmarking.processes.load import busy_processes
+from toolchain.benchmarking.processes.targets import Target, TargetProcess
+from toolchain.benchmarking.processes.worker import Opened
 from toolchain.benchmarking.result import Benchmark
 from toolchain.benchmarking.rows import ComparedModel, LeftOut
 from toolchain.benchmarking.summary import pause_results, target_results
-from toolchain.benchmarking.targets import Target, TargetProcess
-from toolchain.benchmarking.verdicts import Percentile, Reason, reasons_against, verdict_of
-from toolchain.benchmarking.worker import Opened
 from toolchain.errors import MissingExtraError, ModelFileError, ProviderError, ToolchainError
 from toolchain.machine import this_machine
 from toolchain.progress import ProgressReporter, SilentReporter

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolchain.benchmarking.targets import Target
+from toolchain.benchmarking.processes.targets import Target
 from toolchain.errors import ModelFileError
 from toolchain.files import is_folder
 from toolchain.printable import shell_words

@@ -12,12 +12,12 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolchain.benchmarking.bootstrap import student_t
 from toolchain.benchmarking.comparison_result import ComparedCase, Comparison, Verdict
+from toolchain.benchmarking.figures.bootstrap import student_t
+from toolchain.benchmarking.figures.samples import decode_samples
 from toolchain.benchmarking.reading import read_benchmark
 from toolchain.benchmarking.result import Benchmark
 from toolchain.benchmarking.rows import TargetResult
-from toolchain.benchmarking.samples import decode_samples
 from toolchain.errors import DataError, RefusedError
 from toolchain.machine import Machine
 

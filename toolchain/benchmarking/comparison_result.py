@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from toolchain.benchmarking.case_name import CaseName
+from toolchain.benchmarking.figures.case_name import CaseName
 from toolchain.display import Block, Displayed, Line, Span, Table, Tone
 
 Verdict = Literal["faster", "slower", "cannot tell"]

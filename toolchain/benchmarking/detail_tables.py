@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolchain.benchmarking.cold_start import ColdStart
 from toolchain.benchmarking.details import LimitResult, StageResult
+from toolchain.benchmarking.processes.cold_start import ColdStart
 from toolchain.benchmarking.tables import NO_FIGURE, figure, with_interval
 from toolchain.display import Table
 

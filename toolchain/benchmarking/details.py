@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from toolchain.benchmarking.answers import Answers
-from toolchain.benchmarking.case_name import CaseName
-from toolchain.benchmarking.cold_start import ColdStart, measure_cold_start
-from toolchain.benchmarking.peak import Peak, measure_peak
+from toolchain.benchmarking.figures.case_name import CaseName
+from toolchain.benchmarking.figures.statistics import Interval, Latency, summarise
+from toolchain.benchmarking.processes.cold_start import ColdStart, measure_cold_start
+from toolchain.benchmarking.processes.peak import Peak, measure_peak
+from toolchain.benchmarking.processes.stages import MeasuredStages
+from toolchain.benchmarking.processes.targets import Target, TargetProcess
 from toolchain.benchmarking.rounds import ROUNDS, Case
 from toolchain.benchmarking.rows import TargetResult
-from toolchain.benchmarking.stages import MeasuredStages
-from toolchain.benchmarking.statistics import Interval, Latency, summarise
-from toolchain.benchmarking.targets import Target, TargetProcess
 from toolchain.errors import RefusedError
 from toolchain.progress import ProgressReporter
 

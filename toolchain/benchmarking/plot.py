@@ -14,9 +14,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from toolchain.benchmarking.figures.samples import decode_samples
 from toolchain.benchmarking.result import Benchmark
 from toolchain.benchmarking.rows import PauseResult, TargetResult
-from toolchain.benchmarking.samples import decode_samples
 from toolchain.metrics.figure import drawn_names, save_figure, without_warnings
 
 COLOURS = ("#1f5fa8", "#b7791f", "#2f855a", "#9b2c2c", "#6b46c1", "#0f766e", "#8a8f98")

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from toolchain.benchmarking.queries import lacking_calls
+from toolchain.benchmarking.figures.queries import lacking_calls
+from toolchain.benchmarking.figures.verdicts import Reason
 from toolchain.benchmarking.result import VERSION, Benchmark
-from toolchain.benchmarking.verdicts import Reason
 from toolchain.errors import DataError
 
 MOST_JSON_BYTES = 1 << 26

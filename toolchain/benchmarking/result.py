@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from toolchain.benchmarking import detail_tables, tables
-from toolchain.benchmarking.cold_start import ColdStart
 from toolchain.benchmarking.comparison_result import Comparison
 from toolchain.benchmarking.details import LimitResult, StageResult
-from toolchain.benchmarking.peak import Peak
+from toolchain.benchmarking.figures.verdicts import Percentile, Verdict
+from toolchain.benchmarking.processes.cold_start import ColdStart
+from toolchain.benchmarking.processes.peak import Peak
 from toolchain.benchmarking.rows import ComparedModel, LeftOut, PauseResult, TargetResult
-from toolchain.benchmarking.verdicts import Percentile, Verdict
 from toolchain.display import Block, Displayed, Line
 from toolchain.machine import Machine
 

@@ -8,9 +8,9 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from toolchain.benchmarking.conditions import Conditions, between, read_counters
-from toolchain.benchmarking.targets import TargetProcess
-from toolchain.benchmarking.verdicts import Reason
+from toolchain.benchmarking.figures.conditions import Conditions, between, read_counters
+from toolchain.benchmarking.figures.verdicts import Reason
+from toolchain.benchmarking.processes.targets import TargetProcess
 from toolchain.progress import ProgressReporter
 
 ROUNDS = 5

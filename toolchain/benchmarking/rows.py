@@ -6,10 +6,10 @@ from typing import Literal
 
 import msgspec
 
-from toolchain.benchmarking.case_name import CaseName
-from toolchain.benchmarking.samples import Samples
-from toolchain.benchmarking.statistics import Interval
-from toolchain.benchmarking.verdicts import Reason, Verdict
+from toolchain.benchmarking.figures.case_name import CaseName
+from toolchain.benchmarking.figures.samples import Samples
+from toolchain.benchmarking.figures.statistics import Interval
+from toolchain.benchmarking.figures.verdicts import Reason, Verdict
 from toolchain.runtime.card import InputKind, Precision
 
 NO_BOUNDS: Interval = (None, None)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolchain.benchmarking.case_name import CaseKey
-from toolchain.benchmarking.queries import lacking_calls
-from toolchain.benchmarking.rounds import Case, CaseAfterPause, Judge
-from toolchain.benchmarking.rows import PauseResult, TargetResult
-from toolchain.benchmarking.samples import encode_samples
-from toolchain.benchmarking.statistics import (
+from toolchain.benchmarking.figures.case_name import CaseKey
+from toolchain.benchmarking.figures.queries import lacking_calls
+from toolchain.benchmarking.figures.samples import encode_samples
+from toolchain.benchmarking.figures.statistics import (
     Interval,
     Latency,
     paired_ratio_interval,
@@ -17,8 +15,10 @@ from toolchain.benchmarking.statistics import (
     percentile_interval,
     summarise,
 )
-from toolchain.benchmarking.targets import Target
-from toolchain.benchmarking.verdicts import verdict_of
+from toolchain.benchmarking.figures.verdicts import verdict_of
+from toolchain.benchmarking.processes.targets import Target
+from toolchain.benchmarking.rounds import Case, CaseAfterPause, Judge
+from toolchain.benchmarking.rows import PauseResult, TargetResult
 
 
 def target_results(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolchain.benchmarking.case_name import CaseKey
+from toolchain.benchmarking.figures.case_name import CaseKey
+from toolchain.benchmarking.figures.statistics import Interval
 from toolchain.benchmarking.rows import ComparedModel, PauseResult, TargetResult
-from toolchain.benchmarking.statistics import Interval
 from toolchain.display import Cell, Span, Table, percent
 
 NO_FIGURE = "–"

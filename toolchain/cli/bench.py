@@ -24,8 +24,8 @@ from toolchain.files import keep_result
 from toolchain.runtime.option_checks import MAX_THREADS
 
 if TYPE_CHECKING:
+    from toolchain.benchmarking.figures.verdicts import Percentile
     from toolchain.benchmarking.result import Benchmark
-    from toolchain.benchmarking.verdicts import Percentile
 
 OPTION_GROUPS = {
     "What is measured": ("providers", "batch_sizes", "threads", "spin", "eager"),

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from toolchain.benchmarking.bootstrap import RESAMPLES, resample, student_t
-from toolchain.benchmarking.statistics import paired_ratio_interval, percentile, summarise
+from toolchain.benchmarking.figures.bootstrap import RESAMPLES, resample, student_t
+from toolchain.benchmarking.figures.statistics import paired_ratio_interval, percentile, summarise
 
 
 def drawn(

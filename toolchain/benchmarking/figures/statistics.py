@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolchain.benchmarking import bootstrap
-from toolchain.benchmarking.queries import NEEDED, PERCENTILES
+from toolchain.benchmarking.figures import bootstrap
+from toolchain.benchmarking.figures.queries import NEEDED, PERCENTILES
 from toolchain.metrics.intervals import binomial_probability
 
 Interval = tuple[float | None, float | None]

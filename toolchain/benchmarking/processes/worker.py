@@ -1,4 +1,4 @@
-"""One benchmark target in a process of its own: `python -m toolchain.benchmarking.worker`.
+"""One target in a process of its own: `python -m toolchain.benchmarking.processes.worker`.
 
 Requests come as JSON lines on standard input, replies go to standard output. A process for each
 target gives a peak memory that is the target's own, and keeps its idle threads from taking time
@@ -18,10 +18,10 @@ import numpy as np
 
 from toolchain.backends.backend import Backend, open_backend
 from toolchain.backends.outputs import run_in_batches
-from toolchain.benchmarking.conditions import small_work_ms
-from toolchain.benchmarking.memory import peak_memory_mb
-from toolchain.benchmarking.profile import flops_of_image
-from toolchain.benchmarking.stages import MeasuredStages, measure_stages
+from toolchain.benchmarking.figures.conditions import small_work_ms
+from toolchain.benchmarking.processes.memory import peak_memory_mb
+from toolchain.benchmarking.processes.profile import flops_of_image
+from toolchain.benchmarking.processes.stages import MeasuredStages, measure_stages
 from toolchain.errors import ToolchainError
 from toolchain.runtime.card import Card
 from toolchain.runtime.model_inputs import Pixels

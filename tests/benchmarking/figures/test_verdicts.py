@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from toolchain.benchmarking.conditions import Conditions
-from toolchain.benchmarking.verdicts import Percentile, reasons_against, verdict_of
+from toolchain.benchmarking.figures.conditions import Conditions
+from toolchain.benchmarking.figures.verdicts import Percentile, reasons_against, verdict_of
 from toolchain.runtime.cores import usable_cores
 
 QUIET = Conditions(3.0, 0.01, 0.0, 0, None, (0.10, 0.101, 0.102, 0.10, 0.10))

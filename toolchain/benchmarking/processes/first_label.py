@@ -1,4 +1,4 @@
-"""One cold start: `python -m toolchain.benchmarking.first_label`, and six words.
+"""One cold start: `python -m toolchain.benchmarking.processes.first_label`, and six words.
 
 KIND MODEL IMAGE PROVIDER THREADS SPIN, where KIND is `onnx`, or `torch` for what torch computes.
 Nothing is imported before the clock runs but what Python needs, and the shell of this package.
@@ -37,7 +37,7 @@ def _imported(kind: str) -> tuple[Any, Any]:
         import_onnxruntime()
         return Predictor, lambda predictor, image: predictor(image).labels
     from toolchain.backends.backend import open_backend
-    from toolchain.benchmarking.stages import label_of
+    from toolchain.benchmarking.processes.stages import label_of
     from toolchain.extras import import_extra
 
     import_extra("torch")
@@ -47,7 +47,7 @@ def _imported(kind: str) -> tuple[Any, Any]:
 def _reply(steps_ms: list[float]) -> str:
     import json
 
-    from toolchain.benchmarking.memory import peak_memory_mb
+    from toolchain.benchmarking.processes.memory import peak_memory_mb
 
     names = ("import_ms", "open_ms", "first_label_ms")
     return json.dumps(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.benchmarking import conditions
-from toolchain.benchmarking.conditions import Conditions, between, read_counters
+from toolchain.benchmarking.figures import conditions
+from toolchain.benchmarking.figures.conditions import Conditions, between, read_counters
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 
 from toolchain import errors
-from toolchain.benchmarking.stages import MeasuredStages
-from toolchain.benchmarking.worker import (
+from toolchain.benchmarking.processes.stages import MeasuredStages
+from toolchain.benchmarking.processes.worker import (
     Answer,
     Answered,
     Counted,
@@ -58,7 +58,7 @@ class TargetProcess:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed on exit, as the process)
         # -P keeps a folder named toolchain in the user's working directory out of the way.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "toolchain.benchmarking.worker"],
+            [sys.executable, "-P", "-m", "toolchain.benchmarking.processes.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

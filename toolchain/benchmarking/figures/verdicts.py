@@ -8,9 +8,9 @@ from typing import Literal
 
 import msgspec
 
-from toolchain.benchmarking.conditions import Conditions
-from toolchain.benchmarking.queries import NEEDED
-from toolchain.benchmarking.statistics import percentile
+from toolchain.benchmarking.figures.conditions import Conditions
+from toolchain.benchmarking.figures.queries import NEEDED
+from toolchain.benchmarking.figures.statistics import percentile
 from toolchain.runtime.cores import usable_cores
 
 Verdict = Literal["VALID", "INVALID"]

@@ -1,6 +1,6 @@
-"""How fast this machine multiplies matrices: `python -m toolchain.benchmarking.peak THREADS INT8`.
+"""How fast this machine multiplies matrices, by a process of its own.
 
-numpy's sgemm, and onnxruntime's product of 8-bit integers, whose model of one node is written here
+That is `python -m toolchain.benchmarking.processes.peak THREADS INT8`. numpy's sgemm, and onnxruntime's product of 8-bit integers, whose model of one node is written here
 because the package onnx may not be installed. Each multiplies square matrices for a fraction of a
 second, and its fastest call counts. The threads of numpy's library are set by its environment, so
 this is a process of its own.
@@ -38,7 +38,14 @@ class Peak(msgspec.Struct, frozen=True, kw_only=True):
 def measure_peak(threads: int, *, int8: bool) -> Peak:
     """Return the peak of this machine on so many threads; RefusedError where that fails."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "toolchain.benchmarking.peak", str(threads), str(int(int8))],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "toolchain.benchmarking.processes.peak",
+            str(threads),
+            str(int(int8)),
+        ],
         env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)),
         capture_output=True,
         text=True,

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from toolchain.benchmarking.queries import calls_for_margin, calls_needed, lacking_calls
+from toolchain.benchmarking.figures.queries import calls_for_margin, calls_needed, lacking_calls
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from toolchain.benchmarking.statistics import percentile, percentile_interval, summarise
+from toolchain.benchmarking.figures.statistics import percentile, percentile_interval, summarise
 
 
 def ranks(calls: int, share: float) -> tuple[float | None, float | None]:

@@ -19,7 +19,7 @@ from typing import Literal
 
 import msgspec
 
-from toolchain.benchmarking.targets import Target
+from toolchain.benchmarking.processes.targets import Target
 from toolchain.errors import RefusedError
 from toolchain.openmp import user_environment
 
@@ -108,7 +108,13 @@ def _one_process(target: Target, image: Path, cache: Path) -> tuple[Started, flo
     words = (kind, target.path, image, target.provider, target.threads, int(target.spin))
     started = time.perf_counter()
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", "toolchain.benchmarking.first_label", *map(str, words)],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "toolchain.benchmarking.processes.first_label",
+            *map(str, words),
+        ],
         env=user_environment() | {"RTL_CACHE_DIR": str(cache)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

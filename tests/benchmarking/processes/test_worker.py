@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from toolchain.backends.backend import open_backend
-from toolchain.benchmarking.targets import Target, TargetProcess
-from toolchain.benchmarking.worker import Measure, Open, serve
+from toolchain.benchmarking.processes.targets import Target, TargetProcess
+from toolchain.benchmarking.processes.worker import Measure, Open, serve
 from toolchain.errors import RefusedError
 from toolchain.runtime.card import Proof
 
@@ -58,7 +58,7 @@ def test_a_reply_says_what_the_automatic_choice_took(model: Path) -> None:
 
 def test_peak_memory_is_that_of_the_process_without_its_parent() -> None:
     code = (
-        "import numpy as np; from toolchain.benchmarking.memory import peak_memory_mb\n"
+        "import numpy as np; from toolchain.benchmarking.processes.memory import peak_memory_mb\n"
         "before = peak_memory_mb(); array_sum = np.ones(20_000_000).sum(); print(before)\n"
         "print(peak_memory_mb())"
     )

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from toolchain.backends.backend import Backend
-from toolchain.benchmarking.profile import softmax_ms
+from toolchain.benchmarking.processes.profile import softmax_ms
 from toolchain.runtime.image.decode import read_image
 from toolchain.runtime.image.preprocess import preprocess
 from toolchain.runtime.image.read import read_bytes
