@@ -1,9 +1,10 @@
 """How fast this machine multiplies matrices, by a process of its own.
 
-That is `python -m toolchain.benchmarking.processes.peak THREADS INT8`. numpy's sgemm, and onnxruntime's product of 8-bit integers, whose model of one node is written here
-because the package onnx may not be installed. Each multiplies square matrices for a fraction of a
-second, and its fastest call counts. The threads of numpy's library are set by its environment, so
-this is a process of its own.
+That is `python -m toolchain.benchmarking.processes.peak THREADS INT8`. numpy's sgemm, and
+onnxruntime's product of 8-bit integers, whose model of one node is written here because the package
+onnx may not be installed. Each multiplies square matrices for a fraction of a second, and its
+fastest call counts. The threads of numpy's library are set by its environment, so this is a process
+of its own.
 """
 
 from __future__ import annotations
