@@ -24,17 +24,14 @@ INSTALL = 'hint: pip install "rtl-toolchain[train]"'
 
 
 @pytest.fixture(scope="module")
-def device_folder(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def device_folder(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what is copied to the device: model.onnx, what lies beside it, TorchScript."""
     folder = tmp_path_factory.mktemp("device_folder")
-    names = ("", ".references.npz", ".parity.json")
-    for file in (*(model.with_name(model.name + name) for name in names), torchscript(model)):
-        shutil.copy(file, folder)
+    model = "model.onnx"
+    names = (model, f"{model}.references.npz", f"{model}.parity.json", "model.torchscript.pt")
+    for name in names:
+        shutil.copy(exported / name, folder)
     return folder
-
-
-def torchscript(model: Path) -> Path:
-    return model.with_name("model.torchscript.pt")
 
 
 def test_the_wheel_is_small_and_typed_and_holds_no_tests(device: Environment) -> None:

@@ -224,11 +224,12 @@ def _checkpoint_after(epochs: Sequence[int]) -> None:
 
 
 EACH_EPOCH = checkpoint_after(*range(1, 100))
-COMMON = ["--size", "32", "--batch-size", "16", "--epochs", "3"]
-COMMON += ["--weights", str(RANDOM_WEIGHTS)]
+SMALL = ["--size", "32", "--batch-size", "16", "--epochs", "3"]
+COMMON = [*SMALL, "--weights", str(RANDOM_WEIGHTS)]
 # Three steps an epoch, from features that all runs share; dropout uses the random generators.
 HEAD = [*COMMON, "--strategy", "head", "--dropout", "0.4", "--augment", "none"]
-TWO_LAYERS = [*COMMON, "--strategy", "partial", "--freeze-until", "16"]
+PARTIAL = ["--strategy", "partial", "--freeze-until", "16"]
+TWO_LAYERS = [*COMMON, *PARTIAL]
 
 
 def rows_kept_at_once() -> None:

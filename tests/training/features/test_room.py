@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.conftest import draw_stripes
 from tests.training.features.kept import inputs
-from tests.training.sandbox import COMMON, HEAD, Sandbox, at_call, empty_disk, fill_disk, outcome
+from tests.training.sandbox import HEAD, SMALL, Sandbox, at_call, empty_disk, fill_disk, outcome
 from toolchain.networks.weights import read_weights, weights_bytes
 from toolchain.training.features.store import entries
 from toolchain.training.inputs.samples import PixelSource
@@ -65,7 +65,7 @@ def test_training_uses_pixels_where_the_disk_fills_up(
             at_call, "toolchain.training.stage_inputs:feature_sources", 1, empty_disk, after=True
         ),
     ]
-    arguments = [*COMMON, "--weights", start, "--strategy", "head", "--augment", "none"]
+    arguments = [*SMALL, "--weights", start, "--strategy", "head", "--augment", "none"]
     ended = sandbox.finetune(stripes, *arguments, faults=faults, output="run")
     assert ended.status == 0, ended.output
     assert "can't be kept in cache/features: file too large" in ended.output

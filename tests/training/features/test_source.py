@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.training.features.kept import clean
-from tests.training.sandbox import COMMON, Sandbox, outcome
+from tests.training.sandbox import SMALL, Sandbox, outcome
 from toolchain.data.layouts import read_dataset
 from toolchain.networks.resnet import IMAGENET_NORMALISATION
 from toolchain.networks.weights import load_classifier
@@ -29,7 +29,7 @@ def test_training_from_cached_features_equals_training_from_pixels(
     stripes: Path, start: Path, tmp_path: Path, words: list[str], tolerance: float
 ) -> None:
     sandbox = Sandbox(tmp_path)
-    common = [stripes, *COMMON, "--weights", start, "--augment", "none", *words]
+    common = [stripes, *SMALL, "--weights", start, "--augment", "none", *words]
     common += ["--metric", "loss", "--lr-head", "1e-3"]
     logits, losses = [], []
     for cache in ("--cache", "--no-cache"):
