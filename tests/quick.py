@@ -16,6 +16,7 @@ TESTS = Path(__file__).resolve().parent
 SLOW = (
     # Benchmarks start a process for each target.
     "benchmarking/test_bench.py",
+    "benchmarking/test_comparison.py",
     "benchmarking/test_details.py",
     "benchmarking/processes/test_worker.py",
     # Processes that load torch, are killed and go on, or start a cluster.
@@ -36,6 +37,7 @@ SLOW = (
     "exporters/writers/test_image_input.py",
     "exporters/writers/test_interchange.py",
     "runtime/modelcache/test_cache.py",
+    "runtime/modelcache/test_store.py",
     "runtime/test_predictor.py",
     "verification/levels/test_pixels.py",
     "verification/levels/test_sessions.py",
@@ -79,6 +81,7 @@ SLOW = (
     "training/test_finetune.py",
     "training/test_leaks.py",
     "adaptation/test_adapt.py",
+    "adaptation/test_classifier.py",
     "checking/test_check.py",
     "training/test_moved_data.py",
     "training/test_multi_label_training.py",
