@@ -49,11 +49,13 @@ SLOW = (
     "verification/layers/test_content.py",
     "verification/test_verify.py",
     # Weights of every architecture, and each point at which a backbone can be cut.
+    "networks/test_resnet.py",
     "networks/test_split.py",
     "networks/test_weights.py",
     # Files made to do harm, and very large images, in processes of their own.
     "runtime/image/test_limits.py",
     "runtime/onnxfile/test_hostile_files.py",
+    "runtime/onnxfile/test_hostile_graphs.py",
     # Evaluations of one run, in every way that data can be given.
     "evaluation/test_evaluate.py",
     # Pages with many pictures, and a browser.
@@ -62,6 +64,8 @@ SLOW = (
     "reporting/test_report.py",
     # Curves and matrices as pictures.
     "training/analysis/test_plots.py",
+    # Many trainings as curves.
+    "training/analysis/test_diagnosis.py",
     # Training of their own.
     "demo",
     "test_multi_label.py",
@@ -104,13 +108,14 @@ def is_left_out(path: Path, marks: str) -> bool:
 
 
 def mark_slow(items: list[pytest.Item]) -> None:
-    """Mark the tests of the listed files as `slow`, and put all slow ones first.
+    """Mark the tests of the listed files, and those of two formats, as `slow`; put all those first.
 
     Processes that share the tests are then done at about the same time: what is left for the end is
     short. (xdist keeps this order with --no-loadscope-reorder.)
     """
     listed = {TESTS / name for name in SLOW}
     for item in items:
-        if listed & {item.path, *item.path.parents}:
+        both_formats = "exported" in getattr(item, "fixturenames", ())
+        if both_formats or listed & {item.path, *item.path.parents}:
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
