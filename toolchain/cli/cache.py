@@ -12,7 +12,7 @@ from toolchain.errors import DataError
 from toolchain.printable import printable
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, subcommand_metavar="[COMMAND] [ARGS]...")
 @json_option
 @traceback_option
 @click.pass_context
