@@ -59,10 +59,10 @@ def command(
 ) -> None:
     """Fit MODEL, an ONNX file in fp32, to the photographs of another camera; needs no torch.
 
-    Mean and covariance of the features of its photographs are matched to those of the training
-    images, and that is folded into the last layer: the new file is as fast and as large. It is made
-    only where figures say that it helps; else the exit status is 10 and nothing is written. MODEL
-    itself is never changed.
+    How the new camera shifts the features of its photographs is found without labels, and taken
+    back in the bias of the last layer: the new file is as fast and as large. It is made only where
+    figures say that it helps; else the exit status is 10 and nothing is written. MODEL itself is
+    never changed.
 
     \b
     rtl adapt runs/photos/export/model.onnx --to photos-of-the-new-camera
