@@ -22,3 +22,14 @@ def test_torchvision_works_beside_a_cpu_build_of_torch() -> None:
         check=False,
     )
     assert done.stdout.split() == ["1000", "2"], done.stderr
+
+
+def test_the_first_network_of_a_process_may_be_one_without_values() -> None:
+    """torch 2.8 can't import what torchvision needs while tensors are made on another device."""
+    code = (
+        "from toolchain.networks.resnet import build_network, on_meta_device\n"
+        "with on_meta_device():\n"
+        "    print({p.device.type for p in build_network('resnet18', 3).parameters()})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "{'meta'}", done.stderr

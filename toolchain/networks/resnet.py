@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +20,17 @@ State = dict[str, Tensor]
 
 IMAGENET_NORMALISATION = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """Channel statistics of ImageNet, as torchvision's weights expect them."""
+
+
+@contextlib.contextmanager
+def on_meta_device() -> Iterator[None]:
+    """Make networks and tensors that have shapes and no values.
+
+    torchvision is imported before: it imports torch._dynamo, which torch 2.8 can't within a device.
+    """
+    import_torchvision()
+    with torch.device("meta"):
+        yield
 
 
 def build_network(arch: str, classes: int, *, dropout: float = 0.0) -> nn.Module:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from safetensors.torch import save
 from torch import Tensor
 
@@ -17,7 +16,13 @@ from toolchain.networks.checkpoint_layout import find_network
 from toolchain.networks.fitting import load_weights, usable
 from toolchain.networks.imagenet import imagenet_state
 from toolchain.networks.known_architectures import recognised
-from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, State, build_network
+from toolchain.networks.resnet import (
+    IMAGENET_NORMALISATION,
+    Classifier,
+    State,
+    build_network,
+    on_meta_device,
+)
 from toolchain.networks.weights_file import ACCEPTED, SUFFIXES, read_content
 from toolchain.printable import shell_words
 from toolchain.progress import ProgressReporter
@@ -133,7 +138,7 @@ def load_classifier(
     state = read_weights(weights)
     # A Dropout does nothing in eval mode, but it changes the name of the linear layer's weights.
     dropout = 0.5 if "network.fc.1.weight" in state else 0.0
-    with torch.device("meta"):  # random weights would only be replaced
+    with on_meta_device():  # random weights would only be replaced
         network = build_network(arch, classes, dropout=dropout)
     classifier = Classifier(network, normalisation)
     own = classifier.state_dict()

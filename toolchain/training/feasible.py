@@ -14,7 +14,12 @@ import torch
 from toolchain.data.layouts import Dataset
 from toolchain.machine import memory_limit_bytes
 from toolchain.metrics.evidence import can_show_a_difference
-from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
+from toolchain.networks.resnet import (
+    IMAGENET_NORMALISATION,
+    Classifier,
+    build_network,
+    on_meta_device,
+)
 from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_sources import refuse
@@ -132,7 +137,7 @@ def _require_normalisable(settings: FinetuneSettings, dataset: Dataset, processe
 
 def _normalises_one_image(settings: FinetuneSettings, classes: int) -> bool:
     """Return whether every stage can compute a training step on a single image."""
-    with torch.device("meta"):
+    with on_meta_device():
         classifier = Classifier(
             build_network(settings.arch, classes, dropout=settings.dropout),
             IMAGENET_NORMALISATION,

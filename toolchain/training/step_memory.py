@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from toolchain.networks.resnet import build_network
+from toolchain.networks.resnet import build_network, on_meta_device
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.strategies import counted_layers, plan_stages
 
@@ -44,7 +44,7 @@ def _output_sizes(settings: FinetuneSettings, classes: int) -> tuple[int, int]:
 
         return hook
 
-    with torch.device("meta"), torch.no_grad():
+    with on_meta_device(), torch.no_grad():
         network = build_network(settings.arch, classes).eval()
         layers = counted_layers(network)
         for name in layers:
