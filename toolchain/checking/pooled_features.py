@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from toolchain.checking.backbone import Backbone
 from toolchain.data.layouts import Dataset
 from toolchain.data.split_names import SPLITS
-from toolchain.networks.split import STAGES, network_parts
+from toolchain.networks.split import STAGES
 from toolchain.progress import ProgressReporter
 from toolchain.runs.learning_settings import Architecture
 from toolchain.runs.settings import FinetuneSettings
-from toolchain.training.features.compute import FeatureSpec
-from toolchain.training.features.pooled import stage_features
+from toolchain.training.features.pooled import pooled_spec, stage_features
 
 USED = STAGES[-2:]
 """Stages whose features are used."""
@@ -34,15 +33,9 @@ def pooled_features(
     They are kept between runs as those of training are, and are the same. The samples have their
     digests, as `audit_dataset` returns them.
     """
-    spec = FeatureSpec(
-        classifier=backbone.classifier.to(device),
-        frozen=[name for name, _ in network_parts(backbone.classifier.network)].index("avgpool"),
-        dataset=dataset,
-        preprocessing=backbone.preprocessing,
-        settings=FinetuneSettings(data=str(dataset.root), arch=cast(Architecture, backbone.arch)),
-        views=0,
-        device=device,
-    )
+    settings = FinetuneSettings(data=str(dataset.root), arch=cast(Architecture, backbone.arch))
+    classifier = backbone.classifier.to(device)
+    spec = pooled_spec(classifier, dataset, backbone.preprocessing, settings, device)
     samples = [sample for split in SPLITS for sample in dataset.split(split)]
     features = stage_features(spec, samples, progress)
     return np.concatenate([features[stage] for stage in USED], axis=1)

@@ -18,14 +18,14 @@ from toolchain.data.layouts import Sample
 from toolchain.metrics.linear_probe import fit
 from toolchain.metrics.mcnemar import mcnemar_p
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
-from toolchain.networks.split import STAGES, network_parts
+from toolchain.networks.split import STAGES
 from toolchain.progress import ProgressReporter
 from toolchain.runs.selection import Measured, measured
 from toolchain.select.comparison import against, significant
 from toolchain.select.folds import folds_of, out_of_fold_images
 from toolchain.training.choosing import ChoiceInputs
 from toolchain.training.features.compute import FeatureSpec
-from toolchain.training.features.pooled import stage_features
+from toolchain.training.features.pooled import pooled_spec, stage_features
 from toolchain.training.setup import preprocessing_of
 
 PROBE_L2, PROBE_SCALING = 0.1, 0.5
@@ -63,14 +63,12 @@ def drawn(samples: Sequence[Sample], most: int, seed: int) -> tuple[Sample, ...]
 def feature_spec(inputs: ChoiceInputs, classifier: Classifier | None = None) -> FeatureSpec:
     """Return what the clean features of a choice's images depend on."""
     classifier = classifier or inputs.start.classifier.to(inputs.device)
-    return FeatureSpec(
-        classifier=classifier,
-        frozen=[name for name, _ in network_parts(classifier.network)].index("avgpool"),
-        dataset=inputs.dataset,
-        preprocessing=preprocessing_of(inputs.settings),
-        settings=inputs.settings,
-        views=0,
-        device=inputs.device,
+    return pooled_spec(
+        classifier,
+        inputs.dataset,
+        preprocessing_of(inputs.settings),
+        inputs.settings,
+        inputs.device,
     )
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from toolchain.metrics.linear_probe import LinearProbe, fit
-from toolchain.networks.split import STAGES, network_parts
+from toolchain.networks.split import STAGES
 from toolchain.progress import ProgressReporter
 from toolchain.training.features.compute import FeatureSpec
-from toolchain.training.features.pooled import stage_features
+from toolchain.training.features.pooled import pooled_spec, stage_features
 from toolchain.training.setup import Setup
 
 
@@ -43,13 +43,6 @@ def write_head(network: nn.Module, probe: LinearProbe) -> None:
 
 
 def _spec(setup: Setup) -> FeatureSpec:
-    parts = [name for name, _ in network_parts(setup.classifier.network)]
-    return FeatureSpec(
-        classifier=setup.classifier,
-        frozen=parts.index("avgpool"),
-        dataset=setup.dataset,
-        preprocessing=setup.preprocessing,
-        settings=setup.settings,
-        views=0,
-        device=setup.device,
+    return pooled_spec(
+        setup.classifier, setup.dataset, setup.preprocessing, setup.settings, setup.device
     )

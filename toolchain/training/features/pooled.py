@@ -11,13 +11,17 @@ from dataclasses import replace
 
 import msgspec
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from toolchain.data.layouts import Sample
+from toolchain.data.layouts import Dataset, Sample
 from toolchain.files import real_path
+from toolchain.networks.resnet import Classifier
 from toolchain.networks.split import STAGES, FrozenBackbone, StagePooling, network_parts
 from toolchain.networks.weights import state_sha256
 from toolchain.progress import ProgressReporter
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.runtime.card import Preprocessing
 from toolchain.training.features.compute import (
     FeatureSpec,
     RequiredRows,
@@ -33,6 +37,25 @@ from toolchain.training.features.writer import Unstorable
 
 StageFeatures = dict[str, NDArray[np.float32]]
 """Stage (layer1 … layer4) → its features, float32 [images, channels]."""
+
+
+def pooled_spec(
+    classifier: Classifier,
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    settings: FinetuneSettings,
+    device: torch.device,
+) -> FeatureSpec:
+    """Return what the pooled features of clean images depend on; the classifier is on `device`."""
+    return FeatureSpec(
+        classifier=classifier,
+        frozen=[name for name, _ in network_parts(classifier.network)].index("avgpool"),
+        dataset=dataset,
+        preprocessing=preprocessing,
+        settings=settings,
+        views=0,
+        device=device,
+    )
 
 
 def stage_features(
