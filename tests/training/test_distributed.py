@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import socket
@@ -17,12 +19,23 @@ import torch
 from safetensors.torch import load_file
 
 from tests.conftest import RANDOM_WEIGHTS
-from tests.training.sandbox import EACH_EPOCH, Ended, Fault, Sandbox, at_call, killed_in_step
+from tests.training.sandbox import (
+    EACH_EPOCH,
+    PATIENCE_S,
+    SERVER,
+    Ended,
+    Fault,
+    Sandbox,
+    at_call,
+    killed_in_step,
+    replace,
+)
 from tests.training.test_finetune import epochs_of, small
 from toolchain.cli.main import run_command
 from toolchain.errors import ImageError
 from toolchain.evaluation.evaluate import evaluate
 from toolchain.runs.runfolder import RunFolder
+from toolchain.training.distributed import process_group
 from toolchain.training.finetune import finetune
 
 FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_macro_f1", "val_auc")
@@ -96,13 +109,18 @@ def join_processes(count: int, rank: int, port: int) -> None:
     torch.set_num_threads(1)
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
 def together(
     sandbox: Sandbox, count: int, *words: object, faults: Sequence[Fault] = ()
 ) -> list[Ended]:
     """Run a command in several processes, forked because loading torch takes seconds."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     started = [
         sandbox.start(*words, faults=[partial(join_processes, count, rank, port), *faults])
         for rank in range(count)
@@ -269,3 +287,25 @@ def fails_in_rank_one() -> None:
 
     if os.environ["RANK"] == "1":
         at_call("toolchain.training.loop:Stepper.update", 5, damaged)
+
+
+def test_an_error_of_a_step_does_not_wait_for_the_thread_of_the_gradients() -> None:
+    """It may wait for the interpreter's lock, which the deletion of the error's frames holds."""
+    process = SERVER.Process(target=fail_after_a_backward_pass)
+    process.start()
+    process.join(PATIENCE_S)
+    assert process.exitcode == 0
+
+
+def fail_after_a_backward_pass() -> None:
+    """Exit with status 1 where the thread of the operations ends with the error's frames."""
+    join_processes(1, 0, free_port())
+    replace("toolchain.training.distributed:is_single_process", lambda _: lambda: False)
+    with contextlib.suppress(ValueError), process_group():
+        network = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2))
+        network(torch.ones(1, 2)).sum().backward()
+        raise ValueError
+    del network
+    gc.collect()
+    names = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
+    sys.exit("pt_gloo_runloop" not in names)

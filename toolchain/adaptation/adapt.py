@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from toolchain.adaptation.gate import judge, least_images
+from toolchain.adaptation.gate import Judgement, judge, least_images
 from toolchain.adaptation.original import Original, destination, open_original
 from toolchain.adaptation.result import Adapted
+from toolchain.adaptation.source_features import SourceFeatures
 from toolchain.adaptation.source_images import source_of
 from toolchain.adaptation.target import TargetImages, fingerprint, read_target
 from toolchain.adaptation.writing import write_adapted
@@ -46,22 +47,10 @@ def adapt(
     progress, started = progress or SilentReporter(), time.monotonic()
     path = destination(existing_model(model), output)
     original = open_original(os.fspath(model))
-    classes = original.card.classes
-    target = read_target(os.fspath(to), classes, images)
+    target = read_target(os.fspath(to), original.card.classes, images)
     known = source_of(original, source, progress)
     features, unreadable = _target_features(original, target, progress)
-    used = [image for image in target.paths if image in features]
-    judgement = judge(
-        _logits(original, known.features),
-        known.labels,
-        _logits(original, np.stack([features[image] for image in used])),
-        classes,
-        {
-            number: target.labels[image]
-            for number, image in enumerate(used)
-            if image in target.labels
-        },
-    )
+    judgement = _judged(original, known, target, features)
     result = Adapted(
         model=str(original.path),
         sha256=original.sha256,
@@ -81,25 +70,43 @@ def adapt(
         raise _refused(result)
     adaptation = Adaptation(
         from_sha256=original.sha256,
-        target_sha256=fingerprint(used),
-        target_images=len(used),
+        target_sha256=fingerprint(list(features)),
+        target_images=len(features),
         source_images=len(known),
     )
     bias = original.bias + judgement.shift
-    names = {image: image.relative_to(target.root).as_posix() for image in used}
-    verification = write_adapted(original, original.weight, bias, adaptation, names, path, progress)
+    names = {image: image.relative_to(target.root).as_posix() for image in features}
     return msgspec.structs.replace(
         result,
         output=str(path),
-        verification=verification,
+        verification=write_adapted(
+            original, original.weight, bias, adaptation, names, path, progress
+        ),
         seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _judged(
+    original: Original,
+    known: SourceFeatures,
+    target: TargetImages,
+    features: Mapping[Path, Floats],
+) -> Judgement:
+    """Return whether the head that is fitted to the target's features is better, and its shift."""
+    labels = [target.labels.get(image) for image in features]
+    return judge(
+        _logits(original, known.features),
+        known.labels,
+        _logits(original, np.stack(list(features.values()))),
+        original.card.classes,
+        {number: label for number, label in enumerate(labels) if label is not None},
     )
 
 
 def _target_features(
     original: Original, target: TargetImages, progress: ProgressReporter
 ) -> tuple[Mapping[Path, Floats], list[str]]:
-    """Return (features of the images that can be read, the names of the others).
+    """Return (features of the images that can be read, in their order, the names of the others).
 
     Raises DataError where fewer are left than are needed.
     """

@@ -5,9 +5,10 @@ hands them out. docs/python.md walks through them; docs/api.md is made from thei
 """
 
 from toolchain.api.adapting import adapt
+from toolchain.api.benchmarks import bench
 from toolchain.api.comparisons import cross_validate, try_strategies
 from toolchain.api.images import check_data, predict
-from toolchain.api.models import bench, export, inspect, verify
+from toolchain.api.models import export, inspect, verify
 from toolchain.api.runs import evaluate, find_lr, finetune, report, resume
 
 __all__ = [

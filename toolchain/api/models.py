@@ -1,4 +1,4 @@
-"""Model files from Python: export them, verify, measure and inspect them."""
+"""Model files from Python: export them, verify and inspect them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,14 @@ from toolchain.api.arguments import (
     CalibrationCount,
     Count,
     Location,
-    NotNegative,
     Opset,
-    Pause,
-    Percentage,
-    Percentile,
     Points,
-    Processes,
     Progress,
-    Seconds,
     Side,
     Threads,
     checked,
     checked_each,
     checked_path,
-    checked_paths,
     checked_progress,
     optional_path,
 )
@@ -33,7 +26,6 @@ from toolchain.exporters.precision.options import Calibration, Limits, Method, R
 from toolchain.runtime.card import Format, InputKind, Precision
 
 if TYPE_CHECKING:
-    from toolchain.benchmarking.result import Benchmark
     from toolchain.exporters.export_result import ExportResult
     from toolchain.exporters.variants import Variant
     from toolchain.verification.inspection_result import Inspection
@@ -186,124 +178,6 @@ def verify(
         max_flips=max_flips,
         progress=reporter,
     )
-
-
-@names_missing_packages
-def bench(
-    models: Location | Sequence[Location],
-    *,
-    provider: str | Sequence[str] = "cpu",
-    batch_size: int | Sequence[int] = (1, 8),
-    threads: int | Sequence[int] = (),
-    seconds: float = 3.0,
-    eager: bool | None = None,
-    spin: bool = False,
-    gap: float | Sequence[float] = (),
-    busy: int = 0,
-    percentile: Percentile = "p90",
-    retries: int = 2,
-    require_valid: bool = False,
-    stages: bool = False,
-    cold_start: bool = False,
-    limit: bool = False,
-    image: Location | None = None,
-    compare: Location | None = None,
-    rescale: bool = False,
-    fail_if_slower: float | None = None,
-    plot: Location | None = None,
-    output: Location | None = None,
-    progress: Progress = None,
-) -> Benchmark:
-    """Measure model files beside each other, each in a process of its own (`rtl bench`).
-
-    `models` are files, or a run folder for all of its exported files; they may differ in precision,
-    backbone, classes and image size. `provider`, `batch_size` and `threads` may be lists; `threads`
-    defaults to the cores that may be used. A file of one batch size is measured at it, and the
-    others too. Each case is measured for `seconds`. `eager` adds torch itself; None does so where
-    the run folder and torch are at hand. `spin` adds each ONNX file with threads that wait in a
-    busy loop, `gap` calls after pauses of so many seconds, and `busy` is how many processes keep a
-    core busy meanwhile. A case whose rounds disagree, that was disturbed, or has too few calls for
-    `percentile` is measured again up to `retries` times, and is INVALID after that; with
-    `require_valid` RefusedError is raised then. `stages` measures read, decode, resize, inference
-    and softmax of one image apart, `cold_start` fresh processes until the first label, `limit` the
-    share of this machine's peak; `image` is the file for the first two. `compare` is the JSON of an
-    earlier benchmark: the result's `comparison` says which cases became faster or slower, and with
-    `fail_if_slower` RefusedError is raised where one is slower by so many per cent; with `rescale`
-    it may be of another machine, whose times are scaled by how fast both multiply matrices. `plot`
-    is a PNG file to draw the calls, the throughput and the pauses into. The JSON goes to `output`;
-    for a run folder, to bench/ in it.
-
-    Returns a row for each case: latencies of a batch in ms (p50, p90, p99, mean, minimum) and the
-    images per second with 95 % intervals, peak memory in MB, and a verdict with its reasons; for
-    each model its accuracy, and how its answers differ from the first's. Raises RefusedError where
-    a file does not compute what its card says, or files of one model in float32 give different
-    answers, and what opening them raises; SettingsError.
-
-    >>> import toolchain as rtl
-    >>> benchmark = rtl.bench(model, batch_size=1, seconds=0.1, eager=False)
-    >>> [(case.target, case.batch_size) for case in benchmark.results]
-    [('model.onnx', 1)]
-    """
-    files = checked_paths("models", models)
-    if not files:
-        raise SettingsError("models: none is given")
-    options = {
-        "providers": checked_each("provider", provider, str),
-        "batch_sizes": tuple(dict.fromkeys(checked_each("batch_size", batch_size, Count))),
-        "threads": checked_each("threads", threads, Threads, none=True),
-        "seconds": checked("seconds", seconds, Seconds),
-        "eager": checked("eager", eager, bool | None),
-        "spin": checked("spin", spin, bool),
-        "gaps": tuple(dict.fromkeys(checked_each("gap", gap, Pause, none=True))),
-        "busy": checked("busy", busy, Processes),
-        "percentile": checked("percentile", percentile, Percentile),
-        "retries": checked("retries", retries, NotNegative),
-        "stages": checked("stages", stages, bool),
-        "cold_start": checked("cold_start", cold_start, bool),
-        "limit": checked("limit", limit, bool),
-        "image": optional_path("image", image),
-        "compare": optional_path("compare", compare),
-        "rescale": checked("rescale", rescale, bool),
-        "progress": checked_progress(progress),
-    }
-    bounds = {
-        "valid": checked("require_valid", require_valid, bool),
-        "not_slower_by": checked("fail_if_slower", fail_if_slower, Percentage | None),
-    }
-    written = {"output": optional_path("output", output), "plot": optional_path("plot", plot)}
-    return _measured(files, options, written, bounds)
-
-
-def _measured(
-    files: tuple[str, ...],
-    options: dict[str, Any],
-    written: dict[str, str | None],
-    bounds: dict[str, Any],
-) -> Benchmark:
-    """Measure files, write the result where it is asked for, and hold it to what is required.
-
-    `bounds` are the arguments of `benchmarking.bounds.require`.
-    """
-    if options["rescale"] and options["compare"] is None:
-        raise SettingsError("rescale: it needs compare, the benchmark to be beside")
-    if bounds["not_slower_by"] is not None and options["compare"] is None:
-        raise SettingsError("fail_if_slower: it needs compare, the benchmark to be beside")
-    from toolchain.benchmarking import bench as story
-    from toolchain.benchmarking.bounds import require
-    from toolchain.benchmarking.output import benchmark_file, keep_picture, require_picture
-    from toolchain.files import keep_result
-
-    plot = written["plot"]
-    if plot is not None:
-        require_picture(plot)
-    json_file = benchmark_file(files, options["providers"], written["output"], options["progress"])
-    result = story.bench(files, **options)
-    if json_file:
-        keep_result(json_file, result)
-    if plot is not None:
-        keep_picture(plot, result)
-    require(result, **bounds)
-    return result
 
 
 @names_missing_packages

@@ -102,14 +102,7 @@ def bench(
         stack.enter_context(busy_processes(busy))
         found = _measured(opened, answers, how, folder, progress)
     found = msgspec.structs.replace(found, left_out=left_out)
-    if before is None:
-        return found
-    try:
-        comparison = compared(before, found, str(compare), rescale=rescale)
-        return msgspec.structs.replace(found, comparison=comparison)
-    except ToolchainError as error:
-        error.result = found  # it took its time to measure, and holds without the other
-        raise
+    return found if before is None else _beside(before, found, str(compare), rescale=rescale)
 
 
 @dataclass(frozen=True)
@@ -162,6 +155,20 @@ def _measured(
         limits=limit_results(details, results, answers),
         no_energy=why_no_energy(),
     )
+
+
+def _beside(before: Benchmark, found: Benchmark, name: str, *, rescale: bool) -> Benchmark:
+    """Return a benchmark with what became faster or slower than in the one of the file `name`.
+
+    Where that can't be said, the error's `result` is the benchmark: it took its time to measure,
+    and holds without the other.
+    """
+    try:
+        comparison = compared(before, found, name, rescale=rescale)
+    except ToolchainError as error:
+        error.result = found
+        raise
+    return msgspec.structs.replace(found, comparison=comparison)
 
 
 def _opened(

@@ -9,7 +9,7 @@ from pathlib import Path
 from toolchain.benchmarking.result import Benchmark
 from toolchain.errors import DataError
 from toolchain.extras import import_extra
-from toolchain.files import is_folder, require_writable
+from toolchain.files import is_folder, keep_result, require_writable
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder
 
@@ -41,23 +41,37 @@ def benchmark_file(
     return file
 
 
-def require_picture(path: str | os.PathLike[str]) -> None:
-    """Raise before anything is measured where a picture can't be drawn there.
+def require_picture(path: str | os.PathLike[str] | None) -> None:
+    """Raise before anything is measured where a picture can't be drawn there; None is no picture.
 
     DataError where it can't be written, or is to be no PNG; MissingExtraError without matplotlib.
     """
+    if path is None:
+        return
     if Path(path).suffix.lower() != ".png":
         raise DataError(f"{path}: a benchmark is drawn as PNG", hint=f"name it {path}.png")
     require_writable(Path(path))
     import_extra("matplotlib", what="matplotlib, which draws the picture,")
 
 
-def keep_picture(path: str | os.PathLike[str], result: Benchmark) -> None:
-    """Draw a benchmark into a PNG file; where that fails, the DataError holds the result."""
+def keep_benchmark(
+    result: Benchmark, file: Path | None, picture: str | os.PathLike[str] | None
+) -> None:
+    """Write a benchmark as JSON and draw it as a PNG, each where it has a place.
+
+    Where that fails, the DataError holds the result.
+    """
+    if file is not None:
+        keep_result(file, result)
+    if picture is not None:
+        _draw(Path(picture), result)
+
+
+def _draw(path: Path, result: Benchmark) -> None:
     from toolchain.benchmarking.plot import draw_benchmark
 
     try:
-        draw_benchmark(result, Path(path))
+        draw_benchmark(result, path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         refused = DataError(f"{path} can't be written: {reason}")

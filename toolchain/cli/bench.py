@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,11 +20,9 @@ from toolchain.cli.options import (
 )
 from toolchain.display import as_markdown
 from toolchain.errors import ToolchainError
-from toolchain.files import keep_result
 from toolchain.runtime.option_checks import MAX_THREADS
 
 if TYPE_CHECKING:
-    from toolchain.benchmarking.figures.verdicts import Percentile
     from toolchain.benchmarking.result import Benchmark
 
 OPTION_GROUPS = {
@@ -160,19 +158,8 @@ def command(
     models: tuple[str, ...],
     providers: tuple[str, ...],
     batch_sizes: tuple[int, ...],
-    threads: tuple[int, ...],
-    seconds: float,
-    eager: bool | None,
-    spin: bool,
     gaps: tuple[float, ...],
-    busy: int,
-    percentile: Percentile,
-    retries: int,
     require_valid: bool,
-    stages: bool,
-    cold_start: bool,
-    limit: bool,
-    image: Path | None,
     compare: Path | None,
     rescale: bool,
     fail_if_slower: float | None,
@@ -182,6 +169,7 @@ def command(
     explain: bool,
     as_json: bool,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Measure MODELS side by side: files, or a run folder for all of its exported files.
 
@@ -200,32 +188,21 @@ def command(
     _require_sense(compare, fail_if_slower, rescale, markdown and as_json)
     from toolchain.benchmarking.bench import bench
     from toolchain.benchmarking.bounds import require
-    from toolchain.benchmarking.output import benchmark_file, keep_picture, require_picture
+    from toolchain.benchmarking.output import benchmark_file, keep_benchmark, require_picture
 
     progress = terminal.progress_reporter(quiet)
-    if plot is not None:
-        require_picture(plot)
+    require_picture(plot)
     file = benchmark_file(models, providers, output, progress)
     try:
         result = bench(
             models,
             providers=providers,
             batch_sizes=tuple(dict.fromkeys(batch_sizes)),
-            threads=threads,
-            seconds=seconds,
-            eager=eager,
-            spin=spin,
             gaps=tuple(dict.fromkeys(gaps)),
-            busy=busy,
-            percentile=percentile,
-            retries=retries,
-            stages=stages,
-            cold_start=cold_start,
-            limit=limit,
-            image=image,
             compare=compare,
             rescale=rescale,
             progress=progress,
+            **options,
         )
     except ToolchainError as error:
         if error.result is not None:  # it is measured, but can't be put beside the earlier one
@@ -233,10 +210,7 @@ def command(
         raise
     _show(result, as_json, markdown)
     tables.explain(result, "bench", wanted=explain, quiet=quiet or as_json)
-    if file:
-        keep_result(file, result)
-    if plot is not None:
-        keep_picture(plot, result)
+    keep_benchmark(result, file, plot)
     require(result, valid=require_valid, not_slower_by=fail_if_slower)
     _print_next(result, quiet)
 

@@ -133,8 +133,7 @@ def command(
         return
     if moved_data is not None:
         raise click.UsageError("--data is for --resume; without it: rtl finetune DATA")
-    if data is not None:
-        given["data"] = data
+    given |= {} if data is None else {"data": data}
     chosen = _settings(config, given, comparing=try_what is not None)
     if modes:
         chosen.require_one_source(modes[0])
@@ -143,8 +142,7 @@ def command(
         return
     if modes:
         found = compared(chosen, cv, explain=explain, as_json=as_json, quiet=quiet)
-        words = {name: v for name, v in (given | found).items() if v is not None}
-        terminal.print_next(*_command_words(words, config, None), quiet=quiet)
+        terminal.print_next(*_command_words(given | found, config, None), quiet=quiet)
         return
     try:
         result = _train(chosen, output, quiet)
@@ -307,11 +305,13 @@ def _report(result: FinetuneResult, data: str | None, as_json: bool, quiet: bool
 
 
 def _command_words(given: dict[str, Any], config: Path | None, output: Path | None) -> list[object]:
-    """Return the words of an `rtl finetune` command with these settings and options."""
+    """Return the words of an `rtl finetune` command with these settings and options, but None."""
     words: list[object] = ["rtl", "finetune", *([given["data"]] if "data" in given else [])]
     words += ["-o", output] if output else []
     words += ["--config", config] if config else []
     for name, value in given.items():
+        if value is None:
+            continue
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
             words.append(option if value else f"--no-{option[2:]}")

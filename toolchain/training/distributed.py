@@ -30,6 +30,12 @@ TIMEOUT = timedelta(hours=12)
 """Timeout of collective operations; long, because the other processes wait while rank zero computes
 the frozen features."""
 
+_JOINED: list[distributed.ProcessGroup | None] = []
+"""The groups that this process has joined, kept until it ends. Deleting a gloo group joins its
+thread, which may need the interpreter's lock to delete an operation of the backward pass. An error
+whose frames held the last reference would delete the group with that lock held: a deadlock, in
+which the other processes wait for ever (seen with torch 2.13)."""
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -113,6 +119,7 @@ def process_group() -> Iterator[Processes]:
         return
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, timeout=TIMEOUT)
+    _JOINED.append(distributed.group.WORLD)
     try:
         yield Processes(
             rank=distributed.get_rank(),

@@ -17,13 +17,17 @@ from toolchain.files import file_sha256
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, parity_file, run_of_model
 from toolchain.runs.trained_run import TrainedRun
-from toolchain.runtime.card import Adaptation
+from toolchain.runtime.card import Adaptation, Card
 from toolchain.runtime.modelfile import checked_digest
 from toolchain.runtime.predictor import Predictor
 from toolchain.runtime.session import existing_model
 from toolchain.runtime.stored_outputs import read_stored_outputs, references_file
 from toolchain.verification.comparison import compare_with_references
-from toolchain.verification.references.trained_model import MOST_IMAGES, open_trained_reference
+from toolchain.verification.references.trained_model import (
+    MOST_IMAGES,
+    TrainedReference,
+    open_trained_reference,
+)
 from toolchain.verification.result import Verification
 from toolchain.verification.strictness import MAX_FLIPS
 
@@ -44,10 +48,9 @@ def verify(
 
     `run` names the run folder where the file was moved out of it, `data` the images where they were
     moved; a run folder around the file is not used where its images are gone, nor for a file that
-    was adapted to another camera. At most `images`
-    validation images are compared. `threads` are those of the session, by default all cores.
-    `sha256` is the digest that the file must have, from where it was exported. `max_flips` is the
-    share of the validation images that may have another label, in fp16 and int8 files.
+    was adapted to another camera. At most `images` validation images are compared. `threads` are
+    those of the session, by default all cores. `sha256` is the digest the file must have. In fp16
+    and int8 files `max_flips` is the share of validation images that may have another label.
 
     Raises SettingsError for a digest that is none, ParityError for a file with another one,
     ModelFileError or ProviderError for a file that can't be opened, DataError for a run or
@@ -70,11 +73,8 @@ def verify(
         folder = None
     trained = None
     if folder is not None and (run is not None or _has_torch()):
-        resized = backend.card.trained_size is not None
-        size = backend.card.preprocessing.size if resized else None
         try:
-            opened = TrainedRun.open(folder.path, data=data)
-            trained = open_trained_reference(opened, images=images, size=size)
+            trained = _trained_reference(folder, backend.card, data, images)
         except (DataError, MissingExtraError) as error:  # or a torch that can't be imported
             if run is not None or data is not None:
                 raise
@@ -92,6 +92,14 @@ def verify(
         max_flips=max_flips,
         progress=progress,
     )
+
+
+def _trained_reference(
+    folder: RunFolder, card: Card, data: str | None, images: int
+) -> TrainedReference:
+    """Return the trained model of a run and its images, at the size of a file with this card."""
+    size = card.preprocessing.size if card.trained_size is not None else None
+    return open_trained_reference(TrainedRun.open(folder.path, data=data), images=images, size=size)
 
 
 def _require_no_run(

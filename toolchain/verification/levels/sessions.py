@@ -69,17 +69,8 @@ def session_level(
     assert worst is not None
     registered, nodes = provider_proof(path, card, pixels[:1], provider)
     asked = provider_name(provider)
-    figures: Figures = {
-        "sessions": opened,
-        "max_difference": worst.max_abs,
-        "needed": worst.needed,
-        "tolerance": worst.tolerance,
-        "worst_session": worst_session,
-        "asked": asked,
-        "registered": registered,
-        "nodes": nodes,
-    }
-    figures |= _cuda_arithmetic(path, provider)
+    figures = _figures(worst, worst_session, opened) | _cuda_arithmetic(path, provider)
+    figures |= {"asked": asked, "registered": registered, "nodes": nodes}
     ran = ", ".join(
         f"{count} node{'' if count == 1 else 's'} on {short_name(name)}"
         for name, count in nodes.items()
@@ -99,6 +90,17 @@ def session_level(
         figures=figures,
         where=where,
     )
+
+
+def _figures(worst: NumberDifference, session: str, opened: int) -> Figures:
+    """Return the largest difference, found in `session`, of the sessions that were opened."""
+    return {
+        "sessions": opened,
+        "max_difference": worst.max_abs,
+        "needed": worst.needed,
+        "tolerance": worst.tolerance,
+        "worst_session": session,
+    }
 
 
 def users_sessions(path: Path, provider: str) -> Iterator[tuple[str, InferenceSession]]:
