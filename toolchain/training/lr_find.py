@@ -88,7 +88,7 @@ def find_lr(
         reason = "--lr-find tries the rates of one strategy, and auto has chosen none yet"
         raise refuse("strategy", reason, {"strategy": "head"}, {"strategy": "partial"})
     if not is_single_process():
-        raise TrainingError("--lr-find runs in one process", hint="start it without torchrun")
+        raise TrainingError("--lr-find runs in one process", hint="start it in one process")
     # Each rate is tried on one batch.
     settings = msgspec.structs.replace(settings, accumulate=1)
     folder = RunFolder(output or free_run_path(Path("runs"), f"{data_name(settings.data)}-lr-find"))
