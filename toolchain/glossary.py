@@ -278,13 +278,13 @@ TOPICS: dict[str, tuple[Term, ...]] = {
         ),
         Term(
             "offline",
-            "MLPerf's scenario in which all images are there at once; what counts is the throughput.",
+            "MLPerf's scenario of images that are all there at once; what counts is the throughput.",
             r"\boffline\b",
         ),
         Term(
             "server, queries/s",
-            "MLPerf's scenario of queries at random times; what counts is the highest rate at which "
-            "99 of 100 are answered within the bound, waiting included.",
+            "MLPerf's scenario of queries at random times; what counts is the highest rate at "
+            "which 99 of 100 are answered within the bound, waiting included.",
             r"\bserver\b",
         ),
         Term(

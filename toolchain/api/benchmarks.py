@@ -68,9 +68,10 @@ def bench(
     to `retries` times more, and then INVALID. `stages` are the steps of one image, `cold_start`
     fresh processes until the first label, both of `image`; `limit` is the share of this machine's
     peak. `scenario` is measured by MLCommons' LoadGen: "single-stream", "multi-stream", "offline",
-    and "server", the highest rate of queries that keeps `latency_bound` (seconds, 0.05) at the 99th
-    percentile. `compare` is the JSON of an earlier benchmark, of another machine only with `rescale`.
-    `plot` is a PNG to draw into. The JSON goes to `output`; for a run folder, to bench/ in it.
+    "server", which is the highest rate of queries that keeps `latency_bound` (seconds, by default
+    0.05) at the 99th percentile. `compare` is the JSON of an earlier benchmark, of another machine
+    only with `rescale`. `plot` is a PNG to draw into. The JSON goes to `output`; for a run folder,
+    to bench/ in it.
 
     Returns a row for each case: latencies of a batch in ms and images per second with 95 %
     intervals, peak memory in MB, and a verdict with its reasons; for each model its accuracy and

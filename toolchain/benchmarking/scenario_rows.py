@@ -30,7 +30,7 @@ class ScenarioResult(CaseName, frozen=True, kw_only=True):
 
     scenario: Scenario
     verdict: Verdict
-    reasons: list[str] = []
+    reasons: list[str] = msgspec.field(default_factory=list)
     """Why LoadGen calls it INVALID."""
     seconds: float
     queries: int
@@ -46,7 +46,7 @@ class ScenarioResult(CaseName, frozen=True, kw_only=True):
     rate_per_s: float | None = None
     """The highest that keeps the bound."""
     rate_too_high_per_s: float | None = None
-    rates: list[RateTried] = []
+    rates: list[RateTried] = msgspec.field(default_factory=list)
 
     @property
     def shown(self) -> str:

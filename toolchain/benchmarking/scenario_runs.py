@@ -126,7 +126,7 @@ class Runs:
             brief_s=BRIEF_SHARE * self._seconds,
             whole_s=self._seconds,
         )
-        return self._result(found.confirmed.run, found)
+        return self._result(found.best.run, found)
 
     def _run(self, seconds: float, rate_per_s: float) -> LoadgenRun:
         """Make one run. `rate_per_s` is that of the queries, offline of the samples."""

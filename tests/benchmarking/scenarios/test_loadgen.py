@@ -73,9 +73,7 @@ def test_single_stream_is_the_latency_of_one_image(folder: Path) -> None:
 
 def test_multi_stream_is_the_latency_of_eight_images(folder: Path) -> None:
     model = WaitingModel()
-    plan = Plan(
-        scenario="multi-stream", seconds=0.3, expected_latency_s=0.005, batch_sizes=(4,)
-    )
+    plan = Plan(scenario="multi-stream", seconds=0.3, expected_latency_s=0.005, batch_sizes=(4,))
     found = run(folder, model, plan)
     assert found.samples == 8 * found.queries
     assert set(model.batches) == {4}

@@ -70,18 +70,16 @@ def _samples_per_s(said: dict[str, Any], scenario: Scenario) -> float:
     return SAMPLES_PER_QUERY[scenario] * 1e9 / float(said["result_mean_query_latency_ns"])
 
 
-def _reasons(
-    said: dict[str, Any], plan: Plan, queries: int, latency_ms: float | None
-) -> list[str]:
+def _reasons(said: dict[str, Any], plan: Plan, queries: int, latency_ms: float | None) -> list[str]:
     """Return why LoadGen calls a run INVALID, in words."""
     reasons = []
     if not said.get("result_perf_constraints_met", True) and latency_ms is not None:
         bound_ms = plan.latency_bound_s * 1e3
         reasons.append(f"p{PERCENTILES[plan.scenario]} is {latency_ms:.3g} ms, over {bound_ms:g}")
+    elif not said.get("early_stopping_met", True):
+        reasons.append(_early_stopping(str(said.get("early_stopping_result", "")), queries))
     if not said["result_min_duration_met"]:
         reasons.append(f"its queries were done before {plan.seconds:g} s")
-    if not said.get("early_stopping_met", True):
-        reasons.append(_early_stopping(str(said.get("early_stopping_result", "")), queries))
     if not said.get("result_min_queries_met", True):
         reasons.append(f"it has {queries} of {plan.least_queries} queries")
     if said["result_validity"] != "VALID" and not reasons:

@@ -10,12 +10,12 @@ from typing import Generic, TypeVar
 Run = TypeVar("Run")
 
 PRECISION = 0.05
-"""The rate that was kept and the one that was not are within so much of each other."""
+"""Short runs end where the rate that was kept and the one that was not are so close."""
 MOST_STEPS = 12
 """Doublings, or halvings, until one rate is kept and one is not."""
 LEAST_QUERIES = 5
 """A rate of fewer queries in the longest run is not tried."""
-MOST_CONFIRMATIONS = 5
+MOST_WHOLE_RUNS = 5
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Found(Generic[Run]):
     """What a search has found."""
 
     trials: list[Trial[Run]]
-    confirmed: Trial[Run]
-    """The last run, of the whole time. Where no rate was kept it is not `kept`."""
+    best: Trial[Run]
+    """The run of the whole time at the highest rate that was kept; the last one where none was."""
 
     @property
     def rate_per_s(self) -> float | None:
         """The highest rate that a run of the whole time kept; None for none."""
-        return self.confirmed.rate_per_s if self.confirmed.kept else None
+        return self.best.rate_per_s if self.best.kept else None
 
     @property
     def too_high(self) -> float | None:
@@ -60,8 +60,8 @@ def highest_rate(
     """Return the highest rate whose run of `whole_s` seconds is kept.
 
     `run_at` makes a run at a rate for some seconds. Short runs of `brief_s` double or halve the
-    rate until one is kept and one is not, then bisect between these. A run of the whole time
-    confirms the rate; where it does not, the next one is tried, by ever larger steps downwards.
+    rate until one is kept and one is not, then bisect between these. As few queries show little,
+    runs of the whole time go on from there, upwards while the rate is kept, else downwards.
     """
     trials: list[Trial[Run]] = []
 
@@ -79,11 +79,16 @@ def highest_rate(
         else:
             high = middle
     rate, step = low or least, PRECISION
-    for _ in range(MOST_CONFIRMATIONS):
-        if is_kept_at(rate, whole_s) or rate <= least:
+    upwards: bool | None = None
+    for _ in range(MOST_WHOLE_RUNS):
+        kept = is_kept_at(rate, whole_s)
+        if upwards not in (None, kept) or (not kept and rate <= least):
             break
-        rate, step = max(rate * (1 - step), least), step * 2
-    return Found(trials, trials[-1])
+        rate = max(rate * (1 + step if kept else 1 - step), least)
+        step, upwards = step * 2, kept
+    whole = [trial for trial in trials if trial.seconds == whole_s]
+    best = max((t for t in whole if t.kept), key=lambda t: t.rate_per_s, default=whole[-1])
+    return Found(trials, best)
 
 
 def _bracket(
