@@ -278,7 +278,7 @@ TOPICS: dict[str, tuple[Term, ...]] = {
         ),
         Term(
             "offline",
-            "MLPerf's scenario of images that are all there at once; what counts is the throughput.",
+            "MLPerf's scenario of images that all come at once; what counts is the throughput.",
             r"\boffline\b",
         ),
         Term(

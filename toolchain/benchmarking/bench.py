@@ -30,7 +30,7 @@ from toolchain.benchmarking.details import (
     measure_details,
 )
 from toolchain.benchmarking.figures.conditions import why_no_energy
-from toolchain.benchmarking.figures.verdicts import Percentile, Reason, reasons_against, verdict_of
+from toolchain.benchmarking.figures.verdicts import Percentile, Reason, reasons_against
 from toolchain.benchmarking.processes.load import busy_processes
 from toolchain.benchmarking.processes.targets import Target, TargetProcess
 from toolchain.benchmarking.processes.worker import Opened
@@ -175,8 +175,9 @@ def _measured(
     )
     load_ms = {process.target: reply.load_ms for process, reply in opened}
     results = target_results(cases, load_ms, lambda case: how.judge(case) + wrong[id(case)])
+    verdicts = {row.verdict for row in results} | {row.verdict for row in scenarios}
     return Benchmark(
-        verdict=verdict_of([row for row in (*results, *scenarios) if row.verdict == "INVALID"]),
+        verdict="INVALID" if "INVALID" in verdicts else "VALID",
         machine=this_machine(),
         seconds_per_case=how.seconds,
         busy=how.busy,

@@ -50,6 +50,7 @@ def test_the_rate_is_found_wherever_the_search_begins(start_per_s: float) -> Non
     # Of a server that needs 20 ms, by a simulation of hours: p99 passes 100 ms at 28 a second.
     server = SimulatedServer(service_s=0.02, bound_s=0.1)
     found = server.search(start_per_s)
+    assert found.rate_per_s is not None
     assert found.rate_per_s == pytest.approx(28, rel=0.1)
     assert found.too_high is not None
     assert found.too_high > found.rate_per_s

@@ -37,8 +37,8 @@ class Reason(msgspec.Struct, frozen=True):
     detail: str
 
 
-def verdict_of(reasons: Sequence[object]) -> Verdict:
-    """Return VALID where there is no reason, or row, against it."""
+def verdict_of(reasons: Sequence[Reason]) -> Verdict:
+    """Return VALID where there is no reason against it."""
     return "INVALID" if reasons else "VALID"
 
 

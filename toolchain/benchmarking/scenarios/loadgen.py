@@ -49,8 +49,10 @@ NAMES: dict[Scenario, str] = {
 class Sample(NamedTuple):
     """A sample that LoadGen has asked for."""
 
-    id: int
-    index: int
+    response: int
+    """The number by which LoadGen knows the sample of this query."""
+    image: int
+    """Which of the library's."""
 
 
 Waiting = queue.SimpleQueue[Sample | None]
@@ -186,11 +188,11 @@ class SystemUnderTest:
         now = samples[start : start + count]
         try:
             if self.failure is None:
-                self._backend.run(self._batch([sample.index for sample in now]))
+                self._backend.run(self._batch([sample.image for sample in now]))
         except BaseException as error:
             self.failure = error
-        response = self._loadgen.QuerySampleResponse
-        self._loadgen.QuerySamplesComplete([response(sample.id, 0, 0) for sample in now])
+        answer = self._loadgen.QuerySampleResponse
+        self._loadgen.QuerySamplesComplete([answer(sample.response, 0, 0) for sample in now])
         return count
 
     def _batch(self, indices: Sequence[int]) -> Any:
