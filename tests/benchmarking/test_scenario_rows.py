@@ -17,7 +17,7 @@ from toolchain.errors import MissingExtraError, SettingsError
 
 SCENARIOS = ("single-stream", "multi-stream", "offline", "server")
 OPTIONS = [word for name in SCENARIOS for word in ("--scenario", name)]
-WORDS = ("bench", "tiny.onnx", "--seconds", 0.4, "--threads", 1, "--retries", 0)
+WORDS = ("bench", "tiny.onnx", "--seconds", 0.2, "--threads", 1, "--retries", 0)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_each_scenario_is_a_row_by_loadgen(rtl_here: Rtl, tiny_file: Path, tmp_p
     assert offline["samples_per_s"] > 1000
     assert server["latency_bound_ms"] == 50
     assert server["rate_per_s"] > 100
-    assert server["rates"][-1]["seconds"] == 0.4
+    assert server["rates"][-1]["seconds"] == 0.2
     assert all(row["short_run"] for row in rows)
     # LoadGen's logs are nowhere that the user sees.
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bench.json", "tiny.onnx"]

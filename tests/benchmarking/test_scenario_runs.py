@@ -86,10 +86,20 @@ def test_the_best_of_the_measured_batch_sizes_is_taken(
     assert recorder.plans[0].batch_sizes == (expected,)
 
 
-def test_a_server_computes_what_waits_in_the_batches_up_to_the_best() -> None:
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ({1: 20.0, 8: 100.0, 16: 240.0}, (1, 2, 4, 8)),
+        ({1: 20.0, 12: 120.0}, (1, 2, 4, 8, 12)),
+        ({1: 20.0, 8: 200.0}, (1,)),
+    ],
+)
+def test_a_server_computes_what_waits_in_batches_up_to_the_best(
+    sizes: dict[int, float], expected: tuple[int, ...]
+) -> None:
     recorder = Server(60)
-    assert measure(recorder, "server").batch_size == 8
-    assert {plan.batch_sizes for plan in recorder.plans} == {(1, 8)}
+    assert measure(recorder, "server", sizes).batch_size == expected[-1]
+    assert {plan.batch_sizes for plan in recorder.plans} == {expected}
 
 
 def test_queries_that_fit_into_the_time_are_asked_for() -> None:

@@ -152,7 +152,8 @@ class Runs:
         """Return the sizes of batch that are computed; a server computes what waits."""
         if self._scenario != "server":
             return (self._batch,)
-        return tuple(size for size in sorted(self._speed.images_per_s) if size <= self._batch)
+        powers = (2**n for n in range(self._batch.bit_length()))
+        return tuple(sorted({*powers, self._batch}))
 
     def _result(self, run: LoadgenRun, found: Found[LoadgenRun] | None = None) -> ScenarioResult:
         target, scenario = self._process.target, self._scenario

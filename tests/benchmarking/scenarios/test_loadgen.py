@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from tests.runtime.tiny import SIDE, tiny_card
+from toolchain.benchmarking.scenarios import log
 from toolchain.benchmarking.scenarios.loadgen import run_loadgen
 from toolchain.benchmarking.scenarios.plan import LoadgenRun, Plan
-from toolchain.errors import ModelFileError
+from toolchain.errors import ModelFileError, RefusedError
 from toolchain.runtime.card import Card
 from toolchain.runtime.model_inputs import ModelOutputs, Pixels
 
@@ -25,8 +26,8 @@ IMAGE_S = 0.001
 class WaitingModel:
     """Takes CALL_S for a call, and IMAGE_S for each of its images."""
 
-    def __init__(self, fails_at: int | None = None) -> None:
-        self.card: Card = tiny_card()
+    def __init__(self, fails_at: int | None = None, batch: int | None = None) -> None:
+        self.card: Card = tiny_card(batch=batch)
         self.batches: list[int] = []
         self.fails_at = fails_at
 
@@ -80,7 +81,8 @@ def test_multi_stream_is_the_latency_of_eight_images(folder: Path) -> None:
     assert found.latency_ms is not None
     assert 16 <= found.latency_ms < 50
     assert not found.valid
-    assert found.reasons == [f"early stopping needs 662 queries, has {found.queries}"]
+    [reason] = found.reasons
+    assert reason.startswith(f"early stopping needs 662 queries, has {found.queries}; about ")
     assert found.early_stopping_ms is None
 
 
@@ -121,7 +123,7 @@ def test_a_server_keeps_a_rate_that_it_can_and_lacks_queries(folder: Path) -> No
     assert found.latency_ms is not None
     assert 5 <= found.latency_ms <= 50
     [reason] = found.reasons
-    assert reason == f"early stopping needs 459 queries, has {found.queries}"
+    assert reason.startswith(f"early stopping needs 459 queries, has {found.queries}; about ")
 
 
 def test_a_server_that_is_asked_too_often_computes_together_what_waits(folder: Path) -> None:
@@ -134,6 +136,14 @@ def test_a_server_that_is_asked_too_often_computes_together_what_waits(folder: P
     assert not found.valid
     assert "p99 is" in found.reasons[0]
     assert ", over 10" in found.reasons[0]
+
+
+def test_a_file_for_one_batch_size_is_given_as_many_as_it_takes(folder: Path) -> None:
+    model = WaitingModel(batch=3)
+    found = run(folder, model, server(800, bound_s=0.01))
+    assert set(model.batches) <= {1, 2, 3}  # fewer are padded
+    assert model.batches.count(3) > 50
+    assert sum(model.batches) == found.samples + 3
 
 
 def test_each_run_of_a_server_has_its_own_times(folder: Path) -> None:
@@ -158,3 +168,13 @@ def test_settings_that_lie_where_the_user_is_are_not_taken(folder: Path, tmp_pat
     started = time.perf_counter()
     assert run_loadgen(WaitingModel(), plan, folder).valid is False  # too few queries for 64
     assert time.perf_counter() - started < 2
+
+
+def test_a_log_that_cannot_be_read_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "MARK", "of another version")
+    plan = Plan(scenario="single-stream", seconds=0.1, expected_latency_s=0.002)
+    with pytest.raises(RefusedError, match=r"LoadGen wrote .* can't be read: KeyError") as caught:
+        run_loadgen(WaitingModel(), plan, folder)
+    assert "mlcommons-loadgen 6" in str(caught.value.hint)

@@ -139,9 +139,11 @@ class SystemUnderTest:
         self.failure: BaseException | None = None
         self._loadgen = loadgen
         self._backend = backend
-        self._batch_sizes = tuple(sorted(plan.batch_sizes))
+        card = backend.card
+        fixed = card.batch if card.input != "image" else None
+        self._batch_sizes = tuple(sorted(plan.batch_sizes)) if fixed is None else (fixed,)
         self._waiting: Waiting | None = queue.SimpleQueue() if plan.scenario == "server" else None
-        self._pixels = generated_pixels(backend.card.preprocessing.size)
+        self._pixels = generated_pixels(card.preprocessing.size)
 
     def issue(self, query: Iterable[Any]) -> None:
         """Take the samples of a query."""

@@ -77,7 +77,7 @@ def _reasons(said: dict[str, Any], plan: Plan, queries: int, latency_ms: float |
         bound_ms = plan.latency_bound_s * 1e3
         reasons.append(f"p{PERCENTILES[plan.scenario]} is {latency_ms:.3g} ms, over {bound_ms:g}")
     elif not said.get("early_stopping_met", True):
-        reasons.append(_early_stopping(str(said.get("early_stopping_result", "")), queries))
+        reasons.append(_early_stopping(str(said.get("early_stopping_result", "")), plan, queries))
     if not said["result_min_duration_met"]:
         reasons.append(f"its queries were done before {plan.seconds:g} s")
     if not said.get("result_min_queries_met", True):
@@ -87,11 +87,11 @@ def _reasons(said: dict[str, Any], plan: Plan, queries: int, latency_ms: float |
     return reasons
 
 
-def _early_stopping(text: str, queries: int) -> str:
-    """Return how many queries early stopping would have accepted."""
+def _early_stopping(text: str, plan: Plan, queries: int) -> str:
+    """Return how many queries early stopping would have accepted, and how long they take."""
     more, needed = NEEDS_MORE.search(text), NEEDS.search(text)
-    if more is not None:
-        return f"early stopping needs {queries + int(more[1])} queries, has {queries}"
-    if needed is not None:
-        return f"early stopping needs {needed[1]} queries, has {queries}"
-    return " ".join(text.replace("*", " ").split()) or "early stopping is not satisfied"
+    if more is None and needed is None:
+        return " ".join(text.replace("*", " ").split()) or "early stopping is not satisfied"
+    count = queries + int(more[1]) if more is not None else int(needed[1])
+    seconds = plan.seconds * count / queries
+    return f"early stopping needs {count} queries, has {queries}; about {seconds:.1f} s of it"

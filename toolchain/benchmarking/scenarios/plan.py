@@ -46,7 +46,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Server: queries a second. Offline: the samples a second that are expected."""
     latency_bound_s: float = LATENCY_BOUND_S
     batch_sizes: tuple[int, ...] = (1,)
-    """Samples that are computed at once: the most that are there."""
+    """Samples that are computed at once: the most that wait. A file for one size has its own."""
     number: int = 0
     """Of the run: each has seeds of its own."""
 

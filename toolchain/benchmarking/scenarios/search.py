@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -11,11 +12,10 @@ Run = TypeVar("Run")
 
 PRECISION = 0.05
 """Short runs end where the rate that was kept and the one that was not are so close."""
-MOST_STEPS = 12
-"""Doublings, or halvings, until one rate is kept and one is not."""
+MOST_BRIEF_RUNS = 20
 LEAST_QUERIES = 5
 """A rate of fewer queries in the longest run is not tried."""
-MOST_WHOLE_RUNS = 5
+MOST_WHOLE_RUNS = 8
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def highest_rate(
 
     `run_at` makes a run at a rate for some seconds. Short runs of `brief_s` double or halve the
     rate until one is kept and one is not, then bisect between these. As few queries show little,
-    runs of the whole time go on from there, upwards while the rate is kept, else downwards.
+    runs of the whole time go on from there, upwards while the rate is kept, else downwards, and
+    bisect what their last step was.
     """
     trials: list[Trial[Run]] = []
 
@@ -71,38 +72,54 @@ def highest_rate(
         return trials[-1].kept
 
     least = LEAST_QUERIES / whole_s
-    low, high = _bracket(lambda rate: is_kept_at(rate, brief_s), max(start_per_s, least), least)
-    while low is not None and high is not None and high > low * (1 + PRECISION):
-        middle = math.sqrt(low * high)
-        if is_kept_at(middle, brief_s):
-            low = middle
-        else:
-            high = middle
-    rate, step = low or least, PRECISION
-    upwards: bool | None = None
-    for _ in range(MOST_WHOLE_RUNS):
-        kept = is_kept_at(rate, whole_s)
-        if upwards not in (None, kept) or (not kept and rate <= least):
-            break
-        rate = max(rate * (1 + step if kept else 1 - step), least)
-        step, upwards = step * 2, kept
-    whole = [trial for trial in trials if trial.seconds == whole_s]
-    best = max((t for t in whole if t.kept), key=lambda t: t.rate_per_s, default=whole[-1])
+    brief = _Ends(lambda rate: is_kept_at(rate, brief_s), most_runs=MOST_BRIEF_RUNS)
+    brief.walk(max(start_per_s, least), itertools.repeat(2.0), least)
+    brief.bisect(PRECISION)
+    whole = _Ends(lambda rate: is_kept_at(rate, whole_s), most_runs=MOST_WHOLE_RUNS)
+    whole.walk(brief.low or least, _growing(), least)
+    whole.bisect(2 * PRECISION)
+    runs = [trial for trial in trials if trial.seconds == whole_s]
+    best = max((t for t in runs if t.kept), key=lambda t: t.rate_per_s, default=runs[-1])
     return Found(trials, best)
 
 
-def _bracket(
-    is_kept: Callable[[float], bool], start: float, least: float
-) -> tuple[float | None, float | None]:
-    """Return a rate that is kept and a higher one that is not; None for one that is not found."""
-    low: float | None = None
-    high: float | None = None
-    rate = start
-    for _ in range(MOST_STEPS):
-        if is_kept(rate):
-            low, rate = rate, rate * 2
+class _Ends:
+    """A rate that is kept and a higher one that is not, which runs of one length move together."""
+
+    def __init__(self, is_kept: Callable[[float], bool], most_runs: int) -> None:
+        self.low: float | None = None
+        self.high: float | None = None
+        self._is_kept, self._runs_left = is_kept, most_runs
+
+    def walk(self, rate: float, factors: Iterator[float], least: float) -> None:
+        """Go up while the rate is kept, else down to the least rate, until there are both ends."""
+        while self._runs_left and (self.low is None or self.high is None):
+            kept = self._run(rate)
+            if not kept and rate <= least:
+                return
+            factor = next(factors)
+            rate = rate * factor if kept else max(rate / factor, least)
+
+    def bisect(self, precision: float) -> None:
+        """Bring the ends together, where there are both."""
+        while self._runs_left and self.low is not None and self.high is not None:
+            if self.high <= self.low * (1 + precision):
+                return
+            self._run(math.sqrt(self.low * self.high))
+
+    def _run(self, rate: float) -> bool:
+        self._runs_left -= 1
+        kept = self._is_kept(rate)
+        if kept:
+            self.low = rate
         else:
-            high, rate = rate, rate / 2
-        if (low is not None and high is not None) or rate < least:
-            break
-    return low, high
+            self.high = rate
+        return kept
+
+
+def _growing() -> Iterator[float]:
+    """Yield factors that grow from one step to the next: 1.05, 1.1, 1.2, 1.4, 1.8, 2, 2…."""
+    step = PRECISION
+    while True:
+        yield 1 + step
+        step = min(2 * step, 1.0)
