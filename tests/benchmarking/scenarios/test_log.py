@@ -56,7 +56,7 @@ def test_a_run_that_counts_has_its_figures_and_no_reason(tmp_path: Path) -> None
             {"early_stopping_met": False,
              "early_stopping_result": " * Run unsuccessful.  * Processed 500 queries.  * Would "
              "need to run at least 162 more queries,  with the run being successful if every"},
-            "early stopping needs 662 queries, has 500; about 13.2 s of it",
+            "early stopping needs 662 queries, has 500; about 13.4 s of it",
         ),
         (
             {"early_stopping_met": False, "early_stopping_result": " * Other\n words."},
@@ -64,6 +64,11 @@ def test_a_run_that_counts_has_its_figures_and_no_reason(tmp_path: Path) -> None
         ),
         ({"result_min_duration_met": False}, "its queries were done before 10 s"),
         ({"result_min_queries_met": False}, "it has 500 of 1 queries"),
+        (
+            {"result_perf_constraints_met": False,
+             "result_99.00_percentile_latency_ns": 1_963_053_519},
+            "p99 is 1963 ms, over 50",
+        ),
         ({"result_invalid_reason": "Something else. "}, "Something else."),
     ],
 )  # fmt: skip
@@ -72,6 +77,16 @@ def test_why_a_run_does_not_count_is_said_once(
 ) -> None:
     found = read(tmp_path, result_validity="INVALID", **changes)
     assert (found.valid, found.reasons) == (False, [reason])
+
+
+def test_a_rate_over_no_time_is_no_figure(tmp_path: Path) -> None:
+    # LoadGen writes nan there, which is no JSON.
+    found = read(tmp_path, **{"result_completed_samples_per_sec": float("nan")})
+    assert found.samples_per_s == 0.0
+    lacking = {"early_stopping_result": "Need to process at least 64 queries for early stopping."}
+    found = read(tmp_path, early_stopping_met=False, result_validity="INVALID",
+                 **{"result_completed_samples_per_sec": float("nan")}, **lacking)  # fmt: skip
+    assert found.reasons == ["early stopping needs 64 queries, has 500"]
 
 
 def test_a_log_of_another_loadgen_is_no_run(tmp_path: Path) -> None:

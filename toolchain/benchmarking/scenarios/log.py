@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,11 @@ EARLY_STOPPING_KEYS: dict[Scenario, str] = {
     "multi-stream": "early_stopping_latency_ms",
 }
 """Where LoadGen has written its estimate of the percentile; `ms` is for multi-stream."""
+RATE_KEYS: dict[Scenario, str] = {
+    "single-stream": "result_qps_with_loadgen_overhead",
+    "offline": "result_samples_per_second",
+    "server": "result_completed_samples_per_sec",
+}
 NEEDS_MORE = re.compile(r"at least (\d+) more queries")
 NEEDS = re.compile(r"at least (\d+) queries for early stopping")
 
@@ -54,20 +60,20 @@ def read_run(folder: Path, plan: Plan) -> LoadgenRun:
 
 
 def _values(file: Path) -> dict[str, Any]:
-    """Return each key of a log with its last value."""
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    entries = [msgspec.json.decode(line[len(MARK) :]) for line in lines if line.startswith(MARK)]
-    return {entry["key"]: entry["value"] for entry in entries}
+    """Return each key of a log with its last value; what is no number is left out."""
+    found = {}
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith(MARK):
+            with contextlib.suppress(msgspec.DecodeError):  # a rate over no time is written as nan
+                entry = msgspec.json.decode(line[len(MARK) :])
+                found[entry["key"]] = entry["value"]
+    return found
 
 
 def _samples_per_s(said: dict[str, Any], scenario: Scenario) -> float:
-    if scenario == "offline":
-        return float(said["result_samples_per_second"])
-    if scenario == "server":
-        return float(said["result_completed_samples_per_sec"])
-    if scenario == "single-stream":
-        return float(said["result_qps_with_loadgen_overhead"])
-    return SAMPLES_PER_QUERY[scenario] * 1e9 / float(said["result_mean_query_latency_ns"])
+    if scenario == "multi-stream":
+        return SAMPLES_PER_QUERY[scenario] * 1e9 / float(said["result_mean_query_latency_ns"])
+    return float(said.get(RATE_KEYS[scenario], 0.0))
 
 
 def _reasons(said: dict[str, Any], plan: Plan, queries: int, latency_ms: float | None) -> list[str]:
@@ -75,9 +81,11 @@ def _reasons(said: dict[str, Any], plan: Plan, queries: int, latency_ms: float |
     reasons = []
     if not said.get("result_perf_constraints_met", True) and latency_ms is not None:
         bound_ms = plan.latency_bound_s * 1e3
-        reasons.append(f"p{PERCENTILES[plan.scenario]} is {latency_ms:.3g} ms, over {bound_ms:g}")
+        shown = f"{latency_ms:.3g}" if latency_ms < 1000 else f"{latency_ms:.0f}"
+        reasons.append(f"p{PERCENTILES[plan.scenario]} is {shown} ms, over {bound_ms:g}")
     elif not said.get("early_stopping_met", True):
-        reasons.append(_early_stopping(str(said.get("early_stopping_result", "")), plan, queries))
+        text = str(said.get("early_stopping_result", ""))
+        reasons.append(_early_stopping(text, queries, _samples_per_s(said, plan.scenario), plan))
     if not said["result_min_duration_met"]:
         reasons.append(f"its queries were done before {plan.seconds:g} s")
     if not said.get("result_min_queries_met", True):
@@ -87,11 +95,16 @@ def _reasons(said: dict[str, Any], plan: Plan, queries: int, latency_ms: float |
     return reasons
 
 
-def _early_stopping(text: str, plan: Plan, queries: int) -> str:
+def _early_stopping(text: str, queries: int, samples_per_s: float, plan: Plan) -> str:
     """Return how many queries early stopping would have accepted, and how long they take."""
     more, needed = NEEDS_MORE.search(text), NEEDS.search(text)
-    if more is None and needed is None:
+    if more is not None:
+        count = queries + int(more[1])
+    elif needed is not None:
+        count = int(needed[1])
+    else:
         return " ".join(text.replace("*", " ").split()) or "early stopping is not satisfied"
-    count = queries + int(more[1]) if more is not None else int(needed[1])
-    seconds = plan.seconds * count / queries
-    return f"early stopping needs {count} queries, has {queries}; about {seconds:.1f} s of it"
+    reason = f"early stopping needs {count} queries, has {queries}"
+    if not samples_per_s:
+        return reason
+    return f"{reason}; about {count * SAMPLES_PER_QUERY[plan.scenario] / samples_per_s:.1f} s of it"
