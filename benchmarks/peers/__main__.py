@@ -15,13 +15,13 @@ and weights. What can't be had or fails is a row with the reason.
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.peers import environment
 from benchmarks.peers.rows import STORE, read_rows
 from benchmarks.peers.table import PAGE, written
-from toolchain.runtime.cachefolder import cache_root
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    home = cache_root() / "peers"
+    home = Path(tempfile.gettempdir(), "rtl-peers")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--environments", type=Path, default=home / "environment")
     shared.add_argument("--scratch", type=Path, default=home / "scratch")
@@ -65,14 +65,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _measure(options: argparse.Namespace) -> None:
     """Lay out the material and measure the subject."""
     from benchmarks.peers import inference, label, train
-    from benchmarks.peers.material import lay_out
+    from benchmarks.peers.material import Material, lay_out
     from benchmarks.peers.session import Session
 
     scratch = options.scratch.absolute()
     scratch.mkdir(parents=True, exist_ok=True)
     folder = options.environments.absolute()
     versions = environment.installed(folder)
-    session = Session(lay_out(scratch, folder), folder, options.store.absolute(), versions)
+    material = lay_out(scratch, folder) if versions else Material(scratch)
+    session = Session(material, folder, options.store.absolute(), versions)
     if options.step == "train":
         train.run(session, options.only, options.seeds, options.epochs)
     elif options.step == "inference":

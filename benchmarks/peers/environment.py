@@ -93,7 +93,9 @@ def installed(folder: Path) -> dict[str, str]:
 def require(folder: Path, packages: tuple[str, ...], versions: dict[str, str]) -> None:
     """Raise CanNotRunError where the environment lacks one of these packages, with the reason."""
     if not versions:
-        raise CanNotRunError(f"no environment: python -m benchmarks.peers environments {folder}")
+        raise CanNotRunError(
+            f"no environment: python -m benchmarks.peers environments --environments {folder}"
+        )
     for package in packages:
         if package not in versions:
             file = folder / REASONS

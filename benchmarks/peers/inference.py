@@ -20,7 +20,7 @@ Measure = Callable[[Session], float]
 
 def run(session: Session, rounds: int) -> None:
     """Measure in turn, in alternating order, and append the rows."""
-    reasons = models.make_models(session)
+    reasons = models.make_models(session) if session.versions else {}
     for number in range(1, rounds + 1):
         for who, (measure, package) in list(SUBJECTS.items())[:: 1 if number % 2 else -1]:
             row = session.row("inference", who, round=number)

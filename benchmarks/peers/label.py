@@ -64,7 +64,7 @@ def run(session: Session, subject: str, names: Sequence[str], rounds: int) -> No
     """Measure labellers round by round, and append the rows."""
     folder = session.material.folder
     given = folder if subject == "predict" else photographs_of(folder)[0]
-    reasons = make_models(session)
+    reasons = make_models(session) if session.versions else {}
     first = FIRST[subject]
     chosen = [one for one in LABELLERS if not names or one.who in {*names, first}]
     expected: dict[str, str] = {}

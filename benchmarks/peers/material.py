@@ -1,6 +1,6 @@
 """What all tools get: photographs, starting weights, and a trained model in each tool's form.
 
-Everything is copied into a scratch folder, because some tools write into the folders that they read.
+Everything is copied into a scratch folder, because some tools write into folders that they read.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def lay_out(scratch: Path, environment_folder: Path) -> Material:
             shutil.copytree(SHARED / "data" / DATA / split, material.photographs / split)
     if not material.folder.is_dir():
         material.folder.mkdir(parents=True)
-        chosen = photographs_of(material.photographs)[:: 397 // FOLDER_OF][:FOLDER_OF]
+        chosen = photographs_of(material.photographs)[:FOLDER_OF]
         for number, path in enumerate(chosen):
             shutil.copy(path, material.folder / f"{number:03d}_{path.name}")
     if not material.weights.is_file():

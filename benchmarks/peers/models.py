@@ -31,12 +31,15 @@ def make_models(session: Session) -> dict[str, str]:
     """Make the models that are not there yet; return model → reason of those that can't be made."""
     material = session.material
     run = material.models / "rtl"
-    if not (material.models / RTL).is_file():
-        material.models.mkdir(exist_ok=True)
-        shutil.rmtree(run, ignore_errors=True)
-        session.process(rtl_finetune(material, "photos-head", run, seed=0, epochs=EPOCHS))
-        session.process(["rtl", "export", str(run), "--quiet"])
-    reasons = {}
+    reasons: dict[str, str] = {}
+    try:
+        if not (material.models / RTL).is_file():
+            material.models.mkdir(exist_ok=True)
+            shutil.rmtree(run, ignore_errors=True)
+            session.process(rtl_finetune(material, "photos-head", run, seed=0, epochs=EPOCHS))
+            session.process(["rtl", "export", str(run), "--quiet"])
+    except CanNotRunError as error:
+        return dict.fromkeys((RTL, *STEPS), str(error))
     for name in STEPS:
         file = material.models / name
         if file.exists():

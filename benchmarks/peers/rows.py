@@ -10,8 +10,8 @@ from typing import Any
 STORE = Path(__file__).with_name("results.jsonl")
 
 Row = dict[str, Any]
-"""`subject` (train, predict, start, inference), `who`, `run` (the same for what was measured in turn),
-`date`, `machine`, `versions` and `load`; then figures, or `skipped`, the reason for none."""
+"""`subject` (train, predict, start, inference), `who`, `run` (the same for what was measured in
+turn), `date`, `machine`, `versions` and `load`; then figures, or `skipped`, the reason for none."""
 QUIET = ("machine", "versions", "curve", "date", "run")
 """What is not printed of a row."""
 

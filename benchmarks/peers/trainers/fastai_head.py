@@ -30,7 +30,7 @@ def learner_of(options: Options) -> tuple[Any, Any]:
         num_workers=WORKERS,
     )
     learner = vision_learner(loaders, resnet18, metrics=accuracy, path=options.folder)
-    note = Callback(after_epoch=lambda: add_to_curve(options, learner.recorder.values[-1][-1]))
+    note = Callback(after_epoch=lambda _: add_to_curve(options, learner.recorder.values[-1][-1]))
     note.order = 100  # after fastai's own recorder
     learner.add_cb(note)
     return learner, note

@@ -17,7 +17,7 @@ RECIPE, MODEL = ROOT / "configs" / "photos-head.toml", "model.pt"
 
 
 def settings(options: Options) -> FinetuneSettings:
-    """Return the recipe's settings with the weights that lie where torchvision looks for its own."""
+    """Return the recipe's settings with the weights that all trainers start from."""
     weights = Path(os.environ["TORCH_HOME"], "hub", "checkpoints", "resnet18-f37072fd.pth")
     given = {"data": str(options.photographs), "weights": str(weights)}
     return read_settings(RECIPE, given | {"seed": options.seed, "epochs": options.epochs})

@@ -1,4 +1,4 @@
-"""torchvision's ResNet-18 as the ResNet of transformers: its configuration, and names of tensors."""
+"""torchvision's ResNet-18 as transformers' ResNet: its configuration, and names of tensors."""
 
 from __future__ import annotations
 
