@@ -20,7 +20,7 @@ def row(subject: str, who: str, **figures: Any) -> dict[str, Any]:
 
 
 def trained(who: str, seconds: float, right: float, pair: int, **others: Any) -> dict[str, Any]:
-    given = {"epochs": 5, "seed": 0, "images": 153} | others
+    given = {"epochs": 5, "seed": 0, "images": 153, "curve": []} | others
     return row("train", who, seconds=seconds, accuracy=right, pair=pair, **given)
 
 
@@ -50,7 +50,18 @@ def test_what_a_peer_reaches_at_any_number_of_epochs_is_rtls_goal() -> None:
     assert "rtl partial" in bar.between
     bar = training_bar(rows[:-1], "fastai", 10.0)
     assert (bar.reached, bar.verdict) == (0.0, "missed")
-    assert bar.between == "no run of rtl reaches 94.0 %"
+    assert bar.between == "no run of rtl reaches 94.0%"
+
+
+def test_a_peer_may_stop_after_any_of_its_epochs() -> None:
+    curve = [[30.0, 0.80], [60.0, 0.905], [90.0, 0.91]]
+    rows = [
+        trained("rtl head", 10.0, 0.93, 1),
+        trained("Ultralytics", 100.0, 0.91, 1, epochs=3, curve=curve),
+    ]
+    bar = training_bar(rows, "Ultralytics", 15.0)
+    assert bar.reached == 6.0
+    assert "to 90.0%: rtl head, 10.0 s, beside Ultralytics (2 of 3), 60.0 s" in bar.between
 
 
 def test_the_bar_of_a_peer_is_its_fastest_form_round_by_round() -> None:

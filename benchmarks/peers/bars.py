@@ -11,6 +11,7 @@ from benchmarks.peers.rows import Row, measured
 
 HEAD = "rtl head"
 """What runs beside each peer."""
+MOST_EPOCHS = 20
 POINT = 0.01
 """rtl's accuracy may be this much below a peer's best."""
 TRAINING = {"fastai": 10.0, "Ultralytics": 15.0}
@@ -36,42 +37,75 @@ class Bar(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A way to train for a number of epochs: medians over its runs."""
+    """A way to train for a number of epochs: medians over its runs, the mean over its seeds."""
 
     who: str
     epochs: int
+    of: int
+    """Epochs that its runs had: more than `epochs` where it is a point on their way."""
     seconds: float
     accuracy: float
+    seeds: int
+    beside: float | None
+    """Times the seconds of rtl's head that ran beside it."""
 
 
-def training_cases(rows: Iterable[Row]) -> list[Case]:
-    """Return each way to train and number of epochs."""
-    groups: dict[tuple[str, int], list[Row]] = defaultdict(list)
-    for row in measured(rows, "train"):
-        groups[row["who"], row["epochs"]].append(row)
-    return [
-        Case(
-            who,
-            epochs,
-            statistics.median(row["seconds"] for row in found),
-            statistics.mean(_of_each_seed(found).values()),
-        )
-        for (who, epochs), found in groups.items()
-    ]
+class _Point(NamedTuple):
+    """A run of a trainer after some epochs."""
+
+    seed: int
+    seconds: float
+    accuracy: float
+    beside: float | None
 
 
-def _of_each_seed(rows: Iterable[Row]) -> dict[int, float]:
-    """Return seed → accuracy; the same seed, run again, counts once."""
-    return {row["seed"]: row["accuracy"] for row in rows}
+def training_cases(rows: Iterable[Row], *, on_the_way: bool = False) -> list[Case]:
+    """Return each way to train and number of epochs.
+
+    With `on_the_way` also each epoch of those runs that tell their accuracy, as if they had ended
+    there with nothing left to do: this favours the peer.
+    """
+    rows = measured(rows, "train")
+    heads = {(row["run"], row["pair"]): row["seconds"] for row in rows if row["who"] == HEAD}
+    groups: dict[tuple[str, int, int], list[_Point]] = defaultdict(list)
+    for row in rows:
+        head = heads.get((row["run"], row["pair"]))
+        curve = enumerate(row["curve"][:-1] if on_the_way else [], start=1)
+        points = [(epochs, seconds, accuracy) for epochs, (seconds, accuracy) in curve]
+        for epochs, seconds, accuracy in [
+            *points,
+            (row["epochs"], row["seconds"], row["accuracy"]),
+        ]:
+            beside = seconds / head if head else None
+            point = _Point(row["seed"], seconds, accuracy, beside)
+            groups[row["who"], epochs, row["epochs"]].append(point)
+    return [_case(*key, found) for key, found in groups.items()]
+
+
+def _case(who: str, epochs: int, of: int, points: list[_Point]) -> Case:
+    # The same seed, run again, counts once in the accuracy.
+    accuracies = {point.seed: point.accuracy for point in points}
+    beside = [point.beside for point in points if point.beside is not None]
+    return Case(
+        who,
+        epochs,
+        of,
+        statistics.median(point.seconds for point in points),
+        statistics.mean(accuracies.values()),
+        len(accuracies),
+        statistics.median(beside) if beside else None,
+    )
 
 
 def training_bar(rows: list[Row], peer: str, least: float) -> Bar:
     """Return how much sooner rtl has what the peer reaches at best, up to a point below.
 
-    Both times are those of the shortest run that is within that point of the peer's best.
+    Both times are those of the shortest run that is within that point of the peer's best; the
+    peer's runs may end after any of their epochs, up to MOST_EPOCHS.
     """
     cases = training_cases(rows)
-    peers = [case for case in cases if case.who.startswith(peer)]
+    points = training_cases(rows, on_the_way=True)
+    peers = [c for c in points if c.who.startswith(peer) and c.epochs <= MOST_EPOCHS]
     text = f"training, to a point below the best of {peer}"
     if not peers:
         return Bar(text, least, None, "not measured")
@@ -79,25 +113,13 @@ def training_bar(rows: list[Row], peer: str, least: float) -> Bar:
     slow = min((c for c in peers if c.accuracy >= goal), key=lambda case: case.seconds)
     able = [c for c in cases if c.who.startswith("rtl") and c.accuracy >= goal]
     if not able:
-        return Bar(text, least, 0.0, f"no run of rtl reaches {goal:.1%}".replace("%", " %"))
+        return Bar(text, least, 0.0, f"no run of rtl reaches {goal:.1%}")
     quick = min(able, key=lambda case: case.seconds)
-    between = f"{quick.who}, {quick.seconds:.1f} s, beside {slow.who} ({slow.epochs} epochs), "
+    after = f"{slow.epochs} epochs" if slow.epochs == slow.of else f"{slow.epochs} of {slow.of}"
+    between = f"to {goal:.1%}: {quick.who}, {quick.seconds:.1f} s, beside {slow.who} ({after}), "
     between += f"{slow.seconds:.1f} s"
-    beside = paired(rows, slow.who, slow.epochs) if quick.who == HEAD else None
+    beside = slow.beside if quick.who == HEAD else None
     return Bar(text, least, beside or slow.seconds / quick.seconds, between)
-
-
-def paired(rows: Iterable[Row], who: str, epochs: int) -> float | None:
-    """Return the median of a trainer's seconds over those of rtl's head beside it, or None."""
-    pairs: dict[tuple[str, int], dict[str, Row]] = defaultdict(dict)
-    for row in measured(rows, "train"):
-        pairs[row["run"], row["pair"]][row["who"]] = row
-    found = [
-        pair[who]["seconds"] / pair[HEAD]["seconds"]
-        for pair in pairs.values()
-        if who in pair and HEAD in pair and pair[who]["epochs"] == epochs
-    ]
-    return statistics.median(found) if found else None
 
 
 def ratios(rows: Iterable[Row], subject: str, first: str) -> dict[str, float]:

@@ -7,14 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.peers.bars import (
-    HEAD,
-    Bar,
-    all_bars,
-    paired,
-    ratios,
-    training_cases,
-)
+from benchmarks.peers.bars import Bar, all_bars, ratios, training_cases
 from benchmarks.peers.rows import Row, measured, skipped
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
@@ -75,15 +68,9 @@ def training_table(rows: list[Row]) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for case in sorted(training_cases(rows), key=lambda case: case.seconds):
-        own = [
-            row
-            for row in measured(rows, "train")
-            if (row["who"], row["epochs"]) == (case.who, case.epochs)
-        ]
-        ratio = 1.0 if case.who == HEAD else paired(rows, case.who, case.epochs)
-        cells = [case.who, str(case.epochs), f"{case.accuracy:.1%}"]
-        cells += [str(len({row["seed"] for row in own})), f"{case.seconds:.1f}"]
-        lines.append(f"| {' | '.join(cells)} | {'–' if ratio is None else f'{ratio:.1f} ×'} |")
+        beside = "–" if case.beside is None else f"{case.beside:.1f} ×"
+        cells = [case.who, str(case.epochs), f"{case.accuracy:.1%}", str(case.seeds)]
+        lines.append(f"| {' | '.join(cells)} | {case.seconds:.1f} | {beside} |")
     return lines
 
 
