@@ -21,6 +21,7 @@ def row(subject: str, who: str, **figures: Any) -> dict[str, Any]:
 
 def trained(who: str, seconds: float, right: float, pair: int, **others: Any) -> dict[str, Any]:
     given = {"epochs": 5, "seed": 0, "images": 153, "curve": []} | others
+    given["processor_seconds"] = 2 * seconds
     return row("train", who, seconds=seconds, accuracy=right, pair=pair, **given)
 
 
@@ -33,7 +34,7 @@ def test_a_loss_stays_in_the_table_and_misses_its_bar() -> None:
     ]
     text = text_of(rows)
     # Each is compared with the run of the head beside it: 4 and 6 times.
-    assert "| fastai head | 5 | 90.5 % | 2 | 80.0 | 5.0 × |" in text
+    assert "| fastai head | 5 | 90.5 % | 2 | 80.0 | 160.0 | 5.0 × |" in text
     assert "| training, to a point below the best of fastai | 10 × | 5.0 × | missed |" in text
 
 
@@ -67,8 +68,9 @@ def test_a_peer_may_stop_after_any_of_its_epochs() -> None:
 def test_the_bar_of_a_peer_is_its_fastest_form_round_by_round() -> None:
     times = {"rtl Predictor": (0.2, 0.4), "Ultralytics, its .pt": (3.0, 6.0)}
     times["Ultralytics, its .onnx"] = (2.0, 4.0)
+    labelled = {"processor_seconds": 1.0, "images": 1, "same_labels": None}
     rows = [
-        row("start", who, seconds=seconds, round=number, images=1, same_labels=None)
+        row("start", who, seconds=seconds, round=number, **labelled)
         for who, both in times.items()
         for number, seconds in enumerate(both, start=1)
     ]
@@ -111,10 +113,11 @@ def test_what_pip_said_of_a_package_is_the_reason(tmp_path: Path) -> None:
 def test_a_reason_goes_when_the_peer_is_measured() -> None:
     rows = [row("predict", "timm", skipped="timm: not installed", round=0)]
     assert "timm: not installed" in text_of(rows)
-    rows += [row("predict", "timm", seconds=4.0, images=200, same_labels=199, round=1)]
+    figures = {"seconds": 4.0, "processor_seconds": 7.0, "images": 200, "same_labels": 199}
+    rows += [row("predict", "timm", round=1, **figures)]
     text = text_of(rows)
     assert "not installed" not in text
-    assert "| timm | 4.00 | 50 | 199 of 200 | – | 1 |" in text
+    assert "| timm | 4.00 | 7.00 | 50 | 199 of 200 | – | 1 |" in text
 
 
 def test_accuracy_is_the_share_of_photographs_that_lie_in_the_folder_of_their_label(

@@ -59,6 +59,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parsers["train"].add_argument("--epochs", nargs="*", type=int, default=[])
     for name, rounds in (("predict", 5), ("start", 7), ("inference", 3)):
         parsers[name].add_argument("--rounds", type=int, default=rounds)
+    for name in ("predict", "start"):
+        parsers[name].add_argument(
+            "--warm", action="store_true", help="without the round that is not counted"
+        )
     return parser.parse_args(arguments)
 
 
@@ -79,7 +83,7 @@ def _measure(options: argparse.Namespace) -> None:
     elif options.step == "inference":
         inference.run(session, options.rounds)
     else:
-        label.run(session, options.step, options.only, options.rounds)
+        label.run(session, options.step, options.only, options.rounds, warm=options.warm)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ class Bar(NamedTuple):
     reached: float | None
     """Times as fast; None where nothing was measured, 0 where no run of rtl is as accurate."""
     between: str
+    used: float | None = None
+    """Times the processor time: what a busy machine disturbs least."""
 
     @property
     def verdict(self) -> str:
@@ -44,6 +46,7 @@ class Case(NamedTuple):
     of: int
     """Epochs that its runs had: more than `epochs` where it is a point on their way."""
     seconds: float
+    processor_seconds: float
     accuracy: float
     seeds: int
     beside: float | None
@@ -55,6 +58,7 @@ class _Point(NamedTuple):
 
     seed: int
     seconds: float
+    processor_seconds: float
     accuracy: float
     beside: float | None
 
@@ -77,7 +81,8 @@ def training_cases(rows: Iterable[Row], *, on_the_way: bool = False) -> list[Cas
             (row["epochs"], row["seconds"], row["accuracy"]),
         ]:
             beside = seconds / head if head else None
-            point = _Point(row["seed"], seconds, accuracy, beside)
+            used = row["processor_seconds"] * seconds / row["seconds"]
+            point = _Point(row["seed"], seconds, used, accuracy, beside)
             groups[row["who"], epochs, row["epochs"]].append(point)
     return [_case(*key, found) for key, found in groups.items()]
 
@@ -91,6 +96,7 @@ def _case(who: str, epochs: int, of: int, points: list[_Point]) -> Case:
         epochs,
         of,
         statistics.median(point.seconds for point in points),
+        statistics.median(point.processor_seconds for point in points),
         statistics.mean(accuracies.values()),
         len(accuracies),
         statistics.median(beside) if beside else None,
@@ -119,14 +125,17 @@ def training_bar(rows: list[Row], peer: str, least: float) -> Bar:
     between = f"to {goal:.1%}: {quick.who}, {quick.seconds:.1f} s, beside {slow.who} ({after}), "
     between += f"{slow.seconds:.1f} s"
     beside = slow.beside if quick.who == HEAD else None
-    return Bar(text, least, beside or slow.seconds / quick.seconds, between)
+    reached = beside or slow.seconds / quick.seconds
+    return Bar(text, least, reached, between, slow.processor_seconds / quick.processor_seconds)
 
 
-def ratios(rows: Iterable[Row], subject: str, first: str) -> dict[str, float]:
-    """Return who → median over rounds of its seconds over those of `first` in the same round."""
+def ratios(
+    rows: Iterable[Row], subject: str, first: str, figure: str = "seconds"
+) -> dict[str, float]:
+    """Return who → median over rounds of its figure over that of `first` in the same round."""
     rounds: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
     for row in measured(rows, subject):
-        rounds[row["run"], row["round"]][row["who"]] = row.get("seconds") or row["median_ms"]
+        rounds[row["run"], row["round"]][row["who"]] = row[figure]
     found: dict[str, list[float]] = defaultdict(list)
     for times in rounds.values():
         for who, seconds in times.items():
@@ -144,7 +153,8 @@ def labelling_bar(
     if not found:
         return Bar(text, least, None, "not measured")
     who = min(found, key=lambda name: found[name])
-    return Bar(text, least, found[who], f"{first} beside {who}, median of rounds")
+    used = ratios(rows, subject, first, "processor_seconds")[who]
+    return Bar(text, least, found[who], f"{first} beside {who}, median of rounds", used)
 
 
 def all_bars(rows: list[Row], first: dict[str, str]) -> list[Bar]:

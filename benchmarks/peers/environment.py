@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import time
 import venv
@@ -39,6 +40,8 @@ class Finished:
     """A process that ended well: its seconds, from its start to its end, and what it printed."""
 
     seconds: float
+    processor_seconds: float
+    """Of all cores, with the processes that it started: what other programs disturb least."""
     output: str
 
 
@@ -112,7 +115,7 @@ def run(
     With `source_tree` the modules of this repository can be imported. Raises CanNotRunError with
     the last line that it wrote where it fails, or when it takes longer than `limit_s`.
     """
-    started = time.time()
+    started, before = time.time(), _processor_seconds()
     variables = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "RTL_"))}
     variables |= OFFLINE | {
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
@@ -138,7 +141,13 @@ def run(
         (scratch / "failed.log").write_text(f"{words}\n{done.stdout}\n{done.stderr}")
         reason = _last_line(done.stderr) or _last_line(done.stdout)
         raise CanNotRunError(f"exit status {done.returncode}: {reason}")
-    return Finished(seconds, done.stdout)
+    return Finished(seconds, _processor_seconds() - before, done.stdout)
+
+
+def _processor_seconds() -> float:
+    """Return what the processes that this one started and that ended have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _last_line(text: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.peers import models
 from benchmarks.peers.accuracy import photographs_of
-from benchmarks.peers.environment import CanNotRunError
+from benchmarks.peers.environment import CanNotRunError, Finished
 from benchmarks.peers.models import make_models
 from benchmarks.peers.session import Session
 
@@ -60,36 +60,42 @@ FIRST = {"predict": COMMAND.who, "start": PREDICTOR.who}
 """What the others are compared with."""
 
 
-def run(session: Session, subject: str, names: Sequence[str], rounds: int) -> None:
-    """Measure labellers round by round, and append the rows."""
+def run(
+    session: Session, subject: str, names: Sequence[str], rounds: int, *, warm: bool = False
+) -> None:
+    """Measure labellers round by round, and append the rows; `warm` leaves out the first round."""
     folder = session.material.folder
     given = folder if subject == "predict" else photographs_of(folder)[0]
     reasons = make_models(session) if session.versions else {}
     first = FIRST[subject]
     chosen = [one for one in LABELLERS if not names or one.who in {*names, first}]
     expected: dict[str, str] = {}
-    for number in range(rounds + 1):
-        for one in chosen[::-1] if number % 2 else list(chosen):
+    for number in range(int(warm), rounds + 1):
+        for one in list(chosen) if number < 2 or number % 2 else chosen[::-1]:
             row = session.row(subject, one.who, round=number)
             try:
                 session.require(one.packages)
                 if one.model in reasons:
                     raise CanNotRunError(f"its model could not be made: {reasons[one.model]}")
-                seconds, labels = _labelled(session, one, given)
+                finished, labels = _labelled(session, one, given)
             except CanNotRunError as error:
                 session.append(row | {"skipped": str(error)})
                 chosen.remove(one)
                 continue
-            expected = expected or labels  # rtl's own, which is first
+            expected = expected or labels  # rtl's own, which are first
             same = sum(labels[name] == label for name, label in expected.items())
-            row |= {"seconds": round(seconds, 3), "images": len(labels)}
+            row |= {
+                "seconds": round(finished.seconds, 3),
+                "processor_seconds": round(finished.processor_seconds, 3),
+                "images": len(labels),
+            }
             row["same_labels"] = None if one.own_labels else same
             if number:
                 session.append(row)
 
 
-def _labelled(session: Session, labeller: Labeller, given: Path) -> tuple[float, dict[str, str]]:
-    """Return the seconds of the whole process, and the label of each file."""
+def _labelled(session: Session, labeller: Labeller, given: Path) -> tuple[Finished, dict[str, str]]:
+    """Return the whole process as it ended, and the label of each file."""
     material = session.material
     output = material.scratch / ("labels.json" if labeller.module else "labels.csv")
     output.unlink(missing_ok=True)
@@ -98,9 +104,9 @@ def _labelled(session: Session, labeller: Labeller, given: Path) -> tuple[float,
         words = ["python", "-m", f"benchmarks.peers.labellers.{labeller.module}"]
         command = [*words, model, str(output), str(given)]
         finished = session.process(command, source_tree=True, limit_s=300)
-        return finished.seconds, json.loads(output.read_text(encoding="utf-8"))
+        return finished, json.loads(output.read_text(encoding="utf-8"))
     command = ["rtl", "predict", model, str(given), "-o", str(output), "--quiet"]
     finished = session.process(command, limit_s=300)
     with output.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return finished.seconds, {Path(row["file"]).name: row["label"] for row in rows}
+    return finished, {Path(row["file"]).name: row["label_1"] for row in rows}

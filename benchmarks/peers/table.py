@@ -64,13 +64,14 @@ def _measured_on(rows: Iterable[Row]) -> str:
 def training_table(rows: list[Row]) -> list[str]:
     """Return a line for each trainer and number of epochs, the quickest first."""
     lines = [
-        "| trainer | epochs | accuracy, mean | seeds | seconds, median | beside rtl head |",
-        "|---|---|---|---|---|---|",
+        "| trainer | epochs | accuracy | seeds | seconds | of processors | beside rtl head |",
+        "|---|---|---|---|---|---|---|",
     ]
     for case in sorted(training_cases(rows), key=lambda case: case.seconds):
         beside = "–" if case.beside is None else f"{case.beside:.1f} ×"
         cells = [case.who, str(case.epochs), f"{case.accuracy:.1%}", str(case.seeds)]
-        lines.append(f"| {' | '.join(cells)} | {case.seconds:.1f} | {beside} |")
+        cells += [f"{case.seconds:.1f}", f"{case.processor_seconds:.1f}", beside]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
@@ -79,10 +80,11 @@ def turns_table(rows: list[Row], subject: str) -> list[str]:
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in measured(rows, subject):
         groups[row["who"]].append(row)
-    beside = ratios(rows, subject, FIRST[subject])
+    figure = "median_ms" if subject == "inference" else "seconds"
+    beside = ratios(rows, subject, FIRST[subject], figure)
     heads = {
-        "predict": ["who", "seconds", "images/s", "labels as rtl's"],
-        "start": ["who", "seconds"],
+        "predict": ["who", "seconds", "of processors", "images/s", "labels as rtl's"],
+        "start": ["who", "seconds", "of processors"],
         "inference": ["who", "median latency"],
     }[subject]
     heads += [f"beside {FIRST[subject]}", "rounds"]
@@ -99,19 +101,23 @@ def _figures(rows: list[Row], subject: str) -> list[str]:
     if subject == "inference":
         return [f"{statistics.median(row['median_ms'] for row in rows):.1f} ms"]
     seconds = statistics.median(row["seconds"] for row in rows)
+    used = statistics.median(row["processor_seconds"] for row in rows)
     if subject == "start":
-        return [f"{seconds:.2f}"]
+        return [f"{seconds:.2f}", f"{used:.2f}"]
     images, same = rows[0]["images"], rows[0]["same_labels"]
     labels = "another model" if same is None else f"{same} of {images}"
-    return [f"{seconds:.2f}", f"{images / seconds:.0f}", labels]
+    return [f"{seconds:.2f}", f"{used:.2f}", f"{images / seconds:.0f}", labels]
 
 
 def bars_table(bars: Sequence[Bar]) -> list[str]:
     """Return a line for each bar."""
-    lines = ["| what | bar | reached | | between |", "|---|---|---|---|---|"]
+    lines = [
+        "| what | bar | reached | | of processor time | between |",
+        "|---|---|---|---|---|---|",
+    ]
     for bar in bars:
         reached = f"{bar.reached:.1f} ×" if bar.reached else "–"
-        lines.append(
-            f"| {bar.text} | {bar.least:g} × | {reached} | {bar.verdict} | {bar.between} |"
-        )
+        used = f"{bar.used:.1f} ×" if bar.used else "–"
+        cells = [bar.text, f"{bar.least:g} ×", reached, bar.verdict, used, bar.between]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines

@@ -98,6 +98,7 @@ def _trained(session: Session, trainer: Trainer, epochs: int, seed: int) -> Row:
         curve = read_curve(place)
     return {
         "seconds": round(finished.seconds, 2),
+        "processor_seconds": round(finished.processor_seconds, 2),
         "accuracy": round(accuracy(labels, material.photographs / "val"), 4),
         "images": len(labels),
         "curve": curve,
