@@ -57,6 +57,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         parsers[name].add_argument("--only", nargs="*", default=[], metavar="WHO")
     parsers["train"].add_argument("--seeds", nargs="+", type=int, default=[0])
     parsers["train"].add_argument("--epochs", nargs="*", type=int, default=[])
+    parsers["train"].add_argument(
+        "--alone", action="store_true", help="without rtl's head beside each"
+    )
     for name, rounds in (("predict", 5), ("start", 7), ("inference", 3)):
         parsers[name].add_argument("--rounds", type=int, default=rounds)
     for name in ("predict", "start"):
@@ -79,7 +82,7 @@ def _measure(options: argparse.Namespace) -> None:
     material = lay_out(scratch, folder) if versions else Material(scratch)
     session = Session(material, folder, options.store.absolute(), versions)
     if options.step == "train":
-        train.run(session, options.only, options.seeds, options.epochs)
+        train.run(session, options.only, options.seeds, options.epochs, alone=options.alone)
     elif options.step == "inference":
         inference.run(session, options.rounds)
     else:

@@ -116,6 +116,7 @@ def training_bar(rows: list[Row], peer: str, least: float) -> Bar:
     if not peers:
         return Bar(text, least, None, "not measured")
     goal = max(case.accuracy for case in peers) - POINT
+    text += f" (measured up to {max(case.epochs for case in peers)} epochs)"
     slow = min((c for c in peers if c.accuracy >= goal), key=lambda case: case.seconds)
     able = [c for c in cases if c.who.startswith("rtl") and c.accuracy >= goal]
     if not able:

@@ -5,14 +5,17 @@ Everything is copied into a scratch folder, because some tools write into folder
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.peers import environment
 from benchmarks.peers.accuracy import photographs_of
-from benchmarks.results import SHARED, WEIGHTS, config_of
 
+SHARED = Path(os.environ.get("RTL_SHARED", environment.ROOT.parent / "shared"))
+"""The folder with photographs and weights."""
+WEIGHTS = SHARED / "weights" / "resnet18-imagenet-partial.safetensors"
 DATA = "hymenoptera"
 STARTING_WEIGHTS = "resnet18-f37072fd.pth"
 """The name under which torchvision looks for its ImageNet weights of ResNet-18."""
@@ -74,5 +77,6 @@ def rtl_finetune(
     material: Material, recipe: str, run: Path, *, seed: int, epochs: int
 ) -> list[str]:
     """Return the command that trains a recipe of configs/ on the photographs."""
-    words = ["rtl", "finetune", str(material.photographs), "--config", str(config_of(recipe))]
+    config = environment.ROOT / "configs" / f"{recipe}.toml"
+    words = ["rtl", "finetune", str(material.photographs), "--config", str(config)]
     return [*words, "-o", str(run), "--seed", str(seed), "--epochs", str(epochs), "--quiet"]

@@ -50,14 +50,21 @@ BY_NAME = {trainer.who: trainer for trainer in (HEAD, *TRAINERS)}
 
 
 def run(
-    session: Session, names: Sequence[str], seeds: Sequence[int], epochs: Sequence[int]
+    session: Session,
+    names: Sequence[str],
+    seeds: Sequence[int],
+    epochs: Sequence[int],
+    *,
+    alone: bool = False,
 ) -> None:
-    """Measure trainers with every seed, each beside rtl's head, and append the rows."""
+    """Measure trainers with every seed, each beside rtl's head or `alone`, and append the rows."""
     pair = 0
     for seed in seeds:
         for trainer, count in _cases(names, epochs):
             pair += 1
             both = [(HEAD, HEAD.epochs[0]), (trainer, count)]
+            if alone:
+                del both[0]
             for one, its_epochs in both if pair % 2 else both[::-1]:
                 row = session.row("train", one.who, epochs=its_epochs, seed=seed, pair=pair)
                 try:

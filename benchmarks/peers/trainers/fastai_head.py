@@ -13,6 +13,7 @@ MODEL = "model.pkl"
 
 def learner_of(options: Options) -> tuple[Any, Any]:
     """Return a learner with torchvision's ResNet-18, its body frozen, and what notes its epochs."""
+    import fastai.callback.schedule  # noqa: F401, it gives learners fit_one_cycle and fine_tune
     from fastai.callback.core import Callback
     from fastai.metrics import accuracy
     from fastai.torch_core import set_seed
