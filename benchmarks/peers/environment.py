@@ -75,7 +75,7 @@ def _pip(folder: Path, arguments: list[str]) -> str | None:
     """Install, and return why that failed, or None."""
     command = [str(python_of(folder)), "-m", "pip", "install", "--quiet", *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
-    return None if done.returncode == 0 else _last_line(done.stderr)
+    return None if done.returncode == 0 else _reason(done.stderr)
 
 
 def python_of(folder: Path) -> Path:
@@ -113,7 +113,7 @@ def run(
 
     A command that begins with `python` or the name of a script is looked up in the environment.
     With `source_tree` the modules of this repository can be imported. Raises CanNotRunError with
-    the last line that it wrote where it fails, or when it takes longer than `limit_s`.
+    what it wrote where it fails, or when it takes longer than `limit_s`.
     """
     started, before = time.time(), _processor_seconds()
     variables = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "RTL_"))}
@@ -139,7 +139,7 @@ def run(
     seconds = time.time() - started
     if done.returncode != 0:
         (scratch / "failed.log").write_text(f"{words}\n{done.stdout}\n{done.stderr}")
-        reason = _last_line(done.stderr) or _last_line(done.stdout)
+        reason = _reason(done.stderr) or _reason(done.stdout)
         raise CanNotRunError(f"exit status {done.returncode}: {reason}")
     return Finished(seconds, _processor_seconds() - before, done.stdout)
 
@@ -150,6 +150,8 @@ def _processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _last_line(text: str) -> str:
+def _reason(text: str) -> str:
+    """Return the last line of a text that begins with `error:`, else the last one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+    errors = [line for line in lines if line.lower().startswith("error:")]
+    return [*lines, *errors][-1][:300] if lines else ""
