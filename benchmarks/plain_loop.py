@@ -28,10 +28,11 @@ from toolchain.runs.settings import FinetuneSettings
 
 @dataclass(frozen=True)
 class PlainResult:
-    """Validation accuracy of the best epoch, and the time of the whole run."""
+    """Validation accuracy of the best epoch, the time of the whole run, and the trained network."""
 
     val_accuracy: float
     seconds: float
+    model: nn.Module
 
 
 class _Images(Dataset[tuple[torch.Tensor, int]]):
@@ -90,7 +91,18 @@ def plain_loop(settings: FinetuneSettings, *, workers: int = 2) -> PlainResult:
         if accuracy > best_accuracy:
             best_accuracy, best_weights = accuracy, copy.deepcopy(model.state_dict())
     model.load_state_dict(best_weights)
-    return PlainResult(best_accuracy, time.perf_counter() - started)
+    return PlainResult(best_accuracy, time.perf_counter() - started, model)
+
+
+def plain_labels(model: nn.Module, settings: FinetuneSettings) -> dict[Path, str]:
+    """Return the label that a network gives to each validation image, in the data's order."""
+    data = read_dataset(settings.data)
+    batches = _loaders(data.train, data.val, settings, workers=0)["val"]
+    model.eval()
+    with torch.inference_mode():
+        found = [int(i) for inputs, _ in batches for i in model(inputs).argmax(1)]
+    paths = [sample.path for sample in data.val]
+    return {path: data.classes[i] for path, i in zip(paths, found, strict=True)}
 
 
 def _loaders(
@@ -118,7 +130,7 @@ def _loaders(
             batch_size=settings.batch_size,
             shuffle=phase == "train",
             num_workers=workers,
-            persistent_workers=True,
+            persistent_workers=workers > 0,
         )
         for phase, samples in (("train", train), ("val", val))
     }
