@@ -133,7 +133,7 @@ def outcome(number: int, given: dict[str, Any], dataset: Dataset, run: Path | No
             require_feasible(settings, dataset, CPU, 1, SilentReporter())
         if run is None or settings.arch not in ("resnet18",) or settings.size > 64:
             return "accepted"
-        outside = settings.mlflow or settings.wandb  # a server decides
+        outside = settings.mlflow or settings.wandb
         if (
             outside
             or settings.epochs > 3

@@ -133,8 +133,10 @@ class Cluster:
                 "path": [os.fsencode(_absolute_path(image)) for image in some],
             }
             blocks = min(len(some), max(2 * self._actors, len(some) // PATHS_PER_CALL))
-            table = ray.data.from_arrow(pa.table(columns), override_num_blocks=blocks)
-            yield from self._rows(table, "name", PATHS_PER_CALL, CORES_PER_ACTOR)
+            whole, step = pa.table(columns), -(-len(some) // blocks)
+            # Ray makes a block of each table; before 2.43 it takes no number of blocks.
+            parts = [whole.slice(start, step) for start in range(0, len(some), step)]
+            yield from self._rows(ray.data.from_arrow(parts), "name", PATHS_PER_CALL, CORES_PER_ACTOR)
 
     def predict_parquet(
         self, files: Sequence[str], images: Iterable[InputImage] = ()
