@@ -38,7 +38,7 @@ def test_a_single_process_is_trained_through_ddp(job: Job, monkeypatch: pytest.M
 
     monkeypatch.setattr(torch.nn.parallel.DistributedDataParallel, "__init__", watched)
     small = dataclasses.replace(job, size=32)
-    [row] = finetune_case(small, case="fp32 DDP", settings={"workers": 0}, data_parallel=True)
+    [row] = finetune_case(small, case="fp32 DDP", data_parallel=True)
     assert len(wrapped) == 1
     assert (row["case"], row["images"], row["epochs"]) == ("fp32 DDP", 72, 1)
     assert row["epoch_s"] == row["first_epoch_s"] > 0

@@ -45,6 +45,8 @@ class Job:
     torch.compile would compile once more for a smaller one."""
     epochs: int
     batch_size: int
+    workers: int
+    """Processes that read images in training; -1 means one for each core."""
     batch_sizes: tuple[int, ...]
     """Images of a call whose time is measured."""
     seconds: float
@@ -60,6 +62,13 @@ class Job:
     def run(self, case: str) -> Path:
         """Return the run folder of a training."""
         return Path(self.folder) / "runs" / case.replace(" ", "-")
+
+    def finished_run(self) -> Path:
+        """Return the run folder that is exported; CannotRunError where that training has failed."""
+        run = self.run("fp32")
+        if not (run / "model.safetensors").is_file():
+            raise CannotRunError("`finetune fp32` left no trained network")
+        return run
 
     def model(self, precision: str) -> Path:
         """Return the model file that was exported in a precision, fp32 or fp16."""
@@ -98,19 +107,21 @@ def job_for(
             "per_class": (224, 64),
             "epochs": 5,
             "batch_size": 64,
+            "workers": -1,
             "batch_sizes": (1, 8, 32, 128),
             "seconds": 1.0,
             "images": 200,
         }
     else:
         sizes = {
-            "size": 64,
+            "size": 32,
             "per_class": (16, 8),
             "epochs": 2,
             "batch_size": 16,
+            "workers": 0,
             "batch_sizes": (1, 8),
             "seconds": 0.2,
-            "images": 12,
+            "images": 6,
         }
     from_scratch = "resnet50" if device == "cuda" else "resnet18"
     return Job(**given, **sizes, arch="auto" if weights else from_scratch)

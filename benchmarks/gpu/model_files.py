@@ -7,6 +7,7 @@ import copy
 from pathlib import Path
 
 from benchmarks.gpu.job import CannotRunError, Job, PartFailedError, Row, Rows
+from benchmarks.gpu.log import MessageLog
 from toolchain.exporters.outcome import ExportedModel
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
 from toolchain.runtime.provider_names import SHORT_NAMES
@@ -23,11 +24,10 @@ def export_files(job: Job) -> Rows:
     from toolchain.exporters.export import export
     from toolchain.exporters.variants import Variant
 
-    run = job.run("fp32")
-    if not run.is_dir():
-        raise CannotRunError("the run of `finetune fp32` is not there")
+    run = job.finished_run()
     wanted = [Variant(), Variant(precision="fp16")]
-    for variant, outcome in zip(wanted, export(run, wanted, images=job.images), strict=True):
+    outcomes = export(run, wanted, images=job.images, progress=MessageLog())
+    for variant, outcome in zip(wanted, outcomes, strict=True):
         if isinstance(outcome, ExportedModel):
             yield exported_row(outcome)
             continue
@@ -93,7 +93,7 @@ def verify_file(job: Job, *, precision: str) -> Rows:
     path = job.model(precision)
     if not path.is_file():
         raise CannotRunError(f"export has kept no {path.name}")
-    result = verify(path, provider=job.device, images=job.images)
+    result = verify(path, provider=job.device, images=job.images, progress=MessageLog())
     for level in result.levels:
         yield level_row(path.name, level)
     failed = [level for level in result.levels if not level.passed]

@@ -23,6 +23,8 @@ from benchmarks.gpu.parts import Part
 def run(part: Part, job: Job, rows: Path) -> tuple[str, str]:
     """Run a part, append its rows to a file, and return (status, reason in one line)."""
     try:
+        if part.not_on_cpu and job.device == "cpu":
+            raise CannotRunError(part.not_on_cpu)
         require_modules(part.needs)
         if part.uses_gpu and job.device == "cuda":
             require_gpu()

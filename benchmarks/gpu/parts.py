@@ -30,9 +30,11 @@ class Part:
     """Modules without which it can't run."""
     uses_gpu: bool = False
     """Whether torch must see the GPU when the device is cuda."""
+    not_on_cpu: str = ""
+    """Why it can't run on a processor."""
 
 
-def _training(name: str, share: float, **arguments: Any) -> Part:
+def _training(name: str, share: float, not_on_cpu: str = "", **arguments: Any) -> Part:
     return Part(
         f"finetune {name}",
         "training",
@@ -41,6 +43,7 @@ def _training(name: str, share: float, **arguments: Any) -> Part:
         {"case": name, **arguments},
         TRAINING,
         uses_gpu=True,
+        not_on_cpu=not_on_cpu,
     )
 
 
@@ -60,12 +63,13 @@ PARTS = (
     Part("data", "data", 40, "benchmarks.gpu.images:draw_images", needs=DRAWING),
     _training("fp32", 45),
     _training("bf16", 35, settings={"precision": "bf16"}),
-    _training("fp16", 35, settings={"precision": "fp16"}),
+    _training("fp16", 35, "training in fp16 needs a GPU", settings={"precision": "fp16"}),
     _training("bf16 channels-last", 35, settings={"precision": "bf16", "channels_last": True}),
     _training(
         "bf16 channels-last compiled",
         90,
         settings={"precision": "bf16", "channels_last": True, "compile": True},
+        only_head_on_cpu=True,
     ),
     _training("fp32 DDP", 45, data_parallel=True),
     Part(

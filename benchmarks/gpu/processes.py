@@ -105,6 +105,7 @@ def environment(folder: Path, site: Path | None) -> dict[str, str]:
     before = os.environ.get("PYTHONPATH")
     paths = [str(site)] if site else []
     return {
+        "OMP_WAIT_POLICY": "passive",  # as the command `rtl` sets it
         **os.environ,
         "PYTHONPATH": os.pathsep.join([*paths, str(ROOT), *([before] if before else [])]),
         "PYTHONUNBUFFERED": "1",

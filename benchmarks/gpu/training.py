@@ -14,6 +14,7 @@ import torch
 from torch import distributed, nn
 
 from benchmarks.gpu.job import CannotRunError, Job, Rows
+from benchmarks.gpu.log import MessageLog
 from toolchain.runs.settings_file import read_settings
 from toolchain.training.distributed import Processes
 from toolchain.training.finetune import finetune
@@ -38,8 +39,13 @@ def finetune_case(
     case: str,
     settings: dict[str, Any] | None = None,
     data_parallel: bool = False,
+    only_head_on_cpu: bool = False,
 ) -> Rows:
-    """Train once and yield a row; with `data_parallel` as one process of torch's DDP would."""
+    """Train once and yield a row; with `data_parallel` as one process of torch's DDP would.
+
+    With `only_head_on_cpu` a processor trains the classifier alone: compiling all layers for it
+    takes minutes.
+    """
     given = {
         **SETTINGS,
         **(settings or {}),
@@ -49,17 +55,18 @@ def finetune_case(
         "size": job.size,
         "epochs": job.epochs,
         "batch_size": job.batch_size,
+        "workers": job.workers,
         "device": job.device,
     }
-    if given.get("precision") == "fp16" and job.device == "cpu":
-        raise CannotRunError("training in fp16 needs a GPU")
+    if only_head_on_cpu and job.device == "cpu":
+        given |= {"strategy": "head", "weights": str(job.finished_run())}
     if not job.images_folder.is_dir():
         raise CannotRunError("there are no images; the part `data` was to make them")
     group = group_of_one(job.device) if data_parallel else contextlib.nullcontext()
     with group:
-        result = finetune(read_settings(None, given), job.run(case))
-    lines = result.run.metrics.read_text(encoding="utf-8").splitlines()
-    epochs = [float(json.loads(line)["seconds"]) for line in lines]
+        result = finetune(read_settings(None, given), job.run(case), progress=MessageLog())
+    lines = map(json.loads, result.run.metrics.read_text(encoding="utf-8").splitlines())
+    epochs = [float(line["seconds"]) for line in lines if "epoch" in line]
     row = {
         "case": case,
         "first_epoch_s": epochs[0],
