@@ -43,8 +43,8 @@ def finetune_case(
 ) -> Rows:
     """Train once and yield a row; with `data_parallel` as one process of torch's DDP would.
 
-    With `only_head_on_cpu` a processor trains the classifier alone: compiling all layers for it
-    takes minutes.
+    With `only_head_on_cpu` a processor trains the classifier alone: compiling all layers takes it
+    minutes, and so does bf16 where it has no instructions for that.
     """
     given = {
         **SETTINGS,
