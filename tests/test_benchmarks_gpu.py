@@ -6,6 +6,8 @@ import ast
 import importlib.util
 import json
 import os
+import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -19,6 +21,7 @@ from benchmarks.gpu.parts import PARTS, Part
 from benchmarks.gpu.processes import Outcome, run_parts
 from benchmarks.gpu.tables import MAKERS, part_line, tables
 from benchmarks.gpu.wheels import WheelsError, install_wheels
+from tests.conftest import ROOT
 from toolchain.runs.settings_file import read_settings
 
 LIMIT_S = 600
@@ -183,10 +186,12 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     ],
     "data": [{"images": 1800, "data": "drawn by rtl: parts of six classes"}],
     "training": [
-        {"case": "fp32", "first_epoch_s": 4.0, "epoch_s": 3.0}
+        {"case": "fp32", "strategy": "full", "first_epoch_s": 4.0, "epoch_s": 3.0}
         | {"val_accuracy": 0.5, "peak_gpu_mb": 12000},
-        {"case": "bf16 channels-last compiled", "first_epoch_s": 99.0, "epoch_s": 1.5}
-        | {"val_accuracy": 1.0, "peak_gpu_mb": None},
+        {"case": "bf16 channels-last compiled", "strategy": "full", "first_epoch_s": 99.0}
+        | {"epoch_s": 1.5, "val_accuracy": 1.0, "peak_gpu_mb": None},
+        {"case": "bf16 channels-last compiled", "strategy": "head", "first_epoch_s": 9.0}
+        | {"epoch_s": 0.01, "val_accuracy": 1.0, "peak_gpu_mb": None},
     ],
     "files": [
         {"file": "model.onnx", "bytes": 94_000_000, "refused": None},
@@ -210,11 +215,21 @@ def test_tables_are_80_columns_wide_and_compare_with_the_baseline() -> None:
     found = [Outcome(Part(k, k, 1, ""), "done", "", 1.0, 2.0, rows) for k, rows in ROWS.items()]
     lines = tables(found).splitlines()
     assert max(map(len, lines)) <= 80
-    [compiled] = (line for line in lines if line.startswith("bf16 channels-last compiled"))
+    compiled, head = (line for line in lines if line.startswith("bf16 channels-last compiled"))
     assert compiled.split()[-4:] == ["1.500", "2.00", "100.0%", "–"]
+    assert head.split()[-5:] == ["9.00", "0.010", "–", "100.0%", "–"], "it is another strategy"
     [bound] = (line for line in lines if line.startswith("onnxruntime fp32, bound"))
     assert bound.split()[-5:] == ["3.00", "–", "42000", "2.00", "2e-06"]
     assert any("use_tf32 1" in line for line in lines)
+
+
+def test_the_script_starts_where_no_package_is_installed() -> None:
+    without_packages = [sys.executable, "-S", "-m", "benchmarks.gpu", "--help"]
+    done = subprocess.run(
+        without_packages, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--wheels" in done.stdout
 
 
 def test_a_reason_stands_below_the_part_it_belongs_to() -> None:

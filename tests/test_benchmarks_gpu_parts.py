@@ -42,6 +42,7 @@ def test_a_single_process_is_trained_through_ddp(
     assert len(wrapped) == 1
     assert (row["case"], row["images"], row["epochs"]) == ("fp32 DDP", 72, 2)
     assert row["epoch_s"] > 0
+    assert row["strategy"] == "full"
     assert 0 <= row["val_accuracy"] <= 1
     assert not distributed.is_initialized()
 

@@ -95,7 +95,7 @@ def job_for(
     device: str, folder: Path, *, data: Path | None = None, weights: Path | None = None
 ) -> Job:
     """Return the job of a device: ResNet-50 at 224 pixels on a GPU, a tiny one on a processor."""
-    given = {
+    given: dict[str, Any] = {
         "device": device,
         "folder": str(folder),
         "data": str(data.resolve()) if data else "",

@@ -18,6 +18,7 @@ from benchmarks.gpu.job import CannotRunError, Job, Rows
 from benchmarks.gpu.model_files import PRECISIONS, require_provider
 from benchmarks.gpu.timing import timed
 from toolchain.runtime.card import OUTPUT_NAMES
+from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.model_inputs import Floats, Pixels
 from toolchain.runtime.onnxruntime_import import import_onnxruntime
 from toolchain.runtime.provider_names import SHORT_NAMES
@@ -83,10 +84,15 @@ def opened(
 
 
 def bindable_session(path: Path, device: str, provider_options: dict[str, str]) -> Any:
-    """Return a session on exactly one provider with these options; a fallback is an error."""
+    """Return a session on exactly one provider with these options; a fallback is an error.
+
+    Threads and their waiting are as rtl sets them.
+    """
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = usable_cores()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device != "cpu":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     session = onnxruntime.InferenceSession(

@@ -56,16 +56,27 @@ def data_table(rows: Sequence[Row]) -> str:
 
 def training_table(rows: Sequence[Row]) -> str:
     """Return seconds per epoch and accuracy of each training, beside fp32."""
-    base = next((row["epoch_s"] for row in rows if row["case"] == "fp32"), None)
+    base = next((row for row in rows if row["case"] == "fp32"), None)
+
+    def speed(row: Row) -> str:
+        alike = base is not None and row["strategy"] == base["strategy"]
+        return ratio(base["epoch_s"] if base and alike else None, row["epoch_s"])
+
     columns: tuple[Column, ...] = (
-        ("training", 30, lambda row: row["case"]),
+        ("training", 36, training_name),
         ("epoch 1 s", 10, lambda row: f"{row['first_epoch_s']:.2f}"),
         ("later s", 9, lambda row: f"{row['epoch_s']:.3f}"),
-        ("×", 7, lambda row: ratio(base, row["epoch_s"])),
+        ("×", 7, speed),
         ("accuracy", 10, lambda row: f"{row['val_accuracy']:.1%}"),
         ("GPU MB", 8, lambda row: number(row["peak_gpu_mb"], ".0f")),
     )
     return table(columns, rows)
+
+
+def training_name(row: Row) -> str:
+    """Return the name of a training, with its strategy where that is not `full`."""
+    strategy = row["strategy"]
+    return str(row["case"]) + ("" if strategy == "full" else f", {strategy}")
 
 
 def files_table(rows: Sequence[Row]) -> str:

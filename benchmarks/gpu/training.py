@@ -69,6 +69,7 @@ def finetune_case(
     epochs = [float(line["seconds"]) for line in lines if "epoch" in line]
     row = {
         "case": case,
+        "strategy": given["strategy"],
         "first_epoch_s": epochs[0],
         "epoch_s": round(statistics.median(epochs[1:] or epochs), 3),
         "epochs": len(epochs),
