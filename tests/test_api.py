@@ -43,12 +43,13 @@ REQUIRED = {"adapt": ("nowhere", "nowhere")}
 EVERY_COMMAND = {"json", "quiet", "traceback", "explain"}
 SCREEN_AND_FILES = {"format", "output", "resume", "top", "ray", "no_cache"}
 """Of `rtl predict`: how rows are written, where they are computed; Python has `cache` instead."""
+OTHER_FUNCTIONS = {"resume", "lr_find", "cv", "try", "report", "processes"}
+"""Of `rtl finetune`: functions of their own, and a start of several processes, as torchrun's."""
 COMMAND_ONLY = {
-    # Functions of their own.
-    "finetune": {"resume", "lr_find", "cv", "try", "report"},
-    "find_lr": {"resume", "lr_find", "cv", "try", "report"},
-    "cross_validate": {"resume", "lr_find", "cv", "try", "report", "output"},
-    "try_strategies": {"resume", "lr_find", "cv", "try", "report", "output"},
+    "finetune": OTHER_FUNCTIONS,
+    "find_lr": OTHER_FUNCTIONS,
+    "cross_validate": {*OTHER_FUNCTIONS, "output"},
+    "try_strategies": {*OTHER_FUNCTIONS, "output"},
     "predict": SCREEN_AND_FILES,
     "bench": {"markdown"},  # how it is written; in Python display.as_markdown(result.blocks())
     "evaluate": {"wrong"},  # a property of the result
@@ -192,6 +193,11 @@ class Called(Exception):
             "benchmarking.bench:bench",
             lambda: toolchain.bench(["m", "n"], batch_size=[2, 2, 4], threads=1, eager=False),
             "bench m n --batch-size 2 --batch-size 2 --batch-size 4 --threads 1 --no-eager",
+        ),
+        (
+            "benchmarking.bench:bench",
+            lambda: toolchain.bench("m", scenario=["offline", "server"], latency_bound=0.1),
+            "bench m --scenario offline --scenario server --latency-bound 100ms",
         ),
         (
             "training.finetune:finetune",

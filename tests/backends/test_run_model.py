@@ -133,3 +133,15 @@ def test_a_run_whose_training_was_stopped_is_named_with_its_resume(own_run: RunF
     with pytest.raises(DataError, match="not a finished run") as caught:
         predictor_of(own_run)
     assert "--resume" in str(caught.value.hint)
+
+
+def test_verify_takes_a_run_and_says_which_file_it_verifies(
+    own_run: RunFolder, model: Path, rtl_here: Rtl
+) -> None:
+    done = rtl_here("verify", own_run.path)
+    assert done.returncode == 3
+    assert "rtl export" in done.stderr
+    shutil.copytree(model.parent, own_run.path / "export")
+    done = rtl_here("verify", own_run.path, "--images", 4)
+    assert done.returncode == 0, done.stderr
+    assert f"verifying {own_run.path / 'export' / model.name}" in done.stderr

@@ -142,3 +142,22 @@ def test_near_leaks_are_excluded_and_other_near_duplicates_looked_at(
         "train/apple/b.jpg": ("near leak", "exclude"),
         "train/apple/0.png": ("near leak of another class", "look"),
     }
+
+
+def test_files_that_were_left_out_have_a_row_for_each_place_and_kind(
+    data: Path, tmp_path: Path
+) -> None:
+    for name in ("train/pear/b.CR2", "train/pear/a.CR2", "train/apple/notes.doc", "stray.png"):
+        shutil.copy(data / "train/pear/0.png", data / name)
+    for name in (".DS_Store", "README.md"):
+        (data / name).write_text("clutter")
+    check_data(str(data), CheckOptions(fix_list=str(tmp_path / "fix.csv")))
+    rows = [row for row in rows_of(tmp_path / "fix.csv") if row["what"].startswith("left out")]
+    assert {row["file"]: row["what"].removeprefix("left out: ") for row in rows} == {
+        "stray.png": "1 image in no class folder",
+        "train/apple/notes.doc": "1 .doc",
+        "train/pear/a.CR2": "2 .cr2, of which this is the first in train/pear",
+    }
+    hints = {row["file"]: row["suggestion"] for row in rows}
+    assert hints["stray.png"] == "move it into the folder of its class"
+    assert hints["train/pear/a.CR2"] == "convert camera files to JPEG"

@@ -9,6 +9,7 @@ import pytest
 from toolchain.data.layouts import Dataset, read_dataset
 from toolchain.data.splits import position
 from toolchain.errors import DataError
+from toolchain.runtime.card import Task
 
 
 def put(root: Path, *names: str) -> None:
@@ -283,3 +284,12 @@ def test_class_folders_with_a_table_beside_them_are_still_class_folders(tmp_path
     dataset = read_dataset(tmp_path)
     assert dataset.classes == ("cat", "dog")
     assert dataset.task == "single-label"
+
+
+@pytest.mark.parametrize("header", ["image,class", "image,labels"])
+def test_two_unicode_forms_of_a_name_are_one_class(header: str, tmp_path: Path) -> None:
+    names = ("caf\u00e9", "cafe\u0301", "dog")
+    rows = (f"{number}.jpg,{names[number % 3]}" for number in range(40))
+    write(tmp_path, header, *rows)
+    task: Task = "single-label" if header == "image,class" else "multi-label"
+    assert read_dataset(tmp_path, task).classes == ("caf\u00e9", "dog")

@@ -81,3 +81,13 @@ def test_a_name_that_several_images_have_is_refused(root: Path) -> None:
     error = refusal(root)
     assert "train.txt, line 1: '1.jpg' may be" in str(error)
     assert "with their folders" in str(error.hint)
+
+
+def test_two_unicode_forms_of_a_name_are_one_class(root: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    lines = f"i/1.jpg {composed}\ni/w.jpg dog\ni/a,b.jpg {decomposed}\n"
+    (root / "train.txt").write_text(lines, encoding="utf-8")
+    (root / "val.txt").write_text(f"i/v.jpg {decomposed}\n{BASE}\n", encoding="utf-8")
+    found = read_dataset(root)
+    assert found.classes == (composed, "dog")
+    assert files_of(found, "val")["i/v.jpg"] == composed

@@ -8,6 +8,7 @@ import re
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,10 +18,12 @@ from tests.conftest import Rtl, tree_digest
 from tests.reporting.made_run import draw_photographs, made_run, rewritten
 from toolchain.benchmarking.figures.queries import lacking_calls
 from toolchain.benchmarking.figures.verdicts import Reason
+from toolchain.display import percent
 from toolchain.errors import DataError, SettingsError
 from toolchain.files import write_json
 from toolchain.reporting.report import report
 from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.selection import Selection, measured
 
 CLASSES = ("ants", "bees", "wasps")
 
@@ -57,6 +60,40 @@ def test_a_run_becomes_one_page_that_asks_for_nothing_else(run: RunFolder, rtl_h
     assert "url(" not in page
     assert "over-fitting" in page  # the diagnosis
     assert "up to 250" in page  # one loss far above the others is cut off, and named
+
+
+def test_what_was_chosen_is_shown_with_its_figures_and_reason(run: RunFolder) -> None:
+    report([run.path])
+    assert "was chosen" not in page_of(run)
+    source = Selection(
+        asked={"weights": ["food.pth", "<steel>.pth"]},
+        chosen={"weights": "food.pth"},
+        reason="the probe tells it from the others",
+        folds=5,
+        measured=[
+            measured("food.pth", 40, 36, "chosen"),
+            measured("<steel>.pth", 40, 24, "worse", p=0.001),
+        ],
+        seconds=2.0,
+    )
+    strategy = Selection(
+        asked={"budget": "2m"},
+        chosen={"strategy": "partial"},
+        reason="nothing left could win",
+        folds=5,
+        measured=[measured("partial", 40, 38, "chosen"), measured("full", 0, 0, "not tried")],
+        seconds=90.0,
+        source=source,
+    )
+    write_json(run.selection, msgspec.to_builtins(strategy))
+    report([run.path])
+    page = page_of(run)
+    assert page.index("The source model was chosen") < page.index("The strategy was chosen")
+    for text in ("the probe tells it", "nothing left could win", percent(0.9), "&lt;steel&gt;.pth"):
+        assert text in page
+    run.selection.write_text("{")
+    report([run.path])
+    assert "selection.json" in page_of(run)
 
 
 def test_every_number_of_the_matrix_leads_to_its_photographs(run: RunFolder) -> None:

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import torch
 
+from tests.conftest import Rtl
 from toolchain.data.audit import audit_dataset
 from toolchain.data.audit_result import Unreadable
 from toolchain.data.layouts import read_dataset
@@ -248,3 +249,17 @@ def test_a_foreign_model_is_refused_even_where_its_digest_was_put_into_the_card(
     own_run.write_card(msgspec.structs.replace(card, weights=weights))
     with pytest.raises(DataError, match=r"model\.safetensors is damaged: not a model of"):
         _ = TrainedRun.open(own_run.path).classifier
+
+
+@pytest.mark.parametrize("command", ["export", "evaluate", "predict"])
+def test_weights_of_another_run_are_not_those_of_this_one(
+    own_run: RunFolder, command: str, stripes: Path, rtl_here: Rtl
+) -> None:
+    other = Classifier(build_network("resnet18", 3), IMAGENET_NORMALISATION)
+    own_run.weights.write_bytes(weights_bytes(other.state_dict()))
+    images = [stripes / "val"] if command == "predict" else []
+    done = rtl_here(command, own_run.path, *images)
+    assert done.returncode == 3
+    assert "error: " in done.stderr
+    assert "model.safetensors" in done.stderr
+    assert "Traceback" not in done.stderr

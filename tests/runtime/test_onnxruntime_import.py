@@ -81,3 +81,22 @@ def test_libraries_that_torch_has_loaded_are_not_loaded_again(
     monkeypatch.setitem(sys.modules, "torch", with_cuda)
     load_cuda_libraries()
     assert preloaded == []
+
+
+@pytest.mark.parametrize(("setting", "seen"), [(None, "1"), ("1", "1"), ("0", "0"), ("", "")])
+def test_the_users_own_switch_is_left_alone(tmp_path: Path, setting: str | None, seen: str) -> None:
+    package = tmp_path / "onnxruntime"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "import os\nInferenceSession = SessionOptions = None\n"
+        "print(repr(os.environ['ORT_DISABLE_TELEMETRY']))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    if setting is not None:
+        environment["ORT_DISABLE_TELEMETRY"] = setting
+    code = "from toolchain.runtime.onnxruntime_import import import_onnxruntime as f; f()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == repr(seen)

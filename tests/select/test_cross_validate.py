@@ -171,3 +171,12 @@ def test_only_one_way_to_keep_nothing_at_a_time(
 def test_cross_validation_takes_no_budget(stripes: Path) -> None:
     with pytest.raises(SettingsError, match="budget: --cv measures one way to train"):
         toolchain.cross_validate(stripes, budget="5m")
+
+
+def test_a_batch_that_no_fold_can_train_on_is_refused(
+    rtl_here: Rtl, stripes: Path, random_weights: Path
+) -> None:
+    words = ("--weights", random_weights, "--size", 32, "--batch-size", 1, "--workers", 0)
+    done = rtl_here("finetune", stripes, *words, "--strategy", "full", "--cv", 3)
+    assert done.returncode == 2, done.stderr
+    assert "BatchNorm can't train on it" in done.stderr

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.conftest import Rtl
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.errors import SettingsError
 from toolchain.progress import SilentReporter
@@ -141,3 +142,22 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(SettingsError, match=r"compile: torch\.compile needs a C\+\+ compiler"):
         require_device_fits(read_settings(None, {"compile": True}), CPU)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [("--batch-size", 1), ("--batch-size", 1, "--lr-find")],
+)
+def test_what_no_image_can_change_is_refused_before_one_is_read(
+    given: tuple[object, ...], tmp_path: Path, rtl_here: Rtl
+) -> None:
+    for label in ("across", "down"):
+        for number in range(10):
+            file = tmp_path / "data" / label / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"reading this would be another error")
+    words = ("--size", 32, "--strategy", "full", "--weights", "none", "-o", tmp_path / "run")
+    done = rtl_here("finetune", tmp_path / "data", *words, *given)
+    assert (done.returncode, done.stderr.count("error: ")) == (2, 1), done.stderr
+    assert "BatchNorm can't train on it" in done.stderr
+    assert not (tmp_path / "run").exists()

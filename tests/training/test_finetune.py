@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.conftest import RANDOM_WEIGHTS, draw_stripes, tree_digest
+from toolchain.display import as_text
 from toolchain.errors import DataError, TrainingError
 from toolchain.networks.weights import state_sha256
 from toolchain.runs.runfolder import RunFolder
@@ -187,3 +188,23 @@ def test_the_report_of_a_result_has_the_documented_keys_and_their_values() -> No
         "selection": None,
         "seconds": 1.235,
     }
+
+
+def test_few_validation_images_neither_lower_the_rate_nor_end_the_run(
+    tmp_path: Path, random_weights: Path
+) -> None:
+    for split, numbers in (("train", range(8)), ("val", range(8, 10))):
+        for label in ("across", "down"):
+            for number in numbers:
+                draw_stripes(tmp_path / "few" / split / label / f"{number}.png", label, number)
+    given = {"schedule": "plateau", "plateau_patience": 0, "early_stopping": 1, "metric": "loss"}
+    # With a rate as high as this the loss does not fall.
+    settings = small(tmp_path / "few", epochs=4, strategy="head", lr_head=5.0, **given)
+    result = finetune(settings, tmp_path / "run")
+    rows = epochs_of(result.run)
+    assert len(rows) == 4
+    assert len({row["learning_rates"][0] for row in rows}) == 1
+    assert result.summary.temperature == 1
+    text = as_text(result.blocks())
+    assert f"no temperature: {result.summary.temperature_reason}" in text
+    assert "4 " in str(result.summary.temperature_reason)

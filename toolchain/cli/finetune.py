@@ -17,6 +17,7 @@ from toolchain.cli.options import (
     settings_options,
     traceback_option,
 )
+from toolchain.cli.several_processes import processes_option
 from toolchain.cli.started import command_start
 from toolchain.errors import Interrupted, SettingsError, stop_reason
 from toolchain.extras import import_extra
@@ -43,6 +44,7 @@ OPTION_GROUPS = {
         *(("lr_find",) if "schedule" in names else ()),
         *(("cv", "try_what") if "head_start" in names else ()),
         *(("report",) if "tensorboard" in names else ()),
+        *(("processes",) if "compile" in names else ()),
     )
     for number, (title, names) in enumerate(grouped_settings().items())
 }
@@ -87,6 +89,7 @@ OPTION_GROUPS = {
     help="When it is trained: evaluate it, and write report.html into the run folder.",
 )
 @settings_options
+@processes_option
 @explain_option
 @json_option
 @quiet_option
@@ -123,7 +126,7 @@ def command(
     rtl finetune photos --lr-find
     rtl finetune photos --budget 5m
     rtl finetune photos --cv 5
-    torchrun --nproc-per-node 2 -m toolchain finetune photos
+    rtl finetune photos --processes 2
     """
     given = {name: value for name, value in options.items() if value is not None}
     modes = _modes(lr_find, cv, try_what, report)

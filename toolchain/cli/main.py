@@ -127,10 +127,9 @@ def run_command(arguments: list[str]) -> int:
     if "--traceback" in arguments:
         # Before parsing, so that an error of parsing shows its traceback too.
         with _logged_tracebacks():
-            rtl.main([a for a in arguments if a != "--traceback"], "rtl", standalone_mode=False)
-        return 0
+            return _main([word for word in arguments if word != "--traceback"])
     try:
-        rtl.main(arguments, "rtl", standalone_mode=False)
+        return _main(arguments)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
@@ -150,7 +149,12 @@ def run_command(arguments: list[str]) -> int:
         return _report_error(error)
     except Exception as error:
         return _report_unexpected(error)
-    return 0
+
+
+def _main(arguments: list[str]) -> int:
+    """Run one command, which finds its words in the context's `obj`, and return its status."""
+    status = rtl.main(arguments, "rtl", standalone_mode=False, obj=tuple(arguments))
+    return status if isinstance(status, int) else 0
 
 
 @contextlib.contextmanager

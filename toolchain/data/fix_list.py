@@ -15,6 +15,7 @@ from typing import NamedTuple, cast
 from toolchain.data.audit_fields import AuditFields
 from toolchain.data.file_findings import SUGGESTIONS, What
 from toolchain.data.label_suspects import Suspect
+from toolchain.data.left_out import LeftOut, is_clutter, left_out_summary, remedy_for
 from toolchain.files import write_text
 
 COLUMNS = ("file", "what", "suggestion")
@@ -22,6 +23,24 @@ EXCLUDE = "exclude"
 """The first word of a suggestion that `--exclude` acts on."""
 SPLIT_KEPT = ("train", "val", "test")
 """Of an image in several splits that of the last one stays: results stay comparable."""
+
+
+AS_ASKED = frozenset(("excluded by the list", "a comment"))
+"""Reasons for which what is left out needs no mending."""
+FOR_LEFT_OUT: dict[str, str] = {
+    "no image by its ending": "convert it to JPEG or PNG, or move it away",
+    "hidden": "rename it without the dot if it has images",
+    "a link to a folder": "put the folder itself there",
+    "not a regular file": "move it away",
+    "can't be listed": "allow to read the folder",
+    "in no class folder": "move it into the folder of its class",
+    "no split by its name": "rename it train, val or test, or move it away",
+    "another one for its split": "keep one for the split",
+    "a class without images": "add images, or remove the folder",
+    "in no list": "add a line for it, or leave it",
+    "without labels": "add a column with the class, or move it away",
+}
+"""Reason → what to do about files that were left out for it."""
 
 
 class Fix(NamedTuple):
@@ -64,6 +83,17 @@ def fixes(audit: AuditFields, split_of: dict[str, str]) -> Iterator[Fix]:
     for finding in audit.findings:
         suggestion = SUGGESTIONS.get(cast("What", finding.what), "look")
         yield Fix(finding.file, f"{finding.what}: {finding.detail}", suggestion)
+    for entry in audit.left_out:
+        if not is_clutter(entry) and entry.reason not in AS_ASKED:
+            yield _of_left_out(entry)
+
+
+def _of_left_out(entry: LeftOut) -> Fix:
+    """Return one row for files of one kind in one place, under the name of the first."""
+    first = "" if entry.count == 1 else f", of which this is the first in {entry.place}"
+    what = f"left out: {left_out_summary([entry])}{first}"
+    suggestion = remedy_for([entry]) or FOR_LEFT_OUT.get(entry.reason, "look")
+    return Fix(entry.first, what, suggestion)
 
 
 def _of_equal(audit: AuditFields, split_of: dict[str, str]) -> Iterator[Fix]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from toolchain.errors import TrainingError
+from toolchain.errors import SettingsError, TrainingError
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.select.clock import TimedReporter
 from toolchain.select.inputs import Pool
@@ -40,7 +40,7 @@ def fold_training(
             outputs = train_fold(inputs, trial.settings, train_samples, held_out, quiet)
         except MachineFailure:
             raise
-        except TrainingError as error:  # rates that are too high for this data
+        except (TrainingError, SettingsError) as error:  # too high a rate, or too few images
             progress.message(f"{trial.name}: {error}")
             return np.zeros(len(held_out), bool)
         right: Right = outputs.logits.argmax(1) == outputs.labels

@@ -47,7 +47,7 @@ def read_inputs(settings: FinetuneSettings, what: str, progress: ProgressReporte
     Raises TrainingError under torchrun, naming `what` was asked for, and as `finetune` does.
     """
     if not is_single_process():
-        raise TrainingError(f"{what} runs in one process", hint="start it without torchrun")
+        raise TrainingError(f"{what} runs in one process", hint="start it in one process")
     device = choose_device(settings.device)
     require_device_fits(settings, device)
     dataset, _ = read_data(settings, None, Processes(), progress)

@@ -79,8 +79,8 @@ def state_bytes(tensors: State) -> int:
 
 def resume_command(run: RunFolder, processes: int = 1) -> str:
     """Return the command that resumes a run in this many processes."""
-    start = f"torchrun --nproc-per-node {processes} -m toolchain" if processes > 1 else "rtl"
-    return f"{start} {shell_words('finetune', '--resume', run.path)}"
+    several = ("--processes", str(processes)) if processes > 1 else ()
+    return shell_words("rtl", "finetune", "--resume", run.path, *several)
 
 
 class Checkpoints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,14 +31,16 @@ def read_data(
     output: Path | None,
     processes: Processes,
     progress: ProgressReporter,
+    listed: Callable[[Dataset], None] | None = None,
 ) -> tuple[Dataset, Audit]:
     """Return the data set without its unreadable images, and its audit; reports a summary of both.
 
-    `output` is the folder that will be written; None for none. Of several processes, rank zero
-    reads and the others receive the result. Raises DataError for data that can't be trained on, and
-    for an `output` inside the data folder.
+    `output` is the folder that will be written; None for none. `listed` is called with the images
+    that were found before any is read, which can take minutes: it raises what their number makes
+    impossible. Of several processes, rank zero reads and the others receive the result. Raises
+    DataError for data that can't be trained on, and for an `output` inside the data folder.
     """
-    return processes.run_on_rank_zero(lambda: _read_and_report(settings, output, progress))
+    return processes.run_on_rank_zero(lambda: _read_and_report(settings, output, progress, listed))
 
 
 def data_name(data: str) -> str:
@@ -123,12 +126,17 @@ def require_outside_data(settings: FinetuneSettings, output: Path) -> None:
 
 
 def _read_and_report(
-    settings: FinetuneSettings, output: Path | None, progress: ProgressReporter
+    settings: FinetuneSettings,
+    output: Path | None,
+    progress: ProgressReporter,
+    listed: Callable[[Dataset], None] | None,
 ) -> tuple[Dataset, Audit]:
     if output is not None:
         require_outside_data(settings, output)
     found = read_dataset(settings.data, settings.task, settings.splitting)
     found = without_excluded(found, settings.exclude)
+    if listed is not None:
+        listed(found)
     try:
         dataset, audit = audit_dataset(found, progress)
     except DataError as error:

@@ -1,5 +1,6 @@
-"""Data-parallel training: several processes started by torchrun, or one.
+"""Data-parallel training: several processes, started by `--processes` or torchrun, or one.
 
+    rtl finetune DATA --processes 2 …
     torchrun --nproc-per-node 2 -m toolchain finetune DATA …
 
 `--batch-size` stays the number of images in one step: each process computes its part of the same

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -73,6 +74,24 @@ def require_feasible(
     _require_memory(settings, len(dataset.classes), sizes, device)
     for line in _pointless(settings, dataset, processes):
         progress.message(line)
+
+
+def feasible_when_listed(
+    settings: FinetuneSettings, device: torch.device, processes: int
+) -> Callable[[Dataset], None]:
+    """Return what raises SettingsError for a data set of which only the images' names are known.
+
+    Some may turn out to be unreadable, so the last batch is left to `require_feasible`.
+    """
+
+    def require(found: Dataset) -> None:
+        if settings.batch_size // processes < 2:
+            _require_mixable(settings, found, processes)
+            _require_normalisable(settings, found, processes)
+        sizes = batch_sizes(settings, found, settings.batch_size, processes)
+        _require_memory(settings, len(found.classes), sizes, device)
+
+    return require
 
 
 def batch_sizes(

@@ -48,7 +48,11 @@ from toolchain.training.data import (
     write_excluded,
 )
 from toolchain.training.distributed import Processes, process_group
-from toolchain.training.feasible import require_device_fits, require_feasible
+from toolchain.training.feasible import (
+    feasible_when_listed,
+    require_device_fits,
+    require_feasible,
+)
 from toolchain.training.finetune_display import finetune_blocks
 from toolchain.training.first_files import FirstFiles, first_files
 from toolchain.training.machine_failures import machine_failures
@@ -153,7 +157,9 @@ def finetune(
         processes.run_on_rank_zero(lambda: _require_possible(settings, run))
         device = choose_device(settings.device, processes.local_rank)
         require_device_fits(settings, device)
-        dataset, audit = read_data(settings, run.path, processes, progress)
+        given = not any(choosers)
+        listed = feasible_when_listed(settings, device, processes.count) if given else None
+        dataset, audit = read_data(settings, run.path, processes, progress, listed)
         source = chosen_source(settings, dataset, device, choosers, processes, progress)
         settings = source.settings
         if choosers.settings is None:

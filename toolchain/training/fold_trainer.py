@@ -16,11 +16,12 @@ import torch
 from toolchain.data.layouts import Sample
 from toolchain.metrics.outputs import Outputs
 from toolchain.networks.split import count_frozen_parts
-from toolchain.progress import ProgressReporter
+from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import TRACKERS, FinetuneSettings
 from toolchain.training.choosing import ChoiceInputs
 from toolchain.training.distributed import Processes
+from toolchain.training.feasible import require_feasible
 from toolchain.training.inputs.seeds import mixed_seed
 from toolchain.training.probe_start import begin_head
 from toolchain.training.setup import Setup, prepare
@@ -53,8 +54,12 @@ def train_fold(
     held_out: Samples,
     progress: ProgressReporter,
 ) -> Outputs:
-    """Train on some images and return the outputs for the held-out ones, after the last epoch."""
+    """Train on some images and return the outputs for the held-out ones, after the last epoch.
+
+    Raises SettingsError where these settings can't train on so many images.
+    """
     setup = _setup(inputs, settings, train, held_out, progress)
+    require_feasible(setup.settings, setup.dataset, setup.device, 1, SilentReporter())
     begin_head(setup, progress)
     trainer = FoldTrainer(setup, progress)
     trainer.fit()

@@ -22,7 +22,11 @@ from toolchain.training.analysis import plots
 from toolchain.training.analysis.lr_curve import should_stop, smoothed, suggest_rate, sweep_rates
 from toolchain.training.data import data_name, read_data, require_outside_data
 from toolchain.training.distributed import Processes, is_single_process
-from toolchain.training.feasible import require_device_fits, require_feasible
+from toolchain.training.feasible import (
+    feasible_when_listed,
+    require_device_fits,
+    require_feasible,
+)
 from toolchain.training.inputs.samples import Batch, BatchSource
 from toolchain.training.loop import Stepper, make_stepper
 from toolchain.training.machine_failures import machine_failures
@@ -84,7 +88,7 @@ def find_lr(
         reason = "--lr-find tries the rates of one strategy, and auto has chosen none yet"
         raise refuse("strategy", reason, {"strategy": "head"}, {"strategy": "partial"})
     if not is_single_process():
-        raise TrainingError("--lr-find runs in one process", hint="start it without torchrun")
+        raise TrainingError("--lr-find runs in one process", hint="start it in one process")
     # Each rate is tried on one batch.
     settings = msgspec.structs.replace(settings, accumulate=1)
     folder = RunFolder(output or free_run_path(Path("runs"), f"{data_name(settings.data)}-lr-find"))
@@ -94,7 +98,8 @@ def find_lr(
     processes = Processes()
     device = choose_device(settings.device)
     require_device_fits(settings, device)
-    dataset, _ = read_data(settings, folder.path, processes, progress)
+    listed = feasible_when_listed(settings, device, processes.count)
+    dataset, _ = read_data(settings, folder.path, processes, progress, listed)
     require_feasible(settings, dataset, device, processes.count, progress)
     start = make_starting_weights(settings, dataset.classes, progress)
     setup = prepare(settings, dataset, start, device, processes, progress)

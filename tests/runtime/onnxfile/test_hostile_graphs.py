@@ -48,6 +48,11 @@ def test_graph_that_rtl_does_not_write_is_refused(
     assert message in refusal(changed(tmp_path, change))
 
 
+def many_metadata(model: onnx.ModelProto) -> None:
+    for number in range(4):
+        model.metadata_props.add(key=f"text {number}", value="x" * 2**23)
+
+
 def many_descriptions(model: onnx.ModelProto) -> None:
     model.graph.value_info.extend(onnx.ValueInfoProto() for _ in range(201_000))
 
@@ -131,6 +136,7 @@ SIZES = tiny_card().preprocessing
         (card_text(NEWER), "a card of version 2; this rtl reads up to 1"),
         (card_text(DEEP), "can't be read"),
         (card_text("x" * (2**24 + 1)), "a text of 16,777,217 bytes"),
+        (many_metadata, "its metadata have 33,555,"),
         (lambda m: m.metadata_props.add(key=CARD_KEY, value="{}"), "have one name"),
         (lambda m: m.metadata_props.clear(), "has no rtl card"),
         (card_with(classes=("a", "b")), "2 classes, so that its graph gives 'probabilities'"),

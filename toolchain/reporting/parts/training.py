@@ -13,6 +13,7 @@ from toolchain.reporting.charts.training import (
     rates_chart,
     stage_starts,
 )
+from toolchain.reporting.parts.choice import Choice, choices
 from toolchain.reporting.reading.sources import RunFiles
 from toolchain.runs.settings import FinetuneSettings
 
@@ -39,6 +40,8 @@ class Training:
     """(name, evidence, remedy)."""
     diagnosed: bool
     """Whether the run has a diagnosis at all."""
+    choices: list[Choice]
+    """What was chosen before the training, and why."""
 
 
 def training(files: RunFiles) -> Training | None:
@@ -64,6 +67,7 @@ def training(files: RunFiles) -> Training | None:
         facts=_facts(files, best),
         findings=findings,
         diagnosed="findings" in summary,
+        choices=choices(files.selection),
     )
 
 

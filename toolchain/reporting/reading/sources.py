@@ -20,6 +20,7 @@ from toolchain.reporting.reading.epochs import Row, read_epochs
 from toolchain.reporting.reading.evaluation_file import StoredEvaluation, read_evaluation
 from toolchain.runs.damage import reading
 from toolchain.runs.runfolder import RunFolder, parity_file
+from toolchain.runs.selection import Selection, read_selection
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.card import Card
@@ -54,6 +55,7 @@ class RunFiles:
     epochs: list[Row]
     summary: Row | None
     audit: Audit | None
+    selection: Selection | None
     evaluation: StoredEvaluation | None
     models: list[ModelFile]
     benchmarks: list[Benchmark]
@@ -102,6 +104,7 @@ def read_run(
         epochs=epochs,
         summary=summary,
         audit=tried(lambda: run.audit, None),
+        selection=tried(lambda: read_selection(folder), None),
         evaluation=tried(lambda: read_evaluation(folder, run.card), None),
         models=[_model_file(file, run.card) for file in folder.exported_files()],
         benchmarks=[*map(read_benchmark, map(Path, bench)), *filter(None, found)],
