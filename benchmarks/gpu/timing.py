@@ -23,7 +23,8 @@ def timed(call: Callable[[], object], *, seconds: float, images: int, cuda: bool
     started = time.perf_counter()
     one_call(call, cuda)
     first_s = time.perf_counter() - started
-    clock_ms, device_ms = [], []
+    clock_ms: list[float] = []
+    device_ms: list[float] = []
     counts_from = time.perf_counter() + seconds * WARM_UP_SHARE
     while time.perf_counter() < counts_from:
         one_call(call, cuda)
