@@ -105,7 +105,8 @@ def group_of_one(device: str) -> Iterator[None]:
     def process_group() -> Iterator[Processes]:
         yield OneOfOne()
 
-    distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1)
+    store = distributed.HashStore()  # type: ignore[attr-defined]  # not in its list of names
+    distributed.init_process_group(backend, store=store, rank=0, world_size=1)
     module = importlib.import_module("toolchain.training.finetune")
     try:
         with mock.patch.object(module, "process_group", process_group):
