@@ -70,6 +70,7 @@ SLOW = (
     "training/analysis/test_diagnosis.py",
     # Training of their own.
     "demo",
+    "test_benchmarks_gpu_parts.py",
     "test_multi_label.py",
     "cli/test_finetune.py",
     "select/test_budget_search.py",

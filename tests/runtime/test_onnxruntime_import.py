@@ -1,4 +1,4 @@
-"""onnxruntime is imported without its telemetry, and rtl leaves the process as it was."""
+"""onnxruntime is imported without its telemetry, and with CUDA's libraries where it needs them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import onnxruntime
 import pytest
 
 from tests.conftest import ROOT
+from toolchain.errors import ToolchainError
+from toolchain.runtime.onnxruntime_import import load_cuda_libraries
+from toolchain.runtime.session import open_session
 
 USE = """
 import os
@@ -38,6 +43,44 @@ def test_importing_onnxruntime_writes_no_device_id(tmp_path: Path, setting: str 
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.fixture
+def preloaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How often onnxruntime was asked to load CUDA's libraries, of which it misses one."""
+    calls: list[str] = []
+
+    def preload_dlls() -> None:
+        calls.append("preload_dlls")
+        sys.stdout.write("Failed to load libcublasLt.so.12\n")
+
+    monkeypatch.setattr(onnxruntime, "preload_dlls", preload_dlls, raising=False)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    return calls
+
+
+def test_cuda_is_opened_with_the_libraries_that_pip_has_installed(
+    preloaded: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(ToolchainError):
+        open_session(tmp_path / "model.onnx", provider="CUDA")
+    assert preloaded == ["preload_dlls"]
+    assert capsys.readouterr() == ("", ""), "what can't be loaded is said where it is needed"
+
+
+def test_cpu_is_opened_without_looking_for_cuda(preloaded: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ToolchainError):
+        open_session(tmp_path / "model.onnx", provider="cpu")
+    assert preloaded == []
+
+
+def test_libraries_that_torch_has_loaded_are_not_loaded_again(
+    preloaded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_cuda = SimpleNamespace(version=SimpleNamespace(cuda="13.0"))
+    monkeypatch.setitem(sys.modules, "torch", with_cuda)
+    load_cuda_libraries()
+    assert preloaded == []
 
 
 @pytest.mark.parametrize(("setting", "seen"), [(None, "1"), ("1", "1"), ("0", "0"), ("", "")])

@@ -309,3 +309,25 @@ def fail_after_a_backward_pass() -> None:
     gc.collect()
     names = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
     sys.exit("pt_gloo_runloop" not in names)
+
+
+class JoinedError(Exception):
+    """Ends the start of a process where it joins the others."""
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NCCL sends objects by the current device, and refuses two processes on one GPU."""
+    done: list[object] = []
+
+    def init_process_group(backend: str, **_: object) -> None:
+        done.append(backend)
+        raise JoinedError
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", done.append)
+    monkeypatch.setattr(torch.distributed, "init_process_group", init_process_group)
+    with pytest.raises(JoinedError), process_group():
+        pass
+    assert done == [1, "nccl"]

@@ -7,6 +7,8 @@ read during the import.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from typing import Any
@@ -30,6 +32,22 @@ def import_onnxruntime() -> Any:
         return import_extra("onnxruntime")
     finally:
         os.environ.pop(TELEMETRY_SWITCH, None)
+
+
+def load_cuda_libraries() -> None:
+    """Load the CUDA libraries that pip has installed, which the system does not search for.
+
+    torch with CUDA has loaded them where it was imported before. What onnxruntime prints of those
+    it does not find is left out: they may lie where the system finds them, and if not, opening the
+    session fails.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.version.cuda is not None:
+        return
+    preload = getattr(import_onnxruntime(), "preload_dlls", None)  # onnxruntime 1.21 brought it
+    if preload is not None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            preload()
 
 
 def disable_telemetry() -> None:

@@ -31,6 +31,11 @@ def is_openvino(provider: str) -> bool:
     return provider.lower() in (FLOAT32, BFLOAT16, OPENVINO.lower())
 
 
+def is_cuda(provider: str) -> bool:
+    """Return whether a provider's name, of either kind, is that of CUDA."""
+    return provider.lower() in ("cuda", SHORT_NAMES["cuda"].lower())
+
+
 def in_bfloat16(provider: str) -> bool:
     """Return whether a provider's name asks for OpenVINO in bfloat16."""
     return provider.lower() == BFLOAT16

@@ -14,8 +14,14 @@ from toolchain.runtime.card import CARD_KEY, Card, decode_card
 from toolchain.runtime.cores import usable_cores
 from toolchain.runtime.modelcache.cache import engine_of
 from toolchain.runtime.not_a_model import folder_error, other_file_error
-from toolchain.runtime.onnxruntime_import import import_onnxruntime
-from toolchain.runtime.provider_names import OPENVINO, SHORT_NAMES, is_openvino, short_name
+from toolchain.runtime.onnxruntime_import import import_onnxruntime, load_cuda_libraries
+from toolchain.runtime.provider_names import (
+    OPENVINO,
+    SHORT_NAMES,
+    is_cuda,
+    is_openvino,
+    short_name,
+)
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -64,6 +70,8 @@ def open_session(
     onnxruntime.
     """
     import_onnxruntime()
+    if is_cuda(provider):
+        load_cuda_libraries()
     name = provider_name(provider)
     path = existing_model(model)
 

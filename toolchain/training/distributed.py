@@ -118,14 +118,18 @@ def process_group() -> Iterator[Processes]:
     if is_single_process():
         yield Processes()
         return
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     backend = "nccl" if torch.cuda.is_available() else "gloo"
+    if backend == "nccl":
+        # NCCL sends Python objects by the current device, which is the first GPU by default.
+        torch.cuda.set_device(local_rank)
     distributed.init_process_group(backend, timeout=TIMEOUT)
     _JOINED.append(distributed.group.WORLD)
     try:
         yield Processes(
             rank=distributed.get_rank(),
             count=distributed.get_world_size(),
-            local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+            local_rank=local_rank,
         )
     except Interrupted:
         raise  # each process is stopped, and rank zero says what is kept
