@@ -18,6 +18,8 @@ SLOW = (
     "benchmarking/test_bench.py",
     "benchmarking/test_comparison.py",
     "benchmarking/test_details.py",
+    "benchmarking/test_scenario_rows.py",
+    "benchmarking/scenarios/test_loadgen.py",
     "benchmarking/processes/test_worker.py",
     # Processes that load torch, are killed and go on, or start a cluster.
     "cli/test_commands.py",

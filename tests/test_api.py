@@ -195,6 +195,11 @@ class Called(Exception):
             "bench m n --batch-size 2 --batch-size 2 --batch-size 4 --threads 1 --no-eager",
         ),
         (
+            "benchmarking.bench:bench",
+            lambda: toolchain.bench("m", scenario=["offline", "server"], latency_bound=0.1),
+            "bench m --scenario offline --scenario server --latency-bound 100ms",
+        ),
+        (
             "training.finetune:finetune",
             lambda: toolchain.finetune(Path("d"), "o", epochs=3, lr_head=1, class_weights=True),
             "finetune d -o o --epochs 3 --lr-head 1 --class-weights",

@@ -57,7 +57,7 @@ SUB_ROOMS = {
     "training": ("optim", "inputs", "features", "analysis", "trackers"),
     "verification": ("levels", "layers", "references"),
     "exporters": ("writers", "precision"),
-    "benchmarking": ("figures", "processes"),
+    "benchmarking": ("figures", "scenarios", "processes"),
     "reporting": ("reading", "charts", "images", "parts"),
     "demo": ("drawing",),
 }

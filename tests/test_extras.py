@@ -16,7 +16,7 @@ from toolchain import extras
 from toolchain.errors import MissingExtraError
 from toolchain.extras import EXTRA_OF, EXTRAS, import_extra, missing_extra
 
-IMPORTED = {"mlflow-skinny": "mlflow"}
+IMPORTED = {"mlflow-skinny": "mlflow", "mlcommons-loadgen": "mlperf_loadgen"}
 """Packages whose module has another name."""
 
 

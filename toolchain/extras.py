@@ -29,6 +29,7 @@ EXTRAS = {
     "heif": ("pillow_heif",),
     "openvino": ("onnxruntime_ep_openvino",),
     "ray": ("ray", "pyarrow"),
+    "loadgen": ("mlperf_loadgen",),
 }
 """Extra → modules that are imported from its packages.
 
@@ -49,6 +50,7 @@ PROBES = {
     "onnxruntime_ep_openvino": "get_library_path",
     "ray": "init",
     "pyarrow": "Table",
+    "mlperf_loadgen": "StartTestWithLogSettings",
 }
 """Module → a name that it has when all of it is there."""
 MAX_REASON = 200

@@ -270,6 +270,28 @@ TOPICS: dict[str, tuple[Term, ...]] = {
             "needs 7, p90 44, p99 459.",
             r"\*|~",
         ),
+        Term(
+            "single-stream, multi-stream",
+            "MLPerf's scenarios of queries that follow each other, of one image and of eight; what "
+            "counts is p90 and p99 of the latency of a query.",
+            r"single-stream|multi-stream",
+        ),
+        Term(
+            "offline",
+            "MLPerf's scenario of images that all come at once; what counts is the throughput.",
+            r"\boffline\b",
+        ),
+        Term(
+            "server, queries/s",
+            "MLPerf's scenario of queries at random times; what counts is the highest rate at "
+            "which 99 of 100 are answered within the bound, waiting included.",
+            r"\bserver\b",
+        ),
+        Term(
+            "short run",
+            "It shows how the model stands, and is no result of MLPerf, whose runs take 600 s.",
+            r"short run",
+        ),
     ),
     "adaptation": (
         Term(

@@ -13,6 +13,7 @@ from tests.data.test_image_quality import scene
 from toolchain.data import image_hashes
 from toolchain.data.image_hashes import Look, count_bits, look_of
 from toolchain.data.near_duplicates import Groups, Looks, best_likeness, near_duplicates
+from toolchain.demo.parts import draw_part
 
 
 def encoded(image: Image.Image, quality: int) -> Image.Image:
@@ -71,6 +72,22 @@ def test_a_picture_in_other_colours_is_another_picture() -> None:
     assert best_likeness(warm.grey, cold.grey) > 0.9
     assert groups_of([warm, cold]) == []
     assert groups_of([warm, warm]) == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("good", 96), ("good", 134)),
+        (("good", 109), ("good", 131)),
+        (("hole", 24), ("hole", 25)),
+    ],
+)
+def test_parts_of_one_shape_in_other_light_are_different_pictures(
+    first: tuple[str, int], second: tuple[str, int]
+) -> None:
+    one, other = draw_part(*first), draw_part(*second)
+    assert groups_of([look_of(one), look_of(other)]) == []
+    assert groups_of([look_of(one), look_of(encoded(one, 30))]) == [[0, 1]]
 
 
 def test_blocks_say_what_is_compared(scenes: list[Look]) -> None:

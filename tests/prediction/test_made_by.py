@@ -61,7 +61,7 @@ def test_the_same_model_goes_on_although_the_finished_images_are_gone(
     assert run(model, photos, resume=True) == 1
 
 
-@pytest.mark.parametrize("note", [None, b"", b"{}", b"\xff"])
+@pytest.mark.parametrize("note", [None, b"", b"{}", b"\xff", b'{"model_sha256":"\x85"}'])
 def test_without_a_note_and_without_the_images_nothing_is_added(
     note: bytes | None, photos: Path, tmp_path: Path
 ) -> None:

@@ -149,6 +149,12 @@ def test_deeply_nested_card_is_refused() -> None:
         decode_card('{"schema_version": 1, "x": ' + "[" * 100_000, source="model.onnx")
 
 
+def test_a_card_that_is_no_utf_8_is_refused() -> None:
+    damaged = encode_card(some_card()).encode().replace("é".encode(), b"\xe9")
+    with pytest.raises(ModelFileError, match="can't be read"):
+        decode_card(damaged, source="model.onnx")
+
+
 def test_card_without_the_newer_keys_is_of_fp32_pixels_of_any_batch() -> None:
     content = json.loads(encode_card(some_card()))
     for key in ("precision", "input", "batch", "trained_size", "acceptance", "ir_version"):

@@ -170,9 +170,11 @@ def test_report_that_passed_while_one_of_its_levels_did_not_has_not_passed(own: 
     assert not found.passed
 
 
-@pytest.mark.parametrize("text", ['{"version": 1', "[]", "", "[" * 100_000, '{"levels": 3}'])
+@pytest.mark.parametrize(
+    "text", ['{"version": 1', "[]", "", "[" * 100_000, '{"levels": 3}', '{"sha256": "\x85"}']
+)
 def test_damaged_report_is_reported_as_unreadable(own: Path, text: str) -> None:
-    (own / "model.onnx.parity.json").write_text(text)
+    (own / "model.onnx.parity.json").write_text(text, encoding="latin-1")
     found = inspect_model(own / "model.onnx").parity
     assert found is not None
     assert found.unreadable

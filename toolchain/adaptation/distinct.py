@@ -34,5 +34,5 @@ def distinct(features: Floats, source: Floats) -> NDArray[np.int64]:
 
 def _squared_distances(first: Floats, second: Floats) -> NDArray[np.float64]:
     a, b = first.astype(np.float64), second.astype(np.float64)
-    products = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
-    return np.maximum(products, 0.0)
+    squares: NDArray[np.float64] = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
+    return squares.clip(0.0)

@@ -37,6 +37,7 @@ Processes = Annotated[int, Meta(ge=0, le=MAX_THREADS)]
 Pause = Annotated[float, Meta(gt=0)]
 """Seconds."""
 Percentile = Literal["p50", "p90", "p99"]
+Scenario = Literal["single-stream", "multi-stream", "offline", "server"]
 Percentage = Annotated[float, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0.1)]
 Points = Annotated[float, Meta(ge=0, le=100)]

@@ -14,6 +14,7 @@ from toolchain.api.arguments import (
     Percentile,
     Processes,
     Progress,
+    Scenario,
     Seconds,
     Threads,
     checked,
@@ -48,6 +49,8 @@ def bench(
     cold_start: bool = False,
     limit: bool = False,
     image: Location | None = None,
+    scenario: Scenario | Sequence[Scenario] = (),
+    latency_bound: float | None = None,
     compare: Location | None = None,
     rescale: bool = False,
     fail_if_slower: float | None = None,
@@ -64,8 +67,11 @@ def bench(
     keep a core busy each. What is disturbed, or has too few calls for `percentile`, is measured up
     to `retries` times more, and then INVALID. `stages` are the steps of one image, `cold_start`
     fresh processes until the first label, both of `image`; `limit` is the share of this machine's
-    peak. `compare` is the JSON of an earlier benchmark, of another machine only with `rescale`.
-    `plot` is a PNG to draw into. The JSON goes to `output`; for a run folder, to bench/ in it.
+    peak. `scenario` is measured by MLCommons' LoadGen: "single-stream", "multi-stream", "offline",
+    "server", which is the highest rate of queries that keeps `latency_bound` (seconds, by default
+    0.05) at the 99th percentile. `compare` is the JSON of an earlier benchmark, of another machine
+    only with `rescale`. `plot` is a PNG to draw into. The JSON goes to `output`; for a run folder,
+    to bench/ in it.
 
     Returns a row for each case: latencies of a batch in ms and images per second with 95 %
     intervals, peak memory in MB, and a verdict with its reasons; for each model its accuracy and
@@ -87,7 +93,7 @@ def _checked_options(given: dict[str, Any]) -> dict[str, Any]:
     batch_sizes = checked_each("batch_size", given["batch_size"], Count)
     gaps = checked_each("gap", given["gap"], Pause, none=True)
     kinds = {"seconds": Seconds, "eager": bool | None, "busy": Processes, "percentile": Percentile}
-    kinds |= {"retries": NotNegative}
+    kinds |= {"retries": NotNegative, "latency_bound": Pause | None}
     kinds |= dict.fromkeys(("spin", "stages", "cold_start", "limit", "rescale"), bool)
     return {
         "providers": checked_each("provider", given["provider"], str),
@@ -96,6 +102,7 @@ def _checked_options(given: dict[str, Any]) -> dict[str, Any]:
         "gaps": tuple(dict.fromkeys(gaps)),
         **{name: checked(name, given[name], kind) for name, kind in kinds.items()},
         "image": optional_path("image", given["image"]),
+        "scenarios": checked_each("scenario", given["scenario"], Scenario, none=True),
         "compare": optional_path("compare", given["compare"]),
         "progress": checked_progress(given["progress"]),
     }

@@ -30,12 +30,15 @@ from toolchain.benchmarking.details import (
     measure_details,
 )
 from toolchain.benchmarking.figures.conditions import why_no_energy
-from toolchain.benchmarking.figures.verdicts import Percentile, Reason, reasons_against, verdict_of
+from toolchain.benchmarking.figures.verdicts import Percentile, Reason, reasons_against
 from toolchain.benchmarking.processes.load import busy_processes
 from toolchain.benchmarking.processes.targets import Target, TargetProcess
 from toolchain.benchmarking.processes.worker import Opened
 from toolchain.benchmarking.result import Benchmark
 from toolchain.benchmarking.rows import ComparedModel, LeftOut
+from toolchain.benchmarking.scenario_runs import measure_scenarios
+from toolchain.benchmarking.scenarios.loadgen import require_loadgen
+from toolchain.benchmarking.scenarios.plan import Scenario, checked_bound
 from toolchain.benchmarking.summary import pause_results, target_results
 from toolchain.errors import MissingExtraError, ModelFileError, ProviderError, ToolchainError
 from toolchain.machine import this_machine
@@ -62,6 +65,8 @@ def bench(
     cold_start: bool = False,
     limit: bool = False,
     image: str | os.PathLike[str] | None = None,
+    scenarios: Sequence[Scenario] = (),
+    latency_bound: float | None = None,
     compare: str | os.PathLike[str] | None = None,
     rescale: bool = False,
     progress: ProgressReporter | None = None,
@@ -76,8 +81,9 @@ def bench(
     calls are measured too, and `busy` is how many processes keep a core busy meanwhile. Cases whose
     rounds disagree, or have too few calls for `percentile`, are measured again up to `retries`
     times. `stages`, `cold_start` and `limit` are measured too where they are asked for, the first
-    two with `image` or a drawn one. `compare` is the JSON of an earlier benchmark, beside which
-    this one is put; with `rescale` it may be of another machine, whose times are then scaled.
+    two with `image` or a drawn one. `scenarios` are measured by MLCommons' LoadGen, that of a
+    server with `latency_bound` in seconds. `compare` is the JSON of an earlier benchmark, beside
+    which this one is put; with `rescale` it may be of another machine, whose times are scaled.
 
     The models may differ in anything. Raises RefusedError where a file does not compute what its
     card says, where files of one model in float32 give different answers, or a process dies;
@@ -85,12 +91,8 @@ def bench(
     can't be put beside `compare`, RefusedError or DataError, whose `result` is the benchmark.
     """
     progress = progress or SilentReporter()
-    wanted = Wanted(stages, cold_start, limit, None if image is None else Path(image))
-    if wanted.image is not None:
-        read_image(wanted.image)  # raises before anything is measured
-    before = None if compare is None else comparable_benchmark(Path(compare))
-    if before is not None:
-        require_comparable(before, this_machine(), busy, str(compare), rescale=rescale)
+    wanted = _wanted(stages, cold_start, limit, image, scenarios, latency_bound)
+    before = _benchmark_before(compare, busy, rescale=rescale)
     how = How(batch_sizes, seconds, gaps, busy, percentile, retries, wanted)
     targets = chosen_targets(models, providers, threads or (usable_cores(),), eager, spin=spin)
     with contextlib.ExitStack() as stack:
@@ -103,6 +105,36 @@ def bench(
         found = _measured(opened, answers, how, folder, progress)
     found = msgspec.structs.replace(found, left_out=left_out)
     return found if before is None else _beside(before, found, str(compare), rescale=rescale)
+
+
+def _wanted(
+    stages: bool,
+    cold_start: bool,
+    limit: bool,
+    image: str | os.PathLike[str] | None,
+    scenarios: Sequence[Scenario],
+    latency_bound_s: float | None,
+) -> Wanted:
+    """Return what is measured beside the latencies; raise here, before anything is measured."""
+    distinct = tuple(dict.fromkeys(scenarios))
+    bound_s = checked_bound(distinct, latency_bound_s)
+    if distinct:
+        require_loadgen()
+    if image is not None:
+        read_image(image)
+    file = None if image is None else Path(image)
+    return Wanted(stages, cold_start, limit, file, distinct, bound_s)
+
+
+def _benchmark_before(
+    compare: str | os.PathLike[str] | None, busy: int, *, rescale: bool
+) -> Benchmark | None:
+    """Return the benchmark to be put beside; raise where this one won't be comparable with it."""
+    if compare is None:
+        return None
+    before = comparable_benchmark(Path(compare))
+    require_comparable(before, this_machine(), busy, str(compare), rescale=rescale)
+    return before
 
 
 @dataclass(frozen=True)
@@ -129,7 +161,7 @@ def _measured(
     folder: Path,
     progress: ProgressReporter,
 ) -> Benchmark:
-    """Return the benchmark of targets that are open. `folder` takes a drawn image."""
+    """Return the benchmark of targets that are open. `folder` takes a drawn image, and logs."""
     models, image = compared_models(answers), image_file(how.wanted, folder)
     targets = [process.target for process, _ in opened]
     cold_starts = measure_cold_starts(how.wanted, targets, image, progress)
@@ -138,10 +170,14 @@ def _measured(
     after_pauses = rounds.measure_after_pauses(cases, how.gaps, progress)
     wrong = _wrong_answers(cases, answers, models)
     details = measure_details(how.wanted, cases, how.seconds, image, progress)
+    scenarios = measure_scenarios(
+        how.wanted.scenarios, how.wanted.latency_bound_s, cases, how.seconds, folder, progress
+    )
     load_ms = {process.target: reply.load_ms for process, reply in opened}
     results = target_results(cases, load_ms, lambda case: how.judge(case) + wrong[id(case)])
+    verdicts = {row.verdict for row in results} | {row.verdict for row in scenarios}
     return Benchmark(
-        verdict=verdict_of([reason for row in results for reason in row.reasons]),
+        verdict="INVALID" if "INVALID" in verdicts else "VALID",
         machine=this_machine(),
         seconds_per_case=how.seconds,
         busy=how.busy,
@@ -151,6 +187,7 @@ def _measured(
         pauses=pause_results(after_pauses, results),
         stages=details.stages,
         cold_starts=cold_starts,
+        scenarios=scenarios,
         peaks=[details.peaks[count] for count in sorted(details.peaks)],
         limits=limit_results(details, results, answers),
         no_energy=why_no_energy(),

@@ -18,7 +18,7 @@ def require(result: Benchmark, *, valid: bool = False, not_slower_by: float | No
 
 
 def require_valid(result: Benchmark) -> None:
-    """Raise RefusedError where a case of a benchmark is INVALID."""
+    """Raise RefusedError where a case of a benchmark is INVALID, or a scenario."""
     invalid = [row for row in result.results if row.reasons]
     if invalid:
         reason = invalid[0].reasons[0]
@@ -26,6 +26,13 @@ def require_valid(result: Benchmark) -> None:
             f"{len(invalid)} of {len(result.results)} cases are INVALID: {invalid[0].described}: "
             f"{reason.kind}, {reason.detail}",
             hint="measure on a quiet machine, or for longer (--seconds, --retries)",
+        )
+    scenarios = [row for row in result.scenarios if row.verdict == "INVALID"]
+    if scenarios:
+        raise RefusedError(
+            f"{len(scenarios)} of {len(result.scenarios)} scenarios are INVALID: "
+            f"{scenarios[0].target}, {scenarios[0].scenario}: {'; '.join(scenarios[0].reasons)}",
+            hint="measure for longer (--seconds), or with a longer --latency-bound",
         )
 
 

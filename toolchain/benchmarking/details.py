@@ -17,6 +17,7 @@ from toolchain.benchmarking.processes.stages import MeasuredStages
 from toolchain.benchmarking.processes.targets import Target, TargetProcess
 from toolchain.benchmarking.rounds import ROUNDS, Case
 from toolchain.benchmarking.rows import TargetResult
+from toolchain.benchmarking.scenarios.plan import LATENCY_BOUND_S, Scenario
 from toolchain.errors import RefusedError
 from toolchain.progress import ProgressReporter
 
@@ -34,6 +35,8 @@ class Wanted:
     limit: bool = False
     image: Path | None = None
     """None for a drawn one."""
+    scenarios: tuple[Scenario, ...] = ()
+    latency_bound_s: float = LATENCY_BOUND_S
 
 
 class StageResult(CaseName, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from toolchain.benchmarking.figures.verdicts import Percentile, Verdict
 from toolchain.benchmarking.processes.cold_start import ColdStart
 from toolchain.benchmarking.processes.peak import Peak
 from toolchain.benchmarking.rows import ComparedModel, LeftOut, PauseResult, TargetResult
+from toolchain.benchmarking.scenario_rows import ScenarioResult, scenario_table
 from toolchain.display import Block, Displayed, Line
 from toolchain.machine import Machine
 
@@ -23,7 +24,7 @@ class Benchmark(Displayed, msgspec.Struct, frozen=True, kw_only=True):
 
     version: int = VERSION
     verdict: Verdict
-    """`VALID` when every case is."""
+    """`VALID` when every case and scenario is."""
     machine: Machine
     seconds_per_case: float | None = None
     busy: int = 0
@@ -36,6 +37,8 @@ class Benchmark(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     pauses: list[PauseResult] = []
     stages: list[StageResult] = []
     cold_starts: list[ColdStart] = []
+    scenarios: list[ScenarioResult] = []
+    """By MLCommons' LoadGen."""
     limits: list[LimitResult] = []
     peaks: list[Peak] = []
     """What the machine can compute, for each number of threads."""
@@ -55,6 +58,7 @@ class Benchmark(Displayed, msgspec.Struct, frozen=True, kw_only=True):
             *([detail_tables.stage_table(self.stages)] if self.stages else []),
             *([detail_tables.cold_start_table(self.cold_starts)] if self.cold_starts else []),
             *([detail_tables.limit_table(self.limits)] if self.limits else []),
+            *([scenario_table(self.scenarios)] if self.scenarios else []),
             *([tables.model_table(self.models)] if len(self.models) > 1 else []),
             *(Line(f"{m.target} takes batches of {m.batch} only", "quiet") for m in fixed),
             *(Line(f"left out {item.model}: {item.reason}", "unsure") for item in self.left_out),
@@ -66,7 +70,7 @@ class Benchmark(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     def _notes(self) -> list[str]:
         energy = [row.energy_j_per_image for row in self.results]
         lacking = any(row.lacking_calls for row in self.results)
-        invalid = self.verdict == "INVALID"
+        invalid = any(row.reasons for row in self.results)
         return [
             "" if self.seconds_per_case is None else f"{self.seconds_per_case:g} s a case",
             f"beside {self.busy} busy processes" if self.busy else "",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 OPTION_GROUPS = {
     "What is measured": ("providers", "batch_sizes", "threads", "spin", "eager"),
     "What else is measured": ("stages", "cold_start", "limit", "image"),
+    "Scenarios of MLPerf": ("scenarios", "latency_bound"),
     "How": ("seconds", "gaps", "busy"),
     "How certain": ("percentile", "retries", "require_valid"),
     "Beside an earlier benchmark": ("compare", "rescale", "fail_if_slower"),
@@ -109,6 +110,19 @@ OPTION_GROUPS = {
     help="The image of --stages and --cold-start; by default a drawn JPEG of 640×480.",
 )
 @click.option(
+    "--scenario",
+    "scenarios",
+    type=click.Choice(["single-stream", "multi-stream", "offline", "server"]),
+    multiple=True,
+    help="Measure by MLCommons' LoadGen too, which issues the queries; repeatable. server finds "
+    "the highest rate that keeps --latency-bound.",
+)
+@click.option(
+    "--latency-bound",
+    type=Duration(),
+    help="With --scenario server: what 99 of 100 queries have to keep.  [default: 50ms]",
+)
+@click.option(
     "--percentile",
     type=click.Choice(["p50", "p90", "p99"]),
     default="p90",
@@ -183,9 +197,10 @@ def command(
     rtl bench runs/photos --batch-size 1 --batch-size 8 --threads 1
     rtl bench model.onnx model.int8.onnx
     rtl bench model.onnx --batch-size 1 --gap 1s --spin
+    rtl bench model.onnx --scenario server --latency-bound 50ms --seconds 20
     rtl bench model.onnx --compare before.json --fail-if-slower 5%
     """
-    _require_sense(compare, fail_if_slower, rescale, markdown and as_json)
+    _require_sense(compare, fail_if_slower, rescale, markdown and as_json, options)
     from toolchain.benchmarking.bench import bench
     from toolchain.benchmarking.bounds import require
     from toolchain.benchmarking.output import benchmark_file, keep_benchmark, require_picture
@@ -217,13 +232,19 @@ def command(
 
 
 def _require_sense(
-    compare: Path | None, slower: float | None, rescale: bool, two_forms: bool
+    compare: Path | None,
+    slower: float | None,
+    rescale: bool,
+    two_forms: bool,
+    others: dict[str, Any],
 ) -> None:
     given = "--fail-if-slower" if slower is not None else "--rescale"
     if compare is None and (slower is not None or rescale):
         raise click.UsageError(f"{given} needs --compare")
     if two_forms:
         raise click.UsageError("--markdown and --json are two forms of one result: give one")
+    if others["latency_bound"] is not None and "server" not in others["scenarios"]:
+        raise click.UsageError("--latency-bound needs --scenario server")
 
 
 def _show(result: Benchmark, as_json: bool, markdown: bool) -> None:

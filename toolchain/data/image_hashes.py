@@ -25,7 +25,8 @@ WORDS = 10
 COLOUR_CELLS = 4
 
 Hashes = NDArray[np.uint64]
-_INSIDE = (CROP * SIDE, CROP * SIDE, SIDE - CROP * SIDE, SIDE - CROP * SIDE)
+INSIDE = (CROP * SIDE, CROP * SIDE, SIDE - CROP * SIDE, SIDE - CROP * SIDE)
+"""What is left of the small picture when CROP is taken off each edge."""
 
 
 class Look(NamedTuple):
@@ -43,7 +44,7 @@ def look_of(image: Image.Image) -> Look:
     """Return the look of an upright RGB image."""
     small = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0)
     grey = small.convert("L")
-    hashes = [_bits(grey, rows, box) for rows in (SMALL, LARGE) for box in (None, _INSIDE)]
+    hashes = [_bits(grey, rows, box) for rows in (SMALL, LARGE) for box in (None, INSIDE)]
     cells = small.convert("YCbCr").resize((COLOUR_CELLS, COLOUR_CELLS), Image.Resampling.BOX)
     return Look(np.concatenate(hashes), np.array(grey), np.array(cells)[:, :, 1:])
 

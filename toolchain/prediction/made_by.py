@@ -41,7 +41,7 @@ def written_note(output: Path) -> MadeBy | None:
     """Return the model that is noted beside a file of predictions; None where nothing is."""
     try:
         return msgspec.json.decode(note_of(output).read_bytes(), type=MadeBy)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError):  # of msgspec, or of text that is no UTF-8
         return None
 
 

@@ -228,7 +228,7 @@ def decode_card(text: str | bytes, *, source: str) -> Card:
                 hint="pip install --upgrade rtl-toolchain",
             )
         return msgspec.json.decode(text, type=Card)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of msgspec, or of text that is no UTF-8
         raise ModelFileError(
             f"the card of {source} can't be read: {error}", hint="export the model again"
         ) from error

@@ -138,7 +138,7 @@ def _report(path: Path, digest: str) -> Report | None:
         return Report(file=path.name, written=written, unreadable="it is too large")
     try:
         stored = msgspec.json.decode(path.read_bytes(), type=_StoredReport)
-    except (msgspec.DecodeError, RecursionError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:  # of msgspec or of bad UTF-8
         return Report(file=path.name, written=written, unreadable=str(error))
     return Report(
         file=path.name,

@@ -60,6 +60,15 @@ def test_an_output_that_is_nan_fails(side: str) -> None:
     assert not decided(*((bad, good) if side == "reference" else (good, bad))).passed
 
 
+def test_logits_near_the_largest_float32_are_compared_without_a_warning() -> None:
+    sides = [
+        ModelOutputs(np.array([[0, 1]], np.float32), np.array([row], np.float32))
+        for row in ([-3e38, 3e38], [3e38, -3e38])
+    ]
+    found = compare_decisions(["0.jpg"], *sides, card=ONE_LABEL, bound=2e38)
+    assert (found.flips, found.passed) == (1, False)
+
+
 def test_ten_of_many_images_with_another_label_are_named() -> None:
     found = decided([[0, 1]] * 30, [[1, 0]] * 30)
     assert found.flips == 30

@@ -28,7 +28,9 @@ from toolchain.benchmarking.processes.worker import (
     Opened,
     Reply,
     Request,
+    RunScenario,
 )
+from toolchain.benchmarking.scenarios.plan import LoadgenRun, Plan
 from toolchain.errors import RefusedError, ToolchainError
 from toolchain.openmp import user_environment
 from toolchain.runtime.model_inputs import Floats
@@ -115,6 +117,13 @@ class TargetProcess:
         reply = self._ask(CountOperations(str(self.target.path)))
         assert isinstance(reply, Counted)
         return reply.flops
+
+    def run_scenario(self, plan: Plan, folder: Path) -> LoadgenRun:
+        """Return what LoadGen says of a run on the model; its logs go to a folder in `folder`."""
+        logs = tempfile.mkdtemp(dir=folder)
+        reply = self._ask(RunScenario(plan, logs))
+        assert isinstance(reply, LoadgenRun)
+        return reply
 
     def __enter__(self) -> TargetProcess:
         return self

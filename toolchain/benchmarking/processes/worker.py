@@ -22,6 +22,8 @@ from toolchain.benchmarking.figures.conditions import small_work_ms
 from toolchain.benchmarking.processes.memory import peak_memory_mb
 from toolchain.benchmarking.processes.profile import flops_of_image
 from toolchain.benchmarking.processes.stages import MeasuredStages, measure_stages
+from toolchain.benchmarking.scenarios.loadgen import run_loadgen
+from toolchain.benchmarking.scenarios.plan import LoadgenRun, Plan
 from toolchain.errors import ToolchainError
 from toolchain.runtime.card import Card
 from toolchain.runtime.model_inputs import Pixels
@@ -85,6 +87,13 @@ class CountOperations(msgspec.Struct, tag=True):
     model: str
 
 
+class RunScenario(msgspec.Struct, tag=True):
+    """Request: run a test of LoadGen, which writes its logs into a folder."""
+
+    plan: Plan
+    folder: str
+
+
 class Counted(msgspec.Struct, tag=True):
     """Reply: floating-point operations of an image."""
 
@@ -132,8 +141,10 @@ class Failed(msgspec.Struct, tag=True):
     hint: str | None
 
 
-Request = Open | Measure | MeasureIdle | Answer | MeasureStages | CountOperations
-Reply = Opened | Measured | Answered | MeasuredStages | Counted | Failed
+OfModel = Measure | MeasureIdle | Answer | MeasureStages | CountOperations | RunScenario
+"""Requests about the model that is open."""
+Request = Open | OfModel
+Reply = Opened | Measured | Answered | MeasuredStages | Counted | LoadgenRun | Failed
 
 
 def serve(requests: TextIO, replies: TextIO) -> None:
@@ -155,9 +166,7 @@ def serve(requests: TextIO, replies: TextIO) -> None:
         replies.flush()
 
 
-def _reply(
-    backend: Backend, request: Measure | MeasureIdle | Answer | MeasureStages | CountOperations
-) -> Reply:
+def _reply(backend: Backend, request: OfModel) -> Reply:
     if isinstance(request, Measure):
         return _measure(backend, request)
     if isinstance(request, MeasureIdle):
@@ -168,6 +177,8 @@ def _reply(
         return measure_stages(backend, model, image, request.seconds, threads)
     if isinstance(request, CountOperations):
         return Counted(flops_of_image(Path(request.model), backend.card))
+    if isinstance(request, RunScenario):
+        return run_loadgen(backend, request.plan, Path(request.folder))
     logits = backend.run(_batch(backend, request.batch_size)).logits
     return Answered(logits.astype("<f4").tobytes())
 

@@ -168,7 +168,8 @@ def _flipped_labels(
 ) -> tuple[Flags, Flags]:
     """Return (images with another label, those of them that are no tie), from the logits."""
     flipped = reference.argmax(1) != candidate.argmax(1)
-    best_two = np.sort(reference, axis=1)[:, -2:]
+    # In float64: the bound of huge stored logits is above the largest float32.
+    best_two = np.sort(reference, axis=1)[:, -2:].astype(np.float64)
     # Each of two logits may move by the bound: a lead of less than twice that is a tie.
     tied = best_two[:, 1] - best_two[:, 0] <= 2 * bound
     return flipped, flipped & ~tied
