@@ -286,7 +286,7 @@ def test_a_hint_that_all_processes_have_is_printed_by_the_first_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Which process comes first is chance; where it is not rank zero, both would print it."""
-    store = torch.distributed.distributed_c10d.HashStore()
+    store = torch.distributed.HashStore()  # type: ignore[attr-defined]
     for name in ("init_process_group", "destroy_process_group"):
         monkeypatch.setattr(f"torch.distributed.{name}", lambda *_, **__: None)
     monkeypatch.setattr("torch.distributed.get_rank", lambda: 0)
