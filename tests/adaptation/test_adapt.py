@@ -156,6 +156,8 @@ def test_labelled_photographs_that_would_lose_refuse(
         ("no folder", 3, "no such folder"),
         ("empty", 3, "no images in this folder"),
         ("few", 3, "has 4 images; at least 100 are needed"),
+        ("copies", 3, "has 4 images that differ from each other; at least 100 are needed"),
+        ("one", 3, "has 1 image; at least 100 are needed"),
         ("damaged", 3, "has 99 images that can be read; at least 100 are needed"),
         ("unknown class", 3, "'zebra' is no class of the model"),
     ],
@@ -166,10 +168,14 @@ def test_a_target_that_can_not_serve_is_one_line(
     folder = tmp_path / "target"
     if change != "no folder":
         folder.mkdir()
-    if change in ("few", "damaged", "unknown class"):
-        wanted = 4 if change == "few" else 105
+    if change not in ("no folder", "empty"):
+        wanted = {"few": 4, "copies": 4, "one": 1}.get(change, 105)
         for file in sorted(target.iterdir())[:wanted]:
             shutil.copy(file, folder)
+    if change == "copies":
+        for file in sorted(folder.iterdir()):
+            for number in range(30):
+                shutil.copy(file, folder / f"{number}-{file.name}")
     if change == "damaged":
         for file in sorted(folder.iterdir())[:6]:
             spoil(file)
@@ -179,6 +185,15 @@ def test_a_target_that_can_not_serve_is_one_line(
     assert done.returncode == status
     assert says in done.stderr
     assert done.stderr.startswith("error: ")
+
+
+def test_too_few_images_by_an_option_say_how_many_there_are(
+    rtl_here: Rtl, model: Path, target: Path
+) -> None:
+    done = rtl_here("adapt", model, "--to", target, "--images", 5)
+    assert done.returncode == 3
+    assert "--images leaves 5 of 105 images of" in done.stderr
+    assert "hint: --images 100\n" in done.stderr
 
 
 def test_files_that_can_not_be_adapted_say_which_can(

@@ -200,7 +200,7 @@ def test_no_common_case_is_an_error() -> None:
         compared(benchmark(row), benchmark(msgspec.structs.replace(row, target="b")), "old.json")
 
 
-def test_what_was_measured_is_shown_where_it_has_no_common_case(
+def test_what_was_measured_is_shown_and_kept_where_it_has_no_common_case(
     rtl_here: Rtl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "WARM_UP_S", 0.0)
@@ -208,10 +208,11 @@ def test_what_was_measured_is_shown_where_it_has_no_common_case(
     old = benchmark(case(rounds_of(np.random.default_rng(0))), machine=this_machine())
     write_json(tmp_path / "old.json", old)
     words = ("bench", model, "--batch-size", 3, "--threads", 1, "--seconds", 0.1, "--retries", 0)
-    done = rtl_here(*words, "--compare", "old.json")
+    done = rtl_here(*words, "--compare", "old.json", "-o", "new.json")
     assert done.returncode == 3
     assert "error: old.json has no case in common" in done.stderr
     assert "p50 ms" in done.stdout
+    assert read_benchmark(tmp_path / "new.json").results
 
 
 def test_another_machine_is_refused_before_anything_is_measured(tmp_path: Path) -> None:

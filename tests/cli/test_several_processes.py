@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Rtl
+from toolchain.cli.main import run_command
 from toolchain.cli.several_processes import OPTION, without_option
 from toolchain.runs.runfolder import RunFolder
 
@@ -119,3 +120,27 @@ def test_a_signal_stops_each_process_and_waits_for_what_it_writes(
 def test_the_words_of_the_command_are_kept() -> None:
     words = ["finetune", "a b", OPTION, "2", "--json", f"{OPTION}=3", "-o", "run"]
     assert without_option(words) == ["finetune", "a b", "--json", "-o", "run"]
+
+
+@pytest.mark.parametrize("mode", [("--lr-find",), ("--cv", "3"), ("--try", "strategies")])
+def test_what_trains_no_model_is_refused_in_several_processes_at_once(
+    mode: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run_command(["finetune", "nowhere", *mode]) == 2
+    assert f"{mode[0]} runs in one process, without --processes 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_command_that_is_stopped_early_is_repeated_in_as_many_processes(
+    resumed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("finetune", "resume"):
+        monkeypatch.setattr(f"toolchain.training.finetune.{name}", stopped)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    words = ["--resume", "run"] if resumed else ["photos", "--weights", "none"]
+    assert run_command(["finetune", *words]) == 130
+    assert f"hint: rtl finetune {' '.join(words)} --processes 2\n" in capsys.readouterr().err

@@ -70,11 +70,14 @@ def test_what_the_list_excludes_is_left_out_and_nothing_is_left_to_mend(
     assert again.fingerprint != audit_dataset(read_dataset(data))[1].fingerprint
 
 
-def test_rows_that_a_person_has_changed_from_exclude_stay(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_rows_that_a_person_has_changed_from_exclude_stay(
+    separator: str, data: Path, tmp_path: Path
+) -> None:
+    """Spreadsheets of many countries write semicolons, and a byte order mark."""
     fix_list = tmp_path / "fix.csv"
-    fix_list.write_text(
-        "file,what,suggestion\ntrain/apple/0.png,leak,keep\ntrain/apple/1.png,x,Exclude it\n"
-    )
+    text = "file,what,suggestion\ntrain/apple/0.png,leak,keep\ntrain/apple/1.png,x,Exclude it\n"
+    fix_list.write_text(text.replace(",", separator), encoding="utf-8-sig")
     found = without_excluded(read_dataset(data), str(fix_list))
     assert found.excluded == ("train/apple/1.png",)
 

@@ -72,6 +72,19 @@ def test_what_is_no_choice_is_refused_in_one_line(given: dict[str, Any], message
     assert error.value.hint
 
 
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        (["a b.pth", "a b.pth"], "--weights 'a b.pth'"),
+        (["a.pth", "b.pth", "a.pth"], "--weights a.pth --weights b.pth"),
+    ],
+)
+def test_weights_that_are_given_twice_are_named_once(given: list[str], hint: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        gather_settings(None, {"data": "photos", "weights": given}, options=True)
+    assert caught.value.hint == hint
+
+
 def test_only_a_training_chooses_a_source_model() -> None:
     found = gather_settings(None, {"data": "photos", "weights": ["a.pth", "b.pth"]})
     with pytest.raises(SettingsError, match="--cv takes one source model"):

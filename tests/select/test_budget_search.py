@@ -16,7 +16,7 @@ from toolchain.errors import SettingsError
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.selection import read_selection
 from toolchain.runs.settings_chosen import budget_seconds
-from toolchain.runs.settings_file import read_settings
+from toolchain.runs.settings_file import gather_settings, read_settings
 from toolchain.training.choosing import Choice, ChoiceInputs, Choosers
 from toolchain.training.finetune import finetune
 
@@ -106,13 +106,30 @@ def test_a_budget_that_is_none_is_refused_with_one_that_is(text: str) -> None:
         ({"epochs": 3}, "epochs: a budget chooses it"),
         ({"lr_head": 0.1}, "lr_head: a budget chooses it"),
         ({"freeze_until": "layer3"}, "freeze_until: a budget chooses it"),
-        ({"weights": "none"}, "auto measures what the features of pretrained weights"),
+        ({"weights": "none"}, "budget: a search measures what the features of pretrained weights"),
         ({"task": "multi-label"}, "auto measures images of one class each"),
     ],
 )
 def test_what_a_budget_decides_cant_be_given(given: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         read_settings(None, {"data": "photos", "budget": "5m"} | given)
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ({"epochs": 3}, "--strategy head --budget ''"),
+        ({"weights": "none"}, "--budget '' --strategy full or --weights imagenet"),
+        ({"strategy": "head"}, "--strategy auto or --budget ''"),
+    ],
+)
+def test_each_hint_of_a_budget_works_as_it_is_pasted(given: dict[str, object], hint: str) -> None:
+    words = {"data": "photos", "budget": "5m"} | given
+    with pytest.raises(SettingsError) as caught:
+        gather_settings(None, words, options=True)
+    assert caught.value.hint == hint
+    for change in caught.value.instead:
+        gather_settings(None, words | change, options=True)
 
 
 def test_a_budget_takes_the_strategy_auto() -> None:

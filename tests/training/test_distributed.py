@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -32,10 +33,10 @@ from tests.training.sandbox import (
 )
 from tests.training.test_finetune import epochs_of, small
 from toolchain.cli.main import run_command
-from toolchain.errors import ImageError
+from toolchain.errors import DataError, ImageError, ToolchainError
 from toolchain.evaluation.evaluate import evaluate
 from toolchain.runs.runfolder import RunFolder
-from toolchain.training.distributed import process_group
+from toolchain.training.distributed import Processes, process_group
 from toolchain.training.finetune import finetune
 
 FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_macro_f1", "val_auc")
@@ -279,6 +280,39 @@ def test_an_error_of_one_process_alone_is_reported_by_it(tmp_path: Path, stripes
     assert "error: damaged.jpg: no image" in ended[1].output
     assert "--resume run" in ended[0].hint
     assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+def test_torchs_notice_of_strides_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.nn.parallel.DistributedDataParallel", lambda model, **_: model)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        Processes(count=2).wrap(torch.nn.Linear(1, 1), torch.device("cpu"))
+        warnings.warn("Grad strides do not match bucket view strides. This", stacklevel=1)
+        warnings.warn("another", stacklevel=1)
+    assert [str(one.message) for one in shown] == ["another"]
+
+
+def test_a_hint_that_all_processes_have_is_printed_by_the_first_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which process comes first is chance; where it is not rank zero, both would print it."""
+    store = torch.distributed.HashStore()  # type: ignore[attr-defined]
+    for name in ("init_process_group", "destroy_process_group"):
+        monkeypatch.setattr(f"torch.distributed.{name}", lambda *_, **__: None)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 0)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr("torch.distributed.distributed_c10d._get_default_store", lambda: store)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    raised = []
+    for hint in ("add images", "add images", "rtl finetune --resume run"):
+        with pytest.raises(ToolchainError) as caught, process_group():
+            raise DataError("no images", hint=hint)
+        raised.append((caught.value.reporter, caught.value.exit_code, caught.value.hint))
+    assert raised == [
+        ("this process", 3, "add images"),
+        ("another process", 3, None),
+        ("another process", 3, "rtl finetune --resume run"),
+    ]
 
 
 def fails_in_rank_one() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from toolchain.adaptation.distinct import distinct
 from toolchain.adaptation.gate import Judgement, judge, least_images
 from toolchain.adaptation.original import Original, destination, open_original
 from toolchain.adaptation.result import Adapted
@@ -50,6 +51,7 @@ def adapt(
     target = read_target(os.fspath(to), original.card.classes, images)
     known = source_of(original, source, progress)
     features, unreadable = _target_features(original, target, progress)
+    features = _different(features, known, target, len(original.card.classes), progress)
     judgement = _judged(original, known, target, features)
     result = Adapted(
         model=str(original.path),
@@ -114,7 +116,7 @@ def _target_features(
     unreadable: list[str] = []
     needed = least_images(len(original.card.classes))
     if len(target.paths) < needed:
-        raise _too_few(target, len(target.paths), needed, "")
+        raise _too_few(target, len(target.paths), needed)
     found = original.graph.of_files(target.paths, "features", progress)
     for path, result in zip(target.paths, found, strict=True):
         if isinstance(result, ImageError):
@@ -130,12 +132,45 @@ def _target_features(
     return features, unreadable
 
 
-def _too_few(target: TargetImages, count: int, needed: int, what: str) -> DataError:
+def _different(
+    features: Mapping[Path, Floats],
+    known: SourceFeatures,
+    target: TargetImages,
+    classes: int,
+    progress: ProgressReporter,
+) -> Mapping[Path, Floats]:
+    """Return the features of images that differ from each other, the labelled ones first to stay.
+
+    Copies of one photograph would look like a camera under which all images are alike. Raises
+    DataError where fewer are left than are needed.
+    """
+    paths = sorted(features, key=lambda path: path not in target.labels)
+    rows = np.stack([features[path] for path in paths])
+    kept = {paths[number] for number in distinct(rows, known.features)}
+    if len(kept) == len(features):
+        return features
+    needed = least_images(classes)
+    if len(kept) < needed:
+        raise _too_few(target, len(kept), needed, " that differ from each other")
+    more = len(features) - len(kept)
+    progress.message(f"left out {_images(more)} that look the same as another")
+    return {path: row for path, row in features.items() if path in kept}
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
+
+
+def _too_few(target: TargetImages, count: int, needed: int, what: str = "") -> DataError:
+    if not what and target.found >= needed:
+        return DataError(
+            f"--images leaves {count} of {target.found} images of {target.root}; at least "
+            f"{needed} are needed",
+            hint=f"--images {needed}",
+        )
     return DataError(
-        f"{target.root} has {count} images{what}; at least {needed} are needed",
-        hint="with fewer, chance decides whether the new file is better"
-        if count == target.found or what
-        else "raise --images",
+        f"{target.root} has {_images(count)}{what}; at least {needed} are needed",
+        hint="with fewer, chance decides whether the new file is better",
     )
 
 
@@ -146,9 +181,11 @@ def _logits(
 
 
 def _refused(result: Adapted) -> RefusedError:
+    more = "more labelled photographs in labels.csv can show more"
+    first = "a labels.csv in the folder, with a few labelled photographs a class, can show more"
     error = RefusedError(
         f"{result.model} is not adapted to {result.target}: {result.reason}",
-        hint="a labels.csv in the folder, with a few labelled photographs a class, can show more",
+        hint=first if result.figures.labelled is None else more,
     )
     error.result = result
     return error

@@ -222,6 +222,7 @@ def command(
     except ToolchainError as error:
         if error.result is not None:  # it is measured, but can't be put beside the earlier one
             _show(error.result, as_json, markdown)
+            keep_benchmark(error.result, file, plot)
         raise
     _show(result, as_json, markdown)
     tables.explain(result, "bench", wanted=explain, quiet=quiet or as_json)

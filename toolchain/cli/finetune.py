@@ -17,7 +17,7 @@ from toolchain.cli.options import (
     settings_options,
     traceback_option,
 )
-from toolchain.cli.several_processes import processes_option
+from toolchain.cli.several_processes import process_words, processes_option
 from toolchain.cli.started import command_start
 from toolchain.errors import Interrupted, SettingsError, stop_reason
 from toolchain.extras import import_extra
@@ -151,7 +151,7 @@ def command(
         result = _train(chosen, output, quiet)
     except KeyboardInterrupt as stop:
         # Interrupted before the first epoch ended: there is no run to resume.
-        again = terminal.rtl_command(*_command_words(given, config, output)[1:])
+        again = terminal.rtl_command(*_command_words(given, config, output)[1:], *process_words())
         raise Interrupted(stop_reason(stop), hint=again) from stop
     _show(result, explain, as_json, quiet, report)
 
@@ -182,8 +182,8 @@ def _train(chosen: GivenSettings, output: Path | None, quiet: bool) -> FinetuneR
 def _modes(lr_find: bool, cv: int | None, try_what: str | None, report: bool) -> list[str]:
     """Return the option that was given of those that train no model to keep, as a list.
 
-    Raises a usage error for two of them, and for one with --report; makes sure that a report can
-    be written.
+    Raises a usage error for two of them, and for one with --report or in several processes; makes
+    sure that a report can be written.
     """
     asked = {"--lr-find": lr_find, "--cv": cv is not None, "--try": try_what is not None}
     modes = [option for option, is_given in asked.items() if is_given]
@@ -191,6 +191,10 @@ def _modes(lr_find: bool, cv: int | None, try_what: str | None, report: bool) ->
         raise click.UsageError(f"{' and '.join(modes)} can't go together; give one of them")
     if report and modes:
         raise click.UsageError(f"--report is of a trained run; {modes[0]} trains none to keep")
+    if modes and process_words():
+        raise click.UsageError(
+            f"{modes[0]} runs in one process, without {' '.join(process_words())}"
+        )
     if report:
         import_extra("jinja2")
     return modes
@@ -235,7 +239,7 @@ def _resume(
         result = resume(run, data=data, progress=progress, **given)
     except KeyboardInterrupt as stop:
         moved = ("--data", data) if data is not None else ()
-        again = terminal.rtl_command("finetune", "--resume", run, *moved)
+        again = terminal.rtl_command("finetune", "--resume", run, *moved, *process_words())
         raise Interrupted(stop_reason(stop), hint=again) from stop
     _show(result, explain, as_json, quiet, report, data)
 

@@ -46,11 +46,17 @@ def processes_option(function: Function) -> Function:
     return option(function)
 
 
+def process_words() -> tuple[str, ...]:
+    """Return the words that start a command in as many processes as this one; none for one."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    return () if count == "1" else (OPTION, count)
+
+
 def _start(context: click.Context, _: click.Parameter, count: int | None) -> None:
     words: Sequence[str] | None = context.obj  # None where the command is only parsed
     if count is None or count == 1 or words is None:
         return
-    if os.environ.get("WORLD_SIZE", "1") != "1":
+    if process_words():
         raise click.UsageError(f"{OPTION} {count}: torchrun has started several processes already")
     context.exit(run_in_processes(without_option(words), count))
 

@@ -16,6 +16,8 @@ from toolchain.data.listed import read_text
 from toolchain.data.split_names import SPLITS
 from toolchain.errors import DataError
 
+SEPARATORS = ",;\t"
+
 
 def without_excluded(dataset: Dataset, file: str) -> Dataset:
     """Return a data set without the images that a list names; "" names none.
@@ -51,18 +53,28 @@ def read_exclusion(file: Path) -> Iterator[str]:
     """Yield the names in a list, in one form of Unicode.
 
     A first line with the columns of a fix list makes it one: of its rows those count whose
-    suggestion begins with `exclude`. Else each line is a name; empty lines and `#` are passed over.
+    suggestion begins with `exclude`. Spreadsheets write it with semicolons or tabs too. Else each
+    line is a name; empty lines and `#` are passed over.
     """
     text = read_text(file, "a list of files")
-    first, _, _ = text.partition("\n")
-    if [cell.strip().lower() for cell in first.split(",")] == list(COLUMNS):
+    separator = _separator(text.partition("\n")[0])
+    if separator is not None:
         # A name may hold any character, so a row may have several lines.
-        rows = csv.reader(io.StringIO(text, newline=""))
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         named = [row[0] for row in rows if len(row) >= 3 and _excludes(row[2])]
     else:
         lines = (line.strip() for line in text.split("\n"))
         named = [line for line in lines if not line.startswith("#")]
     return (_composed(name) for name in named if name)
+
+
+def _separator(header: str) -> str | None:
+    """Return what separates the columns of a fix list; None where the line is not its header."""
+    for separator in SEPARATORS:
+        cells = next(csv.reader([header], delimiter=separator), [])
+        if [cell.strip().lower() for cell in cells[: len(COLUMNS)]] == list(COLUMNS):
+            return separator
+    return None
 
 
 def _excludes(suggestion: str) -> bool:

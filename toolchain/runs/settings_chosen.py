@@ -64,7 +64,8 @@ def require_nothing_chosen_twice(
         if settings.budget or comparing:
             what = "--try compares all strategies" if comparing else "a budget searches for one"
             reason = f"{what}, and {settings.strategy} is given"
-            raise refuse("strategy", reason, {"strategy": "auto"})
+            ways = [{"strategy": "auto"}] if comparing else [{"strategy": "auto"}, {"budget": ""}]
+            raise refuse("strategy", reason, *ways)
         return
     what = "a budget" if settings.budget else "strategy auto"
     chosen: tuple[str, ...] = BY_BUDGET if settings.budget else BY_AUTO
@@ -73,6 +74,7 @@ def require_nothing_chosen_twice(
     for name in chosen:
         if name in meant:
             own = {"strategy": USED_WITH.get(name, "head")}
+            own |= {"budget": ""} if settings.budget else {}
             raise refuse(name, f"{what} chooses it; it can't be given too", own)
     if settings.task == "multi-label":
         reason = "auto measures images of one class each; a multi-label set has any number"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from toolchain.runs.settings_values import converted, explained, require_in_boun
 from toolchain.runs.source_models import SourceModel, take_source_models
 from toolchain.runs.stored_settings import LATER
 
+Judged = Callable[[dict[str, Any]], FinetuneSettings]
+"""Returns the settings with a change; raises SettingsError where they can't work."""
 FROM_SCRATCH = (
     "weights none: everything is trained (strategy full); frozen layers would stay random"
 )
@@ -89,12 +91,17 @@ def gather_settings(
         values["strategy"] = "auto"
     _require_known(values, sources)
     meant = _meant(values, sources)
+
+    def judged(change: dict[str, Any]) -> FinetuneSettings:
+        settings = _workable(values | change)
+        require_nothing_chosen_twice(settings, meant | change.keys(), comparing=comparing)
+        return settings
+
     with sources.named():
         try:
-            settings = _workable(values)
-            require_nothing_chosen_twice(settings, meant, comparing=comparing)
+            settings = judged({})
         except SettingsError as error:
-            _keep_changes_that_work(error, values)
+            _keep_changes_that_work(error, judged)
             raise
     resolved = resolve(settings)
     notes = [FROM_SCRATCH] if from_scratch else []
@@ -136,7 +143,7 @@ def _workable(values: dict[str, Any]) -> FinetuneSettings:
     return settings
 
 
-def _keep_changes_that_work(error: SettingsError, values: dict[str, Any]) -> None:
+def _keep_changes_that_work(error: SettingsError, judged: Judged) -> None:
     """Remove from an error the changes that would be refused too; add the default in their place.
 
     The nearest value within the bounds of a setting may be one that other settings rule out.
@@ -145,15 +152,15 @@ def _keep_changes_that_work(error: SettingsError, values: dict[str, Any]) -> Non
         return
     setting = str(error.setting)
     default = {setting: getattr(FinetuneSettings(), setting)}
-    works = [change for change in error.instead if _works(change, values, error)]
-    error.instead = tuple(works or [default] * _works(default, values, error))
+    works = [change for change in error.instead if _works(change, judged, error)]
+    error.instead = tuple(works or [default] * _works(default, judged, error))
     error.hint = SettingsSources().advice(error)
 
 
-def _works(change: dict[str, Any], values: dict[str, Any], error: SettingsError) -> bool:
+def _works(change: dict[str, Any], judged: Judged, error: SettingsError) -> bool:
     """Return whether a change leaves neither the setting of an error nor its own refused."""
     try:
-        _workable(values | change)
+        judged(change)
     except SettingsError as other:
         return other.setting not in (error.setting, *change)
     return True

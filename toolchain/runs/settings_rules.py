@@ -95,6 +95,11 @@ def _probe_fits_task(settings: FinetuneSettings) -> None:
 def _something_can_learn(settings: FinetuneSettings) -> None:
     if settings.weights != "none" or settings.strategy == "full":
         return
+    if settings.budget and settings.strategy == "auto":
+        reason = (
+            "a search measures what the features of pretrained weights are worth; none has none"
+        )
+        raise refuse("budget", reason, {"budget": "", "strategy": "full"}, {"weights": "imagenet"})
     if settings.strategy == "auto":
         reason = "auto measures what the features of pretrained weights are worth; none has none"
         raise refuse("strategy", reason, {"strategy": "full"}, {"weights": "imagenet"})

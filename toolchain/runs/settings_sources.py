@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from toolchain.errors import SettingsError
+from toolchain.printable import shell_words
 
 
 def refuse(setting: str, reason: str, *instead: dict[str, Any]) -> SettingsError:
@@ -79,4 +80,5 @@ class SettingsSources:
         option = self.option(setting)
         if isinstance(value, bool):
             return option if value else f"--no-{option[2:]}"
-        return f"{option} {value}"
+        several = value if isinstance(value, list) else [value]
+        return shell_words(*(word for each in several for word in (option, each)))

@@ -57,7 +57,9 @@ def _weights(listed: Sequence[Any]) -> list[str]:
     names = [read_path(name) for name in listed]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise refuse("weights", f"'{twice}' is given twice", _DEFAULT)
+        once = list(dict.fromkeys(names))
+        way: dict[str, Any] = {"weights": once if len(once) > 1 else twice}
+        raise refuse("weights", f"'{twice}' is given twice", way)
     return names
 
 

@@ -14,7 +14,9 @@ Rank zero is the process that writes files and reports progress.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -104,6 +106,8 @@ class Processes:
         if device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         ids = [self.local_rank] if device.type == "cuda" else None
+        # Of 1×1 convolutions, whose strides have two forms; it costs a copy and changes no result.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
         return nn.parallel.DistributedDataParallel(model, device_ids=ids)
 
 
@@ -134,19 +138,21 @@ def process_group() -> Iterator[Processes]:
     except Interrupted:
         raise  # each process is stopped, and rank zero says what is kept
     except Exception as error:
-        first = _first_exit_code(error)
+        hint = getattr(error, "hint", None)
+        first = _first_error(error, hint)
         if first is None:
             raise
-        secondary = TrainingError(str(error), hint=getattr(error, "hint", None))
-        secondary.exit_code, secondary.reporter = first, "another process"
+        exit_code, shown = first
+        secondary = TrainingError(str(error), hint=None if hint == shown else hint)
+        secondary.exit_code, secondary.reporter = exit_code, "another process"
         raise secondary from error
     finally:
         with contextlib.suppress(RuntimeError):  # the others are gone
             distributed.destroy_process_group()
 
 
-def _first_exit_code(error: Exception) -> int | None:
-    """Return the exit code of the error that another process had before; None for the first.
+def _first_error(error: Exception, hint: str | None) -> tuple[int, str | None] | None:
+    """Return (exit code, hint) of the error that another process had before; None for the first.
 
     The processes share a small store, which torchrun keeps. Without it each error is a first one.
     """
@@ -156,8 +162,9 @@ def _first_exit_code(error: Exception) -> int | None:
         if store.add("rtl/errors", 1) == 1:
             if isinstance(error, ToolchainError):
                 error.reporter = "this process"
-            store.set("rtl/exit code", str(own))
+            store.set("rtl/first error", json.dumps([own, hint]))
             return None
-        return int(store.get("rtl/exit code"))
+        code, shown = json.loads(store.get("rtl/first error"))
     except Exception:  # the store is gone with the process that kept it
-        return None if isinstance(error, ToolchainError) else own
+        return None if isinstance(error, ToolchainError) else (own, None)
+    return code, shown
