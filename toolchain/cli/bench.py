@@ -190,8 +190,7 @@ def command(
     They may be of any precision, backbone and classes: the table says how accurate each is and how
     its answers differ from the first's. Each runs in a process of its own and they take turns. p50,
     p90 and p99 are percentiles of the latency of a batch, ± their 95 % intervals; × is the first
-    model's median over this one's, at the same batch and threads. Each model gets a verdict: VALID,
-    or INVALID and why.
+    model's median over this one's in the same case. A verdict says VALID, or INVALID and why.
 
     \b
     rtl bench runs/photos --batch-size 1 --batch-size 8 --threads 1

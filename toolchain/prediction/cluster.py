@@ -136,7 +136,9 @@ class Cluster:
             whole, step = pa.table(columns), -(-len(some) // blocks)
             # Ray makes a block of each table; before 2.43 it takes no number of blocks.
             parts = [whole.slice(start, step) for start in range(0, len(some), step)]
-            yield from self._rows(ray.data.from_arrow(parts), "name", PATHS_PER_CALL, CORES_PER_ACTOR)
+            yield from self._rows(
+                ray.data.from_arrow(parts), "name", PATHS_PER_CALL, CORES_PER_ACTOR
+            )
 
     def predict_parquet(
         self, files: Sequence[str], images: Iterable[InputImage] = ()
