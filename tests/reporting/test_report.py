@@ -18,12 +18,14 @@ from tests.conftest import Rtl, tree_digest
 from tests.reporting.made_run import draw_photographs, made_run, rewritten
 from toolchain.benchmarking.figures.queries import lacking_calls
 from toolchain.benchmarking.figures.verdicts import Reason
+from toolchain.benchmarking.rows import ComparedModel
 from toolchain.display import percent
 from toolchain.errors import DataError, SettingsError
 from toolchain.files import write_json
 from toolchain.reporting.report import report
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.selection import Selection, measured
+from toolchain.runtime.card import Weights
 
 CLASSES = ("ants", "bees", "wasps")
 
@@ -107,6 +109,32 @@ def test_every_number_of_the_matrix_leads_to_its_photographs(run: RunFolder) -> 
         part = re.search(rf'id="{link}"(.*?)</details>', page, re.DOTALL)
         assert part is not None
         assert part.group(1).count("<img") == evaluation["confusion"][int(row)][int(column)]
+
+
+def test_a_benchmark_of_another_model_is_not_shown_as_this_ones(
+    tmp_path: Path, data: Path, names: list[str], run: RunFolder
+) -> None:
+    other = made_run(tmp_path / "other", data, CLASSES, names, seed=1)
+    card = other.read_card()
+    other.write_card(
+        msgspec.structs.replace(card, weights=Weights(card.weights.origin, sha256="1" * 64))
+    )
+    own, foreign = tmp_path / "own.json", tmp_path / "foreign.json"
+    for file, of in ((own, run), (foreign, other)):
+        model = ComparedModel(
+            **dict.fromkeys(ComparedModel.__struct_fields__)
+            | {"target": "model.onnx", "model": f"{of.path}/model.onnx"}
+            | {"architecture": "resnet18", "precision": "fp32", "input": "pixels", "classes": 3}
+            | {"image_size": 64, "relation": "first", "compared_inputs": 0}
+            | {"weights_sha256": of.read_card().weights.sha256}
+        )
+        write_json(file, benchmark(case([[2.0] * 20] * 5), models=[model]))
+    with pytest.raises(DataError, match=r"foreign\.json has measured other models") as caught:
+        report([run.path], bench=[own, foreign])
+    assert str(caught.value.hint) == f"rtl bench {run.path} measures it"
+    report([run.path], bench=[own])
+    assert "Nothing was measured yet" not in page_of(run)
+    report([run.path, other.path], bench=[own, foreign])
 
 
 def test_what_users_name_is_text_in_the_page(tmp_path: Path, data: Path) -> None:

@@ -33,6 +33,7 @@ def test_the_source_that_knows_the_images_is_taken(
     assert done.returncode == 0, done.stderr
     assert f"source model: {shared_run} (resnet18): " in done.stderr
     assert ("a short fine-tuning" in done.stderr) == (strategy == "partial")
+    assert "it was trained on 48 of these images, so its figures are too good" in (done.stderr)
 
 
 def test_an_architecture_is_read_from_the_file(

@@ -194,6 +194,7 @@ def _compared(first: Answers, item: Answers, accepted: Acceptance | None) -> Com
         compared_inputs=compared if same_classes else 0,
         max_difference=difference,
         other_labels=other_labels,
+        weights_sha256=card.weights.sha256,
     )
 
 

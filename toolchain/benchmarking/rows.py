@@ -95,6 +95,8 @@ class ComparedModel(msgspec.Struct, frozen=True, kw_only=True):
     """Largest absolute difference of a logit."""
     other_labels: int | None
     """Inputs with another label, or set of labels."""
+    weights_sha256: str | None = None
+    """Of the trained weights, as its card says; None from an older rtl."""
 
 
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from toolchain.benchmarking.reading import read_benchmark
 from toolchain.errors import DataError, SettingsError
 from toolchain.extras import import_extra
 from toolchain.files import display_path, require_writable, write_text
@@ -26,7 +27,7 @@ from toolchain.reporting.parts.results import Results, results
 from toolchain.reporting.parts.training import training
 from toolchain.reporting.reading.evaluation_file import StoredEvaluation, place_of
 from toolchain.reporting.reading.outcomes import outcomes, shared_out
-from toolchain.reporting.reading.sources import RunFiles, read_run
+from toolchain.reporting.reading.sources import RunFiles, has_measured, read_run
 from toolchain.reporting.result import ReportFile
 from toolchain.runs.runfolder import RunFolder
 from toolchain.version import __version__
@@ -65,6 +66,7 @@ def report(
     file = _output_file(folders, output)
     read = [read_run(folder.path, data=data, bench=bench) for folder in folders]
     _require_outside_data(file, read, data)
+    _require_of_a_run(bench, read)
     shown = Pictures(read[0].card.preprocessing)
     if len(read) == 1:
         page, missing = _page_of_run(read[0], shown, data, pictures, progress)
@@ -84,6 +86,19 @@ def report(
         pictures_unreadable=shown.unreadable,
         missing=missing,
     )
+
+
+def _require_of_a_run(bench: Sequence[str | os.PathLike[str]], read: Sequence[RunFiles]) -> None:
+    """Raise DataError for a benchmark that has measured the model of none of the runs."""
+    for file in bench:
+        benchmark = read_benchmark(Path(file))
+        if not any(has_measured(benchmark, one.card) for one in read):
+            measured = ", ".join(dict.fromkeys(model.model for model in benchmark.models))
+            raise DataError(
+                f"{os.fspath(file)} has measured other models ({measured}), not that of "
+                f"{read[0].folder.path}",
+                hint=f"{shell_words('rtl', 'bench', read[0].folder.path)} measures it",
+            )
 
 
 def _require_there(data: str | None) -> None:

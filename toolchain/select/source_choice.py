@@ -7,6 +7,7 @@ one fold, as far as more than the classifier will be trained, and compared on th
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +17,18 @@ import msgspec
 import numpy as np
 import torch
 
+from toolchain.data.audit import DIGEST_DIGITS
 from toolchain.data.layouts import Dataset, Sample
-from toolchain.errors import TrainingError
+from toolchain.errors import ToolchainError, TrainingError
 from toolchain.files import display_path
 from toolchain.networks.weights import architecture_of
 from toolchain.progress import ProgressReporter, SilentReporter
+from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.selection import Measured, Selection
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_rules import require_workable
 from toolchain.runs.source_models import SourceModel
+from toolchain.runs.trained_run import TrainedRun
 from toolchain.select.comparison import Candidate, Ranking, rank
 from toolchain.select.folds import folds_of
 from toolchain.select.likeness import (
@@ -92,6 +96,8 @@ def choose_source(
         reason = f"{reason}; {_after_fine_tuning(confirmed)}"
     taken = (ranking if confirmed is None or len(confirmed.ties) > 1 else confirmed).chosen
     chosen = by_name[taken.name].settings
+    if seen := trained_on(chosen.weights, dataset.train):
+        reason += f"; it was trained on {seen} of these images, so its figures are too good"
     progress.message(f"source model: {taken.name}: {reason}")
     selection = Selection(
         asked={"weights": " or ".join(_name(each.settings) for each in inputs)},
@@ -102,6 +108,22 @@ def choose_source(
         seconds=round(time.monotonic() - started, 3),
     )
     return Choice(chosen, selection)
+
+
+def trained_on(weights: str, samples: Sequence[Sample]) -> int:
+    """Return how many images a run was trained on; 0 for other weights, and where it isn't known.
+
+    `weights` is a run folder, or a file in one.
+    """
+    path = Path(weights)
+    for folder in (path, path.parent, path.parent.parent):
+        run = RunFolder(folder)
+        if not (run.card.is_file() and run.audit.is_file()):
+            continue
+        with contextlib.suppress(ToolchainError):
+            known = TrainedRun.open(folder).train_digests
+            return sum(sample.digest[:DIGEST_DIGITS] in known for sample in samples)
+    return 0
 
 
 def _opened(

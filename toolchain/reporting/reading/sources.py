@@ -78,6 +78,8 @@ def read_run(
 ) -> RunFiles:
     """Return what is in a run folder; `bench` names benchmarks that lie elsewhere.
 
+    Of these, those of other models only are left out.
+
     Raises DataError where the folder is no finished run, or a file of `bench` can't be read; a
     damaged file of the run itself is a gap in the report.
     """
@@ -97,6 +99,7 @@ def read_run(
     found = [
         tried(partial(read_benchmark, file), none) for file in sorted(folder.bench.glob("*.json"))
     ]
+    benchmarks = [*map(read_benchmark, map(Path, bench)), *filter(None, found)]
     return RunFiles(
         run=run,
         card=run.card,
@@ -107,9 +110,15 @@ def read_run(
         selection=tried(lambda: read_selection(folder), None),
         evaluation=tried(lambda: read_evaluation(folder, run.card), None),
         models=[_model_file(file, run.card) for file in folder.exported_files()],
-        benchmarks=[*map(read_benchmark, map(Path, bench)), *filter(None, found)],
+        benchmarks=[one for one in benchmarks if has_measured(one, run.card)],
         gaps=gaps,
     )
+
+
+def has_measured(benchmark: Benchmark, card: Card) -> bool:
+    """Return whether a benchmark has a model with the weights of this card; True if unknown."""
+    known = {model.weights_sha256 for model in benchmark.models} - {None}
+    return not known or card.weights.sha256 in known
 
 
 def _model_file(path: Path, card: Card) -> ModelFile:
