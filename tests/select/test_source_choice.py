@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import Rtl
+from toolchain.data.audit import audit_dataset
 from toolchain.data.layouts import read_dataset
 from toolchain.errors import TrainingError
 from toolchain.progress import SilentReporter
@@ -19,7 +20,7 @@ from toolchain.runs.settings_file import read_settings
 from toolchain.runs.source_models import SourceModel
 from toolchain.select import source_choice
 from toolchain.select.comparison import Candidate, rank
-from toolchain.select.source_choice import choose_source
+from toolchain.select.source_choice import choose_source, trained_on
 
 SMALL = ("--size", 64, "--workers", 0, "--epochs", 1, "--batch-size", 16)
 
@@ -118,3 +119,15 @@ def test_the_run_says_how_its_source_was_chosen(
     assert rows[0]["correct"] > rows[1]["correct"]
     assert json.loads(done.stdout)["selection"] == selection
     assert "# Chosen, as selection.json says" in text.partition("\nweights =")[0].splitlines()[-1]
+
+
+def test_whose_images_a_run_was_trained_on_is_known_by_its_files(
+    stripes: Path, shared_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = audit_dataset(read_dataset(stripes))[0].train
+    assert trained_on(str(shared_run), samples) == len(samples)
+    assert trained_on(str(shared_run / "model.safetensors"), samples) == len(samples)
+    (tmp_path / "other.pth").write_bytes(b"weights")
+    assert trained_on(str(tmp_path / "other.pth"), samples) == 0
+    monkeypatch.chdir(shared_run)  # a name is no file of the folder that one is in
+    assert trained_on("imagenet", samples) == 0

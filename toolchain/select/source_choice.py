@@ -23,7 +23,7 @@ from toolchain.errors import ToolchainError, TrainingError
 from toolchain.files import display_path
 from toolchain.networks.weights import architecture_of
 from toolchain.progress import ProgressReporter, SilentReporter
-from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.runfolder import RunFolder, run_of_model
 from toolchain.runs.selection import Measured, Selection
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_rules import require_workable
@@ -113,16 +113,20 @@ def choose_source(
 def trained_on(weights: str, samples: Sequence[Sample]) -> int:
     """Return how many images a run was trained on; 0 for other weights, and where it isn't known.
 
-    `weights` is a run folder, or a file in one.
+    `weights` is a run folder, its weights, or a file that was exported into it.
     """
     path = Path(weights)
-    for folder in (path, path.parent, path.parent.parent):
-        run = RunFolder(folder)
-        if not (run.card.is_file() and run.audit.is_file()):
-            continue
-        with contextlib.suppress(ToolchainError):
-            known = TrainedRun.open(folder).train_digests
-            return sum(sample.digest[:DIGEST_DIGITS] in known for sample in samples)
+    run = RunFolder(path.parent)
+    if path.is_dir():
+        run = RunFolder(path)
+    elif path != run.weights:
+        exported = run_of_model(path)
+        if exported is None:
+            return 0
+        run = exported
+    with contextlib.suppress(ToolchainError):
+        known = TrainedRun.open(run.path).train_digests
+        return sum(sample.digest[:DIGEST_DIGITS] in known for sample in samples)
     return 0
 
 
