@@ -122,11 +122,22 @@ def test_a_benchmark_of_another_model_is_not_shown_as_this_ones(
     own, foreign = tmp_path / "own.json", tmp_path / "foreign.json"
     for file, of in ((own, run), (foreign, other)):
         model = ComparedModel(
-            **dict.fromkeys(ComparedModel.__struct_fields__)
-            | {"target": "model.onnx", "model": f"{of.path}/model.onnx"}
-            | {"architecture": "resnet18", "precision": "fp32", "input": "pixels", "classes": 3}
-            | {"image_size": 64, "relation": "first", "compared_inputs": 0}
-            | {"weights_sha256": of.read_card().weights.sha256}
+            target="model.onnx",
+            model=f"{of.path}/model.onnx",
+            architecture="resnet18",
+            precision="fp32",
+            input="pixels",
+            batch=None,
+            classes=3,
+            image_size=64,
+            accuracy=None,
+            accuracy_images=None,
+            accuracy_split=None,
+            relation="first",
+            compared_inputs=0,
+            max_difference=None,
+            other_labels=None,
+            weights_sha256=of.read_card().weights.sha256,
         )
         write_json(file, benchmark(case([[2.0] * 20] * 5), models=[model]))
     with pytest.raises(DataError, match=r"foreign\.json has measured other models") as caught:
