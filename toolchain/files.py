@@ -13,6 +13,10 @@ import msgspec
 
 from toolchain.errors import DataError
 
+UNREADABLE = (OSError, ValueError, RecursionError, msgspec.MsgspecError)
+"""Errors of a JSON file that is gone or damaged; msgspec's are ValueErrors only from 0.21 on, and
+text that is no UTF-8 is a ValueError of Python's with each."""
+
 # tempfile and hashlib take milliseconds to import, and a first prediction needs neither: they are
 # imported inside the functions.
 

@@ -151,8 +151,8 @@ def outcome(number: int, given: dict[str, Any], dataset: Dataset, run: Path | No
         one_line = "\n" not in str(error) and len(str(error)) < 400
         return "refused" if one_line else failed(number, given)
     except DataError as error:
-        no_table = "no table, so it has no column" in str(error)
-        return "refused" if no_table else failed(number, given)
+        right = ("no table, so it has no column", "no such file or directory")  # of --exclude
+        return "refused" if any(text in str(error) for text in right) else failed(number, given)
     except TrainingError as error:
         return "not finite" if "the loss became" in str(error) else failed(number, given)
     except ToolchainError:

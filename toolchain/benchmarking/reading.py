@@ -11,6 +11,7 @@ from toolchain.benchmarking.figures.queries import lacking_calls
 from toolchain.benchmarking.figures.verdicts import Reason
 from toolchain.benchmarking.result import VERSION, Benchmark
 from toolchain.errors import DataError
+from toolchain.files import UNREADABLE
 
 MOST_JSON_BYTES = 1 << 26
 """Larger files are not read."""
@@ -32,7 +33,7 @@ def read_benchmark(path: Path) -> Benchmark:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"{path} can't be read: {reason}", hint=HINT) from error
-    except (ValueError, RecursionError) as error:  # those of msgspec are ValueErrors too
+    except UNREADABLE as error:
         reason = next(iter(str(error).splitlines()), "")
         raise DataError(
             f"{path} is damaged, or no result of rtl bench: {reason}", hint=HINT

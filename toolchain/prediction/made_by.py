@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from toolchain.errors import DataError
-from toolchain.files import write_json
+from toolchain.files import UNREADABLE, write_json
 from toolchain.runtime.predictor import Predictor
 
 SUFFIX = ".model.json"
@@ -41,7 +41,7 @@ def written_note(output: Path) -> MadeBy | None:
     """Return the model that is noted beside a file of predictions; None where nothing is."""
     try:
         return msgspec.json.decode(note_of(output).read_bytes(), type=MadeBy)
-    except (OSError, ValueError):  # of msgspec, or of text that is no UTF-8
+    except UNREADABLE:
         return None
 
 

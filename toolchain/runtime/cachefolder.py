@@ -23,8 +23,6 @@ NAME = "rtl"
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 DESCRIPTORS = Path("/proc/self/fd")
 """On Linux, where open folders can be named by their descriptors."""
-UNREADABLE = (OSError, ValueError, RecursionError, msgspec.MsgspecError)
-"""Errors of a JSON file that is gone or damaged; msgspec's are ValueErrors only from 0.21 on."""
 
 
 def record_bytes(file: Path) -> bytes:

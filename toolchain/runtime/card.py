@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from toolchain.errors import ModelFileError
-from toolchain.files import encode_json
+from toolchain.files import UNREADABLE, encode_json
 
 SCHEMA_VERSION = 1
 CARD_KEY = "rtl.card"
@@ -228,7 +228,7 @@ def decode_card(text: str | bytes, *, source: str) -> Card:
                 hint="pip install --upgrade rtl-toolchain",
             )
         return msgspec.json.decode(text, type=Card)
-    except (ValueError, RecursionError) as error:  # of msgspec, or of text that is no UTF-8
+    except UNREADABLE as error:
         raise ModelFileError(
             f"the card of {source} can't be read: {error}", hint="export the model again"
         ) from error

@@ -17,7 +17,7 @@ import numpy as np
 from toolchain.backends.archive import archived_card
 from toolchain.backends.run_model import is_run
 from toolchain.errors import MissingExtraError, ModelFileError
-from toolchain.files import file_sha256
+from toolchain.files import UNREADABLE, file_sha256
 from toolchain.runs.damage import RESTORE
 from toolchain.runs.runfolder import RunFolder, parity_file, rejected_file
 from toolchain.runtime.array_headers import array_headers, require_consistent
@@ -138,7 +138,7 @@ def _report(path: Path, digest: str) -> Report | None:
         return Report(file=path.name, written=written, unreadable="it is too large")
     try:
         stored = msgspec.json.decode(path.read_bytes(), type=_StoredReport)
-    except (ValueError, RecursionError, OSError) as error:  # of msgspec or of bad UTF-8
+    except UNREADABLE as error:
         return Report(file=path.name, written=written, unreadable=str(error))
     return Report(
         file=path.name,

@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 
 from toolchain.errors import ModelFileError
-from toolchain.files import write_bytes
-from toolchain.runtime.cachefolder import UNREADABLE, record_bytes
+from toolchain.files import UNREADABLE, write_bytes
+from toolchain.runtime.cachefolder import record_bytes
 from toolchain.runtime.modelcache import store
 from toolchain.runtime.modelcache.digests import noted_sha256, state_of
 from toolchain.runtime.modelfile import ModelFile

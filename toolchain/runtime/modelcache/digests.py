@@ -17,8 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from toolchain.files import file_sha256, real_path, write_bytes
-from toolchain.runtime.cachefolder import UNREADABLE, record_bytes
+from toolchain.files import UNREADABLE, file_sha256, real_path, write_bytes
+from toolchain.runtime.cachefolder import record_bytes
 
 SETTLED_NS = 2_000_000_000
 """A file that changed more recently may change again without a new time: clocks of file systems

@@ -19,9 +19,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from toolchain.files import encode_json
+from toolchain.files import UNREADABLE, encode_json
 from toolchain.runtime.cachefolder import (
-    UNREADABLE,
     CacheEntry,
     PrivateFolder,
     Removed,

@@ -28,10 +28,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.files import display_path, encode_json, write_json
+from toolchain.files import UNREADABLE, display_path, encode_json, write_json
 from toolchain.progress import ProgressReporter
 from toolchain.runtime.cachefolder import (
-    UNREADABLE,
     CacheEntry,
     PrivateFolder,
     Removed,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from toolchain.files import UNREADABLE
 from toolchain.verification.result import Level
 
 MOST_REPORT_BYTES = 1 << 24
@@ -39,7 +40,7 @@ def _wrong(report: Path, digest: str) -> str | None:
         if report.stat().st_size > MOST_REPORT_BYTES:
             return f"{report.name} is too large to be a report"
         found = msgspec.json.decode(report.read_bytes(), type=ReportDigest)
-    except (ValueError, RecursionError, OSError) as error:  # of msgspec or of bad UTF-8
+    except UNREADABLE as error:
         return f"{report.name} can't be read: {error}"
     if found.sha256 != digest:
         return f"{report.name} is of a file with sha256 {found.sha256[:64]!r}, this one is {digest}"
