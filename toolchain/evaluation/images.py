@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from toolchain.data.audit import DIGEST_DIGITS, split_fingerprint
+from toolchain.data.audit import split_fingerprint
 from toolchain.data.evaluation_set import ALL, EvaluationSet, read_evaluation_set
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.data.left_out import left_out_lines
@@ -70,7 +70,7 @@ def _of_split(run: TrainedRun, dataset: Dataset, split: str) -> EvaluatedImages:
     if images.as_trained is not False:
         return images
     if run.data is not None:
-        seen = sum(_was_trained_on(run, sample) for sample in images.samples)
+        seen = sum(run.was_trained_on(sample) for sample in images.samples)
         if not seen or split == "train":
             return images
         line = f"{seen} of them are images that {run.folder.path} was trained on: too good"
@@ -130,7 +130,7 @@ def _without_training_images(
 ) -> EvaluatedImages:
     """Return all images of other data but those that the run was trained on, by their bytes."""
     images = _with_digests(run, dataset, split, [*dataset.val, *dataset.test])
-    unseen = [sample for sample in images.samples if not _was_trained_on(run, sample)]
+    unseen = [sample for sample in images.samples if not run.was_trained_on(sample)]
     left_out = len(images.samples) - len(unseen)
     if not left_out:
         return replace(images, as_trained=False, notes=notes)
@@ -142,11 +142,6 @@ def _without_training_images(
     line = f"left out {left_out} images that {run.folder.path} was trained on"
     fingerprint = split_fingerprint(dataset, split, unseen)
     return EvaluatedImages(dataset, split, unseen, fingerprint, False, (*notes, line))
-
-
-def _was_trained_on(run: TrainedRun, sample: Sample) -> bool:
-    """Return whether an image has the bytes of a training image, as far as the run knows them."""
-    return sample.digest[:DIGEST_DIGITS] in run.train_digests
 
 
 def _with_digests(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from toolchain.data.audit import is_readable
+from toolchain.data.audit import DIGEST_DIGITS, is_readable
 from toolchain.data.audit_result import Audit
 from toolchain.data.class_names import class_name
 from toolchain.data.exclusion import without_excluded
@@ -148,6 +148,10 @@ class TrainedRun:
     def train_digests(self) -> frozenset[str]:
         """Beginnings of the digests of the training images; empty for runs of an older rtl."""
         return frozenset(self.audit.train_digests) if self.audit else frozenset()
+
+    def was_trained_on(self, sample: Sample) -> bool:
+        """Return whether an image has the bytes of a training image, as far as the run knows."""
+        return sample.digest[:DIGEST_DIGITS] in self.train_digests
 
     @cached_property
     def unreadable(self) -> frozenset[str]:

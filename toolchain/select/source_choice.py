@@ -17,7 +17,6 @@ import msgspec
 import numpy as np
 import torch
 
-from toolchain.data.audit import DIGEST_DIGITS
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.errors import ToolchainError, TrainingError
 from toolchain.files import display_path
@@ -125,8 +124,7 @@ def trained_on(weights: str, samples: Sequence[Sample]) -> int:
             return 0
         run = exported
     with contextlib.suppress(ToolchainError):
-        known = TrainedRun.open(run.path).train_digests
-        return sum(sample.digest[:DIGEST_DIGITS] in known for sample in samples)
+        return sum(map(TrainedRun.open(run.path).was_trained_on, samples))
     return 0
 
 
