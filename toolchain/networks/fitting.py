@@ -154,6 +154,8 @@ def _load_head(
     if weight is None or bias is None:
         return "a new head"
     count = len(known_classes) if known_classes is not None else -1
+    if weight.shape[0] == count and weight.shape[1] != linear.in_features:
+        return f"a new head: its own for {count} classes reads other stages (--head-stages)"
     if weight.shape != (count, linear.in_features) or bias.shape != (count,):
         return f"a new head in place of its own for {len(weight)} classes"
     assert known_classes is not None

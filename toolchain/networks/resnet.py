@@ -7,13 +7,20 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
+from toolchain.networks.head_stages import (
+    STAGES_READ,
+    MultiStageResNet,
+    stages_read,
+    widths_read,
+)
 from toolchain.networks.torchvision_import import import_torchvision
-from toolchain.runtime.card import Normalisation, Task
+from toolchain.runtime.card import HeadStages, Normalisation, Task
 
 State = dict[str, Tensor]
 """A state dict: tensors by the names of parameters and buffers."""
@@ -33,18 +40,25 @@ def on_meta_device() -> Iterator[None]:
         yield
 
 
-def build_network(arch: str, classes: int, *, dropout: float = 0.0) -> nn.Module:
+def build_network(
+    arch: str, classes: int, *, dropout: float = 0.0, head_stages: HeadStages = "last"
+) -> nn.Module:
     """Return a torchvision ResNet with random weights and a new head: [dropout] + linear.
 
-    `arch` is torchvision's name of it. Raises MissingExtraError without torchvision.
+    `arch` is torchvision's name of it; the head reads the pooled outputs of `head_stages`. Raises
+    MissingExtraError without torchvision.
     """
     network: nn.Module = import_torchvision().models.get_model(arch, weights=None)
-    features = network.get_submodule("fc").in_features
-    assert isinstance(features, int)
-    linear = nn.Linear(features, classes)
-    # No Dropout(0): it would be a layer in the exported file and change the names of the weights.
-    network.fc = nn.Sequential(nn.Dropout(dropout), linear) if dropout else linear
+    if head_stages != "last":
+        network = MultiStageResNet(network, STAGES_READ[head_stages])
+    network.fc = _new_head(network, classes, dropout)
     return network
+
+
+def _new_head(network: nn.Module, classes: int, dropout: float) -> nn.Module:
+    linear = nn.Linear(sum(widths_read(network)), classes)
+    # No Dropout(0): it would be a layer in the exported file and change the names of the weights.
+    return nn.Sequential(nn.Dropout(dropout), linear) if dropout else linear
 
 
 class Classifier(nn.Module):
@@ -64,6 +78,31 @@ class Classifier(nn.Module):
         """Return the logits of normalised pixels."""
         logits: Tensor = self.network(normalised(pixels, self.mean, self.std))
         return logits
+
+
+def with_head_stages(classifier: Classifier, head_stages: HeadStages) -> Classifier:
+    """Return a classifier of the same backbone whose head reads these stages.
+
+    It is the same one where it does; else its head is new, and the modules of the backbone are
+    shared.
+    """
+    network, read = classifier.network, STAGES_READ[head_stages]
+    if stages_read(network) == read:
+        return classifier
+    dropouts = [m.p for m in network.get_submodule("fc").modules() if isinstance(m, nn.Dropout)]
+    classes = last_linear(network).out_features
+    reading = MultiStageResNet(network, read)
+    reading.fc = _new_head(reading, classes, sum(dropouts)).to(classifier.mean.device)
+    changed = copy.copy(classifier)
+    changed._modules = {**classifier._modules, "network": reading}
+    return changed
+
+
+def last_linear(network: nn.Module) -> nn.Linear:
+    """Return the linear layer that computes the logits."""
+    *_, linear = network.get_submodule("fc").modules()
+    assert isinstance(linear, nn.Linear)
+    return linear
 
 
 def normalised(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:

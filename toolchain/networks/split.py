@@ -5,21 +5,24 @@ The outputs of the frozen layers (features) can then be computed once for each i
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from toolchain.networks.head_stages import STAGES as STAGES
+from toolchain.networks.head_stages import STEM, stage_width, stages_read
 from toolchain.networks.resnet import Classifier, normalised
-
-STEM = ("conv1", "bn1", "relu", "maxpool")
-STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 def network_parts(network: nn.Module) -> list[tuple[str, nn.Module]]:
     """Return the parts of a torchvision ResNet as (name, module), in the order of computation.
 
-    Called one after another they compute what the `forward` of the network computes. It can be
-    split between parts only, not within a residual block, which adds its input to its output.
+    Called one after another they compute what the `forward` of the network computes; where its
+    classifier reads several stages, `fc` takes the pooled outputs of the earlier ones too. It can
+    be split between parts only, not within a residual block, which adds its input to its output.
     """
     blocks = [
         (f"{stage}.{name}", block)
@@ -47,6 +50,8 @@ class FrozenBackbone(nn.Module):
     """Computes features float32 [batch, …] of pixels uint8 [batch, size, size, 3].
 
     It consists of the normalisation and the first `frozen` parts, which are the classifier's own.
+    Where the classifier also reads stages that end before that, the features are [batch, columns]:
+    the pooled outputs of these stages, then the output of the last part, flat.
     """
 
     mean: Tensor
@@ -56,14 +61,15 @@ class FrozenBackbone(nn.Module):
         super().__init__()
         self.register_buffer("mean", classifier.mean)
         self.register_buffer("std", classifier.std)
-        self.layers = nn.Sequential(
-            *(module for _, module in network_parts(classifier.network)[:frozen])
-        )
+        parts = network_parts(classifier.network)[:frozen]
+        self.layers = nn.Sequential(*(module for _, module in parts))
+        self.pooled_after = _pooled_after(classifier.network)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the features, which the first trained part takes."""
-        features: Tensor = self.layers(normalised(pixels, self.mean, self.std))
-        return features
+        images = normalised(pixels, self.mean, self.std)
+        features, pooled = _run(enumerate(self.layers), images, [], self.pooled_after)
+        return torch.cat([*pooled, features.flatten(1)], 1) if pooled else features
 
 
 class TrainableHead(nn.Module):
@@ -74,21 +80,76 @@ class TrainableHead(nn.Module):
 
     def __init__(self, classifier: Classifier, frozen: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            *(module for _, module in network_parts(classifier.network)[frozen:])
-        )
+        network = classifier.network
+        parts = network_parts(network)
+        self.first = frozen
+        self.layers = nn.Sequential(*(module for _, module in parts[frozen:]))
+        self.pooled_after = _pooled_after(network)
+        before = [parts[place][0] for place in self.pooled_after if place < frozen]
+        self.columns = sum(_channels(network, name) for name in before)
+        """How many columns of the features are pooled outputs of earlier stages."""
+        self.channels = _channels(network, parts[frozen - 1][0]) if before else 0
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits."""
-        logits: Tensor = self.layers(features)
+        pooled: list[Tensor] = []
+        if self.columns and len(self.layers) > 1:  # the classifier alone takes them as they are
+            pooled, features = [features[:, : self.columns]], self._unpacked(features)
+        *layers, last = self.layers
+        places = enumerate(layers, start=self.first)
+        features, pooled = _run(places, features, pooled, self.pooled_after)
+        logits: Tensor = last(torch.cat([*pooled, features], 1) if pooled else features)
         return logits
+
+    def _unpacked(self, features: Tensor) -> Tensor:
+        """Return the output of the last frozen part [batch, channels, side, side]."""
+        flat = features[:, self.columns :]
+        side = math.isqrt(flat.shape[1] // self.channels)  # images are squares
+        # In its own memory: a convolution of a view may round otherwise.
+        return flat.reshape(-1, self.channels, side, side).contiguous()
+
+
+def _run(
+    parts: Iterable[tuple[int, nn.Module]],
+    features: Tensor,
+    pooled: list[Tensor],
+    pooled_after: frozenset[int],
+) -> tuple[Tensor, list[Tensor]]:
+    """Return (the output of the last part, the pooled outputs of stages so far)."""
+    for place, part in parts:
+        features = part(features)
+        if place in pooled_after:
+            pooled = [*pooled, _pool(features)]
+    return features, pooled
+
+
+def _pooled_after(network: nn.Module) -> frozenset[int]:
+    """Return the places of the parts that end a stage which the classifier reads, but the last."""
+    names = [name for name, _ in network_parts(network)]
+    earlier = [stage for stage in stages_read(network) if stage != STAGES[-1]]
+    return frozenset(
+        max(place for place, name in enumerate(names) if name.startswith(stage))
+        for stage in earlier
+    )
+
+
+def _channels(network: nn.Module, part: str) -> int:
+    """Return how many channels the output of a part has that comes after the first stage."""
+    stage = part.partition(".")[0]
+    return stage_width(network.get_submodule(stage if stage in STAGES else STAGES[-1]))
+
+
+def _pool(features: Tensor) -> Tensor:
+    """Return the mean of each plane [batch, channels], as the network's own avgpool gives it."""
+    return functional.adaptive_avg_pool2d(features, 1).flatten(1)
 
 
 class StagePooling(nn.Module):
     """Computes the pooled outputs of all four stages, in one pass through the network.
 
     They are float32 [batch, columns] of pixels uint8 [batch, size, size, 3], the columns of layer1
-    first; `widths` says how many each stage has. Those of layer4 are what the classifier takes.
+    first; `widths` says how many each stage has. The last ones are what the classifier takes, of as
+    many stages as it reads.
     """
 
     mean: Tensor
@@ -108,17 +169,10 @@ class StagePooling(nn.Module):
         pooled = []
         for stage in self.stages:
             features = stage(features)
-            # As the network's own avgpool, so that layer4's are the classifier's inputs to the bit.
-            pooled.append(functional.adaptive_avg_pool2d(features, 1).flatten(1))
+            pooled.append(_pool(features))
         return torch.cat(pooled, dim=1)
 
     @property
     def widths(self) -> tuple[int, ...]:
         """How many columns each stage has, layer1 first."""
-        return tuple(_width(stage) for stage in self.stages)
-
-
-def _width(stage: nn.Module) -> int:
-    """Return how many channels the output of a stage has: those of its last block's last norm."""
-    norms = [module for module in stage.modules() if isinstance(module, nn.BatchNorm2d)]
-    return norms[-1].num_features
+        return tuple(stage_width(stage) for stage in self.stages)

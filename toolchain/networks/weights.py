@@ -26,7 +26,7 @@ from toolchain.networks.resnet import (
 from toolchain.networks.weights_file import ACCEPTED, SUFFIXES, read_content
 from toolchain.printable import shell_words
 from toolchain.progress import ProgressReporter
-from toolchain.runtime.card import Card, Normalisation, decode_card
+from toolchain.runtime.card import Card, HeadStages, Normalisation, decode_card
 
 MODEL_FILE, CARD_FILE = "model.safetensors", "card.json"
 """Names of a run's weights and of the card beside them."""
@@ -50,7 +50,13 @@ class WeightsFile(NamedTuple):
 
 
 def start_classifier(
-    arch: str, classes: Sequence[str], weights: str, *, dropout: float, progress: ProgressReporter
+    arch: str,
+    classes: Sequence[str],
+    weights: str,
+    *,
+    dropout: float,
+    progress: ProgressReporter,
+    head_stages: HeadStages = "last",
 ) -> tuple[Classifier, str]:
     """Return (classifier, origin) to start training from; `origin` describes the weights in a line.
 
@@ -59,7 +65,7 @@ def start_classifier(
     unwrapped, converted or left out is reported in one message. Raises TrainingError where the
     weights can't be downloaded or read, or don't fit the architecture.
     """
-    network = build_network(arch, len(classes), dropout=dropout)
+    network = build_network(arch, len(classes), dropout=dropout, head_stages=head_stages)
     if weights == "none":
         return Classifier(network, IMAGENET_NORMALISATION), "random"
     if weights == "imagenet":
@@ -129,7 +135,11 @@ def _card_beside(path: Path) -> Card | None:
 
 
 def load_classifier(
-    arch: str, classes: int, weights: Path, normalisation: Normalisation
+    arch: str,
+    classes: int,
+    weights: Path,
+    normalisation: Normalisation,
+    head_stages: HeadStages = "last",
 ) -> Classifier:
     """Return a trained classifier from its weights file, in eval mode, on the CPU.
 
@@ -139,7 +149,7 @@ def load_classifier(
     # A Dropout does nothing in eval mode, but it changes the name of the linear layer's weights.
     dropout = 0.5 if "network.fc.1.weight" in state else 0.0
     with on_meta_device():  # random weights would only be replaced
-        network = build_network(arch, classes, dropout=dropout)
+        network = build_network(arch, classes, dropout=dropout, head_stages=head_stages)
     classifier = Classifier(network, normalisation)
     own = classifier.state_dict()
     wrong = sorted(own.keys() ^ state.keys()) or [n for n in own if own[n].shape != state[n].shape]

@@ -92,8 +92,11 @@ def _trained_classifier(base: TrainedRun, delta: Delta) -> Classifier:
 
     state = apply_delta(delta, base.classifier.state_dict(), str(base.folder.path))
     dropout = 0.5 if "network.fc.1.weight" in state else 0.0
-    network = build_network(delta.card.architecture, len(delta.card.classes), dropout=dropout)
-    classifier = Classifier(network, delta.card.normalisation)
+    card = delta.card
+    network = build_network(
+        card.architecture, len(card.classes), dropout=dropout, head_stages=card.head_stages
+    )
+    classifier = Classifier(network, card.normalisation)
     try:
         classifier.load_state_dict(state)
     except RuntimeError as error:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from toolchain.runtime.card import Task
+from toolchain.runtime.card import HeadStages, Task
 
 Architecture = Literal[
     "resnet18",
@@ -78,6 +78,13 @@ class LearningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             "included: 90s, 5m, 1h. Empty does not search."
         ),
     ] = ""
+    head_stages: Annotated[
+        HeadStages,
+        Meta(
+            description="Which stages of the network the new classifier reads, each pooled: the "
+            "last one, the last two, or all four. Earlier stages see texture, the last one objects."
+        ),
+    ] = "last"
     head_start: Annotated[
         Literal["random", "probe"],
         Meta(

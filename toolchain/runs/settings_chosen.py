@@ -17,6 +17,7 @@ BY_BUDGET = (
     "schedule",
     "warmup_epochs",
     "early_stopping",
+    "head_stages",
     "head_start",
     "probe_l2",
     "probe_scaling",

@@ -25,6 +25,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "unfreeze_layers",
         "unfreeze_every",
         "rank",
+        "head_stages",
         "head_start",
         "probe_l2",
         "probe_scaling",

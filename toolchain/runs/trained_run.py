@@ -98,7 +98,11 @@ class TrainedRun:
         card = self.card
         try:
             return load_classifier(
-                card.architecture, len(card.classes), self.folder.weights, card.normalisation
+                card.architecture,
+                len(card.classes),
+                self.folder.weights,
+                card.normalisation,
+                card.head_stages,
             )
         except TrainingError as error:
             raise damaged(self.folder.weights, str(error), hint=RESTORE) from error

@@ -25,6 +25,9 @@ OUTPUT_NAMES = (PROBABILITIES, LOGITS)
 Task = Literal["single-label", "multi-label"]
 """How many classes an image has: exactly one, or any number."""
 
+HeadStages = Literal["last", "last-two", "all"]
+"""Of which stages of the network the classifier reads the pooled outputs."""
+
 Format = Literal["onnx", "torchscript", "pt2"]
 Precision = Literal["fp32", "fp16", "int8"]
 InputKind = Literal["pixels", "tensor", "image"]
@@ -163,6 +166,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     """Predictions below this probability are marked as rejected. For multi-label: the probability
     from which a class is predicted, 0.5 where it is None."""
     architecture: str
+    head_stages: HeadStages = "last"
+    """Which of the network's stages its classifier reads; the graph holds all of it."""
     weights: Weights
     settings_sha256: str
     data_sha256: str

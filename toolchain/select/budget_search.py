@@ -1,7 +1,8 @@
 """`--budget`: a search for strategy and rates that ends in time, inside the training images.
 
-1. Linear probes on kept features of all stages, by cross-validation.
-2. Fine-tuning from the probe (LP-FT), several depths and rates, fold by fold, as long as something
+1. Linear probes on kept features of all stages, by cross-validation. Of those that a head can
+   read, the last stage's goes on, unless another is shown to be better.
+2. Fine-tuning from that probe (LP-FT), several depths and rates, fold by fold, as long as something
    could still be shown to be better and there is time to train it in the end.
 3. What is chosen is trained on all training images. The validation images chose nothing.
 """
@@ -13,18 +14,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolchain.progress import ProgressReporter
-from toolchain.runs.selection import Measured, Selection, measured
+from toolchain.runs.selection import Selection
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_chosen import budget_seconds
 from toolchain.runs.settings_sources import refuse
 from toolchain.select.clock import OutOfTime, TimedReporter
-from toolchain.select.comparison import Candidate, rank
 from toolchain.select.fold_training import fold_training
 from toolchain.select.folds import FOLDS
 from toolchain.select.guide import PARTIAL, with_chosen
 from toolchain.select.inputs import Pool, make_pool
 from toolchain.select.likeness import feature_spec
 from toolchain.select.probe_sweep import Probe, sweep_probes
+from toolchain.select.probe_trials import compared_probes, probe_settings, reference_rows
 from toolchain.select.rounds import Rounds, Trial, run_rounds, why
 from toolchain.training.choosing import Choice, ChoiceInputs
 from toolchain.training.features.pooled import StageFeatures, stage_features
@@ -37,7 +38,6 @@ FINAL_EPOCHS_SHARE = 1.4
 of the validation images through the frozen layers and their validation included."""
 PROBES_SHARE = 0.2
 """Of the time that is left, what the probes may take."""
-PROBE_NAME = "head, from the probe"
 LPFT: dict[str, Any] = {**PARTIAL, "head_start": "probe"}
 TAILS: tuple[dict[str, Any], ...] = (
     {"freeze_until": "layer4", "lr_backbone": 3e-4, "augment": "none"},
@@ -84,26 +84,26 @@ def search(
     _require_time_left(budget, writing)
     until = time.monotonic() + PROBES_SHARE * max(0.0, budget.left - writing)
     probes = sweep_probes(features, pool, len(dataset.classes), until)
-    probe = probes[0]
+    heads = compared_probes(probes)
+    probe = heads.chosen
     progress.message(
         f"linear probe on {probe.features}: {int(probe.all_right.sum())} of "
         f"{len(pool.samples)} training images right out of fold"
     )
     keep = keep - {"strategy", "budget"}
-    head = _probe_trial(settings, keep, probe)
     # What the chosen head needs in the end: the validation images pass through the network too.
     final = 1.2 * pass_seconds * len(dataset.val) / len(dataset.train)
-    trials = [head, *_tails(settings, keep, probe)]
+    trials = [heads.trial(settings, keep), *_tails(settings, keep, probe)]
     rounds = _rounds(inputs, pool, trials, budget, writing + final, progress)
     chosen = next(trial for trial in trials if trial.name == rounds.ranking.chosen.name)
-    reason = why(rounds)
+    reason = "; ".join(filter(None, (heads.reason, why(rounds))))
     progress.message(f"budget {budget.text}: {chosen.name}: {reason}")
     selection = Selection(
         asked={"strategy": "auto", "budget": budget.text},
         chosen=chosen.changes,
         reason=reason,
         folds=rounds.folds,
-        measured=[*rounds.rows, *_references(probes)],
+        measured=[*rounds.rows, *heads.rows(chosen), *reference_rows(probes)],
         seconds=round(time.monotonic() - began, 3),
     )
     return Choice(chosen.settings, selection, budget.deadline - writing)
@@ -170,52 +170,13 @@ def _rounds(
     return rounds
 
 
-def _probe_trial(settings: FinetuneSettings, keep: frozenset[str], probe: Probe) -> Trial:
-    """Return the probe as a run: a classifier that is fitted in one go, and one epoch that checks.
-
-    The rate of that epoch is so small that it changes no answer.
-    """
-    changes = {
-        "strategy": "head",
-        "head_start": "probe",
-        "probe_l2": probe.l2,
-        "probe_scaling": probe.scaling,
-        "epochs": 1,
-        "lr_head": 1e-6,
-        "schedule": "constant",
-        "augment": "none",
-    }
-    chosen, taken = with_chosen(settings, changes, keep)
-    return Trial(PROBE_NAME, chosen, taken, 0.0, right=dict(probe.right))
-
-
 def _tails(settings: FinetuneSettings, keep: frozenset[str], probe: Probe) -> list[Trial]:
     """Return the fine-tunings from the probe, without those that what was given makes equal."""
     trials: list[Trial] = []
     for cost, tail in enumerate(TAILS, start=1):
-        changes = {**LPFT, "probe_l2": probe.l2, "probe_scaling": probe.scaling, **tail}
+        changes = {**LPFT, **probe_settings(probe), **tail}
         chosen, taken = with_chosen(settings, changes, keep)
         if all(chosen != other.settings for other in trials):
             name = f"{tail['freeze_until']} on, rate {tail['lr_backbone']:g}, {chosen.augment}"
             trials.append(Trial(name, chosen, taken, float(cost)))
     return trials
-
-
-def _references(probes: list[Probe]) -> list[Measured]:
-    """Return rows for the probes on other features: a model of them can't be exported yet."""
-    first = Candidate(probes[0].features, probes[0].all_right, 0.0, {})
-    rows = []
-    for probe in probes[1:]:
-        other = Candidate(probe.features, probe.all_right, 1.0, {})
-        p = rank([first, other]).p[-1]
-        rows.append(
-            measured(
-                f"probe on {probe.features}",
-                len(probe.all_right),
-                other.correct,
-                "reference",
-                p=p,
-                seconds=probe.seconds,
-            )
-        )
-    return rows

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.metrics.linear_probe import fit, softmax
-from toolchain.networks.split import STAGES
+from toolchain.networks.head_stages import STAGES, STAGES_READ
+from toolchain.runtime.card import HeadStages
 from toolchain.select.inputs import Pool
 from toolchain.training.features.pooled import StageFeatures
 
@@ -21,8 +22,13 @@ SCALINGS = (0.5, 0.0, 1.0)
 """How far the features are standardised. On food3 a common scale (0) has an out-of-fold cross
 entropy of 0.25 nats where whole standardising (1) has 0.31; on hymenoptera 1 is the best."""
 COARSE_PENALTIES = (1.0, 0.1, 0.01)
-"""For features that are compared only."""
-LAST_TWO, ALL = "layer3 and layer4", "all four stages"
+"""For features other than those of the last stage."""
+READ_NAMES: dict[HeadStages, str] = {
+    "last": STAGES[-1],
+    "last-two": "layer3 and layer4",
+    "all": "all four stages",
+}
+"""How the features are named that a head can read."""
 
 
 class Probe(NamedTuple):
@@ -36,6 +42,8 @@ class Probe(NamedTuple):
     right: dict[int, NDArray[np.bool_]]
     """Fold → on which of its images it is right."""
     seconds: float = 0.0
+    head_stages: HeadStages | None = None
+    """The setting with which a classifier reads these features; None where none does."""
 
     @property
     def all_right(self) -> NDArray[np.bool_]:
@@ -50,17 +58,19 @@ def sweep_probes(features: StageFeatures, pool: Pool, classes: int, until: float
     the best of several would be luck more often. After `until`, as `time.monotonic` counts, only
     what is begun is finished.
     """
-    last = STAGES[-1]
-    found = [_best(last, features[last], pool, classes, (SCALINGS, PENALTIES), until)]
-    sets = {
-        LAST_TWO: [features[stage] for stage in STAGES[-2:]],
-        ALL: [features[stage] for stage in STAGES],
-    } | {stage: [features[stage]] for stage in reversed(STAGES[:-1])}
-    for name, columns in sets.items():
+    found: list[Probe] = []
+    for head_stages, stages in STAGES_READ.items():
+        if found and time.monotonic() > until:
+            return found
+        columns = np.concatenate([features[stage] for stage in stages], axis=1)
+        grid = (SCALINGS[:1], COARSE_PENALTIES) if found else (SCALINGS, PENALTIES)
+        probe = _best(READ_NAMES[head_stages], columns, pool, classes, grid, until)
+        found.append(probe._replace(head_stages=head_stages))
+    for stage in reversed(STAGES[:-1]):
         if time.monotonic() > until:
             break
         grid = (SCALINGS[:1], COARSE_PENALTIES)
-        found.append(_best(name, np.concatenate(columns, axis=1), pool, classes, grid, until))
+        found.append(_best(stage, features[stage], pool, classes, grid, until))
     return found
 
 

@@ -148,6 +148,7 @@ def _card(setup: Setup, audit: Audit, weights: Weights, temperature: float) -> C
         normalisation=resnet.IMAGENET_NORMALISATION,
         temperature=temperature,
         architecture=setup.settings.arch,
+        head_stages=setup.settings.head_stages,
         weights=weights,
         settings_sha256=settings_sha256(setup.settings),
         data_sha256=audit.fingerprint,

@@ -158,7 +158,9 @@ def _normalises_one_image(settings: FinetuneSettings, classes: int) -> bool:
     """Return whether every stage can compute a training step on a single image."""
     with on_meta_device():
         classifier = Classifier(
-            build_network(settings.arch, classes, dropout=settings.dropout),
+            build_network(
+                settings.arch, classes, dropout=settings.dropout, head_stages=settings.head_stages
+            ),
             IMAGENET_NORMALISATION,
         )
         pixels = torch.zeros((1, settings.size, settings.size, 3), dtype=torch.uint8)

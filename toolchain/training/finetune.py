@@ -170,6 +170,7 @@ def finetune(
         inputs = ChoiceInputs(settings, dataset, start, device)
         with machine_failures():
             choice = with_source(source, chosen_settings(inputs, choosers, processes, progress))
+            start = start.reading(choice.settings.head_stages)
             setup = prepare(choice.settings, dataset, start, device, processes, progress)
             begin_head(setup, progress)
         files = first_files(setup.settings, choice, run)

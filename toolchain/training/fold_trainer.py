@@ -15,6 +15,7 @@ import torch
 
 from toolchain.data.layouts import Sample
 from toolchain.metrics.outputs import Outputs
+from toolchain.networks.resnet import with_head_stages
 from toolchain.networks.split import count_frozen_parts
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder
@@ -98,5 +99,6 @@ def _setup(
     dataset = replace(inputs.dataset, train=tuple(train), val=tuple(held_out))
     classifier = copy.deepcopy(inputs.start.classifier)
     torch.manual_seed(mixed_seed(settings.seed, 0))
+    classifier = with_head_stages(classifier, settings.head_stages)
     start = StartingWeights(classifier, inputs.start.origin)
     return prepare(unwatched, dataset, start, inputs.device, Processes(), progress)

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from toolchain.metrics.linear_probe import LinearProbe, fit
-from toolchain.networks.split import STAGES
+from toolchain.networks.resnet import last_linear
 from toolchain.progress import ProgressReporter
 from toolchain.training.features.compute import FeatureSpec
-from toolchain.training.features.pooled import pooled_spec, stage_features
+from toolchain.training.features.pooled import pooled_spec, read_features
 from toolchain.training.setup import Setup
 
 
@@ -25,7 +25,7 @@ def begin_head(setup: Setup, progress: ProgressReporter) -> None:
         return
 
     def fitted() -> LinearProbe:
-        features = stage_features(_spec(setup), dataset.train, progress)[STAGES[-1]]
+        features = read_features(_spec(setup), dataset.train, progress)
         labels = np.array([sample.labels[0] for sample in dataset.train])
         classes, scaling = len(dataset.classes), settings.probe_scaling
         return fit(features, labels, classes, settings.probe_l2, scaling)
@@ -35,7 +35,7 @@ def begin_head(setup: Setup, progress: ProgressReporter) -> None:
 
 def write_head(network: nn.Module, probe: LinearProbe) -> None:
     """Write a probe into the network's linear layer, its standardisation folded in."""
-    linear = [m for m in network.get_submodule("fc").modules() if isinstance(m, nn.Linear)][-1]
+    linear = last_linear(network)
     weights = probe.weights / probe.scale[:, None]
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(weights.T))

@@ -13,6 +13,7 @@ from toolchain.networks import resnet
 from toolchain.networks.weights import start_classifier, weights_bytes
 from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
+from toolchain.runtime.card import HeadStages
 from toolchain.training.checkpoints import Checkpoints
 
 
@@ -22,6 +23,10 @@ class StartingWeights(NamedTuple):
     classifier: resnet.Classifier
     origin: str
     """One line about where its weights come from."""
+
+    def reading(self, head_stages: HeadStages) -> StartingWeights:
+        """Return them with a head that reads these stages: a new one where it read others."""
+        return self._replace(classifier=resnet.with_head_stages(self.classifier, head_stages))
 
 
 def make_starting_weights(
@@ -34,7 +39,12 @@ def make_starting_weights(
     torch.manual_seed(settings.seed)
     return StartingWeights(
         *start_classifier(
-            settings.arch, classes, settings.weights, dropout=settings.dropout, progress=progress
+            settings.arch,
+            classes,
+            settings.weights,
+            dropout=settings.dropout,
+            head_stages=settings.head_stages,
+            progress=progress,
         )
     )
 
@@ -50,7 +60,9 @@ def restore_starting_weights(
     if start is None:
         return None
     frozen, origin = start
-    network = resnet.build_network(settings.arch, classes, dropout=settings.dropout)
+    network = resnet.build_network(
+        settings.arch, classes, dropout=settings.dropout, head_stages=settings.head_stages
+    )
     classifier = resnet.Classifier(network, resnet.IMAGENET_NORMALISATION)
     classifier.load_state_dict(frozen, strict=False)
     return StartingWeights(classifier, origin)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from toolchain.networks.resnet import last_linear
 from toolchain.progress import SilentReporter
-from toolchain.reporting.images.activation import activations, last_layer, overlaid
+from toolchain.reporting.images.activation import activations, overlaid
 from toolchain.reporting.images.neighbours import TrainingImages, readable_pixels
 from toolchain.runs.trained_run import TrainedRun
 
@@ -25,7 +26,7 @@ def test_a_map_adds_up_to_the_logit_of_its_class(run: TrainedRun) -> None:
     images = [image for image in pixels if image is not None]
     with torch.inference_mode():
         logits = run.classifier(torch.from_numpy(np.stack(images))).numpy()
-        bias = last_layer(run.classifier).bias.numpy()
+        bias = last_linear(run.classifier.network).bias.numpy()
     maps = [found.maps.mean(axis=(1, 2)) for found in activations(run.classifier, images)]
     np.testing.assert_allclose(np.stack(maps) + bias, logits, atol=1e-4)
 

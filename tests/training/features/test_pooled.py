@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
+from toolchain.networks.resnet import with_head_stages
 from toolchain.networks.split import STAGES, FrozenBackbone, StagePooling, network_parts
 from toolchain.progress import SilentReporter
 from toolchain.runs.settings_file import read_settings
+from toolchain.runtime.card import HeadStages
 from toolchain.training.data import read_data
 from toolchain.training.distributed import Processes
 from toolchain.training.features.compute import FeatureSpec
-from toolchain.training.features.pooled import stage_features
+from toolchain.training.features.pooled import read_features, stage_features
 from toolchain.training.features.source import feature_sources
 from toolchain.training.inputs.order import Order
 from toolchain.training.setup import preprocessing_of
@@ -65,9 +69,11 @@ def test_each_stage_is_pooled_as_the_network_computes_it(spec: FeatureSpec) -> N
             torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("head_stages", get_args(HeadStages))
 def test_what_was_kept_is_not_computed_again_and_serves_strategy_head_to_the_bit(
-    spec: FeatureSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spec: FeatureSpec, head_stages: HeadStages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    spec = replace(spec, classifier=with_head_stages(spec.classifier, head_stages))
     samples = spec.dataset.train
     stage_features(spec, samples, Counting())
     again = Counting()
@@ -77,6 +83,18 @@ def test_what_was_kept_is_not_computed_again_and_serves_strategy_head_to_the_bit
     assert len(computed.labels) == 1  # of the validation images
     monkeypatch.setenv("RTL_CACHE_DIR", str(tmp_path / "another"))
     assert np.array_equal(rows, _head_rows(spec, Counting()))
+    features = read_features(spec, samples, SilentReporter())
+    assert np.array_equal(rows, features.astype(np.float16))
+
+
+def test_the_features_of_one_pass_serve_heads_that_read_more(spec: FeatureSpec) -> None:
+    stage_features(spec, spec.dataset.train, Counting())
+    several = replace(spec, classifier=with_head_stages(spec.classifier, "all"))
+    read_features(several, spec.dataset.train, again := Counting())
+    rows = _head_rows(several, computed := Counting())
+    assert rows.shape == (48, 960)
+    assert again.labels == []
+    assert len(computed.labels) == 1, "the training images would pass again"
 
 
 def test_without_a_cache_they_are_computed_all_the_same(

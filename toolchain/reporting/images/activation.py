@@ -2,8 +2,9 @@
 
 The last feature map of a ResNet is averaged over its places, and the last layer is linear. So a
 logit is the mean over the places of (weights of the class · features of the place), plus a bias:
-the summands are the map. Source: B. Zhou et al., "Learning Deep Features for Discriminative
-Localization", CVPR 2016, arXiv 1512.04150.
+the summands are the map. Where the last layer reads several stages, a logit is the sum of such
+means, and the map is the sum of their maps. Source: B. Zhou et al., "Learning Deep Features for
+Discriminative Localization", CVPR 2016, arXiv 1512.04150.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
-from toolchain.networks.resnet import Classifier, normalised
-from toolchain.networks.split import network_parts
+from toolchain.networks.head_stages import STAGES, STEM, stages_read, widths_read
+from toolchain.networks.resnet import Classifier, last_linear, normalised
 
 BATCH = 16
 """Images that are computed at once."""
@@ -34,7 +36,7 @@ class Activation:
     maps: NDArray[np.float32]
     """[classes, height, width]: what each place adds to the logits; their mean, plus a bias."""
     features: NDArray[np.float32]
-    """[channels]: the mean of the last feature map, which the last layer takes."""
+    """[channels]: the means of the feature maps, which the last layer takes."""
 
 
 @torch.inference_mode()
@@ -42,39 +44,68 @@ def activations(
     classifier: Classifier, pixels: Iterable[NDArray[np.uint8]]
 ) -> Iterator[Activation]:
     """Yield the activation of each image of pixels uint8 [size, size, 3], on the CPU."""
-    weights = last_layer(classifier).weight
+    weights = last_linear(classifier.network).weight
+    widths = widths_read(classifier.network)
     for batch in _batches(pixels):
-        for features in feature_maps(classifier, batch):
-            maps = torch.einsum("kc,chw->khw", weights, features)
-            yield Activation(maps.numpy(), features.mean(dim=(1, 2)).numpy())
+        read = feature_maps(classifier, batch)
+        maps = _summed(
+            [_weighted(*pair) for pair in zip(weights.split(widths, 1), read, strict=True)]
+        )
+        for one, features in zip(maps, _pooled(read), strict=True):
+            yield Activation(one.numpy(), features.numpy())
 
 
 @torch.inference_mode()
 def pooled_features(
     classifier: Classifier, pixels: Iterable[NDArray[np.uint8]]
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the mean of the last feature map, float32 [channels], of each image."""
+    """Yield what the last layer takes of each image, float32 [channels]."""
     for batch in _batches(pixels):
-        for features in feature_maps(classifier, batch):
-            yield features.mean(dim=(1, 2)).numpy()
+        for features in _pooled(feature_maps(classifier, batch)):
+            yield features.numpy()
 
 
-def feature_maps(classifier: Classifier, batch: Sequence[NDArray[np.uint8]]) -> Tensor:
-    """Return the last feature maps float32 [images, channels, height, width]."""
-    pixels = torch.from_numpy(np.stack(batch))
+def feature_maps(classifier: Classifier, batch: Sequence[NDArray[np.uint8]]) -> list[Tensor]:
+    """Return the last feature maps of each stage that the classifier reads, the last stage's last.
+
+    Each is float32 [images, channels, height, width].
+    """
+    network, pixels = classifier.network, torch.from_numpy(np.stack(batch))
     features = normalised(pixels, classifier.mean, classifier.std)
-    for name, part in network_parts(classifier.network):
-        if name == "avgpool":
-            break
-        features = part(features)
-    return features
+    read = []
+    for name in (*STEM, *STAGES):
+        features = network.get_submodule(name)(features)
+        if name in stages_read(network):
+            read.append(features)
+    return read
 
 
-def last_layer(classifier: Classifier) -> nn.Linear:
-    """Return the linear layer that computes the logits."""
-    *_, linear = classifier.network.get_submodule("fc").modules()
-    assert isinstance(linear, nn.Linear)
-    return linear
+def _weighted(weights: Tensor, features: Tensor) -> Tensor:
+    """Return what each place adds to the logits [images, classes, height, width]."""
+    return torch.einsum("kc,nchw->nkhw", weights, features)
+
+
+def _summed(maps: Sequence[Tensor]) -> Tensor:
+    """Return the sum of the stages' maps at the places of the last, the coarsest one.
+
+    A finer map is averaged within each of these places. Where they do not divide its sides, its
+    mean would change by that, so what it lacks is added to every place.
+    """
+    *finer, total = maps
+    for fine in finer:
+        coarse = functional.adaptive_avg_pool2d(fine, total.shape[2:])
+        total = total + coarse + (_mean(fine) - _mean(coarse))
+    return total
+
+
+def _pooled(read: Sequence[Tensor]) -> Tensor:
+    """Return the means of the feature maps side by side [images, channels]."""
+    return torch.cat([_mean(features).flatten(1) for features in read], 1)
+
+
+def _mean(maps: Tensor) -> Tensor:
+    """Return the mean over the places [images, channels, 1, 1]."""
+    return maps.mean(dim=(2, 3), keepdim=True)
 
 
 def overlaid(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """The pooled features of the four stages of a network, of clean images: one pass, kept on disk.
 
 `select/` measures with them how far a network's features serve a data set; a classifier that begins
-as a linear probe is fitted on those of the last stage.
+as a linear probe is fitted on those of the stages that it reads.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.files import real_path
+from toolchain.networks.head_stages import stages_read, widths_read
 from toolchain.networks.resnet import Classifier
 from toolchain.networks.split import STAGES, FrozenBackbone, StagePooling, network_parts
 from toolchain.networks.weights import state_sha256
@@ -75,6 +76,15 @@ def stage_features(
     return dict(zip(STAGES, np.split(rows, ends[:-1], axis=1), strict=True))
 
 
+def read_features(
+    spec: FeatureSpec, samples: Sequence[Sample], progress: ProgressReporter
+) -> NDArray[np.float32]:
+    """Return what the classifier takes of the samples' clean views, float32 [images, columns]."""
+    features = stage_features(spec, samples, progress)
+    stages = stages_read(spec.classifier.network)
+    return np.concatenate([features[stage] for stage in stages], axis=1)
+
+
 def _kept(
     spec: FeatureSpec, pooling: StagePooling, samples: Sequence[Sample], progress: ProgressReporter
 ) -> NDArray[np.float32] | None:
@@ -91,7 +101,8 @@ def _kept(
             return None
         rows, numbers = entry.read([sample.digest for sample in samples])
         found = rows[numbers].astype(np.float32)
-        _keep_for_head(spec, samples, found[:, -pooling.widths[-1] :], progress)
+        read = sum(widths_read(spec.classifier.network))
+        _keep_for_head(spec, samples, found[:, -read:], progress)
         return found
     except (Unstorable, OSError):
         return None  # a disk that is full or for reading only: they are computed for this time
@@ -100,15 +111,15 @@ def _kept(
 def _keep_for_head(
     spec: FeatureSpec,
     samples: Sequence[Sample],
-    last: NDArray[np.float32],
+    read: NDArray[np.float32],
     progress: ProgressReporter,
 ) -> None:
-    """Keep the last stage's features for strategy head too, which trains from the same values."""
+    """Keep what the classifier reads for strategy head too, which trains from the same values."""
     parts = [name for name, _ in network_parts(spec.classifier.network)]
     head = replace(spec, frozen=parts.index("fc"))
     backbone = FrozenBackbone(spec.classifier, head.frozen).eval()
-    entry = Entry(clean_key(head, backbone, last.shape[1:]))
-    rows = dict(zip((sample.digest for sample in samples), last, strict=True))
+    entry = Entry(clean_key(head, backbone, read.shape[1:]))
+    rows = dict(zip((sample.digest for sample in samples), read, strict=True))
     if entry.missing(rows):
         with entry.writing(list(rows), progress) as writer:
             for name in list(writer.missing):

@@ -1,0 +1,137 @@
+"""A classifier that reads several stages: as a module written for this test computes it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from toolchain.networks.resnet import (
+    IMAGENET_NORMALISATION,
+    Classifier,
+    build_network,
+    on_meta_device,
+    with_head_stages,
+)
+from toolchain.networks.split import FrozenBackbone, TrainableHead, network_parts
+from toolchain.networks.torchvision_import import import_torchvision
+from toolchain.networks.weights import load_classifier, start_classifier, weights_bytes
+from toolchain.progress import SilentReporter
+from toolchain.runs.settings import ARCHITECTURES
+from toolchain.runtime.card import HeadStages
+
+READ = {"last-two": (3, 4), "all": (1, 2, 3, 4)}
+
+
+def expected_logits(network: nn.Module, arch: str, numbers: tuple[int, ...]) -> Tensor:
+    """Return the logits of IMAGES by torchvision's own network, whose stages hooks read."""
+    with on_meta_device():
+        plain = import_torchvision().models.get_model(arch, weights=None)
+    state = network.state_dict()
+    head = [tensor for name, tensor in state.items() if name.startswith("fc.")]
+    rest = {name: t for name, t in state.items() if not name.startswith("fc.")}
+    plain.fc = nn.Identity()
+    plain.load_state_dict(rest, assign=True)
+    means: dict[int, Tensor] = {}
+    for number in numbers:
+        stage = plain.get_submodule(f"layer{number}")
+        stage.register_forward_hook(
+            lambda _, given, output, n=number: means.update({n: output.mean((2, 3))})
+        )
+    with torch.inference_mode():
+        plain.eval()(IMAGES)
+        return torch.cat([means[n] for n in sorted(numbers)], 1) @ head[0].T + head[1]
+
+
+IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def small() -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(build_network("resnet18", 3, head_stages="all"), IMAGENET_NORMALISATION)
+
+
+@pytest.mark.parametrize(
+    ("arch", "head_stages"),
+    [
+        *((arch, "all") for arch in ARCHITECTURES),
+        ("resnet18", "last-two"),
+        ("resnet50", "last-two"),
+    ],
+)
+def test_logits_are_the_linear_layer_of_the_pooled_stages(
+    arch: str, head_stages: HeadStages
+) -> None:
+    with on_meta_device():  # drawing torchvision's random weights takes seconds of the large ones
+        network = build_network(arch, 3, head_stages=head_stages)
+    network = network.to_empty(device="cpu").eval()
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        for name, tensor in network.state_dict().items():
+            if tensor.ndim > 1:
+                tensor.uniform_(-1, 1).div_((tensor[0].numel() / 3) ** 0.5)
+            else:
+                tensor.fill_(0.0 if name.endswith(("bias", "mean", "tracked")) else 1.0)
+        found = network(IMAGES)
+    torch.testing.assert_close(found, expected_logits(network, arch, READ[head_stages]))
+
+
+@pytest.mark.parametrize("head_stages", list(READ))
+def test_frozen_backbone_and_head_equal_the_network_at_every_split(head_stages: HeadStages) -> None:
+    torch.manual_seed(0)
+    network = build_network("resnet18", 3, dropout=0.5, head_stages=head_stages)
+    classifier = Classifier(network, IMAGENET_NORMALISATION).eval()
+    pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = classifier(pixels)
+        for frozen in range(1, len(network_parts(network))):
+            features = FrozenBackbone(classifier, frozen)(pixels)
+            assert torch.equal(TrainableHead(classifier, frozen)(features), expected), frozen
+
+
+def test_the_tensors_have_torchvisions_names(small: Classifier) -> None:
+    plain = build_network("resnet18", 3)
+    own = small.network
+    assert list(own.state_dict()) == list(plain.state_dict())
+    assert [name for name, _ in own.named_modules()] == [name for name, _ in plain.named_modules()]
+    assert own.get_submodule("fc").in_features == 64 + 128 + 256 + 512
+
+
+@pytest.mark.parametrize("head_stages", get_args(HeadStages))
+def test_another_head_on_the_same_backbone_reads_what_is_asked_for(
+    small: Classifier, head_stages: HeadStages
+) -> None:
+    changed = with_head_stages(small, head_stages)
+    built = build_network("resnet18", 3, head_stages=head_stages)
+    built.load_state_dict(changed.network.state_dict())
+    with torch.inference_mode():
+        assert torch.equal(changed.network.eval()(IMAGES), built.eval()(IMAGES))
+    assert changed.network.get_submodule("layer1") is small.network.get_submodule("layer1")
+    assert small.network.get_submodule("fc").in_features == 960, "the given one stays"
+
+
+def test_weights_of_a_plain_network_start_the_backbone_and_a_run_keeps_its_head(
+    small: Classifier, tmp_path: Path
+) -> None:
+    plain = tmp_path / "plain.safetensors"
+    plain.write_bytes(weights_bytes(build_network("resnet18", 7).state_dict()))
+    started, _ = start_classifier(
+        "resnet18",
+        ("a", "b", "c"),
+        str(plain),
+        dropout=0.0,
+        head_stages="all",
+        progress=SilentReporter(),
+    )
+    assert started.network.get_submodule("fc").in_features == 960
+    kept = tmp_path / "model.safetensors"
+    kept.write_bytes(weights_bytes(small.state_dict()))
+    loaded = load_classifier("resnet18", 3, kept, IMAGENET_NORMALISATION, "all")
+    with torch.inference_mode():
+        expected = copy.deepcopy(small).eval().network(IMAGES)
+        assert torch.equal(loaded.network(IMAGES), expected)
