@@ -16,9 +16,11 @@ import pytest
 import torch
 from torch import nn
 
+import toolchain as rtl
 from tests.conftest import ROOT
 from tests.exporters.writers.test_onnx import traces
 from tests.made_once import session_folder
+from toolchain.adaptation.original import open_original
 from toolchain.backends.backend import open_backend
 from toolchain.backends.pt2 import load_program
 from toolchain.cli.main import run_command
@@ -287,3 +289,36 @@ def test_a_pt2_file_refuses_what_it_does_not_take(
     refusals = r"Expected input at|Unexpected number of dimensions in input|mismatch|Guard failed"
     with pytest.raises((RuntimeError, AssertionError), match=refusals):
         module(change(pixels))
+
+
+@pytest.fixture(scope="module")
+def run_of_stages(
+    stripes: Path, random_weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A run whose classifier reads all stages."""
+    folder = tmp_path_factory.mktemp("stages") / "run"
+    rtl.finetune(
+        stripes,
+        output=folder,
+        weights=str(random_weights),
+        head_stages="all",
+        size=32,
+        epochs=1,
+        augment="none",
+        workers=0,
+    )
+    return folder
+
+
+@pytest.mark.usefixtures("quickly")
+def test_a_classifier_that_reads_all_stages_is_exported_and_verified_in_every_format(
+    run_of_stages: Path,
+) -> None:
+    found = rtl.export(run_of_stages, ["onnx", "torchscript", "pt2"])
+    assert len(found.kept) == 3
+    onnx_file = run_of_stages / "export" / "model.onnx"
+    original = open_original(str(onnx_file))  # it raises where the last layer is not understood
+    assert original.weight.shape == (3, 64 + 128 + 256 + 512)
+    assert original.card.head_stages == "all"
+    names = {output for node in onnx.load(onnx_file).graph.node for output in node.output}
+    assert {"avgpool", "avgpool#2", "avgpool#3", "avgpool#4"} <= names

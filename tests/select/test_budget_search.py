@@ -6,18 +6,25 @@ import json
 import shutil
 import time
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import toolchain
 from tests.conftest import Rtl
+from toolchain.data.layouts import Sample
 from toolchain.errors import SettingsError
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.selection import read_selection
 from toolchain.runs.settings_chosen import budget_seconds
 from toolchain.runs.settings_file import gather_settings, read_settings
+from toolchain.runs.trained_run import TrainedRun
+from toolchain.select import budget_search
 from toolchain.training.choosing import Choice, ChoiceInputs, Choosers
+from toolchain.training.features.compute import FeatureSpec
 from toolchain.training.finetune import finetune
 
 SMALL = {"size": 32, "workers": 0, "batch_size": 16}
@@ -40,7 +47,8 @@ def test_what_was_measured_and_chosen_is_kept(run: RunFolder) -> None:
     assert "too few errors" in selection.reason
     verdicts = {row.name: row.verdict for row in selection.measured}
     assert verdicts["head, from the probe"] == "chosen"
-    assert verdicts["probe on all four stages"] == "reference"
+    assert verdicts["head on all four stages, from the probe"] == "tie"
+    assert verdicts["probe on layer1"] == "reference"
     assert "not tried" in verdicts.values()
 
 
@@ -69,6 +77,37 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_ends_with_the_same_we
     result = toolchain.resume(killed.path, workers=0)
     assert killed.weights.read_bytes() == run.weights.read_bytes()
     assert result.selection == read_selection(run)
+
+
+def test_where_an_earlier_stage_decides_the_run_reads_it(
+    stripes: Path, random_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = budget_search.stage_features
+
+    def features(spec: FeatureSpec, samples: Sequence[Sample], *rest: Any, **named: Any) -> Any:
+        """Return noise for the later stages, and the labels for layer2."""
+        made = dict(real(spec, samples, *rest, **named))
+        noise = np.random.default_rng(0).normal(size=(len(samples), 20)).astype(np.float32)
+        labels = np.array([sample.labels[0] for sample in samples])
+        clear = noise + 5 * np.eye(20, dtype=np.float32)[labels]
+        return made | {"layer1": noise, "layer2": clear, "layer3": noise, "layer4": noise}
+
+    monkeypatch.setattr(budget_search, "stage_features", features)
+    settings = SMALL | {"weights": str(random_weights), "budget": "10m"}
+    result = toolchain.finetune(stripes, tmp_path / "run", **settings)  # type: ignore[arg-type]
+    selection = result.selection
+    assert selection is not None
+    assert selection.chosen["head_stages"] == "all"
+    assert selection.reason.startswith("the probe on all four stages is shown to be better")
+    run = TrainedRun.open(result.run.path)
+    assert (run.settings.head_stages, run.card.head_stages) == ("all", "all")
+    assert run.classifier.network.get_submodule("fc").in_features == 64 + 128 + 256 + 512
+    killed = RunFolder(tmp_path / "killed")
+    killed.path.mkdir()
+    for file in (run.folder.settings, run.folder.selection):
+        shutil.copy(file, killed.path)
+    toolchain.resume(killed.path, workers=0)
+    assert killed.weights.read_bytes() == run.folder.weights.read_bytes()
 
 
 def test_a_budget_shorter_than_a_pass_of_the_images_is_refused_with_what_it_needs(
@@ -104,6 +143,7 @@ def test_a_budget_that_is_none_is_refused_with_one_that_is(text: str) -> None:
     [
         ({"strategy": "head"}, "strategy: a budget searches for one, and head is given"),
         ({"epochs": 3}, "epochs: a budget chooses it"),
+        ({"head_stages": "all"}, "head_stages: a budget chooses it"),
         ({"lr_head": 0.1}, "lr_head: a budget chooses it"),
         ({"freeze_until": "layer3"}, "freeze_until: a budget chooses it"),
         ({"weights": "none"}, "budget: a search measures what the features of pretrained weights"),

@@ -29,6 +29,7 @@ def test_the_last_stage_comes_first_and_features_that_separate_are_right() -> No
         "layer3 and layer4",
         "all four stages",
     ]
+    assert [probe.head_stages for probe in probes] == ["last", "last-two", "all", None, None, None]
     assert probes[0].all_right.all()
     assert next(p for p in probes if p.features == "layer1").all_right.mean() < 0.6
 

@@ -96,10 +96,14 @@ def test_bn_trains_norms_from_the_named_layer_on_and_the_classifier() -> None:
 
 @pytest.fixture(scope="module")
 def bases(stripes: Path, random_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a head run, a lora run and a bn run from the same weights."""
+    """Return a folder with a head run, a lora run and a bn run from the same weights.
+
+    The classifier of the lora run reads all stages, those of the others the last one.
+    """
     folder = tmp_path_factory.mktemp("deltas")
     for name in ("head", "lora", "bn"):
-        train(stripes, folder / name, name, weights=str(random_weights))
+        head_stages = "all" if name == "lora" else "last"
+        train(stripes, folder / name, name, weights=str(random_weights), head_stages=head_stages)
     return folder
 
 
@@ -126,6 +130,7 @@ def test_a_delta_on_another_run_of_the_same_weights_is_the_trained_model(
     assert done.returncode == 0, done.stderr
     made, trained = DeltaRun.of(bases / "head", delta), TrainedRun.open(bases / name)
     assert made.card.weights == trained.card.weights
+    assert made.card.head_stages == ("all" if name == "lora" else "last")
     own = trained.classifier.state_dict()
     assert {n: t.numpy().tobytes() for n, t in made.classifier.state_dict().items()} == {
         n: t.numpy().tobytes() for n, t in own.items()
@@ -174,6 +179,7 @@ def test_what_is_no_delta_of_this_run_is_refused_in_one_line(
 @pytest.mark.parametrize("name", ["lora", "bn"])
 def test_a_killed_run_goes_on_to_the_same_delta(name: str, sandbox: Sandbox, stripes: Path) -> None:
     words = [*COMMON, "--strategy", name, "--augment", "none", "--workers", "0"]
+    words += ["--head-stages", "all"] if name == "lora" else []
     faults: list[Fault] = [EACH_EPOCH, partial(at_call, STEP, 8, kill)]
     assert sandbox.finetune(stripes, *words, faults=faults, output=name).status == -9
     assert sandbox.resume(name).status == 0

@@ -187,7 +187,7 @@ def from_file(sandbox: Sandbox, stripes: Path) -> tuple[Path, Outcome]:
     torch.manual_seed(123)
     start = sandbox.folder / "start.safetensors"
     start.write_bytes(weights_bytes(build_network("resnet18", 3).state_dict()))
-    words = [*SMALL, *PARTIAL, "--weights", start, "--augment", "none"]
+    words = [*SMALL, *PARTIAL, "--weights", start, "--augment", "none", "--head-stages", "all"]
     whole = sandbox.never_stopped(stripes, *words)
     faults = [EACH_EPOCH, killed_in_step(8)]
     assert sandbox.finetune(stripes, *words, faults=faults, output="from file").status == -9

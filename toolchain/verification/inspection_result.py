@@ -101,7 +101,7 @@ class Inspection(Displayed, msgspec.Struct, frozen=True, kw_only=True):
             ("preprocessing", preprocessing_words(card)),
             ("classes", class_words(card)),
             ("probabilities", probability_words(card)),
-            ("network", f"{card.architecture}, started from {card.weights.origin}"),
+            ("network", network_words(card)),
             *adapted_rows(card),
         ]
         if card.acceptance is None:
@@ -266,6 +266,12 @@ def preprocessing_words(card: Card) -> str:
     words = f"EXIF orientation applied{separator}{words}{place}"
     words += f", JPEGs decoded small while ≥ {p.decode_scale}×" if p.decode_scale else ""
     return words + (f"; trained at {card.trained_size}" if card.trained_size else "")
+
+
+def network_words(card: Card) -> str:
+    """Return the network, which of its stages the classifier reads, and where training began."""
+    read = {"last": "", "last-two": ", its last two stages read", "all": ", all its stages read"}
+    return f"{card.architecture}{read[card.head_stages]}, started from {card.weights.origin}"
 
 
 def probability_words(card: Card) -> str:

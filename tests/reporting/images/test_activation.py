@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from toolchain.networks.resnet import last_linear
+from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network, last_linear
 from toolchain.progress import SilentReporter
 from toolchain.reporting.images.activation import activations, overlaid
 from toolchain.reporting.images.neighbours import TrainingImages, readable_pixels
@@ -29,6 +29,22 @@ def test_a_map_adds_up_to_the_logit_of_its_class(run: TrainedRun) -> None:
         bias = last_linear(run.classifier.network).bias.numpy()
     maps = [found.maps.mean(axis=(1, 2)) for found in activations(run.classifier, images)]
     np.testing.assert_allclose(np.stack(maps) + bias, logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [64, 72])  # sides 16, 8, 4, 2 and 18, 9, 5, 3
+def test_a_map_of_several_stages_adds_up_to_the_logit_too(size: int) -> None:
+    torch.manual_seed(0)
+    network = build_network("resnet18", 3, head_stages="all")
+    classifier = Classifier(network, IMAGENET_NORMALISATION).eval()
+    images = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8)
+    linear = last_linear(network)
+    with torch.inference_mode():
+        logits = classifier(images).numpy()
+        found = list(activations(classifier, images.numpy()))
+        taken = torch.from_numpy(np.stack([one.features for one in found]))
+        np.testing.assert_allclose(linear(taken).numpy(), logits, atol=1e-4)
+    maps = np.stack([one.maps.mean(axis=(1, 2)) for one in found])
+    np.testing.assert_allclose(maps + linear.bias.detach().numpy(), logits, atol=1e-4)
 
 
 def test_the_nearest_training_image_of_a_training_image_is_itself(run: TrainedRun) -> None:

@@ -11,10 +11,7 @@ from numpy.typing import NDArray
 
 from tests.training.features.kept import clean
 from tests.training.sandbox import SMALL, Sandbox, outcome
-from toolchain.data.layouts import read_dataset
-from toolchain.networks.resnet import IMAGENET_NORMALISATION
-from toolchain.networks.weights import load_classifier
-from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.trained_run import TrainedRun
 
 
 @pytest.mark.parametrize(
@@ -22,8 +19,13 @@ from toolchain.runs.runfolder import RunFolder
     # float16 has 11 bits, so that a feature is off by 2^-12 = 0.02 % at most. Measured after nine
     # steps, relative to the largest logit: 0.003 % for the head, which is linear in its features,
     # and 0.08 % with a convolution and its BatchNorm between.
-    [(["--strategy", "head"], 1e-3), (["--strategy", "partial", "--freeze-until", "16"], 1e-2)],
-    ids=["head", "partial"],
+    [
+        (["--strategy", "head"], 1e-3),
+        (["--strategy", "partial", "--freeze-until", "16"], 1e-2),
+        (["--strategy", "head", "--head-stages", "last-two"], 1e-3),
+        (["--strategy", "partial", "--freeze-until", "16", "--head-stages", "all"], 1e-2),
+    ],
+    ids=["head", "partial", "head of two stages", "partial, head of all stages"],
 )
 def test_training_from_cached_features_equals_training_from_pixels(
     stripes: Path, start: Path, tmp_path: Path, words: list[str], tolerance: float
@@ -36,17 +38,16 @@ def test_training_from_cached_features_equals_training_from_pixels(
         ended = sandbox.finetune(*common, cache, output=cache[2:])
         assert ended.status == 0, ended.output
         assert ("features before" in ended.output) == (cache == "--cache")
-        logits.append(validation_logits(tmp_path / cache[2:], stripes))
+        logits.append(validation_logits(tmp_path / cache[2:]))
         losses.append([row["train_loss"] for row in outcome(tmp_path / cache[2:]).metrics[:3]])
     assert losses[0] == pytest.approx(losses[1], abs=tolerance)
     assert np.abs(logits[0] - logits[1]).max() < tolerance * np.abs(logits[1]).max()
     assert not np.array_equal(logits[0], logits[1]), "was the cache used at all?"
 
 
-def validation_logits(run: Path, data: Path) -> NDArray[np.float32]:
-    weights = RunFolder(run).weights
-    classifier = load_classifier("resnet18", 3, weights, IMAGENET_NORMALISATION)
-    pixels = [clean(sample.path) for sample in read_dataset(data).val]
+def validation_logits(folder: Path) -> NDArray[np.float32]:
+    run = TrainedRun.open(folder)
+    pixels = [clean(sample.path) for sample in run.dataset.val]
     with torch.inference_mode():
-        logits: NDArray[np.float32] = classifier(torch.from_numpy(np.stack(pixels))).numpy()
+        logits: NDArray[np.float32] = run.classifier(torch.from_numpy(np.stack(pixels))).numpy()
     return logits

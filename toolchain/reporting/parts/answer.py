@@ -15,7 +15,11 @@ from toolchain.printable import shell_words
 from toolchain.reporting.charts.svg import Drawing, interval_bar
 from toolchain.reporting.reading.sources import RunFiles
 from toolchain.runs.runfolder import MODEL_SUFFIXES
-from toolchain.verification.inspection_result import preprocessing_words, probability_words
+from toolchain.verification.inspection_result import (
+    network_words,
+    preprocessing_words,
+    probability_words,
+)
 
 
 class Measured(NamedTuple):
@@ -62,7 +66,7 @@ def answer(files: RunFiles) -> Answer:
         lead=_lead(files, network, found),
         tiles=[_accuracy_tile(files, found), _verified_tile(files), _speed_tile(files)],
         facts=[
-            ("network", f"{network}, started from {card.weights.origin}"),
+            ("network", network_words(card).replace(card.architecture, network, 1)),
             ("classes", _classes(card.classes)),
             ("images", preprocessing_words(card)),
             ("probabilities", probability_words(card)),
