@@ -20,6 +20,7 @@ import torch
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.errors import ToolchainError, TrainingError
 from toolchain.files import display_path
+from toolchain.networks.head_stages import STAGES_READ
 from toolchain.networks.weights import architecture_of
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, run_of_model
@@ -180,7 +181,8 @@ def _probed(inputs: ChoiceInputs, compared: _Compared, progress: ProgressReporte
     started = time.monotonic()
     spec = feature_spec(inputs)
     stages = stage_features(spec, compared.samples, progress)
-    used = ("layer4",) if inputs.settings.strategy == "head" else ("layer3", "layer4")
+    is_head = inputs.settings.strategy == "head"
+    used = STAGES_READ[inputs.settings.head_stages if is_head else "last-two"]
     features = np.concatenate([stages[stage] for stage in used], axis=1)
     right = right_out_of_fold(
         features, compared.labels, compared.classes, compared.fold_of, PROBE_L2
