@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from toolchain.networks.resnet import (
     IMAGENET_NORMALISATION,
@@ -79,7 +80,8 @@ def expected_logits(network: nn.Module, arch: str, numbers: tuple[int, ...]) -> 
         )
     with torch.inference_mode():
         plain.eval()(IMAGES)
-        return torch.cat([means[n] for n in sorted(numbers)], 1) @ head[0].T + head[1]
+        pooled = torch.cat([means[number] for number in sorted(numbers)], 1)
+        return functional.linear(pooled, *head)
 
 
 @pytest.mark.parametrize(

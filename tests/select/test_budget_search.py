@@ -22,9 +22,9 @@ from toolchain.runs.selection import read_selection
 from toolchain.runs.settings_chosen import budget_seconds
 from toolchain.runs.settings_file import gather_settings, read_settings
 from toolchain.runs.trained_run import TrainedRun
-from toolchain.select import budget_search
 from toolchain.training.choosing import Choice, ChoiceInputs, Choosers
 from toolchain.training.features.compute import FeatureSpec
+from toolchain.training.features.pooled import stage_features
 from toolchain.training.finetune import finetune
 
 SMALL = {"size": 32, "workers": 0, "batch_size": 16}
@@ -82,7 +82,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_ends_with_the_same_we
 def test_where_an_earlier_stage_decides_the_run_reads_it(
     stripes: Path, random_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = budget_search.stage_features
+    real = stage_features
 
     def features(spec: FeatureSpec, samples: Sequence[Sample], *rest: Any, **named: Any) -> Any:
         """Return noise for the later stages, and the labels for layer2."""
@@ -92,7 +92,7 @@ def test_where_an_earlier_stage_decides_the_run_reads_it(
         clear = noise + 5 * np.eye(20, dtype=np.float32)[labels]
         return made | {"layer1": noise, "layer2": clear, "layer3": noise, "layer4": noise}
 
-    monkeypatch.setattr(budget_search, "stage_features", features)
+    monkeypatch.setattr("toolchain.select.budget_search.stage_features", features)
     settings = SMALL | {"weights": str(random_weights), "budget": "10m"}
     result = toolchain.finetune(stripes, tmp_path / "run", **settings)  # type: ignore[arg-type]
     selection = result.selection

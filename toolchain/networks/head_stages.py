@@ -27,6 +27,9 @@ class MultiStageResNet(nn.Module):
     It takes over the modules of a torchvision ResNet, under their names.
     """
 
+    avgpool: nn.Module
+    fc: nn.Module
+
     def __init__(self, resnet: nn.Module, stages: tuple[str, ...]) -> None:
         super().__init__()
         for name, module in resnet.named_children():

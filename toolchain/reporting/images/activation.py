@@ -92,8 +92,9 @@ def _summed(maps: Sequence[Tensor]) -> Tensor:
     mean would change by that, so what it lacks is added to every place.
     """
     *finer, total = maps
+    height, width = total.shape[2:]
     for fine in finer:
-        coarse = functional.adaptive_avg_pool2d(fine, total.shape[2:])
+        coarse = functional.adaptive_avg_pool2d(fine, (height, width))
         total = total + coarse + (_mean(fine) - _mean(coarse))
     return total
 
