@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -262,4 +263,26 @@ def test_weights_of_another_run_are_not_those_of_this_one(
     assert done.returncode == 3
     assert "error: " in done.stderr
     assert "model.safetensors" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_from_before_heads_read_several_stages_reads_the_last_one(own_run: RunFolder) -> None:
+    card = json.loads(own_run.card.read_text())
+    assert card.pop("head_stages") == "last"
+    own_run.card.write_text(json.dumps(card))
+    lines = own_run.settings.read_text().splitlines()
+    own_run.settings.write_text("\n".join(n for n in lines if not n.startswith("head_stages")))
+    run = TrainedRun.open(own_run.path)
+    assert (run.settings.head_stages, run.card.head_stages) == ("last", "last")
+    assert run.classifier.network.get_submodule("fc").in_features == 512
+
+
+def test_a_card_that_names_other_stages_than_its_weights_have_is_refused_in_one_line(
+    own_run: RunFolder, rtl_here: Rtl
+) -> None:
+    card = json.loads(own_run.card.read_text()) | {"head_stages": "all"}
+    own_run.card.write_text(json.dumps(card))
+    done = rtl_here("export", own_run.path)
+    assert done.returncode == 3
+    assert "such as network.fc.weight" in done.stderr
     assert "Traceback" not in done.stderr
