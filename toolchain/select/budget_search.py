@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from toolchain.progress import ProgressReporter
@@ -21,6 +21,7 @@ from toolchain.select.clock import OutOfTime, TimedReporter
 from toolchain.select.comparison import Candidate, rank
 from toolchain.select.fold_training import fold_training
 from toolchain.select.folds import FOLDS
+from toolchain.select.going_on import Search, search_of
 from toolchain.select.guide import PARTIAL, with_chosen
 from toolchain.select.inputs import Pool, make_pool
 from toolchain.select.likeness import feature_spec
@@ -68,7 +69,7 @@ class Budget:
         return self.deadline - time.monotonic()
 
 
-def search(
+def search_within(
     inputs: ChoiceInputs, keep: frozenset[str], budget: Budget, progress: ProgressReporter
 ) -> Choice:
     """Return the settings that the time is best spent on, and when their training has to end.
@@ -82,8 +83,12 @@ def search(
     pool = make_pool(dataset, dataset.train, FOLDS, settings.seed)
     features, pass_seconds = _features(inputs, budget, writing, progress)
     _require_time_left(budget, writing)
-    until = time.monotonic() + PROBES_SHARE * max(0.0, budget.left - writing)
-    probes = sweep_probes(features, pool, len(dataset.classes), until)
+    search = search_of({"budget": budget.text}, inputs, keep, pool, budget.started, progress)
+    end, budget = budget.deadline - writing, replace(budget, started=search.started)
+    if not search.probes:
+        until = time.monotonic() + PROBES_SHARE * max(0.0, budget.left - writing)
+        search.keep_probes(sweep_probes(features, pool, len(dataset.classes), until), pass_seconds)
+    probes, pass_seconds = search.probes, search.record.pass_s
     probe = probes[0]
     progress.message(
         f"linear probe on {probe.features}: {int(probe.all_right.sum())} of "
@@ -94,7 +99,7 @@ def search(
     # What the chosen head needs in the end: the validation images pass through the network too.
     final = 1.2 * pass_seconds * len(dataset.val) / len(dataset.train)
     trials = [head, *_tails(settings, keep, probe)]
-    rounds = _rounds(inputs, pool, trials, budget, writing + final, progress)
+    rounds = _rounds(inputs, pool, trials, budget, writing + final, progress, search)
     chosen = next(trial for trial in trials if trial.name == rounds.ranking.chosen.name)
     reason = why(rounds)
     progress.message(f"budget {budget.text}: {chosen.name}: {reason}")
@@ -106,7 +111,7 @@ def search(
         measured=[*rounds.rows, *_references(probes)],
         seconds=round(time.monotonic() - began, 3),
     )
-    return Choice(chosen.settings, selection, budget.deadline - writing)
+    return Choice(chosen.settings, selection, end, search.over)
 
 
 def _require_time_left(budget: Budget, writing: float) -> None:
@@ -153,6 +158,7 @@ def _rounds(
     budget: Budget,
     reserve: float,
     progress: ProgressReporter,
+    search: Search,
 ) -> Rounds:
     """Compare the trials as long as there is time to train the dearest of them in the end."""
 
@@ -164,7 +170,7 @@ def _rounds(
             return time.monotonic() + spare
         return time.monotonic() + spare / (1 + FINAL_EPOCHS_SHARE)
 
-    train = fold_training(inputs, pool, budget.deadline - reserve, progress, until)
+    train = fold_training(inputs, pool, budget.deadline - reserve, progress, search, until)
     rounds = run_rounds(trials, pool.folds, train)
     assert rounds is not None  # the probe's folds are known
     return rounds

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import numpy as np
 
 from toolchain.errors import SettingsError, TrainingError
 from toolchain.progress import ProgressReporter, SilentReporter
-from toolchain.select.clock import TimedReporter
+from toolchain.select.clock import OutOfTime, TimedReporter
+from toolchain.select.going_on import Search
 from toolchain.select.inputs import Pool
 from toolchain.select.rounds import Right, Trial
 from toolchain.training.choosing import ChoiceInputs
@@ -21,16 +23,30 @@ def fold_training(
     pool: Pool,
     deadline: float,
     progress: ProgressReporter,
+    search: Search,
     until: Callable[[Trial], float] | None = None,
 ) -> Callable[[Trial, int], Right]:
     """Return what trains a trial without a fold; it raises OutOfTime at the deadline.
 
-    `until` gives a trial an earlier end.
+    What `search` has finished is not trained again. `until` gives a trial an earlier end.
     """
     prepared: set[str] = set()
 
     def train(trial: Trial, fold: int) -> Right:
+        right = search.right(trial, fold)
+        if right is None:
+            started = time.monotonic()
+            right = trained(trial, fold)
+            search.keep_fold(trial, fold, right, time.monotonic() - started)
+        progress.message(
+            f"{trial.name}, fold {fold + 1}: {right.sum()} of {len(right)} images right"
+        )
+        return right
+
+    def trained(trial: Trial, fold: int) -> Right:
         end = deadline if until is None else min(deadline, until(trial))
+        if time.monotonic() > end:
+            raise OutOfTime
         if trial.name not in prepared:
             keep_features(inputs, trial.settings, pool.samples, TimedReporter(progress, end))
             prepared.add(trial.name)
@@ -44,9 +60,6 @@ def fold_training(
             progress.message(f"{trial.name}: {error}")
             return np.zeros(len(held_out), bool)
         right: Right = outputs.logits.argmax(1) == outputs.labels
-        progress.message(
-            f"{trial.name}, fold {fold + 1}: {right.sum()} of {len(right)} images right"
-        )
         return right
 
     return train

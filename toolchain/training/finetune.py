@@ -175,9 +175,12 @@ def finetune(
         files = first_files(setup.settings, choice, run)
         run = processes.run_on_rank_zero(lambda: _create(run, files, settings, output is None))
         processes.run_on_rank_zero(lambda: write_excluded(run, dataset))
-        return _train(
+        result = _train(
             setup, run, audit, None, started, progress, fresh=True, deadline=choice.deadline
         )
+        if choice.when_trained is not None:
+            choice.when_trained()
+        return result
 
 
 def resume(
