@@ -96,6 +96,7 @@ SLOW = (
     "training/test_options.py",
     "training/test_resume.py",
     "training/test_resume_terms.py",
+    "training/test_soup.py",
     "training/test_stops.py",
     "training/test_strategies.py",
     "training/test_surroundings.py",

@@ -14,7 +14,6 @@ import pytest
 import toolchain
 from tests.select.test_cross_validate import inputs_for
 from toolchain.cache import clear_caches, list_caches
-from toolchain.metrics.outputs import Outputs
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.settings_file import gather_settings
 from toolchain.runs.stored_settings import stored_settings
@@ -34,9 +33,10 @@ from toolchain.select.searches import (
 )
 from toolchain.training.choosing import Choice
 from toolchain.training.features.pooled import StageFeatures
+from toolchain.training.fold_trainer import FoldTrainer
 
 SMALL = {"size": 32, "workers": 0, "batch_size": 16, "budget": "10m"}
-Train = Callable[..., Outputs]
+Train = Callable[..., FoldTrainer]
 Search = Callable[..., Choice]
 LPFT: dict[str, Any] = {
     "strategy": "partial",
@@ -68,13 +68,15 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is trained without a fold: its strategy, its rate and the first held-out image."""
     calls: list[str] = []
-    real: Train = fold_training.train_fold
+    real: Train = fold_training.trained_fold
 
-    def counted(inputs: Any, settings: Any, train: Any, held_out: Any, progress: Any) -> Outputs:
+    def counted(
+        inputs: Any, settings: Any, train: Any, held_out: Any, progress: Any
+    ) -> FoldTrainer:
         calls.append(f"{settings.strategy}, {settings.lr_backbone:g}, {held_out[0].path}")
         return real(inputs, settings, train, held_out, progress)
 
-    monkeypatch.setattr(fold_training, "train_fold", counted)
+    monkeypatch.setattr(fold_training, "trained_fold", counted)
     return calls
 
 
@@ -112,6 +114,11 @@ def test_a_killed_search_trains_only_what_is_missing_and_chooses_the_same(
 ) -> None:
     whole = search()
     assert len(trained) == 4
+    assert whole.selection is not None
+    [average] = [row for row in whole.selection.measured if row.name.startswith("average of")]
+    assert average.images == 48
+    [chosen] = [row for row in whole.selection.measured if row.verdict == "chosen"]
+    assert (whole.selection.soup is None) == (average.correct < chosen.correct)
     assert whole.when_trained is not None
     whole.when_trained()
     trained.clear()

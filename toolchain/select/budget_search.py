@@ -27,6 +27,7 @@ from toolchain.select.inputs import Pool, make_pool
 from toolchain.select.likeness import feature_spec
 from toolchain.select.probe_sweep import Probe, sweep_probes
 from toolchain.select.rounds import Rounds, Trial, run_rounds, why
+from toolchain.select.soups import FoldSoups
 from toolchain.training.choosing import Choice, ChoiceInputs
 from toolchain.training.features.pooled import StageFeatures, stage_features
 
@@ -99,7 +100,8 @@ def search_within(
     # What the chosen head needs in the end: the validation images pass through the network too.
     final = 1.2 * pass_seconds * len(dataset.val) / len(dataset.train)
     trials = [head, *_tails(settings, keep, probe)]
-    rounds = _rounds(inputs, pool, trials, budget, writing + final, progress, search)
+    soups = FoldSoups(search)
+    rounds = _rounds(inputs, pool, trials, budget, writing + final, progress, search, soups)
     chosen = next(trial for trial in trials if trial.name == rounds.ranking.chosen.name)
     reason = why(rounds)
     progress.message(f"budget {budget.text}: {chosen.name}: {reason}")
@@ -108,8 +110,9 @@ def search_within(
         chosen=chosen.changes,
         reason=reason,
         folds=rounds.folds,
-        measured=[*rounds.rows, *_references(probes)],
+        measured=[*rounds.rows, *soups.rows(chosen), *_references(probes)],
         seconds=round(time.monotonic() - began, 3),
+        soup=soups.plan(chosen, trials),
     )
     return Choice(chosen.settings, selection, end, search.over)
 
@@ -159,6 +162,7 @@ def _rounds(
     reserve: float,
     progress: ProgressReporter,
     search: Search,
+    soups: FoldSoups,
 ) -> Rounds:
     """Compare the trials as long as there is time to train the dearest of them in the end."""
 
@@ -170,7 +174,9 @@ def _rounds(
             return time.monotonic() + spare
         return time.monotonic() + spare / (1 + FINAL_EPOCHS_SHARE)
 
-    train = fold_training(inputs, pool, budget.deadline - reserve, progress, search, until)
+    train = fold_training(
+        inputs, pool, budget.deadline - reserve, progress, search, until, soups.add
+    )
     rounds = run_rounds(trials, pool.folds, train)
     assert rounds is not None  # the probe's folds are known
     return rounds

@@ -14,7 +14,7 @@ from toolchain.select.going_on import Search
 from toolchain.select.inputs import Pool
 from toolchain.select.rounds import Right, Trial
 from toolchain.training.choosing import ChoiceInputs
-from toolchain.training.fold_trainer import keep_features, train_fold
+from toolchain.training.fold_trainer import FoldTrainer, keep_features, trained_fold
 from toolchain.training.machine_failures import MachineFailure
 
 
@@ -25,10 +25,12 @@ def fold_training(
     progress: ProgressReporter,
     search: Search,
     until: Callable[[Trial], float] | None = None,
+    when_trained: Callable[[Trial, int, FoldTrainer], None] | None = None,
 ) -> Callable[[Trial, int], Right]:
     """Return what trains a trial without a fold; it raises OutOfTime at the deadline.
 
-    What `search` has finished is not trained again. `until` gives a trial an earlier end.
+    What `search` has finished is not trained again. `until` gives a trial an earlier end;
+    `when_trained` gets each network that was trained.
     """
     prepared: set[str] = set()
 
@@ -53,13 +55,16 @@ def fold_training(
         quiet = TimedReporter(SilentReporter(), end)
         train_samples, held_out = pool.split(fold)
         try:
-            outputs = train_fold(inputs, trial.settings, train_samples, held_out, quiet)
+            trainer = trained_fold(inputs, trial.settings, train_samples, held_out, quiet)
         except MachineFailure:
             raise
         except (TrainingError, SettingsError) as error:  # too high a rate, or too few images
             progress.message(f"{trial.name}: {error}")
             return np.zeros(len(held_out), bool)
+        outputs = trainer.best.outputs
         right: Right = outputs.logits.argmax(1) == outputs.labels
+        if when_trained is not None:
+            when_trained(trial, fold, trainer)
         return right
 
     return train

@@ -66,6 +66,15 @@ class Search:
         )
         self._keep(results=(*self.record.results, result))
 
+    def keep_soup(self, layers: str, fold: int, right: Right) -> None:
+        """Keep on which of a fold's images the average of those that train `layers` was right."""
+        soups = self.record.soups
+        self._keep(soups={**soups, layers: {**soups.get(layers, {}), fold: _text(right)}})
+
+    def soups(self, layers: str) -> dict[int, Right]:
+        """Return fold → on which of its images the average of these trainings was right."""
+        return {fold: _bits(text) for fold, text in self.record.soups.get(layers, {}).items()}
+
     def over(self) -> None:
         """Remove what is kept: the search has ended."""
         if self._entry is not None:
@@ -131,9 +140,12 @@ def fits(record: SearchRecord, pool: Pool) -> bool:
         probes = [_unpacked(fields) for fields in record.probes]
     except (AttributeError, KeyError, TypeError, ValueError):
         return False
+    lengths = [(result.fold, len(result.right)) for result in record.results]
+    for soups in record.soups.values():
+        lengths += [(fold, len(text)) for fold, text in soups.items()]
     return all(
         {fold: len(right) for fold, right in probe.right.items()} == sizes for probe in probes
-    ) and all(sizes.get(result.fold) == len(result.right) for result in record.results)
+    ) and all(sizes.get(fold) == length for fold, length in lengths)
 
 
 def _packed(probe: Probe) -> dict[str, Any]:

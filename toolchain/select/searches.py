@@ -76,6 +76,8 @@ class SearchRecord(msgspec.Struct, frozen=True, kw_only=True):
     probes: tuple[dict[str, Any], ...] = ()
     """The linear probes, the fields of `Probe`; `right` as texts like those of a FoldResult."""
     results: tuple[FoldResult, ...] = ()
+    soups: dict[str, dict[int, str]] = {}
+    """Layers that are trained → fold → on which of its images the average of those was right."""
 
 
 class StoppedSearch(CacheEntry, frozen=True, kw_only=True):

@@ -58,6 +58,7 @@ from toolchain.training.first_files import FirstFiles, first_files
 from toolchain.training.machine_failures import machine_failures
 from toolchain.training.probe_start import begin_head
 from toolchain.training.setup import Setup, prepare
+from toolchain.training.soup import make_soup
 from toolchain.training.starting_weights import (
     make_starting_weights,
     require_same_start,
@@ -287,6 +288,7 @@ def _train_and_write(
         try:
             with machine_failures():
                 _fit(trainer, run, audit, checkpoint)
+                make_soup(trainer, progress)
         except (KeyboardInterrupt, ToolchainError, OSError):
             if trainer.epoch:
                 write_model(setup, run, audit, trainer)

@@ -33,15 +33,21 @@ from toolchain.training.trainer import BestEpoch, Trainer
 Samples = Sequence[Sample]
 
 
-class FoldTrainer(Trainer):
-    """Trains as `Trainer` does, keeps the last epoch and writes no file."""
+class UnwrittenTrainer(Trainer):
+    """Trains as `Trainer` does and writes no file."""
 
-    def __init__(self, setup: Setup, progress: ProgressReporter) -> None:
-        super().__init__(setup, RunFolder("fold"), progress)
+    def __init__(
+        self, setup: Setup, progress: ProgressReporter, deadline: float | None = None
+    ) -> None:
+        super().__init__(setup, RunFolder("fold"), progress, deadline)
         self.log.writes_files = False
 
     def save(self) -> None:
         """Write no checkpoint."""
+
+
+class FoldTrainer(UnwrittenTrainer):
+    """Keeps the last epoch, whatever the held-out images say of it."""
 
     def _better(self, epoch: int, outputs: Outputs) -> BestEpoch:
         return BestEpoch(epoch, {}, outputs)
@@ -58,12 +64,23 @@ def train_fold(
 
     Raises SettingsError where these settings can't train on so many images.
     """
+    return trained_fold(inputs, settings, train, held_out, progress).best.outputs
+
+
+def trained_fold(
+    inputs: ChoiceInputs,
+    settings: FinetuneSettings,
+    train: Samples,
+    held_out: Samples,
+    progress: ProgressReporter,
+) -> FoldTrainer:
+    """Return what has trained as `train_fold` does, with its network."""
     setup = _setup(inputs, settings, train, held_out, progress)
     require_feasible(setup.settings, setup.dataset, setup.device, 1, SilentReporter())
     begin_head(setup, progress)
     trainer = FoldTrainer(setup, progress)
     trainer.fit()
-    return trainer.best.outputs
+    return trainer
 
 
 def keep_features(
