@@ -37,6 +37,8 @@ this share of what starting took."""
 FINAL_EPOCHS_SHARE = 1.4
 """How much longer the training on all images takes than that without one of five folds, the pass
 of the validation images through the frozen layers and their validation included."""
+USUAL_IMAGES_PER_S, FEWEST_STEPS = 15.0, 8
+"""What a pass is taken to do where it has done fewer than so many images."""
 PROBES_SHARE = 0.2
 """Of the time that is left, what the probes may take."""
 PROBE_NAME = "head, from the probe"
@@ -137,7 +139,9 @@ def _features(
     try:
         features = stage_features(feature_spec(inputs), samples, timed)
     except OutOfTime:
-        rate = max(timed.steps, 1) / max(time.monotonic() - began, 1e-3)
+        rate = USUAL_IMAGES_PER_S
+        if timed.steps >= FEWEST_STEPS:
+            rate = timed.steps / max(timed.seconds, 1e-3)
         total = began - budget.started + writing + passes * len(samples) / rate
         needed = f"{max(int(total * 1.2) + 1, 1)}s"
         reason = f"{budget.text} is shorter than a pass of the images; here it needs about {needed}"

@@ -9,13 +9,29 @@ import numpy as np
 
 from toolchain.errors import SettingsError, TrainingError
 from toolchain.progress import ProgressReporter, SilentReporter
-from toolchain.select.clock import OutOfTime, TimedReporter
+from toolchain.select.clock import OVER, OutOfTime, TimedReporter
 from toolchain.select.going_on import Search
 from toolchain.select.inputs import Pool
 from toolchain.select.rounds import Right, Trial
 from toolchain.training.choosing import ChoiceInputs
 from toolchain.training.fold_trainer import FoldTrainer, keep_features, trained_fold
 from toolchain.training.machine_failures import MachineFailure
+from toolchain.training.trainer import Trainer
+
+
+def ends_in_time(end: float) -> Callable[[Trainer], None]:
+    """Return what raises OutOfTime after an epoch when the others can't be done by far until `end`.
+
+    `end` is as `time.monotonic` counts.
+    """
+
+    def check(trainer: Trainer) -> None:
+        seconds = min(float(row["seconds"]) for row in trainer.finished.history)
+        rest_s = seconds * (trainer.setup.settings.epochs - trainer.epoch)
+        if rest_s > OVER * max(0.0, end - time.monotonic()):
+            raise OutOfTime
+
+    return check
 
 
 def fold_training(
@@ -55,7 +71,9 @@ def fold_training(
         quiet = TimedReporter(SilentReporter(), end)
         train_samples, held_out = pool.split(fold)
         try:
-            trainer = trained_fold(inputs, trial.settings, train_samples, held_out, quiet)
+            trainer = trained_fold(
+                inputs, trial.settings, train_samples, held_out, quiet, ends_in_time(end)
+            )
         except MachineFailure:
             raise
         except (TrainingError, SettingsError) as error:  # too high a rate, or too few images

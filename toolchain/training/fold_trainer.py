@@ -7,7 +7,7 @@ counts and not the best, and neither rates nor the end of training go by them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -25,12 +25,14 @@ from toolchain.training.feasible import require_feasible
 from toolchain.training.inputs.seeds import mixed_seed
 from toolchain.training.probe_start import begin_head
 from toolchain.training.setup import Setup, prepare
-from toolchain.training.stage_inputs import stage_inputs
+from toolchain.training.stage_inputs import StageInputs, stage_inputs
 from toolchain.training.starting_weights import StartingWeights
 from toolchain.training.strategies import enter_stage
 from toolchain.training.trainer import BestEpoch, Trainer
 
 Samples = Sequence[Sample]
+AfterEpoch = Callable[[Trainer], None]
+"""What may end the training of a fold, by an exception of its own."""
 
 
 class UnwrittenTrainer(Trainer):
@@ -48,6 +50,17 @@ class UnwrittenTrainer(Trainer):
 
 class FoldTrainer(UnwrittenTrainer):
     """Keeps the last epoch, whatever the held-out images say of it."""
+
+    def __init__(
+        self, setup: Setup, progress: ProgressReporter, after_epoch: AfterEpoch | None = None
+    ) -> None:
+        super().__init__(setup, progress)
+        self._after_epoch = after_epoch
+
+    def _train_epoch(self, inputs: StageInputs) -> None:
+        super()._train_epoch(inputs)
+        if self._after_epoch is not None:
+            self._after_epoch(self)
 
     def _better(self, epoch: int, outputs: Outputs) -> BestEpoch:
         return BestEpoch(epoch, {}, outputs)
@@ -73,12 +86,16 @@ def trained_fold(
     train: Samples,
     held_out: Samples,
     progress: ProgressReporter,
+    after_epoch: AfterEpoch | None = None,
 ) -> FoldTrainer:
-    """Return what has trained as `train_fold` does, with its network."""
+    """Return what has trained as `train_fold` does, with its network.
+
+    `after_epoch` is called with the trainer after each epoch.
+    """
     setup = _setup(inputs, settings, train, held_out, progress)
     require_feasible(setup.settings, setup.dataset, setup.device, 1, SilentReporter())
     begin_head(setup, progress)
-    trainer = FoldTrainer(setup, progress)
+    trainer = FoldTrainer(setup, progress, after_epoch)
     trainer.fit()
     return trainer
 
