@@ -76,6 +76,7 @@ SLOW = (
     "select/test_budget_search.py",
     "select/test_cross_validate.py",
     "select/test_going_on.py",
+    "select/test_multi_label_choice.py",
     "select/test_source_choice.py",
     "select/test_strategy_choice.py",
     "training/features",

@@ -107,7 +107,7 @@ def test_a_budget_that_is_none_is_refused_with_one_that_is(text: str) -> None:
         ({"lr_head": 0.1}, "lr_head: a budget chooses it"),
         ({"freeze_until": "layer3"}, "freeze_until: a budget chooses it"),
         ({"weights": "none"}, "budget: a search measures what the features of pretrained weights"),
-        ({"task": "multi-label"}, "auto measures images of one class each"),
+        ({"task": "multi-label"}, "budget: a budget compares by images of one class each"),
     ],
 )
 def test_what_a_budget_decides_cant_be_given(given: dict[str, object], message: str) -> None:
@@ -121,6 +121,7 @@ def test_what_a_budget_decides_cant_be_given(given: dict[str, object], message: 
         ({"epochs": 3}, "--strategy head --budget ''"),
         ({"weights": "none"}, "--budget '' --strategy full or --weights imagenet"),
         ({"strategy": "head"}, "--strategy auto or --budget ''"),
+        ({"task": "multi-label"}, "--budget '' --strategy auto or --budget '' --strategy head"),
     ],
 )
 def test_each_hint_of_a_budget_works_as_it_is_pasted(given: dict[str, object], hint: str) -> None:
