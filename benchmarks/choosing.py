@@ -163,7 +163,7 @@ def _beside_fastai(cells: Mapping[tuple[str, str], list[Row]], peers: Path) -> s
 
 
 def _accuracy(rows: Sequence[Row]) -> float:
-    return statistics.mean(row["accuracy"] for row in rows)
+    return float(statistics.mean(row["accuracy"] for row in rows))
 
 
 def _percent(share: float) -> str:

@@ -25,8 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import choosing
-from benchmarks.material import ROOT, SEEDS, SETS, WEIGHTS, append_row, read_rows
-from benchmarks.material import SHARED as SHARED
+from benchmarks.material import ROOT, SEEDS, SETS, SHARED, WEIGHTS, append_row, read_rows
 from benchmarks.plain_loop import plain_loop
 from toolchain.machine import this_machine
 from toolchain.metrics.intervals import wilson_interval

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import choosing, results
+from benchmarks.material import read_rows
 
 
 def row(by: str, seed: int, accuracy: float, seconds: float) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def test_a_choice_stands_beside_the_best_fixed_recipe(tmp_path: Path) -> None:
 
 def test_a_recipe_with_fewer_seeds_is_not_the_best(tmp_path: Path) -> None:
     lucky = row("rtl", 0, 0.999, 9) | {"recipe": "photos-lucky"}
-    known = results.read_rows(results.STORE)
+    known = read_rows(results.STORE)
     chosen = stored(tmp_path / "choosing.jsonl", [row("auto", 0, 0.93, 30)])
     page = results.page(stored(tmp_path / "results.jsonl", [*known, lucky]), chosen)
     assert "| hymenoptera | photos-partial 94.8 %" in page

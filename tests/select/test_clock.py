@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from toolchain.progress import SilentReporter
-from toolchain.select import clock
 from toolchain.select.clock import OutOfTime, TimedReporter
 
 
@@ -16,7 +15,7 @@ from toolchain.select.clock import OutOfTime, TimedReporter
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, which only `steps` moves on."""
     times = [1000.0]
-    monkeypatch.setattr(clock.time, "monotonic", lambda: times[0])
+    monkeypatch.setattr("toolchain.select.clock.time.monotonic", lambda: times[0])
     return times
 
 

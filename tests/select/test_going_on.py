@@ -33,7 +33,7 @@ from toolchain.select.searches import (
 )
 from toolchain.training.choosing import Choice
 from toolchain.training.features.pooled import StageFeatures
-from toolchain.training.fold_trainer import FoldTrainer
+from toolchain.training.fold_trainer import FoldTrainer, trained_fold
 
 SMALL = {"size": 32, "workers": 0, "batch_size": 16, "budget": "10m"}
 Train = Callable[..., FoldTrainer]
@@ -68,13 +68,11 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is trained without a fold: its strategy, its rate and the first held-out image."""
     calls: list[str] = []
-    real: Train = fold_training.trained_fold
+    real: Train = trained_fold
 
-    def counted(
-        inputs: Any, settings: Any, train: Any, held_out: Any, progress: Any
-    ) -> FoldTrainer:
+    def counted(inputs: Any, settings: Any, train: Any, held_out: Any, *others: Any) -> FoldTrainer:
         calls.append(f"{settings.strategy}, {settings.lr_backbone:g}, {held_out[0].path}")
-        return real(inputs, settings, train, held_out, progress)
+        return real(inputs, settings, train, held_out, *others)
 
     monkeypatch.setattr(fold_training, "trained_fold", counted)
     return calls

@@ -72,7 +72,8 @@ def make_soup(trainer: Trainer, progress: ProgressReporter) -> None:
     if selection is None or selection.soup is None:
         return
     single = trainer.best
-    kept, names, best = [single.weights], [], single
+    kept, best = [single.weights], single
+    names: list[str] = []
     as_long = AS_LONG * sum(float(row["seconds"]) for row in trainer.finished.history)
     tried = 0
     for ingredient in selection.soup.ingredients:
