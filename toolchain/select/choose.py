@@ -36,7 +36,8 @@ def choosers_for(given: GivenSettings, *, started: float | None = None) -> Choos
     ) -> Choice:
         return choose_source(models, settings, dataset, device, progress)
 
-    return Choosers(source, chooser_for(given, started=started))
+    weights = tuple(model.weights for model in models)
+    return Choosers(source, chooser_for(given, started=started), weights)
 
 
 def chooser_for(given: GivenSettings, *, started: float | None = None) -> Chooser | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.errors import DataError, TrainingError
 from toolchain.networks.device import choose_device
+from toolchain.networks.weights import require_weights
 from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.select.folds import folds_of
@@ -48,6 +49,7 @@ def read_inputs(settings: FinetuneSettings, what: str, progress: ProgressReporte
     """
     if not is_single_process():
         raise TrainingError(f"{what} runs in one process", hint="start it in one process")
+    require_weights(settings.weights)
     device = choose_device(settings.device)
     require_device_fits(settings, device)
     dataset, _ = read_data(settings, None, Processes(), progress)

@@ -48,6 +48,8 @@ class Choosers(NamedTuple):
 
     source: SourceChooser | None = None
     settings: Chooser | None = None
+    source_weights: tuple[str, ...] = ()
+    """The weights that `source` chooses from."""
 
 
 GIVEN = Choosers()

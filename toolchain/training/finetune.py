@@ -17,6 +17,7 @@ from toolchain.display import Block, Displayed
 from toolchain.errors import ToolchainError, TrainingError
 from toolchain.files import write_json
 from toolchain.networks.device import choose_device
+from toolchain.networks.weights import require_weights
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, free_run_path
 from toolchain.runs.selection import Selection, read_selection
@@ -155,7 +156,7 @@ def finetune(
     with process_group() as processes:
         arch = settings.arch if choosers.source is None else "auto"
         run = RunFolder(processes.from_rank_zero(output or _default_output(settings, arch)))
-        processes.run_on_rank_zero(lambda: _require_possible(settings, run))
+        processes.run_on_rank_zero(lambda: _require_possible(settings, run, choosers))
         device = choose_device(settings.device, processes.local_rank)
         require_device_fits(settings, device)
         given = not any(choosers)
@@ -308,11 +309,13 @@ def _fit(trainer: Trainer, run: RunFolder, audit: Audit, checkpoint: Checkpoint 
     trainer.fit()
 
 
-def _require_possible(settings: FinetuneSettings, run: RunFolder) -> None:
+def _require_possible(settings: FinetuneSettings, run: RunFolder, choosers: Choosers) -> None:
     """Raise the error of a run that can't be made, before the images are read."""
     require_outside_data(settings, run.path)
     run.require_creatable()
     require_trackers(settings)
+    for weights in choosers.source_weights or (settings.weights,):
+        require_weights(weights)
 
 
 def _create(
