@@ -59,6 +59,7 @@ from toolchain.training.first_files import FirstFiles, first_files
 from toolchain.training.machine_failures import machine_failures
 from toolchain.training.probe_start import begin_head
 from toolchain.training.setup import Setup, prepare
+from toolchain.training.soup import make_soup
 from toolchain.training.starting_weights import (
     make_starting_weights,
     require_same_start,
@@ -177,9 +178,12 @@ def finetune(
         files = first_files(setup.settings, choice, run)
         run = processes.run_on_rank_zero(lambda: _create(run, files, settings, output is None))
         processes.run_on_rank_zero(lambda: write_excluded(run, dataset))
-        return _train(
+        result = _train(
             setup, run, audit, None, started, progress, fresh=True, deadline=choice.deadline
         )
+        if choice.when_trained is not None:
+            choice.when_trained()
+        return result
 
 
 def resume(
@@ -286,6 +290,7 @@ def _train_and_write(
         try:
             with machine_failures():
                 _fit(trainer, run, audit, checkpoint)
+                make_soup(trainer, progress)
         except (KeyboardInterrupt, ToolchainError, OSError):
             if trainer.epoch:
                 write_model(setup, run, audit, trainer)
