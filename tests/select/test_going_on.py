@@ -178,7 +178,16 @@ KEY = SearchKey(
 RECORD = SearchRecord(
     key=KEY,
     elapsed_s=7.0,
-    probes=({"features": "layer4", "l2": 1.0, "scaling": 0.5, "loss": 0.1, "right": {"0": "1"}},),
+    probes=(
+        {
+            "features": "layer4",
+            "l2": 1.0,
+            "scaling": 0.5,
+            "head_stages": "last",
+            "loss": 0.1,
+            "right": {"0": "1"},
+        },
+    ),
     results=(FoldResult(trial="a", settings_sha256="4", fold=1, right="01", seconds=2.0),),
 )
 POOL = Pool((), np.array([0, 1, 1]))
