@@ -13,6 +13,7 @@ from toolchain.errors import DataError, TrainingError
 from toolchain.networks.device import choose_device
 from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings_sources import refuse
 from toolchain.select.folds import folds_of
 from toolchain.training.choosing import ChoiceInputs
 from toolchain.training.data import read_data
@@ -48,6 +49,9 @@ def read_inputs(settings: FinetuneSettings, what: str, progress: ProgressReporte
     """
     if not is_single_process():
         raise TrainingError(f"{what} runs in one process", hint="start it in one process")
+    if settings.target:
+        reason = f"{what} measures on images of the training camera, not of another"
+        raise refuse("target", reason, {"target": ""})
     device = choose_device(settings.device)
     require_device_fits(settings, device)
     dataset, _ = read_data(settings, None, Processes(), progress)

@@ -16,6 +16,7 @@ from toolchain.metrics.evidence import as_good_as_the_best
 from toolchain.metrics.temperature import choose_temperature
 from toolchain.networks import resnet
 from toolchain.networks.weights import weights_bytes
+from toolchain.runs.alignment import read_alignment
 from toolchain.runs.delta import DeltaRecord, base_sha256, delta_bytes
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings_file import settings_sha256
@@ -92,7 +93,7 @@ def write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) ->
     run.release_room()
     write_bytes(run.weights, data)
     weights = Weights(origin=setup.origin, sha256=hashlib.sha256(data).hexdigest())
-    card = _card(setup, audit, weights, summary.temperature)
+    card = _card(setup, run, audit, weights, summary.temperature)
     run.write_card(card)
     if setup.settings.strategy in DELTA_STRATEGIES:
         write_bytes(run.delta, _delta(setup, run, audit, trainer, card))
@@ -140,7 +141,7 @@ def _validated(setup: Setup, trainer: Trainer) -> Validated:
     )
 
 
-def _card(setup: Setup, audit: Audit, weights: Weights, temperature: float) -> Card:
+def _card(setup: Setup, run: RunFolder, audit: Audit, weights: Weights, temperature: float) -> Card:
     return Card(
         classes=setup.dataset.classes,
         task=setup.settings.task,
@@ -151,6 +152,7 @@ def _card(setup: Setup, audit: Audit, weights: Weights, temperature: float) -> C
         weights=weights,
         settings_sha256=settings_sha256(setup.settings),
         data_sha256=audit.fingerprint,
+        aligned=read_alignment(run),
         versions={
             "rtl": __version__,
             "torch": str(torch.__version__),
