@@ -121,7 +121,7 @@ def train(options: argparse.Namespace, name: str, seed: int, method: str, target
 
 def accuracy(run: Path, folder: Path) -> float:
     """Return the accuracy on a folder of classes, in per cent."""
-    return 100 * evaluate(run, data=str(folder)).report.accuracy
+    return 100 * evaluate(run, data=str(folder)).accuracy
 
 
 def measure(options: argparse.Namespace, rows: Rows, name: str) -> None:
@@ -201,7 +201,9 @@ def main() -> None:
     parser.add_argument("rows", type=Path, help="JSON lines; trainings that have one are kept")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument(
-        "--weights", type=Path, default=Path("../shared/weights/resnet18-imagenet.safetensors")
+        "--weights",
+        type=Path,
+        default=Path("../shared/weights/resnet18-imagenet-partial.safetensors"),
     )
     parser.add_argument("--cache", type=Path, default=Path("aligning-photographs"))
     parser.add_argument("--sets", nargs="+", default=SETS, help="folders of --data")

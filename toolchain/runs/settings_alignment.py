@@ -63,7 +63,7 @@ CONFLICTS: tuple[tuple[str, Condition, str, tuple[dict[str, Any], ...]], ...] = 
         ({"strategy": "partial"}, {"align": "bn"}, {"align": "mcc"}),
     ),
 )
-"""Setting that is named, when it can't be, why, and what would do; asked where there is a target."""
+"""Setting that is named, when it can't be, why, and what would do; with a target."""
 
 
 def require_alignable(settings: FinetuneSettings) -> None:

@@ -238,13 +238,14 @@ def settings_toml(settings: FinetuneSettings, notes: Mapping[str, str] | None = 
 def settings_sha256(settings: FinetuneSettings) -> str:
     """Return the SHA-256 of the settings that determine the result.
 
-    The paths of the data, the target and the folder of the weights are left out, and so are the device and
-    settings that affect only speed or logs. What `exclude` takes out shows in the fingerprint of
-    the data.
+    The paths of the data, the target and the folder of the weights are left out, and so are the
+    device and settings that affect only speed or logs. What `exclude` takes out shows in the
+    fingerprint of the data.
     """
     values = msgspec.to_builtins(settings)
     values["weights"] = Path(settings.weights).name
-    for key in ("data", "target", "device", "workers", "cache_gb", *TRACKERS, "exclude", "allow_leaks"):
+    without_effect = ("device", "workers", "cache_gb", *TRACKERS)
+    for key in ("data", "target", "exclude", "allow_leaks", *without_effect):
         del values[key]
     # Runs from before there were such settings keep their digest.
     for key in LATER:

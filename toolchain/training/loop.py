@@ -97,9 +97,7 @@ class Stepper:
         self.optimizer.zero_grad()
 
 
-def make_stepper(
-    setup: Setup, optimizer: Optimizer, aligner: Aligner | None = None
-) -> Stepper:
+def make_stepper(setup: Setup, optimizer: Optimizer, aligner: Aligner | None = None) -> Stepper:
     """Return the stepper of a setup; its model is the whole classifier."""
     settings = setup.settings
     return Stepper(

@@ -34,8 +34,8 @@ class TrainerState:
     """What a trainer needs, beside its setup, to continue after its last finished epoch.
 
     In a checkpoint each group of tensors has a prefix: `model.`, `best.`, `optimizer.`, `average.`,
-    `alignment.` and `random.<rank>.`; the validation logits of the best epoch are `best_logits`. Everything else
-    is in the checkpoint's record.
+    `alignment.` and `random.<rank>.`; the validation logits of the best epoch are
+    `best_logits`. Everything else is in the checkpoint's record.
     """
 
     stage: int

@@ -123,9 +123,7 @@ class Aligner:
         """Restore such a state in place."""
         copy_into(self.state(), state)
 
-    def _alignment(
-        self, source: Tensor, target: Tensor, logits: Tensor, strength: float
-    ) -> Tensor:
+    def _alignment(self, source: Tensor, target: Tensor, logits: Tensor, strength: float) -> Tensor:
         """Return the loss of the method; features float32 [images, features]."""
         method = self.settings.align
         if min(len(source), len(target)) < 2:

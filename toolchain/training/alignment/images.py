@@ -1,4 +1,4 @@
-"""The photographs of another camera that a model is trained for: read once, and what is left out."""
+"""The photographs of another camera that a model is trained for, each read once."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _report(unreadable: list[str], known: int, copies: int, progress: ProgressRe
     if unreadable:
         progress.message(f"left out {len(unreadable)} unreadable files, first {unreadable[0]}")
     if known:
-        progress.message(f"left out {_images(known)} that are training images too")
+        progress.message(f"left out {_images(known)} of the training data")
     if copies:
         progress.message(f"left out {_images(copies)} with the content of another")
 

@@ -98,8 +98,7 @@ def feature_sources(
 
     def compute() -> bool:
         return required is not None and (
-            _reserve_space(spec, required, progress)
-            and compute_missing(spec, required, progress)
+            _reserve_space(spec, required, progress) and compute_missing(spec, required, progress)
         )
 
     kept = processes.run_on_rank_zero(lambda: _or_report(compute, progress))
