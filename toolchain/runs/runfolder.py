@@ -183,8 +183,7 @@ class RunFolder:
         """Remove what a killed process left unfinished in the folder."""
         shutil.rmtree(self.path / REMOVED_CHECKPOINTS, ignore_errors=True)
         written = (self.metrics, self.weights, self.card, self.audit, self.excluded)
-        written += (self.alignment,)
-        files = (*written, self.curves, self.confusion, self.trackers)
+        files = (*written, self.alignment, self.curves, self.confusion, self.trackers)
         for pattern in (*(f".{file.name}.*" for file in files), "checkpoints/.*.*"):
             for temporary in self.path.glob(pattern):
                 temporary.unlink(missing_ok=True)
@@ -196,8 +195,7 @@ class RunFolder:
             shutil.rmtree(folder, ignore_errors=True)
         self.remove_temporary_files()
         records = (self.settings, self.selection, self.audit, self.excluded, self.metrics)
-        records += (self.alignment,)
-        for file in (*records, self.trackers):
+        for file in (*records, self.alignment, self.trackers):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()

@@ -142,6 +142,7 @@ def _validated(setup: Setup, trainer: Trainer) -> Validated:
 
 
 def _card(setup: Setup, run: RunFolder, audit: Audit, weights: Weights, temperature: float) -> Card:
+    aligned = read_alignment(run)
     return Card(
         classes=setup.dataset.classes,
         task=setup.settings.task,
@@ -152,7 +153,7 @@ def _card(setup: Setup, run: RunFolder, audit: Audit, weights: Weights, temperat
         weights=weights,
         settings_sha256=settings_sha256(setup.settings),
         data_sha256=audit.fingerprint,
-        aligned=read_alignment(run),
+        aligned=aligned.alignment if aligned else None,
         versions={
             "rtl": __version__,
             "torch": str(torch.__version__),

@@ -27,6 +27,7 @@ from toolchain.training.alignment.images import (
     require_same_target,
     write_alignment,
 )
+from toolchain.training.alignment.labelled import measure_labelled
 from toolchain.training.analysis.diagnosis import Finding
 from toolchain.training.artifacts import Summary, summarise, write_model
 from toolchain.training.checkpoints import (
@@ -181,10 +182,11 @@ def finetune(
             setup = prepare(choice.settings, dataset, start, device, processes, progress)
             begin_head(setup, progress)
             setup = begin_alignment(setup, target, progress)
+            figures = measure_labelled(setup, target, progress)
         files = first_files(setup.settings, choice, run)
         run = processes.run_on_rank_zero(lambda: _create(run, files, settings, output is None))
         processes.run_on_rank_zero(lambda: write_excluded(run, dataset))
-        write_alignment(run, target, settings)
+        write_alignment(run, target, settings, figures)
         return _train(
             setup, run, audit, None, started, progress, fresh=True, deadline=choice.deadline
         )

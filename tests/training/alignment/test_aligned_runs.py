@@ -82,8 +82,12 @@ def test_every_alignment_trains_and_says_to_what(
         read_settings(None, small(stripes, dark, align=align, **given)), tmp_path / "run"
     )
     assert tree_digest(dark) == before
-    found = read_alignment(result.run)
-    assert found is not None
+    record = read_alignment(result.run)
+    assert record is not None
+    assert record.labelled is not None
+    assert record.labelled.images == 3
+    assert (record.labelled.with_statistics is None) == (align == "none")
+    found = record.alignment
     assert (found.method, found.target_images, found.labelled_images) == (align, 24, 3)
     card = json.loads(result.run.card.read_text())
     assert card["aligned"]["target_sha256"] == found.target_sha256

@@ -14,7 +14,7 @@ from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.alignment.aligner import OtherCamera
 from toolchain.training.alignment.images import TargetImages
 from toolchain.training.alignment.norms import estimate_statistics, statistics_of
-from toolchain.training.alignment.order import LABELLED_SHARE
+from toolchain.training.alignment.order import repeats_of
 from toolchain.training.distributed import is_single_process
 from toolchain.training.inputs.samples import clean_source
 from toolchain.training.setup import Setup
@@ -42,8 +42,7 @@ def with_labelled(
     if target is None or settings.align != "none":
         return dataset
     labelled = target.labelled
-    share = LABELLED_SHARE / (1 - LABELLED_SHARE)
-    times = max(1, round(share * len(dataset.train) / len(labelled)))
+    times = repeats_of(len(dataset.train), len(labelled))
     return replace(dataset, train=(*dataset.train, *labelled * times))
 
 

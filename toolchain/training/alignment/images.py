@@ -13,9 +13,10 @@ from toolchain.errors import DataError
 from toolchain.files import unicode_name, write_json
 from toolchain.printable import shell_words
 from toolchain.progress import ProgressReporter
-from toolchain.runs.alignment import Alignment, read_alignment
+from toolchain.runs.alignment import LabelledFigures, RunAlignment, read_alignment
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
+from toolchain.runtime.card import Alignment
 
 UNKNOWN = -1
 """The label of a photograph that has none."""
@@ -67,11 +68,18 @@ def read_target_images(
 
 
 def write_alignment(
-    run: RunFolder, target: TargetImages | None, settings: FinetuneSettings
+    run: RunFolder,
+    target: TargetImages | None,
+    settings: FinetuneSettings,
+    figures: LabelledFigures | None = None,
 ) -> None:
-    """Write which photographs a run is trained for, where there are some."""
+    """Write which photographs a run is trained for, where there are some.
+
+    `figures` are what the labelled ones were measured to be worth.
+    """
     if target is not None:
-        write_json(run.alignment, target.record(settings))
+        record = RunAlignment(alignment=target.record(settings), labelled=figures)
+        write_json(run.alignment, record)
 
 
 def require_same_target(
@@ -80,13 +88,13 @@ def require_same_target(
     """Raise DataError where the photographs or their labels have changed since the run began."""
     if target is None:
         return
-    before = read_alignment(run)
-    if before is None:
+    found = read_alignment(run)
+    if found is None:
         write_alignment(run, target, settings)  # the run was stopped before it was written
-    elif before != target.record(settings):
+    elif found.alignment != target.record(settings):
         raise DataError(
-            f"{target.root} has changed since {run.path} began: {before.target_images} photographs "
-            f"then, {len(target.samples)} now",
+            f"{target.root} has changed since {run.path} began: {found.alignment.target_images} "
+            f"photographs then, {len(target.samples)} now",
             hint=f"start anew: rtl finetune {shell_words(settings.data)} "
             f"--target {shell_words(target.root)}",
         )

@@ -53,6 +53,12 @@ def labelled_places(batch_size: int) -> int:
     return max(1, int(batch_size * LABELLED_SHARE))
 
 
+def repeats_of(training: int, labelled: int) -> int:
+    """Return how often labelled photographs are repeated among training images, at least once."""
+    share = LABELLED_SHARE / (1 - LABELLED_SHARE)
+    return max(1, round(share * training / labelled))
+
+
 def _drawn(indices: list[int], count: int, generator: torch.Generator) -> list[int]:
     """Return so many of the indices, all of them once in each round, in a random order."""
     drawn: list[int] = []
