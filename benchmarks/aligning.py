@@ -102,7 +102,7 @@ def _copy_pair(data: Path, folder: Path) -> None:
 
 def train(options: argparse.Namespace, name: str, seed: int, method: str, target: Path) -> Path:
     """Train once and return the run folder."""
-    run = options.cache / "runs" / f"{name}-{target.name}-{method}-{seed}-{os.getpid()}"
+    run: Path = options.cache / "runs" / f"{name}-{target.name}-{method}-{seed}-{os.getpid()}"
     given: dict[str, Any] = {
         "data": str(options.data / name),
         "weights": str(options.weights),

@@ -143,7 +143,7 @@ class LearningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             description="target: how the two cameras are brought together. bn: each is normalised "
             "by its own statistics; mmd, dann, coral: that, and a loss on the difference of their "
             "features; mcc: that, and a loss on undecided predictions; none: only the photographs "
-            "in its labels.csv are used; auto is AUTO_ALIGN."
+            "in its labels.csv are used; auto is bn."
         ),
     ] = "auto"
     align_weight: Annotated[

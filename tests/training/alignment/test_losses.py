@@ -115,7 +115,7 @@ def test_features_move_to_where_the_discriminator_is_wrong_while_it_learns_to_be
         assert domain_confusion(discriminator, moved, target, 1.0) > before
         for parameter in discriminator.parameters():
             assert parameter.grad is not None
-            parameter -= 0.1 * parameter.grad
+            parameter.sub_(0.1 * parameter.grad)
         assert domain_confusion(discriminator, source, target, 1.0) < before
 
 

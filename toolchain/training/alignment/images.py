@@ -39,6 +39,7 @@ class TargetImages:
 
     def record(self, settings: FinetuneSettings) -> Alignment:
         """Return what the run and the card say of them."""
+        assert settings.align != "auto"
         return Alignment(
             method=settings.align,
             target_sha256=fingerprint_of(_content(sample) for sample in self.samples),
