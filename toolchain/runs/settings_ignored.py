@@ -54,6 +54,10 @@ USED_WHEN: dict[str, tuple[Condition, str]] = {
     "cycle_warmup": (_schedule("one-cycle"), "schedule one-cycle uses it"),
     "focal_gamma": (lambda s: s.loss == "focal", "loss focal uses it"),
     "resize_size": (_uses_resize, "nothing is cropped from a larger image"),
+    "early_stopping": (
+        lambda s: not s.target or s.align == "none",
+        "of a model for another camera the last epoch is kept",
+    ),
     "align_weight": (
         lambda s: s.align in WITH_A_LOSS,
         "align mmd, dann, coral or mcc uses it",

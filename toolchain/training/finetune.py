@@ -168,9 +168,9 @@ def finetune(
         listed = feasible_when_listed(settings, device, processes.count) if given else None
         dataset, audit = read_data(settings, run.path, processes, progress, listed)
         target = read_target_images(settings, dataset, progress)
-        dataset = with_labelled(dataset, target, settings)
         source = chosen_source(settings, dataset, device, choosers, processes, progress)
         settings = source.settings
+        dataset = with_labelled(dataset, target, settings)
         if choosers.settings is None:
             require_feasible(settings, dataset, device, processes.count, progress)
         start = make_starting_weights(settings, dataset.classes, progress)

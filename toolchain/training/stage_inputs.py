@@ -61,8 +61,8 @@ def stage_inputs(
             train, val, *target = sources
             return StageInputs(train, val, TrainableHead(setup.classifier, frozen), *target)
     pixels = _pixel_sources(setup, progress)
-    target = pixels[2] if len(pixels) > 2 else None
-    return StageInputs(pixels[0], pixels[1], setup.classifier, target)
+    other = pixels[2] if len(pixels) > 2 else None
+    return StageInputs(pixels[0], pixels[1], setup.classifier, other)
 
 
 def train_order(setup: Setup) -> Order:

@@ -22,7 +22,7 @@ from tests.training.sandbox import (
     killed_in_step,
     outcome,
 )
-from toolchain.errors import SettingsError
+from toolchain.errors import DataError, SettingsError, TrainingError
 from toolchain.runs.alignment import read_alignment
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings_file import read_settings
@@ -105,8 +105,8 @@ def test_the_norms_of_frozen_layers_have_the_targets_statistics(
 
 
 RECIPES = {
-    "dann": ["--align", "dann", *PARTIAL, "--ema", "0.5", "--views", "2", "--dropout", "0.2"],
-    "mmd": ["--align", "mmd", "--strategy", "two-stage", "--head-epochs", "1", "--no-cache"],
+    "kept features": ["--align", "dann", *PARTIAL, "--ema", "0.5", "--views", "2"],
+    "pixels": ["--align", "mmd", "--strategy", "two-stage", "--head-epochs", "1", "--no-cache"],
 }
 
 
@@ -115,8 +115,6 @@ def test_a_killed_run_resumes_to_the_same_weights(
     sandbox: Sandbox, stripes: Path, dark: Path, recipe: str
 ) -> None:
     words = [*COMMON, "--target", dark, *RECIPES[recipe]]
-    if recipe == "mmd":  # the head alone has no features to align
-        words[words.index("mmd")] = "mcc"
     whole = sandbox.never_stopped(stripes, *words)
     faults = [EACH_EPOCH, killed_in_step(5)]
     ended = sandbox.finetune(stripes, *words, faults=faults, output=recipe)
@@ -162,10 +160,16 @@ def test_what_trains_no_model_to_keep_takes_no_target(
     assert "hint: " in done.stderr
 
 
+def test_a_run_is_not_written_into_the_targets_folder(stripes: Path, dark: Path) -> None:
+    before = tree_digest(dark)
+    with pytest.raises(DataError, match="inside the folder .* of --target"):
+        finetune(read_settings(None, small(stripes, dark)), dark / "run")
+    assert tree_digest(dark) == before
+
+
 def test_several_processes_are_refused(
     stripes: Path, dark: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from toolchain.errors import TrainingError
     from toolchain.training.alignment.begin import require_one_process
 
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -67,7 +67,7 @@ def test_copies_unreadable_files_and_training_images_are_left_out_and_counted(
     assert len(target.samples) == 21
     text = "\n".join(lines)
     assert "1 unreadable files, first broken.jpg" in text
-    assert "1 image of the training data" in text
+    assert "1 image of the data set itself" in text
     assert "1 image with the content of another" in text
     assert ".raw" in text
 
@@ -98,8 +98,9 @@ def test_too_few_photographs_are_refused_with_their_number(folder: Path, dataset
 
 
 def test_the_training_folder_itself_is_refused(dataset: Dataset) -> None:
-    with pytest.raises(DataError, match="all of its images are training images"):
-        read(dataset.root / "train", dataset)
+    for split in ("train", "val"):
+        with pytest.raises(DataError, match="all of its images are in the data set itself"):
+            read(dataset.root / split, dataset)
 
 
 def test_a_folder_that_is_none_is_refused_by_its_option(dataset: Dataset, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ FEWEST = 20
 
 @dataclass(frozen=True)
 class TargetImages:
-    """Photographs of another camera, each content once, none of them a training image."""
+    """Photographs of another camera, each content once, none of them in the data set itself."""
 
     root: Path
     samples: tuple[Sample, ...]
@@ -108,7 +108,8 @@ def _usable(
     checks = progress.track(
         file_checks(folder.paths), "reading the other camera's images", len(folder.paths)
     )
-    trained_on = {sample.digest for sample in dataset.train}
+    splits = (dataset.train, dataset.val, dataset.test)
+    own = {sample.digest for split in splits for sample in split}
     found: dict[str, Sample] = {}
     unreadable: list[str] = []
     known = copies = 0
@@ -118,7 +119,7 @@ def _usable(
             continue
         label = folder.labels.get(path, UNKNOWN)
         earlier = found.get(check.digest)
-        if check.digest in trained_on:
+        if check.digest in own:
             known += 1
         elif earlier is None:
             found[check.digest] = Sample(path, label, check.digest)
@@ -128,7 +129,7 @@ def _usable(
     _report(unreadable, known, copies, progress)
     if known and not found:
         raise DataError(
-            f"{folder.root}: all of its images are training images",
+            f"{folder.root}: all of its images are in the data set itself",
             hint="--target is a folder of photographs of another camera",
         )
     return tuple(sorted(found.values(), key=lambda sample: sample.digest))
@@ -149,7 +150,7 @@ def _report(unreadable: list[str], known: int, copies: int, progress: ProgressRe
     if unreadable:
         progress.message(f"left out {len(unreadable)} unreadable files, first {unreadable[0]}")
     if known:
-        progress.message(f"left out {_images(known)} of the training data")
+        progress.message(f"left out {_images(known)} of the data set itself")
     if copies:
         progress.message(f"left out {_images(copies)} with the content of another")
 
