@@ -162,7 +162,7 @@ def test_what_trains_no_model_to_keep_takes_no_target(
 
 def test_a_run_is_not_written_into_the_targets_folder(stripes: Path, dark: Path) -> None:
     before = tree_digest(dark)
-    with pytest.raises(DataError, match="inside the folder .* of --target"):
+    with pytest.raises(DataError, match=r"inside the folder .* of --target"):
         finetune(read_settings(None, small(stripes, dark)), dark / "run")
     assert tree_digest(dark) == before
 
