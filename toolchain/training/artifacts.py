@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -13,7 +14,8 @@ from toolchain.data.audit_result import Audit
 from toolchain.files import write_bytes
 from toolchain.metrics import confusion_plot
 from toolchain.metrics.evidence import as_good_as_the_best
-from toolchain.metrics.temperature import choose_temperature
+from toolchain.metrics.outputs import Outputs
+from toolchain.metrics.temperature import ChosenTemperature, choose_temperature
 from toolchain.networks import resnet
 from toolchain.networks.weights import weights_bytes
 from toolchain.runs.alignment import read_alignment
@@ -59,7 +61,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 def summarise(setup: Setup, trainer: Trainer) -> Summary:
     """Return the summary of a trainer that has finished an epoch or more."""
     outputs = trainer.best.outputs
-    chosen = choose_temperature(outputs)
+    chosen = _temperature(setup, outputs)
     history, images = trainer.finished.history, len(outputs.labels)
     correct = [round(row["val_accuracy"] * images) for row in history]
     return Summary(
@@ -74,12 +76,26 @@ def summarise(setup: Setup, trainer: Trainer) -> Summary:
         temperature=chosen.value,
         temperature_reason=chosen.reason,
         calibration_error=(chosen.error_before, chosen.error_after),
-        findings=diagnose(
-            history,
-            setup.settings,
-            len(setup.dataset.classes),
-            validated=_validated(setup, trainer),
-        ),
+        findings=[] if setup.camera else _findings(setup, trainer),
+    )
+
+
+def _temperature(setup: Setup, outputs: Outputs) -> ChosenTemperature:
+    """Return the temperature: 1 for another camera, of which no image has been validated."""
+    chosen = choose_temperature(outputs)
+    if setup.camera is None:
+        return chosen
+    reason = "the validation images are not of the camera that the model is for"
+    return replace(chosen, value=1.0, error_after=chosen.error_before, reason=reason)
+
+
+def _findings(setup: Setup, trainer: Trainer) -> list[Finding]:
+    """Return what the curves show; they say nothing of a model for another camera."""
+    return diagnose(
+        trainer.finished.history,
+        setup.settings,
+        len(setup.dataset.classes),
+        validated=_validated(setup, trainer),
     )
 
 

@@ -58,6 +58,10 @@ def begin_alignment(
     camera = OtherCamera(target, statistics_of(setup.classifier))
     if estimate:
         estimate_statistics(setup.classifier, _pixels(setup, target, progress))
+    progress.message(
+        "the model is for the other camera: the validation images are not of it, their figures are "
+        "lower than what it reaches there, and the last epoch is kept"
+    )
     return replace(setup, camera=camera)
 
 
