@@ -19,7 +19,8 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.results import SHARED, WEIGHTS, config_of
+from benchmarks.material import SHARED, WEIGHTS
+from benchmarks.results import config_of
 from toolchain.exporters.export import export
 from toolchain.exporters.outcome import ExportedModel, RejectedModel
 from toolchain.exporters.variants import Variant

@@ -3,25 +3,29 @@
     python -m benchmarks.results run                every run that is not in results.jsonl yet
     python -m benchmarks.results run photos-head "photos-partial, two-stage"    those of recipes
     python -m benchmarks.results run --plain        the plain loop with the same settings
-    python -m benchmarks.results write              docs/results.md from results.jsonl
+    python -m benchmarks.results write              docs/results.md from what was measured
+    python -m benchmarks.results all                what is missing of all of this, and the page
+    python -m benchmarks.results all --data food3 --seeds 0    of some sets and seeds only
 
-Each run is appended to results.jsonl when it ends, so the work can be stopped and resumed.
-RTL_SHARED is the folder with photographs and weights.
+Each run is appended to results.jsonl or choosing.jsonl when it ends, so the work can be stopped and
+resumed. RTL_SHARED is the folder with photographs and weights.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import statistics
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import choosing
+from benchmarks.material import ROOT, SEEDS, SETS, SHARED, WEIGHTS, append_row, read_rows
 from benchmarks.plain_loop import plain_loop
 from toolchain.machine import this_machine
 from toolchain.metrics.intervals import wilson_interval
@@ -29,19 +33,19 @@ from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
 from toolchain.training.finetune import finetune
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("RTL_SHARED", ROOT.parent / "shared"))
 STORE = Path(__file__).with_name("results.jsonl")
 PAGE = ROOT / "docs" / "results.md"
-SEEDS = (0, 1, 2)
-
-WEIGHTS = SHARED / "weights" / "resnet18-imagenet-partial.safetensors"
+FIRST_MACHINE = (
+    "Intel(R) Xeon(R) Processor, 2 cores, 25 GB, Linux x86_64, Python 3.11.7, "
+    "torch 2.13.0+cpu, onnxruntime 1.31.1"
+)
+"""Of the rows that do not name theirs."""
 
 RECIPES = {
-    "photos-head": ("food3", "hymenoptera", "steel6"),
-    "photos-partial": ("food3", "hymenoptera"),
+    "photos-head": SETS,
+    "photos-partial": ("food3", "hymenoptera", "food10_64px"),
     "surfaces-partial": ("steel6",),
-    "photos-full": ("food3", "hymenoptera", "steel6"),
+    "photos-full": SETS,
     "photos-scratch": ("food3", "food10_64px"),
 }
 """Recipe, which is configs/RECIPE.toml → data sets."""
@@ -51,6 +55,8 @@ COMPARED = RECIPES.keys() - {FROM_SCRATCH}
 STAGED = {
     "two-stage": {"strategy": "two-stage", "head_epochs": 3},
     "progressive": {"strategy": "progressive", "unfreeze_layers": 4, "unfreeze_every": 3},
+    "bn": {"strategy": "bn", "lr_backbone": 1e-3},
+    "lora": {"strategy": "lora", "lr_backbone": 1e-3},
 }
 """Strategies that replace `partial` in its recipes."""
 
@@ -75,23 +81,27 @@ def config_of(recipe: str) -> Path:
     return ROOT / "configs" / f"{recipe.split(',')[0]}.toml"
 
 
-def run(recipes: list[str], plain: bool) -> None:
+def run(
+    recipes: Sequence[str],
+    plain: bool,
+    *,
+    sets: Sequence[str] = SETS,
+    seeds: Sequence[int] = SEEDS,
+) -> None:
     """Run the cases of some recipes, by default of all, that are not in results.jsonl yet."""
-    done = {(row["data"], row["recipe"], row["seed"], row["by"]) for row in _rows()}
+    done = {(row["data"], row["recipe"], row["seed"], row["by"]) for row in read_rows(STORE)}
     by = "plain loop" if plain else "rtl"
-    for seed in SEEDS:
+    for seed in seeds:
         for name, recipe, given in cases():
             if (name, recipe, seed, by) in done or (plain and recipe not in COMPARED):
                 continue
-            if recipes and recipe not in recipes:
+            if name not in sets or (recipes and recipe not in recipes):
                 continue
             given = {**given, "data": str(SHARED / "data" / name), "seed": seed}
             row = {"data": name, "recipe": recipe, "seed": seed, "by": by}
             settings = read_settings(config_of(recipe), given)
             row |= _plain(settings) if plain else _finetune(settings)
-            with STORE.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            print(json.dumps(row), flush=True)
+            append_row(row | {"machine": _machine()}, STORE)
 
 
 def _finetune(settings: FinetuneSettings) -> dict[str, Any]:
@@ -124,22 +134,28 @@ def _plain(settings: FinetuneSettings) -> dict[str, Any]:
     }
 
 
-def _rows() -> list[dict[str, Any]]:
-    if not STORE.is_file():
-        return []
-    return [json.loads(line) for line in STORE.read_text(encoding="utf-8").splitlines()]
-
-
-def write() -> None:
-    """Write docs/results.md from results.jsonl."""
+def page(store: Path = STORE, chosen: Path = choosing.STORE) -> str:
+    """Return docs/results.md, from what was measured."""
     cells: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in _rows():
+    for row in read_rows(store):
         cells[row["data"], row["recipe"], row["by"]].append(row)
-    lines = [HEAD.format(machine=_machine())]
+    machines = dict.fromkeys(
+        row.get("machine", FIRST_MACHINE) for rows in cells.values() for row in rows
+    )
+    lines = [HEAD.format(machine="; later rows on: ".join(machines))]
+    best: dict[str, choosing.Best] = {}
     for (data, recipe, by), rows in sorted(cells.items()):
         if by == "rtl":
             lines.append(_line(data, recipe, rows, cells.get((data, recipe, "plain loop"), [])))
-    PAGE.write_text("".join(lines), encoding="utf-8")
+            accuracy = statistics.mean(row["accuracy"] for row in rows)
+            if len(rows) == len(SEEDS) and accuracy > best.get(data, ("", 0.0))[1]:
+                best[data] = (recipe, accuracy)
+    return "".join([*lines, choosing.section(best, chosen)])
+
+
+def write() -> None:
+    """Write docs/results.md."""
+    PAGE.write_text(page(), encoding="utf-8")
 
 
 HEAD = """<!-- Made by benchmarks/results.py from benchmarks/results.jsonl. -->
@@ -155,12 +171,13 @@ seeds.
 
 A recipe is `configs/RECIPE.toml`, with `--weights FILE` but for scratch; "two-stage" is it with
 `--strategy two-stage --head-epochs 3`, "progressive" is it with `--strategy progressive
---unfreeze-layers 4 --unfreeze-every 3`. food3 has 150 images for training and 120 for validation,
-hymenoptera 244 and 153, steel6 240 and 240, food10_64px 450 and 400 of 64 pixels. The weights are
-all of torchvision's ImageNet ResNet-18 but the last block, which begins as the identity; with the
-whole of them expect more.
+--unfreeze-layers 4 --unfreeze-every 3`, "bn" and "lora" are it with that strategy and
+`--lr-backbone 1e-3`. food3 has 150 images for training and 120 for validation, hymenoptera 244 and
+153, steel6 240 and 240, food10_64px 450 and 400 of 64 pixels. The weights are all of torchvision's
+ImageNet ResNet-18 but the last block, which begins as the identity; with the whole of them expect
+more.
 
-{machine}
+Measured on: {machine}.
 
 | data | recipe | accuracy | 95 % interval | seeds | time | plain loop |
 |---|---|---|---|---|---|---|
@@ -190,18 +207,30 @@ def _seconds(rows: list[dict[str, Any]]) -> str:
 def _machine() -> str:
     machine = this_machine()
     named = ", ".join(f"{name} {machine.versions[name]}" for name in ("torch", "onnxruntime"))
-    return f"Measured on: {machine}, {named}."
+    return f"{machine}, {named}"
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     running = commands.add_parser("run")
     running.add_argument("recipes", nargs="*", metavar="RECIPE")
     running.add_argument("--plain", action="store_true")
     commands.add_parser("write")
+    everything = commands.add_parser("all")
+    everything.add_argument("--data", nargs="+", default=SETS, choices=SETS)
+    everything.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     arguments = parser.parse_args()
     if arguments.command == "run":
         run(arguments.recipes, arguments.plain)
-    else:
-        write()
+        return
+    if arguments.command == "all":
+        # The choices first: their time is what they are measured for.
+        choosing.measure(arguments.data, arguments.seeds)
+        run((), False, sets=arguments.data, seeds=arguments.seeds)
+    write()
+
+
+if __name__ == "__main__":
+    main()

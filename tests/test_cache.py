@@ -63,6 +63,7 @@ def test_both_caches_are_removed(cache: Path) -> None:
     assert [(Path(one.folder).name, one.bytes) for one in cleared] == [
         ("features", sizes[0]),
         ("engines", sizes[1]),
+        ("searches", 0),
     ]
     assert list(cache.iterdir()) == []
     assert list_caches().entries == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from toolchain.runtime.modelcache import store as models
+from toolchain.select import searches
 from toolchain.training.features import store as features
 
 
@@ -37,6 +38,14 @@ class EngineCache(msgspec.Struct, frozen=True):
     """The longest unused first."""
 
 
+class SearchCache(msgspec.Struct, frozen=True):
+    """The folder of searches that were stopped, each with its finished trainings."""
+
+    folder: str
+    searches: int
+    bytes: int
+
+
 class Caches(msgspec.Struct, frozen=True, kw_only=True):
     """All that is kept; as JSON it is the output of `rtl cache --json`."""
 
@@ -46,6 +55,7 @@ class Caches(msgspec.Struct, frozen=True, kw_only=True):
     entries: list[FeaturesEntry]
     """The longest unused first."""
     engines: EngineCache
+    searches: SearchCache
 
 
 class ClearedCache(msgspec.Struct, frozen=True):
@@ -61,10 +71,11 @@ class ClearedCache(msgspec.Struct, frozen=True):
 
 
 def list_caches() -> Caches:
-    """Return what is kept: features of frozen layers, and models as onnxruntime has optimised them.
+    """Return what is kept: features, models as onnxruntime has optimised them, stopped searches.
 
     They lie in the user's cache folder, or in RTL_CACHE_DIR.
     """
+    stopped = searches.entries()
     return Caches(
         folder=str(features.features_folder()),
         entries=[
@@ -82,6 +93,11 @@ def list_caches() -> Caches:
             folder=str(models.engines_folder()),
             entries=[EngineEntry(entry.model, entry.bytes) for entry in models.entries()],
         ),
+        searches=SearchCache(
+            folder=str(searches.searches_folder()),
+            searches=len(stopped),
+            bytes=sum(entry.bytes for entry in stopped),
+        ),
     )
 
 
@@ -90,5 +106,6 @@ def clear_caches() -> list[ClearedCache]:
     removed = [
         (features.features_folder(), features.clear()),
         (models.engines_folder(), models.clear()),
+        (searches.searches_folder(), searches.clear()),
     ]
     return [ClearedCache(str(folder), *msgspec.structs.astuple(one)) for folder, one in removed]

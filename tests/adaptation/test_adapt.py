@@ -235,3 +235,11 @@ def test_damaged_features_are_named(model: Path, target: Path, tmp_path: Path) -
     features_file(copied).write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(ModelFileError, match=r"model\.onnx\.features\.npz can't be read"):
         adapt(copied, target)
+
+
+def test_a_name_of_another_format_is_refused_before_anything_is_measured(
+    other: Path, target: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=r"x\.pt has not the suffix \.onnx") as caught:
+        adapt(other, target, output=tmp_path / "x.pt")
+    assert caught.value.hint == f"-o {tmp_path / 'x.onnx'}"

@@ -28,7 +28,7 @@ def test_cache_lists_and_removes_models(cache: Path, tmp_path: Path, rtl: Rtl) -
     assert "tiny[b].onnx" in shown.stdout.replace("\n", "")
     assert str(cache / "engines") in shown.stdout.replace("\n", "")
     listed = json.loads(rtl("cache", "--json").stdout)
-    assert list(listed) == ["version", "folder", "entries", "engines"]
+    assert list(listed) == ["version", "folder", "entries", "engines", "searches"]
     assert (listed["version"], listed["folder"]) == (1, str(cache / "features"))
     assert list(listed["engines"]) == ["folder", "entries"]
     assert listed["entries"] == []

@@ -12,7 +12,8 @@ from PIL import Image
 from tests.data.test_image_quality import scene
 from toolchain.data import image_hashes
 from toolchain.data.image_hashes import Look, count_bits, look_of
-from toolchain.data.near_duplicates import Groups, Looks, best_likeness, near_duplicates
+from toolchain.data.near_duplicates import Groups, Looks, near_duplicates
+from toolchain.data.picture_likeness import likeness
 from toolchain.demo.parts import draw_part
 
 
@@ -69,7 +70,8 @@ def test_a_picture_in_other_colours_is_another_picture() -> None:
         look_of(Image.merge("RGB", bands))
         for bands in ((bright, middle, low), (low, middle, bright))
     )
-    assert best_likeness(warm.grey, cold.grey) > 0.9
+    greys = np.array([warm.grey, cold.grey])
+    assert likeness(greys, np.array([[0, 1]]))[0] > 0.9
     assert groups_of([warm, cold]) == []
     assert groups_of([warm, warm]) == [[0, 1]]
 
@@ -108,11 +110,6 @@ def test_chains_are_one_group() -> None:
     for a, b in ((0, 3), (4, 3), (1, 5)):
         groups.join(a, b)
     assert groups.found() == [[0, 3, 4], [1, 5]]
-
-
-def test_a_picture_is_most_like_itself() -> None:
-    grey = look_of(scene(1)).grey
-    assert best_likeness(grey, grey) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_bits_are_counted_alike_by_numpy_and_by_the_table() -> None:

@@ -12,12 +12,17 @@ import pytest
 
 import toolchain
 from tests.conftest import Rtl
+from tests.select.test_cross_validate import inputs_for
 from toolchain.errors import SettingsError
+from toolchain.progress import SilentReporter
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.selection import read_selection
 from toolchain.runs.settings_chosen import budget_seconds
 from toolchain.runs.settings_file import gather_settings, read_settings
+from toolchain.select.choose import chooser_for
+from toolchain.select.clock import OutOfTime
 from toolchain.training.choosing import Choice, ChoiceInputs, Choosers
+from toolchain.training.features.pooled import StageFeatures
 from toolchain.training.finetune import finetune
 
 SMALL = {"size": 32, "workers": 0, "batch_size": 16}
@@ -92,6 +97,22 @@ def test_a_budget_that_is_over_before_a_training_is_refused_though_features_are_
     assert not (tmp_path / "run").exists()
 
 
+def test_what_is_needed_is_no_guess_from_a_pass_that_had_not_begun(
+    stripes: Path, random_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow_to_begin(*_: object, **__: object) -> StageFeatures:
+        time.sleep(0.5)  # an engine that is built
+        raise OutOfTime
+
+    monkeypatch.setattr("toolchain.select.budget_search.stage_features", slow_to_begin)
+    given = SMALL | {"weights": str(random_weights), "budget": "1s"}
+    choose = chooser_for(gather_settings(None, given | {"data": str(stripes)}))
+    assert choose is not None
+    with pytest.raises(SettingsError, match="1s is shorter than a pass") as caught:
+        choose(inputs_for(stripes, **given), SilentReporter())
+    assert budget_seconds(str(caught.value.instead[0]["budget"])) < 20
+
+
 @pytest.mark.parametrize("text", ["", "five minutes", "5 m 3 s", "-5m", "0s", "1e9h", "5d"])
 def test_a_budget_that_is_none_is_refused_with_one_that_is(text: str) -> None:
     with pytest.raises(SettingsError, match="budget: ") as caught:
@@ -107,7 +128,7 @@ def test_a_budget_that_is_none_is_refused_with_one_that_is(text: str) -> None:
         ({"lr_head": 0.1}, "lr_head: a budget chooses it"),
         ({"freeze_until": "layer3"}, "freeze_until: a budget chooses it"),
         ({"weights": "none"}, "budget: a search measures what the features of pretrained weights"),
-        ({"task": "multi-label"}, "auto measures images of one class each"),
+        ({"task": "multi-label"}, "budget: a budget compares by images of one class each"),
     ],
 )
 def test_what_a_budget_decides_cant_be_given(given: dict[str, object], message: str) -> None:
@@ -121,6 +142,7 @@ def test_what_a_budget_decides_cant_be_given(given: dict[str, object], message: 
         ({"epochs": 3}, "--strategy head --budget ''"),
         ({"weights": "none"}, "--budget '' --strategy full or --weights imagenet"),
         ({"strategy": "head"}, "--strategy auto or --budget ''"),
+        ({"task": "multi-label"}, "--budget '' --strategy auto or --budget '' --strategy head"),
     ],
 )
 def test_each_hint_of_a_budget_works_as_it_is_pasted(given: dict[str, object], hint: str) -> None:

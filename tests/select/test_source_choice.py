@@ -102,6 +102,29 @@ def test_a_file_that_is_no_weights_file_is_one_line(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "others"),
+    [((), 1), ((), 0), (("--cv", "3"), 0), (("--lr-find",), 0), (("--try", "strategies"), 0)],
+)
+def test_missing_weights_are_refused_before_an_image_is_read(
+    words: tuple[str, ...],
+    others: int,
+    rtl_here: Rtl,
+    stripes: Path,
+    random_weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("the images were read")
+
+    for reader in ("training.finetune", "training.lr_find", "select.inputs"):
+        monkeypatch.setattr(f"toolchain.{reader}.read_data", read)
+    weights = [word for file in [random_weights] * others for word in ("--weights", file)]
+    done = rtl_here("finetune", stripes, *weights, "--weights", "gone.pth", *words, *SMALL)
+    assert done.returncode == 11, done.stderr
+    assert "gone.pth: no such weights file" in done.stderr
+
+
 def test_the_run_says_how_its_source_was_chosen(
     rtl_here: Rtl, stripes: Path, random_weights: Path, shared_run: Path, tmp_path: Path
 ) -> None:

@@ -77,7 +77,6 @@ def test_the_choice_is_printed_with_its_figures(
         ({"freeze_until": "layer3"}, "freeze_until: strategy auto chooses it"),
         ({"head_epochs": 7}, "head_epochs: strategy auto chooses it"),
         ({"weights": "none"}, "auto measures what the features of pretrained weights are worth"),
-        ({"task": "multi-label"}, "auto measures images of one class each"),
     ],
 )
 def test_what_contradicts_the_choice_is_refused(given: dict[str, object], message: str) -> None:

@@ -1,13 +1,17 @@
-"""Label images in Node and in a browser, and compare with rtl's predictor.
+"""Label images in Node, in a browser and in C++, and compare with rtl's predictor.
 
     rtl export runs/photos --input image
     python tests/slow/other_runtimes.py runs/photos/export/model.image.onnx photos/val
 
 Node and Chromium run what examples/javascript/ holds, with onnxruntime-node, sharp and
 onnxruntime-web from npm (`--packages FOLDER` keeps or takes a folder with node_modules; about
-500 MB). Printed is, for each: the difference from the logits in the card, the images whose label
-is not that of `Predictor`, and the largest difference of a probability. The exit status is 1 where
-the proof failed or a label differs.
+500 MB). With `--onnxruntime FOLDER`, an unpacked release of onnxruntime (include/ and lib/),
+examples/cpp/ is built by CMake and labels the JPEGs among the images; it takes libjpeg and
+nlohmann-json from the system.
+
+Printed is, for each: the difference from the logits in the card, the images whose label is not that
+of `Predictor`, and the largest difference of a probability. The exit status is 1 where the proof
+failed or a label differs.
 """
 
 from __future__ import annotations
@@ -32,7 +36,8 @@ from toolchain.runtime.predictor import Predictor
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ("onnxruntime-node", "onnxruntime-web", "sharp")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+JPEG_SUFFIXES = {".jpg", ".jpeg"}
+SUFFIXES = {*JPEG_SUFFIXES, ".png", ".webp"}
 
 Answers = list[dict[str, Any]]
 
@@ -45,6 +50,7 @@ def main() -> int:
     parser.add_argument("model", type=Path, help="A file with the input `image`.")
     parser.add_argument("photos", type=Path, help="A folder of images.")
     parser.add_argument("--packages", type=Path, help="Folder of node_modules.")
+    parser.add_argument("--onnxruntime", type=Path, help="Folder with its include/ and lib/.")
     arguments = parser.parse_args()
     photos = sorted(p for p in arguments.photos.rglob("*") if p.suffix.lower() in SUFFIXES)
     expected = predictor_answers(arguments.model, photos)
@@ -57,6 +63,13 @@ def main() -> int:
         else:
             answers = browser_answers(chromium, folder, photos)
             good.append(compared("browser", *answers, expected))
+        if arguments.onnxruntime is None:
+            print("C++: --onnxruntime is not given")
+        else:
+            program = built_program(Path(temporary) / "build", arguments.onnxruntime)
+            jpegs = [n for n, p in enumerate(photos) if p.suffix.lower() in JPEG_SUFFIXES]
+            answers = cpp_answers(program, arguments.model, [photos[n] for n in jpegs])
+            good.append(compared("C++", *answers, [expected[n] for n in jpegs]))
     return 0 if all(good) else 1
 
 
@@ -91,6 +104,25 @@ def node_answers(folder: Path, photos: list[Path]) -> tuple[float, Answers]:
         raise SystemExit(f"node ended with {done.returncode}:\n{done.stderr}")
     proof, *answers = map(json.loads, done.stdout.splitlines())
     return proof["difference"], answers
+
+
+def built_program(build: Path, onnxruntime: Path) -> Path:
+    """Return the program of examples/cpp/, built with an onnxruntime."""
+    source = ROOT / "examples" / "cpp"
+    where = f"-DONNXRUNTIME={onnxruntime.resolve()}"
+    subprocess.run(["cmake", "-S", source, "-B", build, where], check=True, capture_output=True)
+    subprocess.run(["cmake", "--build", build], check=True, capture_output=True)
+    return build / "predict"
+
+
+def cpp_answers(program: Path, model: Path, photos: list[Path]) -> tuple[float, Answers]:
+    """Return (difference from the card, answers) of the program in C++."""
+    command = [program, model, *photos]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"predict ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    proof, *answers = map(json.loads, done.stdout.splitlines())
+    return proof["difference"], [{**found, "label": found["labels"][0]} for found in answers]
 
 
 def browser_answers(chromium: str, folder: Path, photos: list[Path]) -> tuple[float, Answers]:

@@ -64,13 +64,19 @@ def open_original(model: str) -> Original:
 def destination(original: Path, output: str | os.PathLike[str] | None) -> Path:
     """Return the path of the new file; by default it is named after the original, beside it.
 
-    Raises SettingsError where it would replace the original, DataError where it can't be written.
+    Raises SettingsError where it would replace the original or has another suffix, DataError where
+    it can't be written.
     """
     if output is None:
         path = original.with_name(f"{original.stem}{SUFFIX}{original.suffix}")
     else:
         path = Path(output)
         path = path / f"{original.stem}{SUFFIX}{original.suffix}" if path.is_dir() else path
+    if path.suffix.lower() != original.suffix.lower():
+        raise SettingsError(
+            f"{path} has not the suffix {original.suffix} of the file that is adapted",
+            hint=f"-o {path.with_suffix(original.suffix)}",
+        )
     if path.exists() and path.samefile(original):
         raise SettingsError(
             f"{path} is the file that is adapted; it is kept as it is", hint="choose another -o"

@@ -17,11 +17,11 @@ from toolchain.printable import printable
 @traceback_option
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
-    """Show what rtl keeps: features of frozen layers for later runs, and models as onnxruntime has
-    optimised them for later predictors.
+    """Show what rtl keeps: features of frozen layers for later runs, models as onnxruntime has
+    optimised them for later predictors, and what a stopped search had finished.
 
     They lie in the user's cache folder, or in RTL_CACHE_DIR. `rtl finetune --cache-gb` bounds the
-    features; models take 2 GB at most.
+    features; models take 2 GB at most, searches 50 MB.
 
     \b
     rtl cache
@@ -37,6 +37,7 @@ def command(context: click.Context, as_json: bool) -> None:
     else:
         tables.show_cache(caches.folder, caches.entries)
         tables.show_engines(caches.engines.folder, caches.engines.entries)
+        tables.show_searches(caches.searches)
 
 
 @command.command("clear")

@@ -23,7 +23,7 @@ from toolchain.glossary import terms_in
 from toolchain.printable import printable, printable_lines
 
 if TYPE_CHECKING:
-    from toolchain.cache import EngineEntry, FeaturesEntry
+    from toolchain.cache import EngineEntry, FeaturesEntry, SearchCache
     from toolchain.doctor import Check
     from toolchain.exporters.outcome import ExportedModel
 
@@ -161,6 +161,14 @@ def show_engines(folder: str, engines: Sequence[EngineEntry]) -> None:
         table.add_row(name, f"{engine.bytes / 1e6:.1f}")
     total = sum(engine.bytes for engine in engines) / 1e6
     show(Text(f"{folder}: {total:.1f} MB"), table)
+
+
+def show_searches(kept: SearchCache) -> None:
+    """Show how many searches were stopped and can go on."""
+    if not kept.searches:
+        show(Text(f"{kept.folder}: nothing is kept"))
+        return
+    show(Text(f"{kept.folder}: {kept.bytes / 1e6:.1f} MB, stopped searches: {kept.searches}"))
 
 
 def show_checks(checks: Sequence[Check]) -> None:

@@ -7,34 +7,30 @@ of light and shade are alike in many photographs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from toolchain.data.image_hashes import (
     COLOUR_CELLS,
-    CROP,
     FULL_64,
     FULL_256,
     INNER_64,
     INNER_256,
     INSIDE,
-    SIDE,
     Hashes,
     Look,
     count_bits,
     distances,
 )
+from toolchain.data.picture_likeness import ALIKE, best_likeness, likeness
 
 BITS_OF_64, BITS_OF_256 = 12, 64
 """Pairs differ in at most so many bits. Measured: copies cropped by 3 % in at most 11 and 53."""
-LIKELY, PROMISING, ALIKE = 0.4, 0.55, 0.76
-"""Correlation of the small structures that a pair needs to be looked at more closely, to be fitted
-finely, and to count.
-Measured on four sets: copies at least 0.84, other images at most 0.68."""
+LIKELY = 0.4
+"""Correlation of the small structures that a pair needs to be looked at more closely."""
 SAME_COLOURS = 5.0
 """Largest mean difference of the colours at the same exposure, in levels of 255. Of 3,000 copies
 (in JPEG quality 30, half as large, cropped by 3 %, 20 % darker) two differ more, or in light and
@@ -50,16 +46,8 @@ FLAT = 2.0
 TILE_ROWS, TILE_COLUMNS = 128, 4096
 CHUNK = 2048
 """Pairs that are compared at a time."""
-WIDEST = 0.06
-"""The most that the comparison takes off an edge, as a share of the side."""
-
-Box = tuple[float, float, float, float]
-_STARTS: tuple[Box, ...] = (
-    (0.0, 0.0, 0.0, 0.0), (CROP, CROP, CROP, CROP), (CROP, CROP, 0.0, 0.0), (0.0, 0.0, CROP, CROP),
-    (0.0, CROP, CROP, 0.0), (CROP, 0.0, 0.0, CROP),
-)  # fmt: skip
-"""What is first taken off left, top, right and bottom: nothing, all around, and at two edges."""
-_STEPS = (0.015, 0.009, 0.005)
+CLOSELY = 256
+"""Pairs that are looked at more closely at a time."""
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -94,6 +82,17 @@ class Groups:
         first, second = sorted((self.roots[a], self.roots[b]))
         self.roots[self.roots == second] = first
 
+    def join_all(self, pairs: Indices) -> None:
+        """Make one group of those of each pair."""
+        for a, b in pairs.tolist():
+            if self.roots[a] != self.roots[b]:
+                self.join(a, b)
+
+    def apart(self, pairs: Indices) -> Indices:
+        """Return those of the pairs whose images are in different groups."""
+        found: Indices = pairs[self.roots[pairs[:, 0]] != self.roots[pairs[:, 1]]]
+        return found
+
     def found(self) -> list[list[int]]:
         """Return the groups of two images or more, each in order."""
         order = np.argsort(self.roots, kind="stable")
@@ -110,8 +109,10 @@ def near_duplicates(looks: Looks, blocks: Sequence[tuple[Indices, Indices]]) -> 
     groups = Groups(len(looks.greys))
     shows = _contrast(looks.greys) >= FLAT
     for rows, columns in blocks:
-        for pairs in _proposed(looks.hashes, rows[shows[rows]], columns[shows[columns]]):
-            _join_alike(looks, pairs, groups)
+        proposed = _proposed(looks.hashes, rows[shows[rows]], columns[shows[columns]])
+        close = (pairs[_close_in_detail(looks, pairs)] for pairs in proposed)
+        for pairs in _gathered(close):
+            _join_alike(looks.greys, pairs, groups)
     return groups.found()
 
 
@@ -138,17 +139,28 @@ def _proposed(hashes: Hashes, rows: Indices, columns: Indices) -> Iterator[Indic
             yield pairs[pairs[:, 0] < pairs[:, 1]] if rows is columns else pairs
 
 
-def _join_alike(looks: Looks, pairs: Indices, groups: Groups) -> None:
-    """Join those of the proposed pairs that look the same."""
-    pairs = pairs[_close_in_detail(looks, pairs)]
+def _gathered(parts: Iterable[Indices]) -> Iterator[Indices]:
+    """Yield pairs in parts of about CHUNK: what is done in arrays costs the most for a few."""
+    waiting: list[Indices] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(map(len, waiting)) >= CHUNK:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _join_alike(greys: NDArray[np.uint8], pairs: Indices, groups: Groups) -> None:
+    """Join those of the pairs that look the same."""
     for start in range(0, len(pairs), CHUNK):
-        some = pairs[start : start + CHUNK]
-        some = some[groups.roots[some[:, 0]] != groups.roots[some[:, 1]]]
-        for (a, b), correlation in zip(some.tolist(), _likeness(looks.greys, some), strict=True):
-            if correlation < LIKELY or groups.roots[a] == groups.roots[b]:
-                continue
-            if correlation >= ALIKE or best_likeness(looks.greys[a], looks.greys[b]) >= ALIKE:
-                groups.join(a, b)
+        some = groups.apart(pairs[start : start + CHUNK])
+        found = likeness(greys, some)
+        groups.join_all(some[found >= ALIKE])
+        likely = some[(found >= LIKELY) & (found < ALIKE)]
+        for first in range(0, len(likely), CLOSELY):
+            closely = groups.apart(likely[first : first + CLOSELY])
+            groups.join_all(closely[best_likeness(greys, closely) >= ALIKE])
 
 
 def _close_in_detail(looks: Looks, pairs: Indices) -> NDArray[np.bool_]:
@@ -195,75 +207,3 @@ def _same_shade(a: Floats, b: Floats) -> NDArray[np.bool_]:
 def _near_one(ratios: Floats) -> NDArray[np.bool_]:
     near: NDArray[np.bool_] = (ratios <= LARGEST_GAIN) & (ratios >= 1 / LARGEST_GAIN)
     return near
-
-
-def _likeness(greys: NDArray[np.uint8], pairs: Indices) -> Floats:
-    """Return the highest correlation of whole and whole, whole and inside of each pair."""
-    images, places = np.unique(pairs, return_inverse=True)
-    first, second = places.reshape(pairs.shape).T
-    pictures = [Image.fromarray(greys[image]) for image in images]
-    whole, inside = (
-        np.array([_structures(_without(picture, edges)) for picture in pictures], np.float32)
-        .reshape(-1, SIDE * SIDE)
-        for edges in _STARTS[:2]
-    )  # fmt: skip
-    pair_sums = [
-        np.einsum("nk,nk->n", a[first], b[second])
-        for a, b in ((whole, whole), (whole, inside), (inside, whole))
-    ]
-    highest: Floats = np.max(pair_sums, axis=0, initial=-1.0)
-    return highest
-
-
-def best_likeness(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Return the highest correlation of two small grey pictures, one cropped over the other."""
-    first, second = Image.fromarray(a), Image.fromarray(b)
-    return max(_best_crop(first, second), _best_crop(second, first))
-
-
-class _Tried(NamedTuple):
-    correlation: float
-    edges: Box
-
-
-def _best_crop(picture: Image.Image, other: Image.Image) -> float:
-    """Return the highest correlation of what is left of a picture with another one."""
-    wanted = _structures(other)
-
-    def tried(edges: Box) -> _Tried:
-        return _Tried(float((_structures(_without(picture, edges)) * wanted).sum()), edges)
-
-    best = max(map(tried, _STARTS))
-    if best.correlation < PROMISING:
-        return best.correlation
-    for step in _STEPS:
-        for edge in range(4):
-            for moved in (best.edges[edge] - step, best.edges[edge] + step):
-                edges = list(best.edges)
-                edges[edge] = min(max(moved, 0.0), WIDEST)
-                best = max(best, tried((edges[0], edges[1], edges[2], edges[3])))
-    return best.correlation
-
-
-def _without(picture: Image.Image, edges: Box) -> Image.Image:
-    """Return a picture of the same size without its edges, which are shares of the side."""
-    if not any(edges):
-        return picture
-    left, top, right, bottom = (edge * SIDE for edge in edges)
-    box = (left, top, SIDE - right, SIDE - bottom)
-    return picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=box)
-
-
-def _structures(picture: Image.Image) -> Floats:
-    """Return a picture without its large areas of light and shade, with length 1.
-
-    What stands out most is clipped: two pictures of one bright line each are not the same.
-    """
-    smooth = picture.filter(ImageFilter.BoxBlur(2))
-    rest = np.asarray(picture, np.float32) - np.asarray(smooth, np.float32)
-    rest -= rest.mean()
-    most = max(3 * float(np.median(np.abs(rest))), float(rest.std()) / 4)
-    np.clip(rest, -most, most, out=rest)
-    rest -= rest.mean()
-    length: Floats = rest / (np.linalg.norm(rest) + 1e-6)
-    return length

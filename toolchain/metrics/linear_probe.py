@@ -59,19 +59,52 @@ def fit(
     vary more keep a part of that, and with 0 all of it: all are divided by the same number. The
     bias has no penalty. The result depends on nothing random.
     """
+    return _fitted(features, np.eye(classes)[labels], l2, scaling, _softmax_loss)
+
+
+def fit_each_label(
+    features: NDArray[np.floating],
+    labels: NDArray[np.bool_],
+    l2: float = 1e-2,
+    scaling: float = 1.0,
+) -> LinearProbe:
+    """Return a probe for each label of images that have any number of them, as one.
+
+    `labels` are bool [images, classes]. Logits above 0 are of labels that an image has rather than
+    not; the loss is the sum of the labels' mean binary cross entropies. All else is as in `fit`.
+    """
+    return _fitted(features, labels.astype(np.float64), l2, scaling, _sigmoid_loss)
+
+
+Loss = Callable[[Matrix, Matrix], tuple[float, Matrix]]
+"""From logits and truth, float64 [images, classes], to (mean loss in nats, probabilities)."""
+
+
+def _softmax_loss(logits: Matrix, truth: Matrix) -> tuple[float, Matrix]:
+    probabilities = softmax(logits)
+    likelihood = np.maximum((probabilities * truth).sum(axis=1), np.finfo(np.float64).tiny)
+    return float(-np.log(likelihood).mean()), probabilities
+
+
+def _sigmoid_loss(logits: Matrix, truth: Matrix) -> tuple[float, Matrix]:
+    size = np.exp(-np.abs(logits))
+    each = np.maximum(logits, 0) - logits * truth + np.log1p(size)
+    return float(each.sum(axis=1).mean()), np.where(logits >= 0, 1, size) / (1 + size)
+
+
+def _fitted(
+    features: NDArray[np.floating], truth: Matrix, l2: float, scaling: float, loss_of: Loss
+) -> LinearProbe:
     mean, scale = _columns(features, scaling)
     inputs = (features - mean) / scale
-    count, width = inputs.shape
-    truth = np.eye(classes)[labels]
+    (count, width), classes = inputs.shape, truth.shape[1]
 
     def loss(flat: Matrix) -> tuple[float, Matrix]:
         weights, bias = flat[: width * classes].reshape(width, classes), flat[width * classes :]
-        logits = inputs @ weights + bias
-        probabilities = softmax(logits)
-        likelihood = np.maximum((probabilities * truth).sum(axis=1), np.finfo(np.float64).tiny)
+        data_loss, probabilities = loss_of(inputs @ weights + bias, truth)
         rest = (probabilities - truth) / count
         slope = np.concatenate([(inputs.T @ rest + l2 * weights).ravel(), rest.sum(axis=0)])
-        return float(-np.log(likelihood).mean() + l2 / 2 * (weights**2).sum()), slope
+        return data_loss + float(l2 / 2 * (weights**2).sum()), slope
 
     found = _minimised(loss, np.zeros(width * classes + classes))
     weights = found[: width * classes].reshape(width, classes)

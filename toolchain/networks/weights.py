@@ -23,7 +23,12 @@ from toolchain.networks.resnet import (
     build_network,
     on_meta_device,
 )
-from toolchain.networks.weights_file import ACCEPTED, SUFFIXES, read_content
+from toolchain.networks.weights_file import (
+    ACCEPTED,
+    SUFFIXES,
+    read_content,
+    require_weights_file,
+)
 from toolchain.printable import shell_words
 from toolchain.progress import ProgressReporter
 from toolchain.runtime.card import Card, Normalisation, decode_card
@@ -76,6 +81,13 @@ def start_classifier(
     other = (f"{CARD_FILE} beside it is of other weights and is not used",) * file.other_card
     progress.message(f"weights of {where}: {'; '.join((*other, *found.notes, *notes))}")
     return Classifier(network, IMAGENET_NORMALISATION), file.origin
+
+
+def require_weights(weights: str) -> None:
+    """Raise TrainingError where `weights` name a file or folder that holds none; little is read."""
+    if weights not in ("none", "imagenet"):
+        path = Path(weights)
+        require_weights_file(_file_in(path) if is_folder(path) else path)
 
 
 def weights_file(path: Path) -> WeightsFile:

@@ -65,6 +65,26 @@ def read_content(path: Path) -> Any:
     The tensors are on the CPU. Raises TrainingError where the file is missing, damaged, or
     something else than weights.
     """
+    head, size = _beginning(path)
+    try:
+        if _is_safetensors(head, size):
+            # By its bytes where its name is not UTF-8, which safetensors can't open.
+            named = unicode_name(str(path)) == str(path)
+            return load_file(path) if named else load(path.read_bytes())
+        return _load_pickle(path, zipped=head.startswith(b"PK"))
+    except TrainingError:
+        raise
+    except Exception as error:  # damage makes the parsers of both formats raise anything
+        raise _damaged(path, error) from error
+
+
+def require_weights_file(path: Path) -> None:
+    """Raise TrainingError for a file that is missing or begins as no weights file does."""
+    _beginning(path)
+
+
+def _beginning(path: Path) -> tuple[bytes, int]:
+    """Return the first bytes of a weights file and its size; TrainingError for another file."""
     if is_folder(path):
         raise TrainingError(f"{path} is a folder, not a weights file", hint=ACCEPTED)
     try:
@@ -82,16 +102,7 @@ def read_content(path: Path) -> Any:
         reason = getattr(error, "strerror", None) or str(error)
         raise TrainingError(f"{path} can't be read: {reason.lower()}") from error
     _require_weights(path, head)
-    try:
-        if _is_safetensors(head, size):
-            # By its bytes where its name is not UTF-8, which safetensors can't open.
-            named = unicode_name(str(path)) == str(path)
-            return load_file(path) if named else load(path.read_bytes())
-        return _load_pickle(path, zipped=head.startswith(b"PK"))
-    except TrainingError:
-        raise
-    except Exception as error:  # damage makes the parsers of both formats raise anything
-        raise _damaged(path, error) from error
+    return head, size
 
 
 def _require_weights(path: Path, head: bytes) -> None:

@@ -35,6 +35,52 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """What would be trained; empty for a reference."""
 
 
+class Ingredient(msgspec.Struct, frozen=True, kw_only=True):
+    """Another training from the same classifier, which may be averaged with the chosen one."""
+
+    name: str
+    settings: dict[str, Any]
+    """The settings in which it differs from the chosen one."""
+
+
+class Soup(msgspec.Struct, frozen=True, kw_only=True):
+    """An average of several trainings' weights: what speaks for it, and whether it was kept."""
+
+    ingredients: list[Ingredient]
+    """What is trained after the chosen one, in this order, as far as there is time."""
+    images: int
+    """Held-out training images that averages of fold-trained networks were asked about."""
+    correct: int
+    """On how many of them they were right."""
+    correct_single: int
+    """On how many the chosen one was."""
+    trained: int = 0
+    """Ingredients that were trained."""
+    kept: list[str] = []
+    """Those that are part of the model's weights; empty where the chosen one stayed alone."""
+    val_correct: int | None = None
+    """Validation images that the model is right on; None before the end of the training."""
+    val_correct_single: int | None = None
+    """Validation images that the chosen one alone was right on."""
+
+    def words(self) -> str:
+        """Return the outcome in a line."""
+        held_out = (
+            f"averages were right on {self.correct} of {self.images} held-out images, "
+            f"the chosen one on {self.correct_single}"
+        )
+        if self.val_correct is None:
+            return held_out
+        if not self.trained:
+            return f"{held_out}; no time to train another"
+        if not self.kept:
+            return f"{held_out}; not kept, as fewer validation images were right with it"
+        return (
+            f"{held_out}; the weights are averaged with {', '.join(self.kept)}: {self.val_correct} "
+            f"validation images right, {self.val_correct_single} without"
+        )
+
+
 class Selection(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     """What was asked for, what was measured, and what was chosen and why."""
 
@@ -55,6 +101,8 @@ class Selection(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     """What measuring and choosing took."""
     source: Selection | None = None
     """How the source model was chosen; None where it was given, or nothing else was chosen."""
+    soup: Soup | None = None
+    """Trainings whose weights may be averaged with the chosen one's; None where none may."""
 
     @property
     def all_chosen(self) -> dict[str, Any]:
@@ -74,9 +122,10 @@ class Selection(Displayed, msgspec.Struct, frozen=True, kw_only=True):
         title = f"out-of-fold on the training images, {self.folds} folds"
         columns = ("candidate", "accuracy", "95 % interval", "")
         chosen = ", ".join(f"{name} {value}" for name, value in self.chosen.items())
+        soup = [("soup", self.soup.words())] if self.soup else []
         return [
             Table(columns, rows, right=("accuracy",), title=title),
-            Facts([("chosen", chosen), ("because", self.reason)]),
+            Facts([("chosen", chosen), ("because", self.reason), *soup]),
             Line(),
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from toolchain.durations import seconds_of
+from toolchain.errors import SettingsError
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_sources import refuse
 
@@ -76,6 +77,12 @@ def require_nothing_chosen_twice(
             own = {"strategy": USED_WITH.get(name, "head")}
             own |= {"budget": ""} if settings.budget else {}
             raise refuse(name, f"{what} chooses it; it can't be given too", own)
-    if settings.task == "multi-label":
-        reason = "auto measures images of one class each; a multi-label set has any number"
-        raise refuse("strategy", reason, {"strategy": "head"}, {"strategy": "partial"})
+    if settings.task == "multi-label" and comparing:
+        raise SettingsError(
+            "task: --try compares by images of one class each; a multi-label set has any number",
+            hint="measure one strategy at a time: --strategy head --cv 5",
+        )
+    if settings.task == "multi-label" and settings.budget:
+        reason = "a budget compares by images of one class each; a multi-label set has any number"
+        none = {"budget": ""}
+        raise refuse("budget", reason, {**none, "strategy": "auto"}, {**none, "strategy": "head"})

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from toolchain.progress import ProgressReporter
@@ -21,11 +21,13 @@ from toolchain.select.clock import OutOfTime, TimedReporter
 from toolchain.select.comparison import Candidate, rank
 from toolchain.select.fold_training import fold_training
 from toolchain.select.folds import FOLDS
+from toolchain.select.going_on import Search, search_of
 from toolchain.select.guide import PARTIAL, with_chosen
 from toolchain.select.inputs import Pool, make_pool
 from toolchain.select.likeness import feature_spec
 from toolchain.select.probe_sweep import Probe, sweep_probes
 from toolchain.select.rounds import Rounds, Trial, run_rounds, why
+from toolchain.select.soups import FoldSoups
 from toolchain.training.choosing import Choice, ChoiceInputs
 from toolchain.training.features.pooled import StageFeatures, stage_features
 
@@ -35,6 +37,8 @@ this share of what starting took."""
 FINAL_EPOCHS_SHARE = 1.4
 """How much longer the training on all images takes than that without one of five folds, the pass
 of the validation images through the frozen layers and their validation included."""
+USUAL_IMAGES_PER_S, FEWEST_STEPS = 15.0, 8
+"""What a pass is taken to do where it has done fewer than so many images."""
 PROBES_SHARE = 0.2
 """Of the time that is left, what the probes may take."""
 PROBE_NAME = "head, from the probe"
@@ -68,7 +72,7 @@ class Budget:
         return self.deadline - time.monotonic()
 
 
-def search(
+def search_within(
     inputs: ChoiceInputs, keep: frozenset[str], budget: Budget, progress: ProgressReporter
 ) -> Choice:
     """Return the settings that the time is best spent on, and when their training has to end.
@@ -82,8 +86,12 @@ def search(
     pool = make_pool(dataset, dataset.train, FOLDS, settings.seed)
     features, pass_seconds = _features(inputs, budget, writing, progress)
     _require_time_left(budget, writing)
-    until = time.monotonic() + PROBES_SHARE * max(0.0, budget.left - writing)
-    probes = sweep_probes(features, pool, len(dataset.classes), until)
+    search = search_of({"budget": budget.text}, inputs, keep, pool, budget.started, progress)
+    end, budget = budget.deadline - writing, replace(budget, started=search.started)
+    if not search.probes:
+        until = time.monotonic() + PROBES_SHARE * max(0.0, budget.left - writing)
+        search.keep_probes(sweep_probes(features, pool, len(dataset.classes), until), pass_seconds)
+    probes, pass_seconds = search.probes, search.record.pass_s
     probe = probes[0]
     progress.message(
         f"linear probe on {probe.features}: {int(probe.all_right.sum())} of "
@@ -94,7 +102,8 @@ def search(
     # What the chosen head needs in the end: the validation images pass through the network too.
     final = 1.2 * pass_seconds * len(dataset.val) / len(dataset.train)
     trials = [head, *_tails(settings, keep, probe)]
-    rounds = _rounds(inputs, pool, trials, budget, writing + final, progress)
+    soups = FoldSoups(search)
+    rounds = _rounds(inputs, pool, trials, budget, writing + final, progress, search, soups)
     chosen = next(trial for trial in trials if trial.name == rounds.ranking.chosen.name)
     reason = why(rounds)
     progress.message(f"budget {budget.text}: {chosen.name}: {reason}")
@@ -103,10 +112,11 @@ def search(
         chosen=chosen.changes,
         reason=reason,
         folds=rounds.folds,
-        measured=[*rounds.rows, *_references(probes)],
+        measured=[*rounds.rows, *soups.rows(chosen), *_references(probes)],
         seconds=round(time.monotonic() - began, 3),
+        soup=soups.plan(chosen, trials),
     )
-    return Choice(chosen.settings, selection, budget.deadline - writing)
+    return Choice(chosen.settings, selection, end, search.over)
 
 
 def _require_time_left(budget: Budget, writing: float) -> None:
@@ -129,7 +139,9 @@ def _features(
     try:
         features = stage_features(feature_spec(inputs), samples, timed)
     except OutOfTime:
-        rate = max(timed.steps, 1) / max(time.monotonic() - began, 1e-3)
+        rate = USUAL_IMAGES_PER_S
+        if timed.steps >= FEWEST_STEPS:
+            rate = timed.steps / max(timed.seconds, 1e-3)
         total = began - budget.started + writing + passes * len(samples) / rate
         needed = f"{max(int(total * 1.2) + 1, 1)}s"
         reason = f"{budget.text} is shorter than a pass of the images; here it needs about {needed}"
@@ -153,6 +165,8 @@ def _rounds(
     budget: Budget,
     reserve: float,
     progress: ProgressReporter,
+    search: Search,
+    soups: FoldSoups,
 ) -> Rounds:
     """Compare the trials as long as there is time to train the dearest of them in the end."""
 
@@ -164,7 +178,9 @@ def _rounds(
             return time.monotonic() + spare
         return time.monotonic() + spare / (1 + FINAL_EPOCHS_SHARE)
 
-    train = fold_training(inputs, pool, budget.deadline - reserve, progress, until)
+    train = fold_training(
+        inputs, pool, budget.deadline - reserve, progress, search, until, soups.add
+    )
     rounds = run_rounds(trials, pool.folds, train)
     assert rounds is not None  # the probe's folds are known
     return rounds

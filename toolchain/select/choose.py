@@ -12,7 +12,7 @@ from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import GivenSettings
 from toolchain.runs.settings_sources import refuse
-from toolchain.select.budget_search import Budget, search
+from toolchain.select.budget_search import Budget, search_within
 from toolchain.select.source_choice import choose_source
 from toolchain.select.strategy_choice import choose_strategy
 from toolchain.training.choosing import Choice, ChoiceInputs, Chooser, Choosers
@@ -36,7 +36,8 @@ def choosers_for(given: GivenSettings, *, started: float | None = None) -> Choos
     ) -> Choice:
         return choose_source(models, settings, dataset, device, progress)
 
-    return Choosers(source, chooser_for(given, started=started))
+    weights = tuple(model.weights for model in models)
+    return Choosers(source, chooser_for(given, started=started), weights)
 
 
 def chooser_for(given: GivenSettings, *, started: float | None = None) -> Chooser | None:
@@ -54,7 +55,7 @@ def chooser_for(given: GivenSettings, *, started: float | None = None) -> Choose
     budget = Budget(settings.budget, time.monotonic() if started is None else started)
 
     def choose(inputs: ChoiceInputs, progress: ProgressReporter) -> Choice:
-        return search(inputs, given.meant, budget, progress)
+        return search_within(inputs, given.meant, budget, progress)
 
     return choose
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.data.layouts import Dataset, Sample
+from toolchain.select.labels import rarest_labels
 
 FOLDS = 5
 
@@ -19,7 +20,7 @@ def folds_of(
 
     There are fewer folds where every class has fewer images than that; see `grouped_folds`.
     """
-    labels = np.array([sample.labels[0] if sample.labels else -1 for sample in samples])
+    labels = rarest_labels(samples)
     groups = [dataset.groups.get(sample.path) or sample.digest for sample in samples]
     most = int(np.bincount(labels + 1).max())
     return grouped_folds(labels, groups, min(folds, max(2, most)), seed)

@@ -72,7 +72,8 @@ class GuideRow(NamedTuple):
 
 def images_per_class(dataset: Dataset) -> float:
     """Return the median of the training images of a class."""
-    counts = np.bincount([s.labels[0] for s in dataset.train], minlength=len(dataset.classes))
+    labels = [label for sample in dataset.train for label in sample.labels]
+    counts = np.bincount(labels, minlength=len(dataset.classes))
     return float(np.median(counts))
 
 

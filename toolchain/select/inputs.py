@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.errors import DataError, TrainingError
 from toolchain.networks.device import choose_device
+from toolchain.networks.weights import require_weights
 from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_sources import refuse
@@ -52,6 +53,7 @@ def read_inputs(settings: FinetuneSettings, what: str, progress: ProgressReporte
     if settings.target:
         reason = f"{what} measures on images of the training camera, not of another"
         raise refuse("target", reason, {"target": ""})
+    require_weights(settings.weights)
     device = choose_device(settings.device)
     require_device_fits(settings, device)
     dataset, _ = read_data(settings, None, Processes(), progress)

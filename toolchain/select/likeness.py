@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from toolchain.data.layouts import Sample
-from toolchain.metrics.linear_probe import fit
 from toolchain.metrics.mcnemar import mcnemar_p
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
 from toolchain.networks.split import STAGES
@@ -23,6 +22,7 @@ from toolchain.progress import ProgressReporter
 from toolchain.runs.selection import Measured, measured
 from toolchain.select.comparison import against, significant
 from toolchain.select.folds import folds_of, out_of_fold_images
+from toolchain.select.labels import Labels, fitted, labels_of, rarest_labels, right
 from toolchain.training.choosing import ChoiceInputs
 from toolchain.training.features.compute import FeatureSpec
 from toolchain.training.features.pooled import pooled_spec, stage_features
@@ -54,7 +54,7 @@ def drawn(samples: Sequence[Sample], most: int, seed: int) -> tuple[Sample, ...]
     if len(samples) <= most:
         return tuple(samples)
     shuffled = np.random.default_rng(seed).permutation(len(samples))
-    labels = np.array([sample.labels[0] for sample in samples])
+    labels = rarest_labels(samples)
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     kept = by_class[np.linspace(0, len(samples) - 1, most).round().astype(int)]
     return tuple(samples[index] for index in sorted(set(kept.tolist())))
@@ -74,20 +74,23 @@ def feature_spec(inputs: ChoiceInputs, classifier: Classifier | None = None) -> 
 
 def right_out_of_fold(
     features: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    labels: Labels,
     classes: int,
     fold_of: NDArray[np.int64],
     l2: float,
 ) -> NDArray[np.bool_]:
-    """Return on which images a probe is right that was fitted without their fold, bool [images]."""
-    right = np.zeros(len(labels), bool)
+    """Return on which images a probe is right that was fitted without their fold, bool [images].
+
+    Of images with any number of labels those are right that all labels are right of.
+    """
+    found = np.zeros(len(labels), bool)
     for held_out in out_of_fold_images(fold_of):
         rest = np.setdiff1d(np.arange(len(labels)), held_out)
         if not len(rest):
             continue  # all images are of one group, so nothing can be learnt without them
-        probe = fit(features[rest], labels[rest], classes, l2, PROBE_SCALING)
-        right[held_out] = probe.logits(features[held_out]).argmax(1) == labels[held_out]
-    return right
+        probe = fitted(features[rest], labels[rest], classes, l2, PROBE_SCALING)
+        found[held_out] = right(probe.logits(features[held_out]), labels[held_out])
+    return found
 
 
 def measure_likeness(inputs: ChoiceInputs, progress: ProgressReporter) -> Likeness:
@@ -95,20 +98,20 @@ def measure_likeness(inputs: ChoiceInputs, progress: ProgressReporter) -> Likene
     seed = inputs.settings.seed
     samples = drawn(inputs.dataset.train, MOST_IMAGES, seed)
     features = stage_features(feature_spec(inputs), samples, progress)
-    labels = np.array([sample.labels[0] for sample in samples])
+    labels = labels_of(inputs.dataset, samples)
     fold_of = folds_of(inputs.dataset, samples, seed=seed)
     classes = len(inputs.dataset.classes)
-    rows, right = [], {}
+    rows, known_right = [], {}
     for stage in STAGES:
         started = time.monotonic()
-        right[stage] = right_out_of_fold(features[stage], labels, classes, fold_of, PROBE_L2)
+        known_right[stage] = right_out_of_fold(features[stage], labels, classes, fold_of, PROBE_L2)
         seconds = time.monotonic() - started
-        rows.append(_row(f"features of {stage}", right[stage], seconds))
+        rows.append(_row(f"features of {stage}", known_right[stage], seconds))
     reference, known = _random_weights(inputs, samples, progress)
     rows.append(_row("random weights, layer4", reference, 0.0))
     if len(known) < len(samples):
-        rows.append(_row("features of layer4, the same images", right["layer4"][known], 0.0))
-    like, best_stage, reason = judge(right, reference, known)
+        rows.append(_row("features of layer4, the same images", known_right["layer4"][known], 0.0))
+    like, best_stage, reason = judge(known_right, reference, known)
     return Likeness(like, reason, best_stage, int(fold_of.max()) + 1, rows)
 
 
@@ -163,7 +166,7 @@ def _random_weights(
     random = Classifier(network, IMAGENET_NORMALISATION).to(inputs.device)
     spec = replace(feature_spec(inputs, random), dataset=inputs.dataset)
     features = stage_features(spec, chosen, progress, keep=False)["layer4"]
-    labels = np.array([sample.labels[0] for sample in chosen])
+    labels = labels_of(inputs.dataset, chosen)
     fold_of = folds_of(inputs.dataset, chosen, seed=inputs.settings.seed)
     classes = len(inputs.dataset.classes)
     return right_out_of_fold(features, labels, classes, fold_of, PROBE_L2), known

@@ -113,7 +113,7 @@ def _train_round(trials: Sequence[Trial], fold: int, train_fold: TrainFold) -> b
         except OutOfTime:
             out_of_time = True  # a dearer one may be tried in less time: it needs other features
             continue
-        trial.seconds[fold] = time.monotonic() - started
+        trial.seconds.setdefault(fold, time.monotonic() - started)  # of a kept one it is known
     return out_of_time
 
 

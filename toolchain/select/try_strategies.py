@@ -13,6 +13,7 @@ from toolchain.runs.settings_chosen import budget_seconds
 from toolchain.runs.settings_rules import require_workable
 from toolchain.select.fold_training import fold_training
 from toolchain.select.folds import FOLDS
+from toolchain.select.going_on import search_of
 from toolchain.select.guide import FULL, HEAD, MODERATE_RATE, PARTIAL, with_chosen
 from toolchain.select.inputs import make_pool, read_inputs
 from toolchain.select.rounds import Trial, run_rounds, why
@@ -47,12 +48,15 @@ def try_strategies(
     progress = progress or SilentReporter()
     began = time.monotonic()
     budget = budget_seconds(settings.budget or DEFAULT_BUDGET)
-    deadline = (began if started is None else started) + budget
     inputs = read_inputs(settings, "--try", progress)
     pool = make_pool(inputs.dataset, inputs.dataset.train, FOLDS, settings.seed)
     trials = _trials(settings, keep)
+    start = began if started is None else started
+    search = search_of({"try": "strategies"}, inputs, keep, pool, start, progress)
+    train = fold_training(inputs, pool, search.started + budget, progress, search)
     with machine_failures():
-        rounds = run_rounds(trials, pool.folds, fold_training(inputs, pool, deadline, progress))
+        rounds = run_rounds(trials, pool.folds, train)
+    search.over()
     if rounds is None:
         raise TrainingError(
             f"--try: {settings.budget or DEFAULT_BUDGET} ended before one strategy was trained "

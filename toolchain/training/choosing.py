@@ -34,6 +34,8 @@ class Choice(NamedTuple):
     selection: Selection | None = None
     deadline: float | None = None
     """When training has to end, as `time.monotonic` counts; None for no limit."""
+    when_trained: Callable[[], None] | None = None
+    """Removes what was kept for a command that is stopped before its run is trained."""
 
 
 Chooser = Callable[[ChoiceInputs, ProgressReporter], Choice]
@@ -46,6 +48,8 @@ class Choosers(NamedTuple):
 
     source: SourceChooser | None = None
     settings: Chooser | None = None
+    source_weights: tuple[str, ...] = ()
+    """The weights that `source` chooses from."""
 
 
 GIVEN = Choosers()

@@ -17,6 +17,7 @@ from toolchain.display import Block, Displayed
 from toolchain.errors import ToolchainError, TrainingError
 from toolchain.files import write_json
 from toolchain.networks.device import choose_device
+from toolchain.networks.weights import require_weights
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, free_run_path
 from toolchain.runs.selection import Selection, read_selection
@@ -65,6 +66,7 @@ from toolchain.training.first_files import FirstFiles, first_files
 from toolchain.training.machine_failures import machine_failures
 from toolchain.training.probe_start import begin_head
 from toolchain.training.setup import Setup, prepare
+from toolchain.training.soup import make_soup
 from toolchain.training.starting_weights import (
     make_starting_weights,
     require_same_start,
@@ -161,7 +163,7 @@ def finetune(
     with process_group() as processes:
         arch = settings.arch if choosers.source is None else "auto"
         run = RunFolder(processes.from_rank_zero(output or _default_output(settings, arch)))
-        processes.run_on_rank_zero(lambda: _require_possible(settings, run))
+        processes.run_on_rank_zero(lambda: _require_possible(settings, run, choosers))
         device = choose_device(settings.device, processes.local_rank)
         require_device_fits(settings, device)
         given = not any(choosers)
@@ -187,9 +189,12 @@ def finetune(
         run = processes.run_on_rank_zero(lambda: _create(run, files, settings, output is None))
         processes.run_on_rank_zero(lambda: write_excluded(run, dataset))
         write_alignment(run, target, settings, figures)
-        return _train(
+        result = _train(
             setup, run, audit, None, started, progress, fresh=True, deadline=choice.deadline
         )
+        if choice.when_trained is not None:
+            choice.when_trained()
+        return result
 
 
 def resume(
@@ -301,6 +306,7 @@ def _train_and_write(
         try:
             with machine_failures():
                 _fit(trainer, run, audit, checkpoint)
+                make_soup(trainer, progress)
         except (KeyboardInterrupt, ToolchainError, OSError):
             if trainer.epoch:
                 write_model(setup, run, audit, trainer)
@@ -320,12 +326,14 @@ def _fit(trainer: Trainer, run: RunFolder, audit: Audit, checkpoint: Checkpoint 
     trainer.fit()
 
 
-def _require_possible(settings: FinetuneSettings, run: RunFolder) -> None:
+def _require_possible(settings: FinetuneSettings, run: RunFolder, choosers: Choosers) -> None:
     """Raise the error of a run that can't be made, before the images are read."""
     require_outside_data(settings, run.path)
     require_one_process(settings)
     run.require_creatable()
     require_trackers(settings)
+    for weights in choosers.source_weights or (settings.weights,):
+        require_weights(weights)
 
 
 def _create(

@@ -7,7 +7,7 @@ counts and not the best, and neither rates nor the end of training go by them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -25,23 +25,42 @@ from toolchain.training.feasible import require_feasible
 from toolchain.training.inputs.seeds import mixed_seed
 from toolchain.training.probe_start import begin_head
 from toolchain.training.setup import Setup, prepare
-from toolchain.training.stage_inputs import stage_inputs
+from toolchain.training.stage_inputs import StageInputs, stage_inputs
 from toolchain.training.starting_weights import StartingWeights
 from toolchain.training.strategies import enter_stage
 from toolchain.training.trainer import BestEpoch, Trainer
 
 Samples = Sequence[Sample]
+AfterEpoch = Callable[[Trainer], None]
+"""What may end the training of a fold, by an exception of its own."""
 
 
-class FoldTrainer(Trainer):
-    """Trains as `Trainer` does, keeps the last epoch and writes no file."""
+class UnwrittenTrainer(Trainer):
+    """Trains as `Trainer` does and writes no file."""
 
-    def __init__(self, setup: Setup, progress: ProgressReporter) -> None:
-        super().__init__(setup, RunFolder("fold"), progress)
+    def __init__(
+        self, setup: Setup, progress: ProgressReporter, deadline: float | None = None
+    ) -> None:
+        super().__init__(setup, RunFolder("fold"), progress, deadline)
         self.log.writes_files = False
 
     def save(self) -> None:
         """Write no checkpoint."""
+
+
+class FoldTrainer(UnwrittenTrainer):
+    """Keeps the last epoch, whatever the held-out images say of it."""
+
+    def __init__(
+        self, setup: Setup, progress: ProgressReporter, after_epoch: AfterEpoch | None = None
+    ) -> None:
+        super().__init__(setup, progress)
+        self._after_epoch = after_epoch
+
+    def _train_epoch(self, inputs: StageInputs) -> None:
+        super()._train_epoch(inputs)
+        if self._after_epoch is not None:
+            self._after_epoch(self)
 
     def _better(self, epoch: int, outputs: Outputs) -> BestEpoch:
         return BestEpoch(epoch, {}, outputs)
@@ -58,12 +77,27 @@ def train_fold(
 
     Raises SettingsError where these settings can't train on so many images.
     """
+    return trained_fold(inputs, settings, train, held_out, progress).best.outputs
+
+
+def trained_fold(
+    inputs: ChoiceInputs,
+    settings: FinetuneSettings,
+    train: Samples,
+    held_out: Samples,
+    progress: ProgressReporter,
+    after_epoch: AfterEpoch | None = None,
+) -> FoldTrainer:
+    """Return what has trained as `train_fold` does, with its network.
+
+    `after_epoch` is called with the trainer after each epoch.
+    """
     setup = _setup(inputs, settings, train, held_out, progress)
     require_feasible(setup.settings, setup.dataset, setup.device, 1, SilentReporter())
     begin_head(setup, progress)
-    trainer = FoldTrainer(setup, progress)
+    trainer = FoldTrainer(setup, progress, after_epoch)
     trainer.fit()
-    return trainer.best.outputs
+    return trainer
 
 
 def keep_features(

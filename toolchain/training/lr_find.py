@@ -14,6 +14,7 @@ from toolchain.display import Block, Displayed, Facts, Picture
 from toolchain.errors import TrainingError
 from toolchain.files import require_writable, write_json
 from toolchain.networks.device import choose_device
+from toolchain.networks.weights import require_weights
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, free_run_path
 from toolchain.runs.settings import HIGHEST_RATE, FinetuneSettings
@@ -97,6 +98,7 @@ def find_lr(
     folder = RunFolder(output or free_run_path(Path("runs"), f"{data_name(settings.data)}-lr-find"))
     require_outside_data(settings, folder.path)
     folder.require_creatable()
+    require_weights(settings.weights)
     require_writable(folder.rate_sweep)
     processes = Processes()
     device = choose_device(settings.device)

@@ -1,0 +1,57 @@
+"""docs/results.md as it is made from what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks import choosing, results
+from benchmarks.material import read_rows
+
+
+def row(by: str, seed: int, accuracy: float, seconds: float) -> dict[str, Any]:
+    return {
+        "data": "hymenoptera",
+        "by": by,
+        "seed": seed,
+        "accuracy": accuracy,
+        "images": 153,
+        "seconds": seconds,
+        "machine": "a machine",
+    }
+
+
+def stored(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    return path
+
+
+def test_a_choice_stands_beside_the_best_fixed_recipe(tmp_path: Path) -> None:
+    rows = [row("budget 2m", seed, 0.94, 110 + 5 * seed) for seed in (0, 1, 2)]
+    rows += [row("auto", 0, 0.93, 30), row("photos-head", 0, 0.93, 20)]
+    page = results.page(chosen=stored(tmp_path / "choosing.jsonl", rows))
+    recipe = "photos-partial 94.8 %"
+    figures = "93.0 %, 20 s (seeds: 1) | 93.0 %, 30 s (seeds: 1) | 94.0 %, 115 s | −0.8 points"
+    assert f"| hymenoptera | {recipe} | {figures} |" in page
+    assert "took 120.0 s (+0.0 % beside the budget)" in page
+    assert "| rtl, budget 2m | 94.0 % | 115 s | 0.82 points |" in page
+
+
+def test_a_recipe_with_fewer_seeds_is_not_the_best(tmp_path: Path) -> None:
+    lucky = row("rtl", 0, 0.999, 9) | {"recipe": "photos-lucky"}
+    known = read_rows(results.STORE)
+    chosen = stored(tmp_path / "choosing.jsonl", [row("auto", 0, 0.93, 30)])
+    page = results.page(stored(tmp_path / "results.jsonl", [*known, lucky]), chosen)
+    assert "| hymenoptera | photos-partial 94.8 %" in page
+
+
+def test_without_choices_the_page_has_no_part_about_them(tmp_path: Path) -> None:
+    assert "Chosen by rtl" not in results.page(chosen=tmp_path / "choosing.jsonl")
+
+
+def test_what_is_measured_already_is_not_measured_again(tmp_path: Path) -> None:
+    rows = [row(by, 0, 0.9, 1) for by in choosing.WAYS]
+    store = stored(tmp_path / "choosing.jsonl", rows)
+    choosing.measure(["hymenoptera"], [0], store)
+    assert len(store.read_text().splitlines()) == len(choosing.WAYS)
