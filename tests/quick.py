@@ -79,6 +79,7 @@ SLOW = (
     "select/test_multi_label_choice.py",
     "select/test_source_choice.py",
     "select/test_strategy_choice.py",
+    "training/alignment/test_aligned_runs.py",
     "training/features",
     "training/inputs/test_loading.py",
     "training/optim/test_precision.py",

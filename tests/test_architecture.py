@@ -54,7 +54,7 @@ ORDER = (
 """A room imports rooms before it only."""
 SUB_ROOMS = {
     "runtime": ("image", "onnxfile", "modelcache", "engines"),
-    "training": ("optim", "inputs", "features", "analysis", "trackers"),
+    "training": ("optim", "inputs", "features", "alignment", "analysis", "trackers"),
     "verification": ("levels", "layers", "references"),
     "exporters": ("writers", "precision"),
     "benchmarking": ("figures", "scenarios", "processes"),

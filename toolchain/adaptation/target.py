@@ -1,21 +1,16 @@
-"""The photographs that a model is fitted to: which files, and the labels of some of them."""
+"""The photographs that a model is fitted to: at most as many as were asked for."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain.data.class_names import class_name
-from toolchain.data.label_table import labelled_images
-from toolchain.data.left_out import Account, LeftOut, left_out_summary
-from toolchain.data.walk import images_under
-from toolchain.errors import DataError
-from toolchain.files import A_URL, DOWNLOAD, as_url, file_sha256
+from toolchain.data.left_out import LeftOut
+from toolchain.data.target import fingerprint_of
+from toolchain.data.target import read_target as read_folder
+from toolchain.files import file_sha256
 from toolchain.runs.sampling import evenly
-
-LABELS = "labels.csv"
 
 
 @dataclass(frozen=True)
@@ -36,49 +31,16 @@ class TargetImages:
 def read_target(folder: str, classes: Sequence[str], most: int) -> TargetImages:
     """Return the images in a folder and below, at even distances where there are more than `most`.
 
-    Nothing is decoded. Raises DataError for no folder, a folder without images, and a labels.csv
-    that can't be read or names a class that the model does not know.
+    Nothing is decoded. Raises DataError as `toolchain.data.target.read_target` does.
     """
-    root = Path(folder)
-    if url := as_url(root):
-        raise DataError(f"{url}: {A_URL}", hint=DOWNLOAD)
-    if not root.is_dir():
-        raise DataError(
-            f"{root}: " + ("is no folder" if root.exists() else "no such folder"),
-            hint="--to is a folder of photographs from where the model will work",
-        )
-    account = Account(root)
-    found = list(images_under(root, on_left_out=account.add))
-    if not found:
-        passed_over = left_out_summary(account.entries()) if account.entries() else ""
-        raise DataError(
-            f"{root}: no images in this folder",
-            hint=f"passed over: {passed_over}" if passed_over else None,
-        )
-    labels = _labels(root, classes)
-    chosen = evenly([path for path in found if path not in labels], max(0, most - len(labels)))
+    found = read_folder(folder, classes, "--to")
+    labels = found.labels
+    unlabelled = [path for path in found.paths if path not in labels]
+    chosen = evenly(unlabelled, max(0, most - len(labels)))
     paths = tuple(sorted({*chosen, *labels}))
-    return TargetImages(root, paths, labels, len(found), account.entries())
+    return TargetImages(found.root, paths, labels, len(found.paths), found.left_out)
 
 
 def fingerprint(paths: Sequence[Path]) -> str:
     """Return a sha256 over the contents of files, whatever their names and order."""
-    digests = sorted(file_sha256(path) for path in paths)
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
-
-
-def _labels(root: Path, classes: Sequence[str]) -> dict[Path, int]:
-    """Return the labels in the table of a folder; empty where it has none."""
-    table = next((file for file in sorted(root.iterdir()) if file.name.lower() == LABELS), None)
-    if table is None or not table.is_file():
-        return {}
-    known = {class_name(name): index for index, name in enumerate(classes)}
-    labels = {}
-    for path, name in labelled_images(table):
-        if name not in known:
-            raise DataError(
-                f"{table}: '{name}' is no class of the model",
-                hint=f"it knows {', '.join(classes[:20])}",
-            )
-        labels[path] = known[name]
-    return labels
+    return fingerprint_of(file_sha256(path) for path in paths)

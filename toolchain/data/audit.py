@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +52,7 @@ def audit_dataset(
     """
     progress = progress or SilentReporter()
     samples = [(split, sample) for split in SPLITS for sample in dataset.split(split)]
-    checked = _checks([sample.path for _, sample in samples], thorough)
+    checked = file_checks([sample.path for _, sample in samples], thorough)
     checks = list(progress.track(checked, "reading the images", len(samples)))
     rows = [
         Row(split, _label_text(dataset, sample), dataset.name_of(sample.path), sample.path, check)
@@ -101,7 +101,7 @@ def _audit(dataset: Dataset, readable: Dataset, rows: list[Row], same: Same) -> 
     )
 
 
-def _checks(paths: list[Path], thorough: bool) -> Iterator[FileCheck]:
+def file_checks(paths: Sequence[Path], thorough: bool = False) -> Iterator[FileCheck]:
     """Yield what reading each file shows, in order; threads read, a bounded number ahead."""
     threads = usable_cores()
     pool = ThreadPoolExecutor(threads)

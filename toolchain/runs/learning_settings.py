@@ -137,6 +137,30 @@ class LearningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         int,
         Meta(ge=1, le=MOST_EPOCHS, description="progressive: epochs from one time to the next."),
     ] = 5
+    target: Annotated[
+        str,
+        Meta(
+            description="Folder of photographs of another camera, from where the model will work; "
+            "they need no labels. The model is trained for them. Empty for none."
+        ),
+    ] = ""
+    align: Annotated[
+        Literal["auto", "none", "bn", "mmd", "dann", "coral", "mcc"],
+        Meta(
+            description="target: how the two cameras are brought together. bn: each is normalised "
+            "by its own statistics; mmd, dann, coral: that, and a loss on the difference of their "
+            "features; mcc: that, and a loss on undecided predictions; none: only the photographs "
+            "in its labels.csv are used; auto is bn."
+        ),
+    ] = "auto"
+    align_weight: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1000,
+            description="mmd, dann, coral, mcc: strength of their loss, 1 being the usual one.",
+        ),
+    ] = 1.0
     rank: Annotated[
         int,
         Meta(

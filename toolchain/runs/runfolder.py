@@ -35,6 +35,7 @@ class RunFolder:
         self.path = Path(path)
         self.settings = self.path / "settings.toml"
         self.selection = self.path / "selection.json"
+        self.alignment = self.path / "alignment.json"
         self.metrics = self.path / "metrics.jsonl"
         self.weights = self.path / "model.safetensors"
         self.card = self.path / "card.json"
@@ -182,7 +183,7 @@ class RunFolder:
         """Remove what a killed process left unfinished in the folder."""
         shutil.rmtree(self.path / REMOVED_CHECKPOINTS, ignore_errors=True)
         written = (self.metrics, self.weights, self.card, self.audit, self.excluded)
-        files = (*written, self.curves, self.confusion, self.trackers)
+        files = (*written, self.alignment, self.curves, self.confusion, self.trackers)
         for pattern in (*(f".{file.name}.*" for file in files), "checkpoints/.*.*"):
             for temporary in self.path.glob(pattern):
                 temporary.unlink(missing_ok=True)
@@ -194,7 +195,7 @@ class RunFolder:
             shutil.rmtree(folder, ignore_errors=True)
         self.remove_temporary_files()
         records = (self.settings, self.selection, self.audit, self.excluded, self.metrics)
-        for file in (*records, self.trackers):
+        for file in (*records, self.alignment, self.trackers):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()

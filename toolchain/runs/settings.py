@@ -23,6 +23,8 @@ TRACKERS = ("tensorboard", "mlflow", "wandb")
 """Settings that report a training elsewhere, and change nothing of it."""
 CHOOSING = ("budget", "head_start", "probe_l2", "probe_scaling")
 """Settings of the automatic choice, and of the classifier that it may begin with."""
+ALIGNING = ("target", "align", "align_weight")
+"""Settings of another camera, for whose photographs a model is trained."""
 
 
 class FinetuneSettings(LearningSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):

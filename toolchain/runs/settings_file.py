@@ -14,6 +14,7 @@ import msgspec
 from toolchain.errors import SettingsError
 from toolchain.files import encode_json
 from toolchain.runs.settings import TRACKERS, FinetuneSettings, describe
+from toolchain.runs.settings_alignment import require_alignable, resolved_alignment
 from toolchain.runs.settings_chosen import require_nothing_chosen_twice
 from toolchain.runs.settings_ignored import ignored_settings
 from toolchain.runs.settings_names import did_you_mean
@@ -140,6 +141,7 @@ def _workable(values: dict[str, Any]) -> FinetuneSettings:
         raise _refusal(str(error), values) from error
     require_in_bounds(settings)
     require_workable(settings)
+    require_alignable(settings)
     return settings
 
 
@@ -197,7 +199,8 @@ def _refusal(message: str, values: dict[str, Any]) -> SettingsError:
 def resolve(settings: FinetuneSettings) -> FinetuneSettings:
     """Return the settings with each value that depends on another setting filled in.
 
-    These are `auto` for preprocessing and loss, and 0 for resize_size and t_max.
+    These are `auto` for preprocessing and loss, and for align where there is a target, and 0 for
+    resize_size and t_max.
     """
     mode = settings.preprocessing
     if mode == "auto":
@@ -210,6 +213,7 @@ def resolve(settings: FinetuneSettings) -> FinetuneSettings:
         preprocessing=mode,
         resize_size=settings.resize_size or round(settings.size * 256 / 224),
         loss=loss,
+        align=resolved_alignment(settings),
         t_max=settings.t_max or settings.epochs,
     )
 
@@ -234,13 +238,14 @@ def settings_toml(settings: FinetuneSettings, notes: Mapping[str, str] | None = 
 def settings_sha256(settings: FinetuneSettings) -> str:
     """Return the SHA-256 of the settings that determine the result.
 
-    The paths of the data and of the folder of the weights are left out, and so are the device and
-    settings that affect only speed or logs. What `exclude` takes out shows in the fingerprint of
-    the data.
+    The paths of the data, the target and the folder of the weights are left out, and so are the
+    device and settings that affect only speed or logs. What `exclude` takes out shows in the
+    fingerprint of the data.
     """
     values = msgspec.to_builtins(settings)
     values["weights"] = Path(settings.weights).name
-    for key in ("data", "device", "workers", "cache_gb", *TRACKERS, "exclude", "allow_leaks"):
+    without_effect = ("device", "workers", "cache_gb", *TRACKERS)
+    for key in ("data", "target", "exclude", "allow_leaks", *without_effect):
         del values[key]
     # Runs from before there were such settings keep their digest.
     for key in LATER:

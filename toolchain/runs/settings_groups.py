@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from toolchain.runs.settings import TRACKERS, FinetuneSettings
+from toolchain.runs.settings import ALIGNING, TRACKERS, FinetuneSettings
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Most used": (
@@ -30,6 +30,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "probe_l2",
         "probe_scaling",
     ),
+    "Another camera": ALIGNING,
     "Optimiser": (
         "optimizer",
         "lr_backbone",

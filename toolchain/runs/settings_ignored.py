@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings_alignment import WITH_A_LOSS
 from toolchain.runs.settings_sources import SettingsSources
 
 Condition = Callable[[FinetuneSettings], bool]
@@ -53,6 +54,14 @@ USED_WHEN: dict[str, tuple[Condition, str]] = {
     "cycle_warmup": (_schedule("one-cycle"), "schedule one-cycle uses it"),
     "focal_gamma": (lambda s: s.loss == "focal", "loss focal uses it"),
     "resize_size": (_uses_resize, "nothing is cropped from a larger image"),
+    "early_stopping": (
+        lambda s: not s.target or s.align == "none",
+        "of a model for another camera the last epoch is kept",
+    ),
+    "align_weight": (
+        lambda s: s.align in WITH_A_LOSS,
+        "align mmd, dann, coral or mcc uses it",
+    ),
     "probe_l2": (lambda s: s.head_start == "probe", "head_start probe uses it"),
     "probe_scaling": (lambda s: s.head_start == "probe", "head_start probe uses it"),
     "views": (

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from toolchain.files import unicode_name
 
-PATHS = ("data", "weights", "exclude")
+PATHS = ("data", "target", "weights", "exclude")
 """Settings that may be paths."""
 FILE_URI = "file://"
 

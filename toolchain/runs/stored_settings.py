@@ -12,12 +12,21 @@ from pathlib import Path
 import msgspec
 
 from toolchain.runs.damage import reading
-from toolchain.runs.settings import CHOOSING, SPLITTING, FinetuneSettings
+from toolchain.runs.settings import ALIGNING, CHOOSING, SPLITTING, FinetuneSettings
 from toolchain.runs.settings_paths import with_read_paths
 
 NEVER_EMPTY = ("data", "arch")
 """Settings without which a run can't be used; others, such as group_column, may be empty."""
-LATER = (*SPLITTING, *CHOOSING, "rank", "exclude", "allow_leaks", "mlflow", "wandb")
+LATER = (
+    *SPLITTING,
+    *CHOOSING,
+    *ALIGNING,
+    "rank",
+    "exclude",
+    "allow_leaks",
+    "mlflow",
+    "wandb",
+)
 """Settings that runs of an older rtl lack; their defaults are what it did, so that they are no part
 of a digest of settings that have the default."""
 

@@ -132,6 +132,18 @@ class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
     """Training images whose features the photographs were compared with."""
 
 
+class Alignment(msgspec.Struct, frozen=True, kw_only=True):
+    """For which photographs of another camera a model was trained: `rtl finetune --target`."""
+
+    method: Literal["none", "bn", "mmd", "dann", "coral", "mcc"]
+    """The setting `align`."""
+    target_sha256: str
+    """Digest over the contents of the photographs, and the labels of those that have one."""
+    target_images: Positive
+    labelled_images: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """How many of them have a label, which was trained on."""
+
+
 class Proof(msgspec.Struct, frozen=True):
     """The logits of generated inputs, by which a model file can be checked without its run."""
 
@@ -185,6 +197,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     """`preprocessing.size` in training, where the export changed it."""
     acceptance: Acceptance | None = None
     """Why a file of another precision than fp32 was kept."""
+    aligned: Alignment | None = None
+    """Where the model was trained for the photographs of another camera."""
     adapted: Adaptation | None = None
     """Where the last layer is not the trained one, but was fitted to another camera."""
     opset: int | None = None

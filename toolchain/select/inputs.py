@@ -14,6 +14,7 @@ from toolchain.networks.device import choose_device
 from toolchain.networks.weights import require_weights
 from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings_sources import refuse
 from toolchain.select.folds import folds_of
 from toolchain.training.choosing import ChoiceInputs
 from toolchain.training.data import read_data
@@ -49,6 +50,9 @@ def read_inputs(settings: FinetuneSettings, what: str, progress: ProgressReporte
     """
     if not is_single_process():
         raise TrainingError(f"{what} runs in one process", hint="start it in one process")
+    if settings.target:
+        reason = f"{what} measures on images of the training camera, not of another"
+        raise refuse("target", reason, {"target": ""})
     require_weights(settings.weights)
     device = choose_device(settings.device)
     require_device_fits(settings, device)

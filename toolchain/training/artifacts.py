@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -13,9 +14,11 @@ from toolchain.data.audit_result import Audit
 from toolchain.files import write_bytes
 from toolchain.metrics import confusion_plot
 from toolchain.metrics.evidence import as_good_as_the_best
-from toolchain.metrics.temperature import choose_temperature
+from toolchain.metrics.outputs import Outputs
+from toolchain.metrics.temperature import ChosenTemperature, choose_temperature
 from toolchain.networks import resnet
 from toolchain.networks.weights import weights_bytes
+from toolchain.runs.alignment import read_alignment
 from toolchain.runs.delta import DeltaRecord, base_sha256, delta_bytes
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings_file import settings_sha256
@@ -58,7 +61,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 def summarise(setup: Setup, trainer: Trainer) -> Summary:
     """Return the summary of a trainer that has finished an epoch or more."""
     outputs = trainer.best.outputs
-    chosen = choose_temperature(outputs)
+    chosen = _temperature(setup, outputs)
     history, images = trainer.finished.history, len(outputs.labels)
     correct = [round(row["val_accuracy"] * images) for row in history]
     return Summary(
@@ -73,12 +76,26 @@ def summarise(setup: Setup, trainer: Trainer) -> Summary:
         temperature=chosen.value,
         temperature_reason=chosen.reason,
         calibration_error=(chosen.error_before, chosen.error_after),
-        findings=diagnose(
-            history,
-            setup.settings,
-            len(setup.dataset.classes),
-            validated=_validated(setup, trainer),
-        ),
+        findings=[] if setup.camera else _findings(setup, trainer),
+    )
+
+
+def _temperature(setup: Setup, outputs: Outputs) -> ChosenTemperature:
+    """Return the temperature: 1 for another camera, of which no image has been validated."""
+    chosen = choose_temperature(outputs)
+    if setup.camera is None:
+        return chosen
+    reason = "the validation images are not of the camera that the model is for"
+    return replace(chosen, value=1.0, error_after=chosen.error_before, reason=reason)
+
+
+def _findings(setup: Setup, trainer: Trainer) -> list[Finding]:
+    """Return what the curves show; they say nothing of a model for another camera."""
+    return diagnose(
+        trainer.finished.history,
+        setup.settings,
+        len(setup.dataset.classes),
+        validated=_validated(setup, trainer),
     )
 
 
@@ -92,7 +109,7 @@ def write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) ->
     run.release_room()
     write_bytes(run.weights, data)
     weights = Weights(origin=setup.origin, sha256=hashlib.sha256(data).hexdigest())
-    card = _card(setup, audit, weights, summary.temperature)
+    card = _card(setup, run, audit, weights, summary.temperature)
     run.write_card(card)
     if setup.settings.strategy in DELTA_STRATEGIES:
         write_bytes(run.delta, _delta(setup, run, audit, trainer, card))
@@ -140,7 +157,8 @@ def _validated(setup: Setup, trainer: Trainer) -> Validated:
     )
 
 
-def _card(setup: Setup, audit: Audit, weights: Weights, temperature: float) -> Card:
+def _card(setup: Setup, run: RunFolder, audit: Audit, weights: Weights, temperature: float) -> Card:
+    aligned = read_alignment(run)
     return Card(
         classes=setup.dataset.classes,
         task=setup.settings.task,
@@ -152,6 +170,7 @@ def _card(setup: Setup, audit: Audit, weights: Weights, temperature: float) -> C
         weights=weights,
         settings_sha256=settings_sha256(setup.settings),
         data_sha256=audit.fingerprint,
+        aligned=aligned.alignment if aligned else None,
         versions={
             "rtl": __version__,
             "torch": str(torch.__version__),

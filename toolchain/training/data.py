@@ -114,10 +114,16 @@ def write_excluded(run: RunFolder, dataset: Dataset) -> None:
 
 
 def require_outside_data(settings: FinetuneSettings, output: Path) -> None:
-    """Raise DataError for an output inside the data folder.
+    """Raise DataError for an output inside the data folder, or that of another camera.
 
     Only a folder of images is protected: a list file may lie in any folder, runs beside it.
     """
+    if settings.target and is_inside(output, Path(settings.target)):
+        raise DataError(
+            f"{output} lies inside the folder {settings.target} of --target, which rtl never "
+            "writes to",
+            hint="choose another folder with -o",
+        )
     if Path(settings.data).is_dir() and is_inside(output, Path(settings.data)):
         raise DataError(
             f"{output} lies inside the data folder {settings.data}, which rtl never writes to",

@@ -180,7 +180,9 @@ def _require_memory(
     limit = _memory_of(device)
     if limit is None:
         return
-    needed = bytes_of_step(settings, classes, sizes.largest, enough=SAFE_SHARE * limit)
+    # A step for another camera holds as many of its images too.
+    images = 2 * sizes.largest if settings.target else sizes.largest
+    needed = bytes_of_step(settings, classes, images, enough=SAFE_SHARE * limit)
     if needed <= SAFE_SHARE * limit:
         return
     share = SAFE_SHARE * limit / needed

@@ -22,6 +22,13 @@ from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder, free_run_path
 from toolchain.runs.selection import Selection, read_selection
 from toolchain.runs.settings import FinetuneSettings
+from toolchain.training.alignment.begin import begin_alignment, require_one_process, with_labelled
+from toolchain.training.alignment.images import (
+    read_target_images,
+    require_same_target,
+    write_alignment,
+)
+from toolchain.training.alignment.labelled import measure_labelled
 from toolchain.training.analysis.diagnosis import Finding
 from toolchain.training.artifacts import Summary, summarise, write_model
 from toolchain.training.checkpoints import (
@@ -162,8 +169,10 @@ def finetune(
         given = not any(choosers)
         listed = feasible_when_listed(settings, device, processes.count) if given else None
         dataset, audit = read_data(settings, run.path, processes, progress, listed)
+        target = read_target_images(settings, dataset, progress)
         source = chosen_source(settings, dataset, device, choosers, processes, progress)
         settings = source.settings
+        dataset = with_labelled(dataset, target, settings)
         if choosers.settings is None:
             require_feasible(settings, dataset, device, processes.count, progress)
         start = make_starting_weights(settings, dataset.classes, progress)
@@ -175,9 +184,12 @@ def finetune(
             start = start.reading(choice.settings.head_stages)
             setup = prepare(choice.settings, dataset, start, device, processes, progress)
             begin_head(setup, progress)
+            setup = begin_alignment(setup, target, progress)
+            figures = measure_labelled(setup, target, progress)
         files = first_files(setup.settings, choice, run)
         run = processes.run_on_rank_zero(lambda: _create(run, files, settings, output is None))
         processes.run_on_rank_zero(lambda: write_excluded(run, dataset))
+        write_alignment(run, target, settings, figures)
         result = _train(
             setup, run, audit, None, started, progress, fresh=True, deadline=choice.deadline
         )
@@ -218,6 +230,9 @@ def resume(
         processes.run_on_rank_zero(lambda: require_trackers(settings))
         dataset, audit = read_data(settings, run.path, processes, progress)
         require_same_data(run, audit)
+        target = read_target_images(settings, dataset, progress)
+        require_same_target(run, target, settings)
+        dataset = with_labelled(dataset, target, settings)
         if data is not None and processes.is_rank_zero:
             remember_data(run, data)
         checkpoints = Checkpoints(run)
@@ -229,14 +244,16 @@ def resume(
             if checkpoint
             else None
         )
+        restored = start is not None
         start = start or make_starting_weights(settings, dataset.classes, progress)
         chosen = choose_device(settings.device, processes.local_rank)
         progress.message(f"resuming {run.path}, on {_device_and_processes(chosen, processes)}")
         setup = prepare(settings, dataset, start, chosen, processes, progress)
-        if checkpoint is None:
-            with machine_failures():
+        with machine_failures():
+            if checkpoint is None:
                 begin_head(setup, progress)
-        else:
+            setup = begin_alignment(setup, target, progress, estimate=not restored)
+        if checkpoint is not None:
             require_same_start(checkpoints, setup.frozen_state(), settings)
         return _train(setup, run, audit, checkpoint, started, progress, fresh=False)
 
@@ -304,7 +321,7 @@ def _fit(trainer: Trainer, run: RunFolder, audit: Audit, checkpoint: Checkpoint 
     if checkpoint is not None:
         trainer.load(checkpoint)
     elif trainer.setup.processes.is_rank_zero:
-        write_json(run.audit, with_train_digests(audit, trainer.setup.dataset))
+        write_json(run.audit, with_train_digests(audit, trainer.setup.trained_on))
         run.metrics.unlink(missing_ok=True)
         trainer.save_start()
     trainer.fit()
@@ -313,6 +330,7 @@ def _fit(trainer: Trainer, run: RunFolder, audit: Audit, checkpoint: Checkpoint 
 def _require_possible(settings: FinetuneSettings, run: RunFolder, choosers: Choosers) -> None:
     """Raise the error of a run that can't be made, before the images are read."""
     require_outside_data(settings, run.path)
+    require_one_process(settings)
     run.require_creatable()
     require_trackers(settings)
     for weights in choosers.source_weights or (settings.weights,):

@@ -36,12 +36,13 @@ def first_files(settings: FinetuneSettings, choice: Choice, run: RunFolder) -> F
 
 def _with_absolute_paths(settings: FinetuneSettings) -> FinetuneSettings:
     """Return the settings with absolute paths: a run may later be opened from another folder."""
-    weights, exclude = settings.weights, settings.exclude
+    weights, exclude, target = settings.weights, settings.exclude, settings.target
     if weights not in ("imagenet", "none"):
         weights = str(real_path(weights))
     return msgspec.structs.replace(
         settings,
         data=str(real_path(settings.data)),
         weights=weights,
+        target=str(real_path(target)) if target else "",
         exclude=str(real_path(exclude)) if exclude else "",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from toolchain.errors import TrainingError
 from toolchain.metrics.outputs import Outputs
 from toolchain.progress import ProgressReporter, track_images
 from toolchain.runs.settings import FinetuneSettings
+from toolchain.training.alignment.aligner import Aligner
 from toolchain.training.analysis.remedies import against_instability
 from toolchain.training.distributed import Processes
 from toolchain.training.inputs.mixing import Mixer, make_mixer
@@ -57,18 +59,23 @@ class Stepper:
     clip_norm: float = 0.0
     """Largest norm of the gradients; 0 does not clip."""
     processes: Processes = field(default_factory=Processes)
+    aligner: Aligner | None = None
+    """Adds the loss of another camera's images."""
 
     def backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Add a batch's gradients; return the sum of its losses and its correct images."""
         inputs, targets = batch.inputs.to(self.device), batch.targets.to(self.device)
         if self.mixer is not None:
             inputs, targets = self.mixer(inputs, targets)
-        with self.mixed_precision.autocast(self.device):
+        own_pass = self.aligner.source_pass() if self.aligner else contextlib.nullcontext()
+        with self.mixed_precision.autocast(self.device), own_pass:
             logits = self.model(inputs)
         loss_sum = self.loss(logits, targets)[: batch.counted].sum()
         # DDP averages the gradients over the processes. Multiplied by their number, the result is
         # the mean over the images of the whole step: of all processes and accumulated batches.
         mean = loss_sum * (self.processes.count / batch.step_images)
+        if self.aligner is not None:
+            mean = mean + self.aligner.loss(self.model) * (batch.counted / batch.step_images)
         self.scaler.scale(mean).backward()
         correct = self._correct(logits.detach(), targets)[: batch.counted].sum()
         return loss_sum.detach(), correct
@@ -90,7 +97,7 @@ class Stepper:
         self.optimizer.zero_grad()
 
 
-def make_stepper(setup: Setup, optimizer: Optimizer) -> Stepper:
+def make_stepper(setup: Setup, optimizer: Optimizer, aligner: Aligner | None = None) -> Stepper:
     """Return the stepper of a setup; its model is the whole classifier."""
     settings = setup.settings
     return Stepper(
@@ -104,6 +111,7 @@ def make_stepper(setup: Setup, optimizer: Optimizer) -> Stepper:
         mixer=make_mixer(settings, len(setup.dataset.classes)),
         clip_norm=settings.clip_norm,
         processes=setup.processes,
+        aligner=aligner,
     )
 
 

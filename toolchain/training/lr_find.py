@@ -88,6 +88,9 @@ def find_lr(
     if settings.strategy == "auto":
         reason = "--lr-find tries the rates of one strategy, and auto has chosen none yet"
         raise refuse("strategy", reason, {"strategy": "head"}, {"strategy": "partial"})
+    if settings.target:
+        reason = "--lr-find tries rates on the training images alone"
+        raise refuse("target", reason, {"target": ""})
     if not is_single_process():
         raise TrainingError("--lr-find runs in one process", hint="start it in one process")
     # Each rate is tried on one batch.

@@ -6,7 +6,7 @@ from come from `starting_weights.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import torch
@@ -19,6 +19,7 @@ from toolchain.networks.split import FrozenBackbone, TrainableHead, count_frozen
 from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runtime.card import Preprocessing
+from toolchain.training.alignment.aligner import OtherCamera
 from toolchain.training.distributed import Processes
 from toolchain.training.inputs.samples import targets_of
 from toolchain.training.optim.losses import Loss, make_loss
@@ -48,11 +49,19 @@ class Setup:
     device: torch.device
     mixed_precision: MixedPrecision
     processes: Processes
+    camera: OtherCamera | None = None
+    """For whose photographs it is trained; None where that is the training images' own camera."""
 
     @property
     def preprocessing(self) -> Preprocessing:
         """The preprocessing without augmentation, which goes into the card."""
         return preprocessing_of(self.settings)
+
+    @property
+    def trained_on(self) -> Dataset:
+        """The data set with all images whose labels are trained on among its training images."""
+        labelled = self.camera.images.labelled if self.camera else ()
+        return replace(self.dataset, train=(*self.dataset.train, *labelled))
 
     def loss(self) -> Loss:
         """Return the loss, with the class weights of this data set."""

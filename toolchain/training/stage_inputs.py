@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from toolchain.networks.resnet import Classifier
 from toolchain.networks.split import TrainableHead, count_frozen_parts
 from toolchain.progress import ProgressReporter
+from toolchain.training.alignment.norms import with_statistics
+from toolchain.training.alignment.order import TargetOrder
 from toolchain.training.features.compute import FeatureSpec
 from toolchain.training.features.source import feature_sources
 from toolchain.training.inputs.augment import make_augmentation
@@ -25,6 +28,8 @@ class StageInputs:
     val: BatchSource
     model: nn.Module
     """The whole classifier for pixels, or its trainable head for features; logits either way."""
+    target: BatchSource | None = None
+    """Photographs of another camera: as many batches as there are of training images."""
 
 
 def stage_inputs(
@@ -47,13 +52,17 @@ def stage_inputs(
             # An epoch uses one view of each image, so more views than epochs would not be used.
             views=min(setup.settings.views, stage.epochs) if augmented else 0,
             device=setup.device,
+            source=_source_classifier(setup),
+            target=setup.camera.images.samples if setup.camera else (),
         )
-        sources = feature_sources(
-            spec, (train_order(setup), _val_order(setup)), setup.processes, progress
-        )
+        orders = (train_order(setup), _val_order(setup), *_target_orders(setup))
+        sources = feature_sources(spec, orders, setup.processes, progress)
         if sources is not None:
-            return StageInputs(*sources, TrainableHead(setup.classifier, frozen))
-    return StageInputs(*_pixel_sources(setup, progress), setup.classifier)
+            train, val, *target = sources
+            return StageInputs(train, val, TrainableHead(setup.classifier, frozen), *target)
+    pixels = _pixel_sources(setup, progress)
+    other = pixels[2] if len(pixels) > 2 else None
+    return StageInputs(pixels[0], pixels[1], setup.classifier, other)
 
 
 def train_order(setup: Setup) -> Order:
@@ -89,6 +98,22 @@ def _val_order(setup: Setup) -> Order:
     )
 
 
+def _target_orders(setup: Setup) -> list[TargetOrder]:
+    """Return the order of the other camera's images; empty where there is none."""
+    if setup.camera is None:
+        return []
+    settings, batches = setup.settings, len(train_order(setup))
+    samples = setup.camera.images.samples
+    return [TargetOrder(samples, batches, settings.batch_size, seed=settings.seed)]
+
+
+def _source_classifier(setup: Setup) -> Classifier | None:
+    """Return a copy that computes the training images by their own statistics; None without."""
+    if setup.camera is None:
+        return None
+    return with_statistics(setup.classifier, setup.camera.source)
+
+
 def _mixes_pixels(setup: Setup, progress: ProgressReporter) -> bool:
     """Return whether MixUp or CutMix rules features out; reports it."""
     mixes = bool(setup.settings.mixup or setup.settings.cutmix)
@@ -97,7 +122,8 @@ def _mixes_pixels(setup: Setup, progress: ProgressReporter) -> bool:
     return mixes
 
 
-def _pixel_sources(setup: Setup, progress: ProgressReporter) -> tuple[PixelSource, PixelSource]:
+def _pixel_sources(setup: Setup, progress: ProgressReporter) -> list[PixelSource]:
+    """Return the batches of training, validation and, where there is one, the target."""
     settings, dataset, classes = setup.settings, setup.dataset, len(setup.dataset.classes)
     augmentation, seed, workers = make_augmentation(settings), settings.seed, settings.workers
     train = PixelSource(
@@ -114,7 +140,13 @@ def _pixel_sources(setup: Setup, progress: ProgressReporter) -> tuple[PixelSourc
         workers,
         progress.message,
     )
-    for source, name in ((train, "training"), (val, "validation")):
+    sources = {"training": train, "validation": val}
+    for order in _target_orders(setup):
+        samples = order.samples
+        pixels = PixelDataset(samples, setup.preprocessing, augmentation=augmentation, seed=seed)
+        targets = targets_of(samples, classes)
+        sources["target"] = PixelSource(pixels, targets, order, workers, progress.message)
+    for name, source in sources.items():
         if source.dataset.fits_in_memory():
             source.dataset.read_once(progress, f"reading the {name} images")
-    return train, val
+    return list(sources.values())

@@ -17,6 +17,7 @@ from toolchain.networks.resnet import State
 from toolchain.progress import ProgressReporter
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
+from toolchain.training.alignment.aligner import Aligner
 from toolchain.training.checkpoints import Checkpoint, Checkpoints, resume_command
 from toolchain.training.epoch_log import EpochLog, metrics_row
 from toolchain.training.features.source import FeatureSource
@@ -86,6 +87,9 @@ class Trainer:
         torch.manual_seed(mixed_seed(settings.seed, processes.rank))
         enter_stage(setup.classifier.network, setup.stages[-1])
         self.optimizer = make_optimizer(setup.classifier, settings)
+        self.aligner = _make_aligner(setup)
+        if self.aligner is not None:
+            self.aligner.add_parameters(self.optimizer)
         steps_per_epoch = -(-len(train_order(setup)) // settings.accumulate)
         watching = _without_guesses(settings, len(setup.dataset.val))
         self.schedule = Schedule(self.optimizer, watching, steps_per_epoch)
@@ -93,7 +97,7 @@ class Trainer:
         self.weights = setup.trained_state()
         self.ema = MovingAverage(self.weights, settings.ema) if settings.ema else None
         self.checkpoints = Checkpoints(run)
-        self.stepper = make_stepper(setup, self.optimizer)
+        self.stepper = make_stepper(setup, self.optimizer, self.aligner)
         self.stage = 0
         self.trained_layers = 0
         self.finished = FinishedEpochs()
@@ -161,6 +165,8 @@ class Trainer:
         if self.ema is not None:
             self.ema.steps = state.average_steps
             copy_into(self.ema.average, state.average)
+        if self.aligner is not None:
+            self.aligner.load(state.alignment)
         self.stage, self.from_features = state.stage, state.from_features
         targets = targets_of(self.setup.dataset.val, len(self.setup.dataset.classes))
         outputs = Outputs(state.best_logits.numpy(), labels_of(targets))
@@ -189,6 +195,7 @@ class Trainer:
             average=self.ema.average if self.ema else {},
             average_steps=self.ema.steps if self.ema else 0,
             random=tuple(random_states),
+            alignment=self.aligner.state() if self.aligner else {},
         )
 
     def _enter(self, stage: Stage) -> StageInputs:
@@ -218,6 +225,8 @@ class Trainer:
         started, used_rates = time.monotonic(), learning_rates(self.optimizer)
         label = f"epoch {epoch:>{len(str(settings.epochs))}}/{settings.epochs}"
         set_training_mode(self.setup.classifier)
+        if self.aligner is not None and inputs.target is not None:
+            self.aligner.begin_epoch(inputs.target, epoch)
         training = train_epoch(
             self.stepper,
             inputs.train.epoch(epoch),
@@ -268,10 +277,11 @@ class Trainer:
     def _better(self, epoch: int, outputs: Outputs) -> BestEpoch:
         """Return the better of this epoch and the best before it.
 
-        The metric decides, then the lower loss, because small validation sets often tie.
+        The metric decides, then the lower loss, because small validation sets often tie. Of a model
+        for another camera the last epoch is kept: the validation images are not that camera's.
         """
         metric, best = self.setup.settings.metric, self.finished.best
-        if best is not None:
+        if best is not None and self.aligner is None:
             before = (best.outputs.score(metric), -best.outputs.loss)
             if (outputs.score(metric), -outputs.loss) <= before:
                 return best
@@ -292,6 +302,15 @@ class Trainer:
             return False
         epoch_seconds = float(self.finished.history[-1]["seconds"])
         return time.monotonic() + epoch_seconds > self.deadline
+
+
+def _make_aligner(setup: Setup) -> Aligner | None:
+    """Return what aligns the classifier to another camera; None where there is none."""
+    if setup.camera is None:
+        return None
+    return Aligner(
+        setup.classifier, setup.camera, setup.settings, setup.mixed_precision, setup.device
+    )
 
 
 def _without_guesses(settings: FinetuneSettings, images: int) -> FinetuneSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,9 +33,9 @@ class RandomState(NamedTuple):
 class TrainerState:
     """What a trainer needs, beside its setup, to continue after its last finished epoch.
 
-    In a checkpoint each group of tensors has a prefix: `model.`, `best.`, `optimizer.`, `average.`
-    and `random.<rank>.`; the validation logits of the best epoch are `best_logits`. Everything else
-    is in the checkpoint's record.
+    In a checkpoint each group of tensors has a prefix: `model.`, `best.`, `optimizer.`, `average.`,
+    `alignment.` and `random.<rank>.`; the validation logits of the best epoch are
+    `best_logits`. Everything else is in the checkpoint's record.
     """
 
     stage: int
@@ -59,6 +59,8 @@ class TrainerState:
     average_steps: int
     random: tuple[RandomState, ...]
     """Of each process, by rank."""
+    alignment: State = field(default_factory=dict)
+    """What the alignment to another camera keeps; empty without one."""
 
     def to_checkpoint(self) -> Checkpoint:
         """Return the state as tensors by name and a record of plain values."""
@@ -67,6 +69,7 @@ class TrainerState:
             "best": self.best,
             "optimizer": self.optimizer.tensors,
             "average": self.average,
+            "alignment": self.alignment,
             **{f"random.{rank}": state.tensors for rank, state in enumerate(self.random)},
         }
         tensors = {
@@ -107,6 +110,7 @@ class TrainerState:
             scaler=record["scaler"],
             average=_with_prefix("average", tensors),
             average_steps=record["average_steps"],
+            alignment=_with_prefix("alignment", tensors),
             random=tuple(
                 RandomState(_with_prefix(f"random.{rank}", tensors), values)
                 for rank, values in enumerate(record["random"])

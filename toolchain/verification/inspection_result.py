@@ -102,6 +102,7 @@ class Inspection(Displayed, msgspec.Struct, frozen=True, kw_only=True):
             ("classes", class_words(card)),
             ("probabilities", probability_words(card)),
             ("network", network_words(card)),
+            *aligned_rows(card),
             *adapted_rows(card),
         ]
         if card.acceptance is None:
@@ -283,6 +284,16 @@ def probability_words(card: Card) -> str:
         )
     rejected = "" if card.threshold is None else f"; rejected below {percent(card.threshold)}"
     return f"softmax, temperature {card.temperature:g}{rejected}"
+
+
+def aligned_rows(card: Card) -> list[tuple[str, Cell]]:
+    """Return for which photographs a model was trained with `--target`; nothing for any other."""
+    found = card.aligned
+    if found is None:
+        return []
+    labelled = f", {found.labelled_images} of them labelled" if found.labelled_images else ""
+    words = f"to {found.target_images} photographs of another camera{labelled}, by {found.method}"
+    return [("aligned", words)]
 
 
 def adapted_rows(card: Card) -> list[tuple[str, Cell]]:

@@ -54,6 +54,10 @@ class FeatureSpec:
     views: int
     """Augmented views of each training image; 0 for the clean view alone."""
     device: torch.device
+    source: Classifier | None = None
+    """Where the training images are computed by another copy of the classifier: that one."""
+    target: tuple[Sample, ...] = ()
+    """Photographs of another camera, with as many views as the training images."""
 
     @property
     def boundary(self) -> str:
@@ -65,16 +69,15 @@ class RequiredRows(NamedTuple):
     """The rows of a cache entry that a run needs."""
 
     entry: Entry
+    backbone: nn.Module
+    """Computes a row of pixels."""
     names: list[str]
     images: list[RowImage]
     """What each of the rows in `names` is computed from."""
 
 
 def compute_missing(
-    spec: FeatureSpec,
-    backbone: nn.Module,
-    required: Sequence[RequiredRows],
-    progress: ProgressReporter,
+    spec: FeatureSpec, required: Sequence[RequiredRows], progress: ProgressReporter
 ) -> bool:
     """Compute the required rows that the cache does not have, and write them into it.
 
@@ -82,10 +85,10 @@ def compute_missing(
     image that can't be read.
     """
     try:
-        _compute(spec, backbone, required, progress)
+        _compute(spec, required, progress)
         if any(rows.entry.missing(rows.names) for rows in required):
             # The cache was cleared by another process meanwhile.
-            _compute(spec, backbone, required, progress)
+            _compute(spec, required, progress)
     except Unstorable as error:
         progress.message(f"the frozen part is computed each epoch: {error}")
         return False
@@ -93,17 +96,16 @@ def compute_missing(
 
 
 def _compute(
-    spec: FeatureSpec,
-    backbone: nn.Module,
-    required: Sequence[RequiredRows],
-    progress: ProgressReporter,
+    spec: FeatureSpec, required: Sequence[RequiredRows], progress: ProgressReporter
 ) -> None:
     augmentation = make_augmentation(spec.settings)
-    engine: Engine | None = None
-    for entry, names, images in required:
+    engines: dict[nn.Module, Engine] = {}
+    for entry, backbone, names, images in required:
         if not entry.missing(names):
             continue
-        engine = engine or fastest_engine(backbone, spec.preprocessing.size, spec.device)
+        if backbone not in engines:
+            engines[backbone] = fastest_engine(backbone, spec.preprocessing.size, spec.device)
+        engine = engines[backbone]
         try:
             with entry.writing(names, progress) as writer:
                 missing = set(writer.missing)

@@ -93,11 +93,11 @@ def _kept(
     try:
         entry = Entry(_key(spec, pooling))
         images: list[RowImage] = [(sample, None) for sample in by_digest.values()]
-        required = RequiredRows(entry, list(by_digest), images)
+        required = RequiredRows(entry, pooling, list(by_digest), images)
         limit = int(spec.settings.cache_gb * 1e9)
         if not free_space(entry.new_bytes(required.names), limit, [entry.folder], progress):
             return None
-        if not compute_missing(spec, pooling, [required], progress):
+        if not compute_missing(spec, [required], progress):
             return None
         rows, numbers = entry.read([sample.digest for sample in samples])
         found = rows[numbers].astype(np.float32)

@@ -7,7 +7,7 @@ are computed once, for each image and each of its augmented views, and training 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -74,27 +74,37 @@ class FeatureSource:
             yield Batch(inputs, targets, own.indices, own.counted, own.step_images)
 
 
+class _Part(NamedTuple):
+    """The images of one source of batches, and what computes their features."""
+
+    samples: Sequence[Sample]
+    order: Order
+    views: int
+    """0 for the clean view alone."""
+    backbone: FrozenBackbone
+
+
 def feature_sources(
-    spec: FeatureSpec, orders: tuple[Order, Order], processes: Processes, progress: ProgressReporter
-) -> tuple[FeatureSource, FeatureSource] | None:
+    spec: FeatureSpec, orders: Sequence[Order], processes: Processes, progress: ProgressReporter
+) -> list[FeatureSource] | None:
     """Return the batches of training and validation, after computing the features not cached yet.
 
-    Returns None, after reporting the reason, where the features can't be cached. `orders` are those
-    of the training and the validation images. Raises DataError for an image that can't be read.
+    With a target they are three. Returns None, after reporting the reason, where the features can't
+    be cached. `orders` are those of the training, the validation and the target's images. Raises
+    DataError for an image that can't be read.
     """
-    backbone = FrozenBackbone(spec.classifier, spec.frozen).eval()
-    required = _or_report(lambda: _required_rows(spec, backbone), progress)
+    parts = _parts(spec, orders)
+    required = _or_report(lambda: _required_rows(spec, parts), progress)
 
     def compute() -> bool:
         return required is not None and (
-            _reserve_space(spec, required, progress)
-            and compute_missing(spec, backbone, required, progress)
+            _reserve_space(spec, required, progress) and compute_missing(spec, required, progress)
         )
 
     kept = processes.run_on_rank_zero(lambda: _or_report(compute, progress))
     sources = None
     if kept and required is not None:
-        sources = _or_report(lambda: _read(spec, orders, required), progress)
+        sources = _or_report(lambda: _read(spec, parts, required), progress)
     # Where one process can't read them, all have to train from pixels.
     return sources if all(processes.gather(sources is not None)) else None
 
@@ -111,45 +121,67 @@ def _or_report(function: Callable[[], Value], progress: ProgressReporter) -> Val
     return None
 
 
+def _parts(spec: FeatureSpec, orders: Sequence[Order]) -> list[_Part]:
+    """Return the training images, the validation images and, where there are some, the target's."""
+    backbone = FrozenBackbone(spec.classifier, spec.frozen).eval()
+    own = backbone
+    if spec.source is not None:
+        own = FrozenBackbone(spec.source, spec.frozen).eval()
+    parts = [
+        _Part(spec.dataset.train, orders[0], spec.views, own),
+        _Part(spec.dataset.val, orders[1], 0, backbone),
+    ]
+    if spec.target:
+        parts.append(_Part(spec.target, orders[2], spec.views, backbone))
+    return parts
+
+
 def _read(
-    spec: FeatureSpec, orders: tuple[Order, Order], required: Sequence[RequiredRows]
-) -> tuple[FeatureSource, FeatureSource]:
-    """Return the batches of training and validation, whose rows are all kept."""
-    train, val = spec.dataset.train, spec.dataset.val
-    entries = {rows.entry.key.view: rows.entry for rows in required}
+    spec: FeatureSpec, parts: Sequence[_Part], required: Sequence[RequiredRows]
+) -> list[FeatureSource]:
+    """Return the batches of each part, whose rows are all kept."""
+    entries = {(rows.backbone, rows.entry.key.view): rows.entry for rows in required}
     classes = len(spec.dataset.classes)
 
-    def source(samples: Sequence[Sample], order: Order, augmented: bool) -> FeatureSource:
-        entry = entries[_view_name(spec) if augmented else "clean"]
-        views = spec.views if augmented else 0
-        names = [name for sample in samples for name, _ in _rows_of(sample, views)]
+    def source(part: _Part) -> FeatureSource:
+        entry = entries[part.backbone, _view_name(spec, part)]
+        names = [name for sample in part.samples for name, _ in _rows_of(sample, part.views)]
         rows, row_numbers = entry.read(names)
-        row_of = row_numbers.reshape(len(samples), -1)
-        return FeatureSource(samples, targets_of(samples, classes), order, rows, row_of)
+        row_of = row_numbers.reshape(len(part.samples), -1)
+        targets = targets_of(part.samples, classes)
+        return FeatureSource(part.samples, targets, part.order, rows, row_of)
 
-    return source(train, orders[0], spec.views > 0), source(val, orders[1], False)
+    return [source(part) for part in parts]
 
 
-def _required_rows(spec: FeatureSpec, backbone: FrozenBackbone) -> list[RequiredRows]:
-    """Return the rows that the run needs: augmented and clean views in separate entries.
+def _required_rows(spec: FeatureSpec, parts: Sequence[_Part]) -> list[RequiredRows]:
+    """Return the rows that the run needs, in an entry for each backbone and kind of view.
 
     Training images have augmented views or, without augmentation, the clean one; validation images
     have the clean one.
     """
     size = spec.preprocessing.size
     blank = torch.zeros((1, size, size, 3), dtype=torch.uint8, device=spec.device)
-    with torch.inference_mode():
-        shape = tuple(backbone(blank).shape[1:])
-    key = clean_key(spec, backbone, shape)
-    clean = list(spec.dataset.val)
-    required = []
-    if spec.views:
-        augmented = Entry(msgspec.structs.replace(key, view=_view_name(spec)))
-        required.append(_rows_in(augmented, spec.dataset.train, spec.views))
-    else:
-        clean = [*spec.dataset.train, *clean]
-    required.append(_rows_in(Entry(key), clean, 0))
-    return required
+    required: dict[tuple[FrozenBackbone, str], RequiredRows] = {}
+    keys: dict[FrozenBackbone, CacheKey] = {}
+    for part in parts:
+        if part.backbone not in keys:
+            with torch.inference_mode():
+                shape = tuple(part.backbone(blank).shape[1:])
+            keys[part.backbone] = clean_key(spec, part.backbone, shape)
+        view = _view_name(spec, part)
+        # One entry has all the rows of its parts at once: those that are in no part are dropped.
+        earlier = required.get((part.backbone, view))
+        images = _images_of(part.samples, part.views)
+        if earlier is None:
+            entry = Entry(msgspec.structs.replace(keys[part.backbone], view=view))
+        else:
+            entry = earlier.entry
+            images = dict(zip(earlier.names, earlier.images, strict=True)) | images
+        required[part.backbone, view] = RequiredRows(
+            entry, part.backbone, list(images), list(images.values())
+        )
+    return list(required.values())
 
 
 def clean_key(spec: FeatureSpec, backbone: FrozenBackbone, shape: tuple[int, ...]) -> CacheKey:
@@ -166,16 +198,13 @@ def clean_key(spec: FeatureSpec, backbone: FrozenBackbone, shape: tuple[int, ...
     )
 
 
-def _view_name(spec: FeatureSpec) -> str:
-    return f"{spec.settings.augment}, seed {spec.settings.seed}"
+def _view_name(spec: FeatureSpec, part: _Part) -> str:
+    return f"{spec.settings.augment}, seed {spec.settings.seed}" if part.views else "clean"
 
 
-def _rows_in(entry: Entry, samples: Sequence[Sample], views: int) -> RequiredRows:
-    """Return the rows of all samples; files with equal content share a row."""
-    images: dict[str, RowImage] = {
-        name: (sample, view) for sample in samples for name, view in _rows_of(sample, views)
-    }
-    return RequiredRows(entry, list(images), list(images.values()))
+def _images_of(samples: Sequence[Sample], views: int) -> dict[str, RowImage]:
+    """Return what each row of the samples is computed from; files of equal content share a row."""
+    return {name: (sample, view) for sample in samples for name, view in _rows_of(sample, views)}
 
 
 def _rows_of(sample: Sample, views: int) -> list[tuple[str, int | None]]:

@@ -1,0 +1,85 @@
+"""Which settings can be trained for another camera (`target`, `align`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings_sources import refuse
+
+DEFAULT = "bn"
+"""What `align = "auto"` is with a target: docs/adapting.md has what it was chosen by."""
+ON_FEATURES = ("mmd", "dann", "coral")
+"""Alignments of the pooled features, which something before the classifier has to be able to
+change."""
+WITH_A_LOSS = (*ON_FEATURES, "mcc")
+FEWEST_IN_A_STEP = 4
+"""Of each camera: of fewer images neither a covariance nor a distance of distributions is known."""
+
+Condition = Callable[[FinetuneSettings], bool]
+
+CONFLICTS: tuple[tuple[str, Condition, str, tuple[dict[str, Any], ...]], ...] = (
+    (
+        "target",
+        lambda s: s.task == "multi-label",
+        "photographs of another camera are aligned for one class each, not for multi-label",
+        ({"target": ""},),
+    ),
+    (
+        "target",
+        lambda s: bool(s.budget) or s.strategy == "auto",
+        "auto and a budget measure the training images, not those of another camera",
+        ({"strategy": "partial", "budget": ""},),
+    ),
+    (
+        "target",
+        lambda s: s.strategy in ("bn", "lora"),
+        "a delta holds what was trained, and another camera's statistics change the other layers",
+        ({"strategy": "partial"},),
+    ),
+    (
+        "target",
+        lambda s: bool(s.mixup or s.cutmix),
+        "MixUp and CutMix give images that neither camera takes",
+        ({"mixup": 0.0, "cutmix": 0.0},),
+    ),
+    (
+        "target",
+        lambda s: s.compile,
+        "two cameras are computed in turn with statistics of their own, which is not compiled",
+        ({"compile": False},),
+    ),
+    (
+        "batch_size",
+        lambda s: s.batch_size < FEWEST_IN_A_STEP,
+        f"two cameras are compared by {FEWEST_IN_A_STEP} images of each or more",
+        ({"batch_size": FEWEST_IN_A_STEP},),
+    ),
+    (
+        "align",
+        lambda s: s.strategy == "head" and s.align in ON_FEATURES,
+        "strategy head trains nothing before the classifier, so the features stay as they are",
+        ({"strategy": "partial"}, {"align": "bn"}, {"align": "mcc"}),
+    ),
+)
+"""Setting that is named, when it can't be, why, and what would do; with a target."""
+
+
+def require_alignable(settings: FinetuneSettings) -> None:
+    """Raise SettingsError where settings can't be trained for the camera that they ask for."""
+    if not settings.target:
+        if settings.align != "auto":
+            reason = f"{settings.align} needs photographs of the other camera"
+            raise refuse("align", reason, {"target": "FOLDER", "align": settings.align})
+        return
+    for setting, conflicts, reason, instead in CONFLICTS:
+        if conflicts(settings):
+            raise refuse(setting, reason, *instead)
+
+
+def resolved_alignment(settings: FinetuneSettings) -> Any:
+    """Return what aligns the cameras, with `auto` filled in where there is a target."""
+    if settings.target and settings.align == "auto":
+        return DEFAULT
+    return settings.align

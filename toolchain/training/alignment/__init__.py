@@ -1,0 +1,1 @@
+"""Alignment of what a network computes for training images and for those of another camera."""
