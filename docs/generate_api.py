@@ -30,7 +30,7 @@ from toolchain.runtime.prediction import Prediction
 from toolchain.runtime.predictor import Predictor
 from toolchain.select.cross_validate import CrossValidation
 from toolchain.training.artifacts import Summary
-from toolchain.training.finetune import FinetuneResult
+from toolchain.training.finetune_result import FinetuneResult
 from toolchain.training.lr_find import LrFindResult
 from toolchain.verification.inspection_result import Inspection
 from toolchain.verification.result import Level, Verification

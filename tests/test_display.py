@@ -222,7 +222,7 @@ def test_the_result_of_training_shows_its_curves_in_a_notebook(
 ) -> None:
     from toolchain.data.layouts import read_dataset
     from toolchain.training.artifacts import Summary
-    from toolchain.training.finetune import FinetuneResult
+    from toolchain.training.finetune_result import FinetuneResult
 
     run = RunFolder(run_folder)
     audit = msgspec.json.decode(run.audit.read_bytes(), type=Audit)

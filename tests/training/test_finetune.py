@@ -19,7 +19,8 @@ from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
 from toolchain.runtime.card import decode_card
 from toolchain.training.artifacts import Summary
-from toolchain.training.finetune import FinetuneResult, finetune
+from toolchain.training.finetune import finetune
+from toolchain.training.finetune_result import FinetuneResult
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 

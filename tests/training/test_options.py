@@ -22,7 +22,8 @@ from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
 from toolchain.training.analysis import plots
-from toolchain.training.finetune import FinetuneResult, finetune
+from toolchain.training.finetune import finetune
+from toolchain.training.finetune_result import FinetuneResult
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "focal": {"loss": "focal"},

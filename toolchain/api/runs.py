@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from toolchain.evaluation.evaluate import Evaluation
     from toolchain.reporting.result import ReportFile
     from toolchain.runs.settings_file import GivenSettings
-    from toolchain.training.finetune import FinetuneResult
+    from toolchain.training.finetune_result import FinetuneResult
     from toolchain.training.lr_find import LrFindResult
 
 

@@ -27,7 +27,7 @@ from toolchain.runs.settings_groups import grouped_settings
 from toolchain.runs.stored_settings import stored_settings
 
 if TYPE_CHECKING:
-    from toolchain.training.finetune import FinetuneResult
+    from toolchain.training.finetune_result import FinetuneResult
 
 CHANGEABLE_ON_RESUME = ("workers", "device")
 """Settings that may change when a run is resumed: they decide where it computes, not what."""

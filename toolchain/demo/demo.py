@@ -26,7 +26,8 @@ from toolchain.reporting.report import report
 from toolchain.runs.runfolder import RunFolder, free_run_path
 from toolchain.runs.settings_file import read_settings
 from toolchain.runtime.predictor import Predictor
-from toolchain.training.finetune import FinetuneResult, finetune
+from toolchain.training.finetune import finetune
+from toolchain.training.finetune_result import FinetuneResult
 from toolchain.verification.result import Verification, require_parity
 from toolchain.verification.verify import verify
 

@@ -15,7 +15,8 @@ from toolchain.cli.main import run_command
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
-from toolchain.training.finetune import FinetuneResult, finetune
+from toolchain.training.finetune import finetune
+from toolchain.training.finetune_result import FinetuneResult
 from toolchain.training.optim import precision
 from toolchain.training.optim.precision import MixedPrecision, choose_precision
 from toolchain.training.trainer_state import random_state
