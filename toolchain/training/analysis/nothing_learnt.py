@@ -81,11 +81,12 @@ def _reasons(
         yield f"only {steps} of training ({options(more_steps(settings))})"
     counts = validated.train_counts
     if not settings.class_weights and max(counts) >= LARGEST_SHARE * sum(counts):
-        yield f"{percent(max(counts) / sum(counts))} of training images are of one class " + (
-            f"({options(['--class-weights'])})"
+        yield (
+            f"{percent(max(counts) / validated.train_images)} of training images are of one class "
+            + (f"({options(['--class-weights'])})")
         )
     if settings.weights == "none":
-        yield f"random weights and {sum(counts)} training images (try --weights imagenet)"
+        yield f"random weights and {validated.train_images} training images (try --weights imagenet)"
     if by_heart:
         return
     if higher := ([] if unstable else list(rates_up(settings))):
