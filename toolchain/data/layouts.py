@@ -190,9 +190,8 @@ def _from_folder(found: _Found) -> Dataset:
     if not are_classes and (tables := find_tables(found.root) or only_table(found.root)):
         return _read_tables(found, tables, "single-label")
     if tree.splits:
-        raise DataError(
-            f"{found.root} has {tree.split_names} and no train/", hint=f"expected {LAYOUTS}"
-        )
+        names = tree.split_names
+        raise DataError(f"{found.root} has {names} and no train/", hint=f"expected {LAYOUTS}")
     return _from_one_folder(found, tree)
 
 
