@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.conftest import ROOT, Rtl, tree_digest
 from toolchain.checking.backbone import has_default_weights
@@ -58,6 +59,24 @@ def test_labels_that_a_run_contradicts_are_named_with_what_they_are_likelier(
     monkeypatch.setattr("toolchain.training.features.compute.Engine.__call__", not_again)
     again = check_data(str(mislabelled), CheckOptions(run=str(run_folder), device="cpu"))
     assert again.label_errors == found
+
+
+def test_an_image_alone_in_its_class_is_not_judged_and_changes_no_figure(
+    run_folder: Path, stripes: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(stripes, tmp_path / "data")
+    options = CheckOptions(run=str(run_folder), device="cpu")
+    before = check_data(str(data), options).label_errors
+    (data / "train/alone").mkdir()
+    Image.effect_noise((64, 64), 60).convert("RGB").save(data / "train/alone/one.jpg")
+    audit = check_data(str(data), options)
+    found = audit.label_errors
+    assert found is not None
+    assert before is not None
+    assert "train/alone/one.jpg" not in [suspect.file for suspect in found.suspects]
+    assert (found.images, found.not_judged) == (72, 1)
+    assert found.estimated == before.estimated
+    assert "not judged, as the only image of its class: 1" in repr(audit)
 
 
 def not_again(*_: object) -> None:

@@ -293,3 +293,12 @@ def test_two_unicode_forms_of_a_name_are_one_class(header: str, tmp_path: Path) 
     write(tmp_path, header, *rows)
     task: Task = "single-label" if header == "image,class" else "multi-label"
     assert read_dataset(tmp_path, task).classes == ("caf\u00e9", "dog")
+
+
+@pytest.mark.parametrize("task", ["single-label", "multi-label"])
+def test_the_only_csv_of_a_folder_is_its_table_whatever_it_is_called(
+    tmp_path: Path, task: Task
+) -> None:
+    rows = [f"{i}.jpg,{'cat' if i % 2 else 'dog'}" for i in range(40)]
+    write(tmp_path, "file,labels", *rows, name="data.csv")
+    assert len(everything(read_dataset(tmp_path, task))) == 40

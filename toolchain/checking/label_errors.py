@@ -22,15 +22,20 @@ LISTED_SHARE = 0.1
 def find_label_errors(
     dataset: Dataset, backbone: Backbone, device: str, progress: ProgressReporter
 ) -> LabelErrors:
-    """Return the labels of a single-label data set of readable images that may be wrong."""
+    """Return the labels of a single-label data set of readable images that may be wrong.
+
+    An image that is alone in its class is not judged: no other teaches what the class looks like.
+    """
     # Imported here: these load torch, and a check of the files needs none.
     from toolchain.checking.label_scores import score_labels
     from toolchain.checking.pooled_features import pooled_features
     from toolchain.networks.device import choose_device
 
-    placed = [(split, sample) for split in SPLITS for sample in dataset.split(split)]
+    every = [(split, sample) for split in SPLITS for sample in dataset.split(split)]
+    judged = _judged_images(dataset)
+    placed = [every[index] for index in judged.tolist()]
     samples = [sample for _, sample in placed]
-    features = pooled_features(dataset, backbone, choose_device(device), progress)
+    features = pooled_features(dataset, backbone, choose_device(device), progress)[judged]
     labels = np.array([sample.labels[0] for sample in samples])
     scores = score_labels(features, labels, len(dataset.classes))
     names = [dataset.name_of(sample.path) for sample in samples]
@@ -42,11 +47,21 @@ def find_label_errors(
     return LabelErrors(
         weights=backbone.origin,
         images=len(samples),
+        not_judged=len(every) - len(samples),
         accuracy=round(float((scores.probabilities.argmax(axis=1) == labels).mean()), 6),
         estimated=int(scores.joint.sum() - np.trace(scores.joint)),
         joint=_joint(scores, dataset.classes),
         suspects=tuple(s for rank, s in enumerate(suspects) if rank < least or s.contradicted),
     )
+
+
+def _judged_images(dataset: Dataset) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return which images are not alone in their class: int64 [images], counted over all splits."""
+    labels = np.array(
+        [sample.labels[0] for split in SPLITS for sample in dataset.split(split)], np.int64
+    )
+    counts = np.bincount(labels, minlength=len(dataset.classes))
+    return np.flatnonzero(counts[labels] > 1)
 
 
 def _suspect(

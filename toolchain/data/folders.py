@@ -55,6 +55,16 @@ class FolderTree:
         names = [path.name for path in self.class_folders]
         return names if names and all(map(split_named, names)) else []
 
+    @property
+    def split_names(self) -> str:
+        """The folders of the splits, as messages name them."""
+        return ", ".join(f"{folder.name}/" for folder in self.splits.values())
+
+    @property
+    def holds_data(self) -> bool:
+        """Whether the folders say which class an image is of, without a table."""
+        return bool(self.splits) or len(self.class_folders) > 1
+
     def images_of_splits(self, account: Account) -> dict[str, LabelledPaths]:
         """Return the images of each split; folders and files beside them go to the account."""
         used = set(self.splits.values())

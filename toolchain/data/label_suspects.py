@@ -36,6 +36,9 @@ class LabelErrors(msgspec.Struct, frozen=True, kw_only=True):
     weights: str
     """Where the weights of the network come from."""
     images: int
+    """The images that were judged."""
+    not_judged: int = 0
+    """Images that are alone in their class, so that nothing can judge them."""
     accuracy: float
     """How many of the labels are the most probable class, in 0…1."""
     estimated: int
@@ -51,10 +54,13 @@ class LabelErrors(msgspec.Struct, frozen=True, kw_only=True):
 def label_blocks(found: LabelErrors) -> list[Block]:
     """Return a table of the first suspects, with how many there are."""
     contradicted = [suspect for suspect in found.suspects if suspect.contradicted]
-    line = Line(
+    text = (
         f"labels: by the features of {found.weights}, {len(contradicted)} of {found.images} are "
         f"less probable than another; about {found.estimated} wrong"
     )
+    if found.not_judged:
+        text += f"; not judged, as the only image of its class: {found.not_judged}"
+    line = Line(text)
     if not contradicted:
         return [line]
     rows = [

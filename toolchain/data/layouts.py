@@ -150,6 +150,8 @@ class _Found:
 def _from_tables(found: _Found) -> Dataset:
     path = found.path
     tables = find_tables(path)
+    if not (tables or path.is_file() or FolderTree(path).holds_data):
+        tables = only_table(path)
     if not tables:
         wrong = "is no CSV" if path.is_file() else "has no labels.csv and no train.csv"
         raise DataError(
@@ -188,7 +190,7 @@ def _from_folder(found: _Found) -> Dataset:
     if not are_classes and (tables := find_tables(found.root) or only_table(found.root)):
         return _read_tables(found, tables, "single-label")
     if tree.splits:
-        names = ", ".join(f"{folder.name}/" for folder in tree.splits.values())
+        names = tree.split_names
         raise DataError(f"{found.root} has {names} and no train/", hint=f"expected {LAYOUTS}")
     return _from_one_folder(found, tree)
 
@@ -199,9 +201,8 @@ def _lists_in(folder: Path) -> dict[str, Path]:
 
 def _from_split_folders(found: _Found, tree: FolderTree) -> Dataset:
     images = tree.images_of_splits(found.account)
-    names = ", ".join(f"{folder.name}/" for folder in tree.splits.values())
     _require_no_groups(found)
-    return _assemble(found, SplitImages(images, f"the folders {names}"))
+    return _assemble(found, SplitImages(images, f"the folders {tree.split_names}"))
 
 
 def _from_one_folder(found: _Found, tree: FolderTree) -> Dataset:

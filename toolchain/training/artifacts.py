@@ -152,6 +152,7 @@ def _validated(setup: Setup, trainer: Trainer) -> Validated:
         truth=outputs.truth,
         predicted=outputs.predicted,
         train_counts=tuple(counts),
+        train_images=len(setup.dataset.train),
         steps=trainer.epoch * -(-batches // setup.settings.accumulate),
         multi_label=outputs.multi_label,
     )

@@ -17,7 +17,8 @@ def validated(confusion: list[list[int]], *classes: str, **given: Any) -> Valida
     """Return predictions with this confusion matrix [true class, predicted class]."""
     pairs = [(i, j) for i, row in enumerate(confusion) for j, n in enumerate(row) for _ in range(n)]
     one_hot = np.eye(len(confusion), dtype=bool)
-    fixed = {"train_counts": (40,) * len(confusion), "steps": 500}
+    fixed: dict[str, Any] = {"train_counts": (40,) * len(confusion), "steps": 500}
+    fixed["train_images"] = sum(given.get("train_counts", fixed["train_counts"]))
     return Validated(
         classes=classes or tuple("abcdefgh"[: len(confusion)]),
         truth=one_hot[[i for i, _ in pairs]],
@@ -83,9 +84,10 @@ def test_a_run_that_knows_its_training_images_is_not_told_to_train_more() -> Non
 
 def test_the_same_labels_for_every_image_are_nothing_learnt() -> None:
     truth = np.array([[1, 0], [0, 1], [1, 1], [0, 0]], bool)
-    seen = Validated(("a", "b"), truth, np.zeros_like(truth), (9, 9), 500, multi_label=True)
-    (finding,) = found(seen, task="multi-label", loss="bce")
+    seen = Validated(("a", "b"), truth, np.zeros_like(truth), (9, 9), 12, 500, multi_label=True)
+    (finding,) = found(seen, task="multi-label", loss="bce", weights="none", strategy="full")
     assert "get the same answer, none of the classes, which is right for 25.0 %" in finding.evidence
+    assert "random weights and 12 training images" in finding.remedy
 
 
 @pytest.mark.parametrize("augment", ["s0", "s1", "s3", "turns", "randaugment", "trivialaugment"])

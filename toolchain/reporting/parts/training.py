@@ -83,12 +83,13 @@ def best_epoch(files: RunFiles) -> int:
 def _facts(files: RunFiles, best: int) -> list[tuple[str, str]]:
     settings, summary = files.settings, files.summary or {}
     seconds = sum(float(row.get("seconds") or 0.0) for row in files.epochs)
+    epochs = "1 epoch" if len(files.epochs) == 1 else f"{len(files.epochs)} epochs"
     facts = [
         ("best epoch", _best_words(summary, best, len(files.epochs))),
         ("strategy", _strategy_words(settings)),
         ("optimiser", _optimiser_words(settings)),
         ("augmentation", _augmentation_words(settings)),
-        ("time", f"{seconds:.0f} s in {len(files.epochs)} epochs"),
+        ("time", f"{seconds:.0f} s in {epochs}"),
     ]
     error = summary.get("calibration_error")
     if isinstance(error, list) and len(error) == 2:

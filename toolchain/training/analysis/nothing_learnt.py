@@ -79,13 +79,14 @@ def _reasons(
     if validated.steps < FEW_STEPS:
         steps = "1 step" if validated.steps == 1 else f"{validated.steps} steps"
         yield f"only {steps} of training ({options(more_steps(settings))})"
-    counts = validated.train_counts
+    counts, images = validated.train_counts, validated.train_images
     if not settings.class_weights and max(counts) >= LARGEST_SHARE * sum(counts):
-        yield f"{percent(max(counts) / sum(counts))} of training images are of one class " + (
-            f"({options(['--class-weights'])})"
+        yield (
+            f"{percent(max(counts) / images)} of training images are of one class "
+            + (f"({options(['--class-weights'])})")
         )
     if settings.weights == "none":
-        yield f"random weights and {sum(counts)} training images (try --weights imagenet)"
+        yield f"random weights and {images} training images (try --weights imagenet)"
     if by_heart:
         return
     if higher := ([] if unstable else list(rates_up(settings))):

@@ -19,6 +19,8 @@ class Validated:
     """Bool [images, classes]: the classes that are predicted for it."""
     train_counts: tuple[int, ...]
     """Training images of each class."""
+    train_images: int
+    """Training images, however many classes each has."""
     steps: int
     """Optimiser steps of the whole run."""
     multi_label: bool = False
