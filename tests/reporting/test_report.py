@@ -98,6 +98,18 @@ def test_what_was_chosen_is_shown_with_its_figures_and_reason(run: RunFolder) ->
     assert "selection.json" in page_of(run)
 
 
+def test_leaks_are_named_beside_the_accuracy_that_they_raise(run: RunFolder) -> None:
+    report([run.path])
+    assert "so it is too high" not in page_of(run)
+    audit = json.loads(run.audit.read_bytes())
+    audit["leaks"] = [["train/0/9.jpg", "val/0/0.jpg"], ["train/0/8.jpg", "val/0/1.jpg"]]
+    write_json(run.audit, audit)
+    report([run.path])
+    top = page_of(run).partition('id="data"')[0]
+    caution = "2 images are in more than one split of the data, so it is too high"
+    assert top.count(caution) == 2  # in the sentence and beside the figure
+
+
 def test_every_number_of_the_matrix_leads_to_its_photographs(run: RunFolder) -> None:
     report([run.path])
     page = page_of(run)
@@ -167,6 +179,10 @@ def test_a_run_without_an_evaluation_says_how_to_get_one(tmp_path: Path, data: P
     written = report([made.path])
     assert any("rtl evaluate" in line for line in written.missing)
     assert f"rtl evaluate {made.path}" in page_of(made)
+    assert f"rtl evaluate {made.path} --data" not in page_of(made)
+    data.rename(tmp_path / "moved")
+    report([made.path])
+    assert f"rtl evaluate {made.path} --data DATA" in page_of(made)
     assert "no metrics.jsonl" in page_of(made)
 
 

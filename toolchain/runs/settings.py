@@ -148,7 +148,7 @@ class FinetuneSettings(LearningSettings, frozen=True, kw_only=True, forbid_unkno
     ] = False
     mlflow: Annotated[
         bool,
-        Meta(description="Report to MLflow, at MLFLOW_TRACKING_URI."),
+        Meta(description="Report to MLflow, to the server that MLFLOW_TRACKING_URI names."),
     ] = False
     wandb: Annotated[
         bool,

@@ -88,7 +88,7 @@ def _following(files: RunFiles, path: str) -> list[tuple[str, str]]:
     """Return the commands that add what the report lacks, else those that use the model."""
     found = []
     if files.evaluation is None:
-        found.append((shell_words("rtl", "evaluate", path), "measure it, image by image"))
+        found.append((files.evaluate_command, "measure it, image by image"))
     if not files.models:
         found.append((shell_words("rtl", "export", path), "make a model file, verified"))
     if files.models and not files.benchmarks:

@@ -95,6 +95,16 @@ def measured(files: RunFiles) -> Measured | None:
     return Measured(float(accuracy), low, high, images, "val", caution)
 
 
+def leak_caution(files: RunFiles) -> str:
+    """Return what to think of an accuracy on images that training saw too; empty without any."""
+    elsewhere = files.evaluation is not None and files.evaluation.file.as_trained is False
+    if not files.in_several_splits or elsewhere:
+        return ""
+    times = files.in_several_splits
+    what = "an image is" if times == 1 else f"{times} images are"
+    return f"{what} in more than one split of the data, so it is too high"
+
+
 def split_words(split: str) -> str:
     """Return how a split is called beside a number of images.
 
@@ -131,19 +141,24 @@ def _lead(files: RunFiles, network: str, found: Measured | None) -> str:
     return (
         f"{what}. Of {found.images} {split_words(found.split)} {percent(found.accuracy)} are "
         f"right{qualifier.removeprefix(' right')}; of many more such images it would be between "
-        f"{percent(found.low)} and {percent(found.high)}."
+        f"{percent(found.low)} and {percent(found.high)}.{_leak_sentence(files)}"
     )
+
+
+def _leak_sentence(files: RunFiles) -> str:
+    caution = leak_caution(files)
+    return f" Take that with care: {caution}." if caution else ""
 
 
 def _accuracy_tile(files: RunFiles, found: Measured | None) -> Tile:
     if found is None:
-        again = shell_words("rtl", "evaluate", files.folder.path)
-        return Tile("accuracy", "not measured", [again], "unsure")
+        return Tile("accuracy", "not measured", [files.evaluate_command], "unsure")
     interval = f"95 % interval {percent(found.low)} to {percent(found.high)}"
     details = [interval, f"{found.images} {split_words(found.split)}"]
-    details += [found.caution] if found.caution else []
+    details += [text for text in (found.caution, leak_caution(files)) if text]
     bar = interval_bar(found.accuracy, found.low, found.high, interval)
-    return Tile("accuracy", percent(found.accuracy), details, bar=bar)
+    tone = "unsure" if leak_caution(files) else ""
+    return Tile("accuracy", percent(found.accuracy), details, tone, bar)
 
 
 def _verified_tile(files: RunFiles) -> Tile:

@@ -130,10 +130,10 @@ def why_not_paired(first: RunFiles, other: RunFiles) -> str:
     evaluations = (first.evaluation, other.evaluation)
     for files, found in zip((first, other), evaluations, strict=True):
         if found is None:
-            return f"{files.name} is not evaluated: rtl evaluate {files.folder.path}"
+            return f"{files.name} is not evaluated: {files.evaluate_command}"
     one, two = (found for found in evaluations if found is not None)
     if one.classes != two.classes or one.multi_label != two.multi_label:
-        return "they have other classes"
+        return "their classes differ"
     if one.file.data_sha256 and one.file.data_sha256 == two.file.data_sha256:
         return "" if len(one.file.results) == len(two.file.results) else "one is not whole"
     known = [[(r.file, label_words(r)) for r in found.file.results] for found in (one, two)]

@@ -16,6 +16,7 @@ from toolchain.benchmarking.result import Benchmark
 from toolchain.data.audit_result import Audit
 from toolchain.errors import DataError, ToolchainError
 from toolchain.files import file_sha256
+from toolchain.printable import shell_words
 from toolchain.reporting.reading.epochs import Row, read_epochs
 from toolchain.reporting.reading.evaluation_file import StoredEvaluation, read_evaluation
 from toolchain.runs.damage import reading
@@ -66,6 +67,19 @@ class RunFiles:
     def folder(self) -> RunFolder:
         """The run folder."""
         return self.run.folder
+
+    @property
+    def evaluate_command(self) -> str:
+        """The command that evaluates the run; with `--data` where its images are elsewhere now."""
+        words = ["rtl", "evaluate", str(self.folder.path)]
+        if self.run.data is not None or not Path(self.settings.data).exists():
+            words += ["--data", self.run.data or "DATA"]
+        return shell_words(*words)
+
+    @property
+    def in_several_splits(self) -> int:
+        """How often the audit found images, equal or nearly so, in more than one split."""
+        return 0 if self.audit is None else len(self.audit.leaks) + len(self.audit.near_leaks)
 
     @property
     def name(self) -> str:
