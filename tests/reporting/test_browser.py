@@ -42,6 +42,19 @@ def test_the_page_fits_and_is_silent(page: Page, width: int, scheme: str) -> Non
     assert page.requests == []
 
 
+def test_charts_stand_side_by_side_on_paper_and_are_not_cut_off(page: Page) -> None:
+    page.show(690, "light")  # what an A4 page leaves between its margins
+    page.call("Emulation.setEmulatedMedia", media="print")
+    columns = "getComputedStyle(document.querySelector('#results .charts')).gridTemplateColumns"
+    assert len(page.value(columns).split()) == 2
+    outside = (
+        "[...document.querySelectorAll('.charts svg')].filter("
+        "svg => getComputedStyle(svg).overflow !== 'visible').length"
+    )
+    assert page.value(outside) == 0
+    page.call("Emulation.setEmulatedMedia", media="")
+
+
 def test_every_picture_is_shown(page: Page) -> None:
     page.value("document.querySelectorAll('details').forEach(list => { list.open = true })")
     broken = page.value("[...document.images].filter(i => !i.naturalWidth).length")
