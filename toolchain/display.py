@@ -120,6 +120,15 @@ def percent(rate: float) -> str:
     return f"{rate:.1%}".replace("%", " %")
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a number and what it counts.
+
+    >>> counted(1, "image"), counted(2, "group of images", "groups of images")
+    ('1 image', '2 groups of images')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {plural or f'{noun}s'}"
+
+
 def megabytes(count: int) -> str:
     """Write a number of bytes in MB of 10⁶ bytes.
 

@@ -72,7 +72,7 @@ def test_what_looks_the_same_in_two_splits_is_counted_and_trained_on(
     _, audit = read_data(small(data), tmp_path / "run", Processes(), messages)
     assert len(audit.near_leaks) == 2
     [line] = [line for line in messages.lines if "look the same" in line]
-    assert "2 groups of images that look the same stand in more than one split" in line
+    assert "2 groups of images that look the same in more than one split" in line
 
 
 def test_a_run_without_the_leaks_is_evaluated_and_resumed_without_them(

@@ -18,6 +18,7 @@ from toolchain.adaptation.source_features import SourceFeatures
 from toolchain.adaptation.source_images import source_of
 from toolchain.adaptation.target import TargetImages, fingerprint, read_target
 from toolchain.adaptation.writing import write_adapted
+from toolchain.display import counted
 from toolchain.errors import DataError, ImageError, RefusedError
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runtime.card import Adaptation
@@ -153,12 +154,8 @@ def _different(
     if len(kept) < needed:
         raise _too_few(target, len(kept), needed, " that differ from each other")
     more = len(features) - len(kept)
-    progress.message(f"left out {_images(more)} that look the same as another")
+    progress.message(f"left out {counted(more, 'image')} that look the same as another")
     return {path: row for path, row in features.items() if path in kept}
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
 
 
 def _too_few(target: TargetImages, count: int, needed: int, what: str = "") -> DataError:
@@ -169,7 +166,7 @@ def _too_few(target: TargetImages, count: int, needed: int, what: str = "") -> D
             hint=f"--images {needed}",
         )
     return DataError(
-        f"{target.root} has {_images(count)}{what}; at least {needed} are needed",
+        f"{target.root} has {counted(count, 'image')}{what}; at least {needed} are needed",
         hint="with fewer, chance decides whether the new file is better",
     )
 

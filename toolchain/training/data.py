@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from toolchain.data.exclusion import without_excluded
 from toolchain.data.fix_list import EXCLUDE, Fix, write_rows
 from toolchain.data.layouts import Dataset, Sample, read_dataset
 from toolchain.data.left_out import left_out_lines
+from toolchain.display import counted
 from toolchain.errors import DataError
 from toolchain.files import real_path, write_text
 from toolchain.printable import shell_words
@@ -85,26 +86,31 @@ def audit_warnings(audit: Audit) -> list[str]:
     if audit.unreadable:
         first = audit.unreadable[0]
         lines.append(
-            f"left out {len(audit.unreadable)} unreadable files, first {first.file}: {first.reason}"
+            f"left out {counted(len(audit.unreadable), 'unreadable file')}, "
+            f"first {first.file}: {first.reason}"
         )
     if audit.leaks:
         lines.append(
-            f"{len(audit.leaks)} groups of equal images stand in more than one split, "
+            f"{_groups(audit.leaks, 'equal images')} in more than one split, "
             f"first {audit.leaks[0][0]}: validation is too optimistic"
         )
     if audit.near_leaks:
         lines.append(
-            f"{len(audit.near_leaks)} groups of images that look the same stand in more than one "
-            f"split, first {' ~ '.join(audit.near_leaks[0][:2])}; rtl data check lists them"
+            f"{_groups(audit.near_leaks, 'images that look the same')} in more than one split, "
+            f"first {' ~ '.join(audit.near_leaks[0][:2])}; rtl data check lists them"
         )
     if audit.label_conflicts:
         lines.append(
-            f"{len(audit.label_conflicts)} groups of equal images have different classes, "
+            f"{_groups(audit.label_conflicts, 'equal images')} with different classes, "
             f"first {audit.label_conflicts[0][0]}"
         )
     if audit.rare_classes:
         lines.append(f"far fewer images than in the largest class: {', '.join(audit.rare_classes)}")
     return lines
+
+
+def _groups(found: Sequence[Sequence[str]], what: str) -> str:
+    return counted(len(found), f"group of {what}", f"groups of {what}")
 
 
 def write_excluded(run: RunFolder, dataset: Dataset) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 from collections.abc import Iterator
 
+from toolchain.display import counted
 from toolchain.errors import Interrupted, ToolchainError, TrainingError, stop_reason
 from toolchain.files import NO_ROOM
 from toolchain.printable import shell_words
@@ -56,7 +57,7 @@ def _kept(run: RunFolder, trainer: Trainer) -> str:
     """Return which epoch is kept, to end a sentence; nothing where no model was written."""
     if not trainer.epoch or not trainer.model_written:
         return ""
-    epochs = "1 epoch" if trainer.epoch == 1 else f"{trainer.epoch} epochs"
+    epochs = counted(trainer.epoch, "epoch")
     return f"; the best of {epochs} is kept in {run.path}"
 
 

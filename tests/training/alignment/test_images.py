@@ -66,7 +66,7 @@ def test_copies_unreadable_files_and_training_images_are_left_out_and_counted(
     target, lines = read(folder, dataset)
     assert len(target.samples) == 21
     text = "\n".join(lines)
-    assert "1 unreadable files, first broken.jpg" in text
+    assert "1 unreadable file, first broken.jpg" in text
     assert "1 image of the data set itself" in text
     assert "1 image with the content of another" in text
     assert ".raw" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from toolchain.display import percent
+from toolchain.display import counted, percent
 from toolchain.reporting.charts.svg import Drawing
 from toolchain.reporting.charts.training import (
     accuracy_chart,
@@ -83,7 +83,7 @@ def best_epoch(files: RunFiles) -> int:
 def _facts(files: RunFiles, best: int) -> list[tuple[str, str]]:
     settings, summary = files.settings, files.summary or {}
     seconds = sum(float(row.get("seconds") or 0.0) for row in files.epochs)
-    epochs = "1 epoch" if len(files.epochs) == 1 else f"{len(files.epochs)} epochs"
+    epochs = counted(len(files.epochs), "epoch")
     facts = [
         ("best epoch", _best_words(summary, best, len(files.epochs))),
         ("strategy", _strategy_words(settings)),

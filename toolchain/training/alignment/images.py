@@ -9,6 +9,7 @@ from toolchain.data.audit import file_checks
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.data.left_out import left_out_lines
 from toolchain.data.target import TargetFolder, fingerprint_of, read_target
+from toolchain.display import counted
 from toolchain.errors import DataError
 from toolchain.files import unicode_name, write_json
 from toolchain.printable import shell_words
@@ -64,7 +65,9 @@ def read_target_images(
     target = TargetImages(folder.root, samples)
     _require_enough(target, settings)
     with_labels = f", {len(target.labelled)} with a label" if target.labelled else ""
-    progress.message(f"{folder.root}: {_images(len(samples))} of the other camera{with_labels}")
+    progress.message(
+        f"{folder.root}: {counted(len(samples), 'image')} of the other camera{with_labels}"
+    )
     return target
 
 
@@ -148,11 +151,13 @@ def _with_label(folder: TargetFolder, sample: Sample, path: Path, label: int) ->
 
 def _report(unreadable: list[str], known: int, copies: int, progress: ProgressReporter) -> None:
     if unreadable:
-        progress.message(f"left out {len(unreadable)} unreadable files, first {unreadable[0]}")
+        progress.message(
+            f"left out {counted(len(unreadable), 'unreadable file')}, first {unreadable[0]}"
+        )
     if known:
-        progress.message(f"left out {_images(known)} of the data set itself")
+        progress.message(f"left out {counted(known, 'image')} of the data set itself")
     if copies:
-        progress.message(f"left out {_images(copies)} with the content of another")
+        progress.message(f"left out {counted(copies, 'image')} with the content of another")
 
 
 def _require_enough(target: TargetImages, settings: FinetuneSettings) -> None:
@@ -166,7 +171,8 @@ def _require_enough(target: TargetImages, settings: FinetuneSettings) -> None:
     elif count < FEWEST:
         alone = "align none trains on the labelled ones alone" if labelled else None
         raise DataError(
-            f"{target.root} has {_images(count)} that can be used; to align, {FEWEST} are needed",
+            f"{target.root} has {counted(count, 'image')} that can be used; "
+            f"to align, {FEWEST} are needed",
             hint=alone or "with fewer, chance decides what is aligned",
         )
 
@@ -180,7 +186,3 @@ def _name(folder: TargetFolder, path: Path) -> str:
         return unicode_name(path.relative_to(folder.root).as_posix())
     except ValueError:
         return unicode_name(path.as_posix())
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
