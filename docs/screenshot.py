@@ -45,7 +45,7 @@ PICTURES = {
     "demo-80.svg": ("80", "rtl demo"),
     "demo-weights-120.svg": ("120", f"rtl demo --weights {WEIGHTS} -o rtl-demo-weights"),
     "verify-80.svg": ("80", "rtl verify runs/food/export/model.onnx"),
-    "report.png": ("1000x530", "runs/food/report.html"),
+    "report.png": ("1000x540", "runs/food/report.html"),
 }
 """File → (columns, command), or (pixels, page)."""
 
