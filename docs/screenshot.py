@@ -93,7 +93,6 @@ def photograph(page: Path, width: int, height: int, picture: Path) -> None:
         raise SystemExit("no Chromium is installed, which takes the picture of a page")
     with chromium_page(program, page) as browser:
         browser.show(width, "light", height)
-        browser.call("Emulation.setScrollbarsHidden", hidden=True)
         browser.picture(picture, whole=False)
 
 

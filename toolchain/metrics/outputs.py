@@ -35,13 +35,18 @@ class Outputs:
         return self.labels.ndim == 2
 
     @property
-    def accuracy(self) -> float:
-        """The share of images that are right, in 0…1.
+    def right(self) -> NDArray[np.bool_]:
+        """Which images are right, bool [images].
 
         Single-label: the largest logit is that of the label. Multi-label: the classes with a
         probability above 0.5 are exactly those of the image.
         """
-        return float((self.predicted == self.truth).all(axis=1).mean())
+        return np.asarray((self.predicted == self.truth).all(axis=1))
+
+    @property
+    def accuracy(self) -> float:
+        """The share of images that are right, in 0…1."""
+        return float(self.right.mean())
 
     @property
     def loss(self) -> float:

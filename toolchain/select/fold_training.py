@@ -79,8 +79,7 @@ def fold_training(
         except (TrainingError, SettingsError) as error:  # too high a rate, or too few images
             progress.message(f"{trial.name}: {error}")
             return np.zeros(len(held_out), bool)
-        outputs = trainer.best.outputs
-        right: Right = outputs.logits.argmax(1) == outputs.labels
+        right: Right = trainer.best.outputs.right
         if when_trained is not None:
             when_trained(trial, fold, trainer)
         return right

@@ -43,8 +43,7 @@ class FoldSoups:
         states = self._states.setdefault(settings.freeze_until, [])
         states.append({name: tensor.clone() for name, tensor in trainer.weights.items()})
         if len(states) >= FEWEST:
-            outputs = outputs_with(trainer, averaged(states))
-            right = outputs.logits.argmax(1) == outputs.labels
+            right = outputs_with(trainer, averaged(states)).right
             self._search.keep_soup(settings.freeze_until, fold, right)
 
     def plan(self, chosen: Trial, trials: Sequence[Trial]) -> Soup | None:

@@ -204,8 +204,7 @@ def _fine_tuned(inputs: ChoiceInputs, compared: _Compared, progress: ProgressRep
     settings = msgspec.structs.replace(
         inputs.settings, strategy="partial", epochs=epochs, t_max=epochs, warmup_epochs=0
     )
-    outputs = train_fold(inputs, settings, train, held_out, SilentReporter())
-    right = outputs.logits.argmax(1) == outputs.labels
+    right = train_fold(inputs, settings, train, held_out, SilentReporter()).right
     name = _name(inputs.settings)
     progress.message(f"{name}: after {epochs} epochs right on {right.sum()} of {len(right)} images")
     return _candidate(inputs, name, right, time.monotonic() - started)
