@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,9 @@ def tiny_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_each_scenario_is_a_row_by_loadgen(rtl_here: Rtl, tiny_file: Path, tmp_path: Path) -> None:
     pytest.importorskip("mlperf_loadgen", reason="the extra loadgen is not installed")
+    started = time.perf_counter()
     done = rtl_here(*WORDS, *OPTIONS, "-o", "bench.json", "--require-valid", "--explain")
+    took_ms = 1000 * (time.perf_counter() - started)
     found = json.loads((tmp_path / "bench.json").read_text())
     rows = found["scenarios"]
     assert [row["scenario"] for row in rows] == list(SCENARIOS)
@@ -37,12 +40,13 @@ def test_each_scenario_is_a_row_by_loadgen(rtl_here: Rtl, tiny_file: Path, tmp_p
     single, multi, offline, server = rows
     assert single["verdict"] == "VALID"  # a tiny model has queries enough
     assert (single["percentile"], multi["percentile"], offline["percentile"]) == (90, 99, None)
-    assert 0 < single["latency_ms"] < multi["latency_ms"] * 10 < 1000
+    assert 0 < single["latency_ms"] < took_ms
+    assert 0 < multi["latency_ms"] < took_ms
     assert multi["samples"] == 8 * multi["queries"]
     assert offline["queries"] == 1
     assert offline["samples_per_s"] > 1000
     assert server["latency_bound_ms"] == 50
-    assert server["rate_per_s"] > 100
+    assert server["rate_per_s"] > 0
     assert server["rates"][-1]["seconds"] == 0.2
     assert all(row["short_run"] for row in rows)
     # LoadGen's logs are nowhere that the user sees.

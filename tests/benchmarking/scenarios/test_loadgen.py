@@ -1,4 +1,8 @@
-"""Runs of MLCommons' LoadGen itself, on a model that waits for a known time."""
+"""Runs of MLCommons' LoadGen itself, on a model that waits for a known time.
+
+A busy machine makes every wait longer and none shorter: a latency is held between the wait that
+was asked for and the time that the whole run took here.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +55,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(folder: Path, model: WaitingModel, plan: Plan) -> LoadgenRun:
+    started = time.perf_counter()
     found = run_loadgen(model, plan, folder)
+    took_s = time.perf_counter() - started
+    if found.latency_ms is not None:
+        least_ms = 1000 * (CALL_S + IMAGE_S * min(model.batches))
+        assert least_ms <= found.latency_ms <= 1000 * took_s
+    assert found.samples_per_s > found.samples / took_s  # opening and reading the log count there
     assert os.listdir(folder.parent / "user") == []  # noqa: PTH208
     assert Path.cwd() == folder.parent / "user"
     return found
@@ -59,17 +69,15 @@ def run(folder: Path, model: WaitingModel, plan: Plan) -> LoadgenRun:
 
 def test_single_stream_is_the_latency_of_one_image(folder: Path) -> None:
     model = WaitingModel()
-    plan = Plan(scenario="single-stream", seconds=0.5, expected_latency_s=0.002)
+    plan = Plan(scenario="single-stream", seconds=1.0, expected_latency_s=0.002)
     found = run(folder, model, plan)
     assert (found.valid, found.reasons) == (True, [])
     assert found.queries == found.samples == len(model.batches) - 1  # one to warm up
     assert set(model.batches) == {1}
     assert found.latency_ms is not None
-    assert 5 <= found.latency_ms < 15
     assert found.early_stopping_ms is not None
     assert found.early_stopping_ms >= found.latency_ms
-    # What it costs to ask and to answer is small beside the call.
-    assert 0.5 * 200 < found.samples_per_s <= 200
+    assert found.samples_per_s <= 200
 
 
 def test_multi_stream_is_the_latency_of_eight_images(folder: Path) -> None:
@@ -79,7 +87,7 @@ def test_multi_stream_is_the_latency_of_eight_images(folder: Path) -> None:
     assert found.samples == 8 * found.queries
     assert set(model.batches) == {4}
     assert found.latency_ms is not None
-    assert 16 <= found.latency_ms < 50
+    assert found.latency_ms >= 16  # of both batches, not of one
     assert not found.valid
     [reason] = found.reasons
     assert reason.startswith(f"early stopping needs 662 queries, has {found.queries}; about ")
@@ -93,7 +101,7 @@ def test_offline_is_the_throughput_in_batches(folder: Path) -> None:
     assert (found.queries, found.samples) == (1, sum(model.batches) - 8)
     assert set(model.batches[:-1]) == {8}
     assert found.latency_ms is None
-    assert 0.5 * 667 < found.samples_per_s <= 667
+    assert found.samples_per_s <= 667
     assert (found.valid, found.reasons, found.long_enough) == (True, [], True)
 
 
@@ -117,11 +125,10 @@ def server(rate_per_s: float, *, bound_s: float = 0.05, number: int = 0) -> Plan
 
 def test_a_server_keeps_a_rate_that_it_can_and_lacks_queries(folder: Path) -> None:
     model = WaitingModel()
-    found = run(folder, model, server(40))
+    found = run(folder, model, server(40, bound_s=5))
     assert found.bound_kept
     assert found.queries == found.samples == pytest.approx(20, abs=12)
     assert found.latency_ms is not None
-    assert 5 <= found.latency_ms <= 50
     [reason] = found.reasons
     assert reason.startswith(f"early stopping needs 459 queries, has {found.queries}; about ")
 
@@ -165,9 +172,9 @@ def test_settings_that_lie_where_the_user_is_are_not_taken(folder: Path, tmp_pat
     # LoadGen reads such a file where it runs, and its settings replace those of the caller.
     (tmp_path / "user" / "audit.config").write_text("*.*.min_duration = 3000\n")
     plan = Plan(scenario="single-stream", seconds=0.2, expected_latency_s=0.002)
-    started = time.perf_counter()
-    assert run_loadgen(WaitingModel(), plan, folder).valid is False  # too few queries for 64
-    assert time.perf_counter() - started < 2
+    found = run_loadgen(WaitingModel(), plan, folder)
+    assert found.valid is False  # too few queries for 64
+    assert found.queries < 100  # 600 in three seconds
 
 
 def test_a_log_that_cannot_be_read_is_one_line(
