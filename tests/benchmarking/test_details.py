@@ -60,7 +60,7 @@ def test_stages_of_an_image_add_up_to_the_whole_way(measured: Benchmark) -> None
         assert all(part is None or part >= 0 for part in parts)
         assert row.decode_ms > row.read_ms > 0
         # Medians of ten calls of a fraction of a millisecond: other programs make one several times
-        # the other; a stage in another unit, or one that is left out, makes it a thousand times.
+        # the other; a stage in another unit makes it a thousand times.
         total = sum(part or 0 for part in parts) + row.softmax_ms
         assert 0.03 < row.end_to_end_ms / total < 30
         assert row.calls >= 10

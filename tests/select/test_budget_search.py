@@ -63,6 +63,18 @@ def test_the_search_ends_when_nothing_left_could_win(run: RunFolder) -> None:
     assert selection.seconds < 300
 
 
+def test_a_probe_that_is_chosen_is_trained_on_and_no_epoch_before_the_best_is_lost(
+    run: RunFolder,
+) -> None:
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    epochs = [row for row in rows if "epoch" in row]
+    assert [row["epoch"] for row in epochs] == list(range(1, 11))
+    # The classifier begins where the probe ended: it knows the images before the first step.
+    assert epochs[0]["train_loss_start"][0] < 0.5 * np.log(3)
+    best = toolchain.evaluate(run.path, split="val", workers=0).accuracy
+    assert best == pytest.approx(max(row["val_accuracy"] for row in epochs), abs=1e-6)
+
+
 def test_the_run_is_one_as_any_other(run: RunFolder) -> None:
     settings = tomllib.loads(run.settings.read_text())
     assert settings["strategy"] == "head"

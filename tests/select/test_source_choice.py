@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,20 @@ def test_of_a_tie_the_smaller_network_is_taken_and_of_equals_the_better() -> Non
     equal = rank(candidates(a1="1" * 18 + "00", b1="1" * 19 + "0"))
     assert equal.chosen.name == "b1"
     assert "can't tell it from a1" in source_choice._why(equal)
+
+
+def test_of_equally_large_networks_that_cannot_be_told_apart_the_cross_entropy_decides() -> None:
+    found = candidates(often1="1" * 19 + "0", surer1="1" * 18 + "00", large2="1" * 18 + "00")
+    losses = {"often1": 0.31, "surer1": 0.22, "large2": 0.2}
+    ranking = rank([replace(each, loss=losses[each.name]) for each in found])
+    assert ranking.chosen.name == "surer1"
+    assert source_choice._why(ranking) == (
+        "its probe has the lowest cross entropy of the smaller networks; "
+        "can't tell it from often1, large2"
+    )
+    # What is shown to be worse is not taken, however sure it is of the rest.
+    shown = candidates(right1="1" * 20, wrong1="1" * 10 + "0" * 10)
+    assert rank([shown[0], replace(shown[1], loss=-1.0)]).chosen.name == "right1"
 
 
 def test_imagenet_weights_that_cannot_be_had_are_left_out_and_named(

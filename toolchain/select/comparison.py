@@ -31,6 +31,8 @@ class Candidate:
     settings: dict[str, Any]
     seconds: float = 0.0
     """What measuring it took."""
+    loss: float = 0.0
+    """Mean cross entropy on the images, in nats: it decides between ties of the same cost."""
 
     @property
     def correct(self) -> int:
@@ -83,7 +85,8 @@ def rank(
 
     `others` are candidates that were compared before and are left out now: they count in the
     correction. At most a share `level` of comparisons of equals show a difference. Equal candidates
-    stand in the order of their cost. Raises ValueError without one.
+    stand in the order of their cost; of equally cheap ones that with the lower loss is taken, and
+    where losses are equal that which is right more often. Raises ValueError without one.
     """
     if not candidates:
         raise ValueError("nothing to compare")
@@ -91,7 +94,7 @@ def rank(
     p = [against(candidate.right, ordered[0].right) for candidate in ordered]
     worse = [False, *significant(p[1:], others, level)]
     tied = [candidate for candidate, is_worse in zip(ordered, worse, strict=True) if not is_worse]
-    chosen = min(tied, key=lambda candidate: candidate.cost)
+    chosen = min(tied, key=lambda candidate: (candidate.cost, candidate.loss))
     return Ranking(tuple(ordered), tuple(p), tuple(worse), chosen)
 
 

@@ -64,24 +64,29 @@ def sweep_probes(features: StageFeatures, pool: Pool, classes: int, until: float
             return found
         columns = np.concatenate([features[stage] for stage in stages], axis=1)
         grid = (SCALINGS[:1], COARSE_PENALTIES) if found else (SCALINGS, PENALTIES)
-        probe = _best(READ_NAMES[head_stages], columns, pool, classes, grid, until)
+        probe = best_probe(READ_NAMES[head_stages], columns, pool, classes, grid, until)
         found.append(probe._replace(head_stages=head_stages))
     for stage in reversed(STAGES[:-1]):
         if time.monotonic() > until:
             break
         grid = (SCALINGS[:1], COARSE_PENALTIES)
-        found.append(_best(stage, features[stage], pool, classes, grid, until))
+        found.append(best_probe(stage, features[stage], pool, classes, grid, until))
     return found
 
 
-def _best(
+def best_probe(
     name: str,
     features: NDArray[np.float32],
     pool: Pool,
     classes: int,
     grid: tuple[Sequence[float], Sequence[float]],
-    until: float,
+    until: float = math.inf,
 ) -> Probe:
+    """Return the probe with the lowest out-of-fold cross entropy over `grid`.
+
+    `grid` has scalings, and penalties from the strongest on. After `until` the best so far is
+    returned, as `time.monotonic` counts.
+    """
     started = time.monotonic()
     best: Probe | None = None
     for scaling in grid[0]:

@@ -1,8 +1,11 @@
 """Which of several source models to start from: by a probe, and the best two by a fine-tuning.
 
-A linear probe is fitted to the features of each on the training images and asked about images that
-it was not fitted on, the same for all. The best two are then fine-tuned for a few epochs without
+Linear probes are fitted to the features of each on the training images and asked about images that
+they were not fitted on, the same for all. The best two are then fine-tuned for a few epochs without
 one fold, as far as more than the classifier will be trained, and compared on that fold.
+
+A difference of a few right answers between source models is mostly luck. The cross entropy of the
+same answers varies less, since it also counts how sure each of them is: it decides between ties.
 """
 
 from __future__ import annotations
@@ -10,12 +13,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from toolchain.data.layouts import Dataset, Sample
 from toolchain.errors import ToolchainError, TrainingError
@@ -31,13 +34,9 @@ from toolchain.runs.source_models import SourceModel
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.select.comparison import Candidate, Ranking, rank
 from toolchain.select.folds import folds_of
-from toolchain.select.likeness import (
-    MOST_IMAGES,
-    PROBE_L2,
-    drawn,
-    feature_spec,
-    right_out_of_fold,
-)
+from toolchain.select.inputs import Pool
+from toolchain.select.likeness import MOST_IMAGES, drawn, feature_spec
+from toolchain.select.probe_sweep import PENALTIES, SCALINGS, best_probe
 from toolchain.training.choosing import Choice, ChoiceInputs
 from toolchain.training.features.pooled import stage_features
 from toolchain.training.fold_trainer import train_fold
@@ -50,16 +49,6 @@ MOST_CONFIRMING_IMAGES = 300
 """Training images of the short fine-tuning at most, the held-out fold included."""
 UNCONFIRMED = ("head", "auto")
 """Strategies without a fine-tuning: a probe is what `head` trains, and `auto` chooses later."""
-
-
-@dataclass(frozen=True)
-class _Compared:
-    """The images that source models are compared on."""
-
-    samples: tuple[Sample, ...]
-    fold_of: np.ndarray[tuple[int], np.dtype[np.int64]]
-    labels: np.ndarray[tuple[int], np.dtype[np.int64]]
-    classes: int
 
 
 def choose_source(
@@ -79,20 +68,16 @@ def choose_source(
     if len(inputs) == 1:
         return Choice(inputs[0].settings)
     samples = drawn(dataset.train, MOST_IMAGES, settings.seed)
-    compared = _Compared(
-        samples,
-        folds_of(dataset, samples, seed=settings.seed),
-        np.array([sample.labels[0] for sample in samples]),
-        len(dataset.classes),
-    )
-    ranking = rank([_probed(each, compared, progress) for each in inputs])
+    pool = Pool(samples, folds_of(dataset, samples, seed=settings.seed))
+    ranking = rank([_probed(each, pool, progress) for each in inputs])
     reason = _why(ranking)
     by_name = {_name(each.settings): each for each in inputs}
     confirmed: Ranking | None = None
     if settings.strategy not in UNCONFIRMED:
-        others = [c for c in ranking.candidates if c is not ranking.chosen]
-        best = [by_name[c.name] for c in (ranking.chosen, *others[: CONFIRMED - 1])]
-        confirmed = rank([_fine_tuned(each, compared, progress) for each in best])
+        ties = sorted(ranking.ties, key=lambda c: (c is not ranking.chosen, c.loss))
+        others = [c for c in ranking.candidates if c not in ties]
+        best = [by_name[c.name] for c in (*ties, *others)[:CONFIRMED]]
+        confirmed = rank([_fine_tuned(each, pool, progress) for each in best])
         reason = f"{reason}; {_after_fine_tuning(confirmed)}"
     taken = (ranking if confirmed is None or len(confirmed.ties) > 1 else confirmed).chosen
     chosen = by_name[taken.name].settings
@@ -103,7 +88,7 @@ def choose_source(
         asked={"weights": " or ".join(_name(each.settings) for each in inputs)},
         chosen={"weights": chosen.weights, "arch": chosen.arch},
         reason=reason,
-        folds=int(compared.fold_of.max()) + 1,
+        folds=len(pool.folds),
         measured=_rows(ranking, confirmed, taken.name),
         seconds=round(time.monotonic() - started, 3),
     )
@@ -176,58 +161,63 @@ def _name(settings: FinetuneSettings) -> str:
     return f"{shown} ({settings.arch})"
 
 
-def _probed(inputs: ChoiceInputs, compared: _Compared, progress: ProgressReporter) -> Candidate:
-    """Return on which images a probe on the features of a source model is right."""
+def _probed(inputs: ChoiceInputs, pool: Pool, progress: ProgressReporter) -> Candidate:
+    """Return on which images the best probe on the features of a source model is right."""
     started = time.monotonic()
-    spec = feature_spec(inputs)
-    stages = stage_features(spec, compared.samples, progress)
+    stages = stage_features(feature_spec(inputs), pool.samples, progress)
     is_head = inputs.settings.strategy == "head"
     used = STAGES_READ[inputs.settings.head_stages if is_head else "last-two"]
     features = np.concatenate([stages[stage] for stage in used], axis=1)
-    right = right_out_of_fold(
-        features, compared.labels, compared.classes, compared.fold_of, PROBE_L2
+    name, classes = _name(inputs.settings), len(inputs.dataset.classes)
+    probe = best_probe(name, features, pool, classes, (SCALINGS[:1], PENALTIES))
+    right = probe.all_right
+    progress.message(
+        f"{name}: a probe is right on {right.sum()} of {len(right)} images, "
+        f"its cross entropy is {probe.loss:.3f} nats"
     )
-    seconds = time.monotonic() - started
-    name = _name(inputs.settings)
-    progress.message(f"{name}: a probe is right on {right.sum()} of {len(right)} images")
-    return _candidate(inputs, name, right, seconds)
+    return _candidate(inputs, right, probe.loss, time.monotonic() - started)
 
 
-def _fine_tuned(inputs: ChoiceInputs, compared: _Compared, progress: ProgressReporter) -> Candidate:
+def _fine_tuned(inputs: ChoiceInputs, pool: Pool, progress: ProgressReporter) -> Candidate:
     """Return on which images of a fold a source model is right after a few epochs without them."""
     started = time.monotonic()
-    few = set(drawn(compared.samples, MOST_CONFIRMING_IMAGES, inputs.settings.seed))
-    pairs = [p for p in zip(compared.samples, compared.fold_of, strict=True) if p[0] in few]
+    few = set(drawn(pool.samples, MOST_CONFIRMING_IMAGES, inputs.settings.seed))
+    pairs = [p for p in zip(pool.samples, pool.fold_of, strict=True) if p[0] in few]
     train = [sample for sample, fold in pairs if fold]
     held_out = [sample for sample, fold in pairs if not fold]
     epochs = min(SHORT_EPOCHS, inputs.settings.epochs)
     settings = msgspec.structs.replace(
         inputs.settings, strategy="partial", epochs=epochs, t_max=epochs, warmup_epochs=0
     )
-    right = train_fold(inputs, settings, train, held_out, SilentReporter()).right
-    name = _name(inputs.settings)
-    progress.message(f"{name}: after {epochs} epochs right on {right.sum()} of {len(right)} images")
-    return _candidate(inputs, name, right, time.monotonic() - started)
+    outputs = train_fold(inputs, settings, train, held_out, SilentReporter())
+    right = outputs.right
+    progress.message(
+        f"{_name(inputs.settings)}: after {epochs} epochs right on {right.sum()} of {len(right)} "
+        f"images, its cross entropy is {outputs.loss:.3f} nats"
+    )
+    return _candidate(inputs, right, outputs.loss, time.monotonic() - started)
 
 
 def _candidate(
-    inputs: ChoiceInputs, name: str, right: np.ndarray[tuple[int], np.dtype[np.bool_]], s: float
+    inputs: ChoiceInputs, right: NDArray[np.bool_], loss: float, seconds: float
 ) -> Candidate:
-    # Of a tie the smaller network is taken, of equally large ones that given first.
+    # Of a tie the smaller network is taken, of equally large ones that with the lower loss.
     size = sum(p.numel() for p in inputs.start.classifier.network.parameters())
     chosen = {"weights": inputs.settings.weights, "arch": inputs.settings.arch}
-    return Candidate(name, right, float(size), chosen, s)
+    return Candidate(_name(inputs.settings), right, float(size), chosen, seconds, loss)
 
 
 def _why(ranking: Ranking) -> str:
     """Return why the probes speak for the chosen source model."""
-    chosen, best = ranking.chosen, ranking.candidates[0]
-    tied = [candidate.name for candidate in ranking.ties if candidate is not chosen]
+    chosen = ranking.chosen
+    tied = [candidate for candidate in ranking.ties if candidate is not chosen]
     if not tied:
         return f"its probe is shown to be better than {_count(ranking)}"
-    if chosen is best:
-        return f"its probe is right most often; can't tell it from {', '.join(tied)}"
-    return f"can't tell its probe from that of {best.name}, and it is the smaller network"
+    names = ", ".join(candidate.name for candidate in tied)
+    if all(candidate.cost > chosen.cost for candidate in tied):
+        return f"can't tell its probe from that of {names}, and it is the smaller network"
+    size = " of the smaller networks" if any(c.cost > chosen.cost for c in tied) else ""
+    return f"its probe has the lowest cross entropy{size}; can't tell it from {names}"
 
 
 def _count(ranking: Ranking) -> str:
