@@ -140,6 +140,24 @@ def test_what_there_was_no_time_for_is_not_tried() -> None:
     ]
 
 
+def test_what_has_begun_goes_on_where_there_is_no_time_for_another() -> None:
+    def train(one: Trial, fold: int) -> Right:
+        if one.name == "slow":
+            raise OutOfTime
+        return answers({"quick": 0.8, "better": 0.95}[one.name], fold, seed=int(one.cost))
+
+    trials = [trial("quick", 0), trial("better", 1), trial("slow", 2)]
+    found = run_rounds(trials, FOLDS, train)
+    assert found is not None
+    assert [(row.name, row.verdict) for row in found.rows] == [
+        ("better", "chosen"),
+        ("quick", "worse"),
+        ("slow", "not tried"),
+    ]
+    assert found.folds > 1
+    assert found.ended == "the time was over"
+
+
 def test_no_fold_of_any_is_nothing() -> None:
     def train(_: Trial, fold: int) -> Right:
         raise OutOfTime

@@ -19,6 +19,7 @@ from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_chosen import budget_seconds
 from toolchain.runs.settings_sources import refuse
 from toolchain.select.clock import OutOfTime, TimedReporter
+from toolchain.select.fold_time import fold_seconds_left, folds_to_win, without_dearer
 from toolchain.select.fold_training import fold_training
 from toolchain.select.folds import FOLDS
 from toolchain.select.going_on import Search, search_of
@@ -35,9 +36,6 @@ from toolchain.training.features.pooled import StageFeatures, stage_features
 WRITE_S, WRITE_SHARE = 3.0, 0.5
 """What writing the model, its pictures and its card takes, in seconds; on a slow or busy machine
 this share of what starting took."""
-FINAL_EPOCHS_SHARE = 1.4
-"""How much longer the training on all images takes than that without one of five folds, the pass
-of the validation images through the frozen layers and their validation included."""
 USUAL_IMAGES_PER_S, FEWEST_STEPS = 15.0, 8
 """What a pass is taken to do where it has done fewer than so many images."""
 PROBES_SHARE = 0.2
@@ -173,20 +171,17 @@ def _rounds(
     search: Search,
     soups: FoldSoups,
 ) -> Rounds:
-    """Compare the trials as long as there is time to train the dearest of them in the end."""
+    """Compare the trials, the first one known, as long as there is time in which one could win."""
+    folds = folds_to_win(trials[0], pool.folds)
 
     def until(trial: Trial) -> float:
-        # A trial takes FINAL_EPOCHS_SHARE as long again if it is chosen; so do those before it.
         spare = budget.left - reserve
-        if trial.fold_seconds:
-            spare -= FINAL_EPOCHS_SHARE * max(t.fold_seconds for t in trials)
-            return time.monotonic() + spare
-        return time.monotonic() + spare / (1 + FINAL_EPOCHS_SHARE)
+        return time.monotonic() + fold_seconds_left(trial, trials, folds, spare)
 
     train = fold_training(
         inputs, pool, budget.deadline - reserve, progress, search, until, soups.add
     )
-    rounds = run_rounds(trials, pool.folds, train)
+    rounds = run_rounds(trials, pool.folds, without_dearer(train))
     assert rounds is not None  # the probe's folds are known
     return rounds
 

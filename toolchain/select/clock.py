@@ -23,6 +23,10 @@ class OutOfTime(Exception):
     """The time for a part of the work is over."""
 
 
+class EpochsTooSlow(OutOfTime):
+    """The epochs of a training can't be done in its time, whatever was kept for them before."""
+
+
 class TimedReporter:
     """A `ProgressReporter` that raises OutOfTime at the first step after its deadline.
 

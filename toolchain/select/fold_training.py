@@ -9,7 +9,7 @@ import numpy as np
 
 from toolchain.errors import SettingsError, TrainingError
 from toolchain.progress import ProgressReporter, SilentReporter
-from toolchain.select.clock import OVER, OutOfTime, TimedReporter
+from toolchain.select.clock import OVER, EpochsTooSlow, OutOfTime, TimedReporter
 from toolchain.select.going_on import Search
 from toolchain.select.inputs import Pool
 from toolchain.select.rounds import Right, Trial
@@ -43,7 +43,9 @@ def fold_training(
     until: Callable[[Trial], float] | None = None,
     when_trained: Callable[[Trial, int, FoldTrainer], None] | None = None,
 ) -> Callable[[Trial, int], Right]:
-    """Return what trains a trial without a fold; it raises OutOfTime at the deadline.
+    """Return what trains a trial without a fold.
+
+    It raises OutOfTime at the deadline, and EpochsTooSlow where its epochs took too long for that.
 
     What `search` has finished is not trained again. `until` gives a trial an earlier end;
     `when_trained` gets each network that was trained.
@@ -76,6 +78,8 @@ def fold_training(
             )
         except MachineFailure:
             raise
+        except OutOfTime as over:
+            raise EpochsTooSlow from over
         except (TrainingError, SettingsError) as error:  # too high a rate, or too few images
             progress.message(f"{trial.name}: {error}")
             return np.zeros(len(held_out), bool)

@@ -78,16 +78,20 @@ def run_rounds(
     A trial whose folds are all known is compared with the others and not trained.
     """
     left = sorted(trials, key=lambda trial: trial.cost)
-    ended = "every fold was tried"
+    ended, out_of_time = "every fold was tried", False
     for number, fold in enumerate(folds):
         if not _anything_to_learn(left, folds):
             ended = "nothing left could win"
             break
-        out_of_time = _train_round(left, fold, train_fold)
+        out_of_time = _train_round(left, fold, train_fold) or out_of_time
+        # Without the first fold a trial would have one less than the others to the end.
+        left = [trial for trial in left if trial.right]
+        everyone = all(fold in trial.right for trial in left)
         left = _without_losers(left, folds[number + 1 :])
-        if out_of_time:
-            ended = "the time was over"
+        if not everyone:
             break
+    if out_of_time:
+        ended = "the time was over"
     known = _common_folds(left)
     compared = [trial for trial in left if trial.right]
     if not compared:
@@ -102,7 +106,7 @@ def run_rounds(
 
 
 def _train_round(trials: Sequence[Trial], fold: int, train_fold: TrainFold) -> bool:
-    """Train each trial on one fold, the cheapest first; return whether the time was over."""
+    """Train each trial on one fold, the cheapest first; return whether one had no time."""
     out_of_time = False
     for trial in trials:
         if fold in trial.right:
@@ -184,7 +188,7 @@ def why(rounds: Rounds) -> str:
         elif worse:
             reason = f"{chosen.name} is shown to be better than all others that were tried"
         elif rounds.ended == "the time was over":
-            reason = f"there was no time to train another than {chosen.name} in folds"
+            reason = f"there was no time to show that another is better than {chosen.name}"
     elif chosen is best:
         reason = f"{chosen.name} is the best so far; can't tell it from {', '.join(others)}"
     else:
