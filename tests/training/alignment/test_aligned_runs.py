@@ -25,7 +25,7 @@ from tests.training.sandbox import (
 from toolchain.errors import DataError, SettingsError, TrainingError
 from toolchain.runs.alignment import read_alignment
 from toolchain.runs.runfolder import RunFolder
-from toolchain.runs.settings_file import read_settings
+from toolchain.runs.settings_file import gather_settings, read_settings
 from toolchain.training.finetune import finetune
 
 LABELLED = "file,label\nacross-00.jpg,across\naslant-00.jpg,aslant\ndown-00.jpg,down\n"
@@ -133,7 +133,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
         ({"mixup": 0.2}, "target: MixUp and CutMix"),
         ({"compile": True}, "target: .*not compiled"),
         ({"task": "multi-label"}, "target: .*multi-label"),
-        ({"strategy": "auto"}, "target: auto and a budget"),
+        ({"strategy": "auto"}, "target: auto, a budget and --try"),
         ({"strategy": "lora"}, "target: a delta holds"),
         ({"batch_size": 2}, "batch_size: two cameras are compared"),
     ],
@@ -147,6 +147,24 @@ def test_what_cannot_be_aligned_is_refused_with_what_would_work(
     with pytest.raises(SettingsError, match=words) as raised:
         read_settings(None, values)
     assert raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ({}, "--target FOLDER --strategy partial"),
+        ({"strategy": "partial"}, "--target FOLDER"),
+        ({"align": "mcc"}, "--target FOLDER"),
+    ],
+)
+def test_an_alignment_without_photographs_asks_for_their_folder(
+    given: dict[str, Any], hint: str
+) -> None:
+    words = {"data": "photos", "align": "mmd"} | given
+    with pytest.raises(SettingsError) as raised:
+        gather_settings(None, words, options=True)
+    assert raised.value.hint == hint
+    assert gather_settings(None, words | raised.value.instead[0], options=True).settings.target
 
 
 @pytest.mark.parametrize("mode", ["--lr-find", "--cv=2", "--try=strategies"])

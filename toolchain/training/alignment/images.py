@@ -68,7 +68,18 @@ def read_target_images(
     progress.message(
         f"{folder.root}: {counted(len(samples), 'image')} of the other camera{with_labels}"
     )
+    if lacking := _classes_without_label(target, dataset):
+        progress.message(
+            f"no labelled photograph of {', '.join(lacking[:20])}: labels are trained on, so the "
+            "model will name the other classes more often; name some photographs of each class"
+        )
     return target
+
+
+def _classes_without_label(target: TargetImages, dataset: Dataset) -> list[str]:
+    """Return the classes that labels.csv has no photograph of; empty where it has none at all."""
+    known = {sample.label for sample in target.labelled}
+    return [name for label, name in enumerate(dataset.classes) if known and label not in known]
 
 
 def write_alignment(
@@ -133,7 +144,7 @@ def _usable(
     if known and not found:
         raise DataError(
             f"{folder.root}: all of its images are in the data set itself",
-            hint="--target is a folder of photographs of another camera",
+            hint="--target is a folder of photographs of another camera, outside of the data set",
         )
     return tuple(sorted(found.values(), key=lambda sample: sample.digest))
 
@@ -173,7 +184,7 @@ def _require_enough(target: TargetImages, settings: FinetuneSettings) -> None:
         raise DataError(
             f"{target.root} has {counted(count, 'image')} that can be used; "
             f"to align, {FEWEST} are needed",
-            hint=alone or "with fewer, chance decides what is aligned",
+            hint=alone or "add photographs: with fewer, chance decides what is aligned",
         )
 
 
