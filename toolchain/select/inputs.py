@@ -78,9 +78,9 @@ def make_pool(dataset: Dataset, samples: Sequence[Sample], folds: int, seed: int
         if len(own) < 2:
             count = sum(label in sample.labels for sample in samples)
             raise DataError(
-                f"{dataset.root}: '{name}' has {counted(count, 'image')} to compare by, and they "
+                f"{dataset.root}: '{name}' has {counted(count, 'image')} to compare by, which "
                 "can't be in two folds, so no training without one of them would know the class",
-                hint="add images of other objects, leave the class out, or train what needs no "
-                "comparison: --strategy head",
+                hint="add images of other objects, leave the class out, or train without a "
+                "comparison: none of --budget, --cv and --try",
             )
     return Pool(tuple(samples), fold_of)
