@@ -109,6 +109,15 @@ def test_a_run_for_another_camera_says_so_and_judges_no_curves(run: RunFolder) -
     assert "to 153 photographs of another camera, 9 of them labelled, by mmd" in page
     assert "The curves show nothing wrong" not in page
     assert "the last epoch was kept" in page
+    run.write_card(
+        msgspec.structs.replace(
+            run.read_card(), aligned=msgspec.structs.replace(other, method="none")
+        )
+    )
+    report([run.path])
+    page = page_of(run)
+    assert "no: 9 labelled photographs of another camera are training images" in page
+    assert "The curves show nothing wrong" in page
 
 
 def test_leaks_are_named_beside_the_accuracy_that_they_raise(run: RunFolder) -> None:
