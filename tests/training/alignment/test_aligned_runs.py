@@ -136,7 +136,7 @@ def test_photographs_that_are_gone_are_asked_for_by_the_file_that_names_them(
 ) -> None:
     run = RunFolder(tmp_path / "run")
     run.create(settings_toml(read_settings(None, small(stripes, tmp_path / "gone"))))
-    with pytest.raises(DataError, match="gone: the photographs that .* are no longer there") as it:
+    with pytest.raises(DataError, match="gone: the photographs that") as it:
         resume(run.path)
     assert str(it.value.hint).endswith(f"as target into {run.settings}")
 

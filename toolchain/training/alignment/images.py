@@ -101,7 +101,7 @@ def require_target_there(run: RunFolder, settings: FinetuneSettings) -> None:
     """Raise DataError where the photographs of a stopped run are no longer at their place."""
     if settings.target and not Path(settings.target).is_dir():
         raise DataError(
-            f"{settings.target}: the photographs that {run.path} is trained for are no longer there",
+            f"{settings.target}: the photographs that {run.path} is trained for are not there",
             hint=f"move them back, or write their new place as target into {run.settings}",
         )
 
