@@ -110,8 +110,9 @@ INTRODUCTION = """
 
 What [`--strategy auto` and `--budget 2m`](choosing.md) reach with nothing else given: mean
 validation accuracy of the seeds and mean time of the whole command, from its start to its end, with
-an empty cache. "Best recipe" is the best row of the table above, or `photos-head` as it is timed here
-as a whole command, which nobody knows beforehand. Means of fewer than three seeds say of how many.
+an empty cache. "Best recipe" is the best row of the table above, or `photos-head` as it is timed
+here as a whole command, which nobody knows beforehand. Means of fewer than three seeds say of how
+many.
 
 """
 
