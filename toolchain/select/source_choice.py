@@ -213,11 +213,15 @@ def _why(ranking: Ranking) -> str:
     tied = [candidate for candidate in ranking.ties if candidate is not chosen]
     if not tied:
         return f"its probe is shown to be better than {_count(ranking)}"
-    names = ", ".join(candidate.name for candidate in tied)
     if all(candidate.cost > chosen.cost for candidate in tied):
+        names = ", ".join(candidate.name for candidate in tied)
         return f"can't tell its probe from that of {names}, and it is the smaller network"
     size = " of the smaller networks" if any(c.cost > chosen.cost for c in tied) else ""
-    return f"its probe has the lowest cross entropy{size}; can't tell it from {names}"
+    others = ", ".join(f"{candidate.name} ({candidate.loss:.3f} nats)" for candidate in tied)
+    return (
+        f"its probe has the lowest cross entropy{size}, {chosen.loss:.3f} nats; "
+        f"can't tell it from {others}"
+    )
 
 
 def _count(ranking: Ranking) -> str:
