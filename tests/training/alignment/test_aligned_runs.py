@@ -95,6 +95,7 @@ def test_every_alignment_trains_and_says_to_what(
     assert (found.method, found.target_images, found.labelled_images) == (align, 24, 3)
     card = json.loads(result.run.card.read_text())
     assert card["aligned"]["target_sha256"] == found.target_sha256
+    assert ("kept epoch" in repr(result)) == (align != "none")
     assert str(dark) not in result.run.card.read_text()
 
 
