@@ -25,7 +25,7 @@ from toolchain.files import write_json
 from toolchain.reporting.report import report
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.selection import Selection, measured
-from toolchain.runtime.card import Weights
+from toolchain.runtime.card import Alignment, Weights
 
 CLASSES = ("ants", "bees", "wasps")
 
@@ -96,6 +96,28 @@ def test_what_was_chosen_is_shown_with_its_figures_and_reason(run: RunFolder) ->
     run.selection.write_text("{")
     report([run.path])
     assert "selection.json" in page_of(run)
+
+
+def test_a_run_for_another_camera_says_so_and_judges_no_curves(run: RunFolder) -> None:
+    other = Alignment(method="mmd", target_sha256="0" * 64, target_images=153, labelled_images=9)
+    run.write_card(msgspec.structs.replace(run.read_card(), aligned=other))
+    rows = [json.loads(line) for line in run.metrics.read_text("utf-8").splitlines()]
+    rows[-1]["summary"]["findings"] = []
+    run.metrics.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
+    report([run.path])
+    page = page_of(run)
+    assert "to 153 photographs of another camera, 9 of them labelled, by mmd" in page
+    assert "The curves show nothing wrong" not in page
+    assert "the last epoch was kept" in page
+    run.write_card(
+        msgspec.structs.replace(
+            run.read_card(), aligned=msgspec.structs.replace(other, method="none")
+        )
+    )
+    report([run.path])
+    page = page_of(run)
+    assert "no: 9 labelled photographs of another camera are training images" in page
+    assert "The curves show nothing wrong" in page
 
 
 def test_leaks_are_named_beside_the_accuracy_that_they_raise(run: RunFolder) -> None:

@@ -56,6 +56,18 @@ def test_run_is_never_overwritten(content: str, tmp_path: Path) -> None:
     assert (tmp_path / content).read_text() == "precious"
 
 
+def test_where_a_stopped_run_is_in_the_way_the_command_resumes_it(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "my run")
+    run.create("epochs = 3\n")
+    with pytest.raises(TrainingError) as caught:
+        run.require_free()
+    assert "--resume" not in str(caught.value.hint)
+    run.checkpoints.mkdir()
+    with pytest.raises(TrainingError) as caught:
+        run.require_free()
+    assert str(caught.value.hint).startswith(f"rtl finetune --resume '{run.path}', or choose")
+
+
 def test_folder_that_cannot_be_made_is_a_training_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TrainingError, match="can't be made"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,19 @@ def test_torchscript_file_is_not_an_onnx_file(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="not an ONNX file") as caught:
         open_session(path)
     assert_one_readable_line(caught.value, path)
+
+
+def test_a_whole_torch_file_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt2"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("archive/version", "1")
+    with pytest.raises(ModelFileError, match="is not an ONNX file") as whole:
+        open_session(path)
+    assert whole.value.hint == "the predictor opens what --format onnx writes"
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(ModelFileError) as cut:
+        open_session(path)
+    assert "truncated or damaged" in str(cut.value.hint)
 
 
 def test_weights_in_a_second_file_are_refused_although_it_exists(tmp_path: Path) -> None:

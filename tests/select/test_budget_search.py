@@ -144,6 +144,8 @@ def test_a_budget_that_is_over_before_a_training_is_refused_though_features_are_
     with pytest.raises(SettingsError, match=r"200ms is .*; here it needs about") as caught:
         toolchain.finetune(stripes, tmp_path / "run", **settings)  # type: ignore[arg-type]
     assert budget_seconds(str(caught.value.instead[0]["budget"])) >= 3
+    for change in caught.value.instead[1:]:
+        read_settings(None, {"data": str(stripes)} | settings | change)
     assert not (tmp_path / "run").exists()
 
 

@@ -84,7 +84,7 @@ def test_a_class_that_cant_be_in_two_folds_is_refused(tmp_path: Path) -> None:
         read_settings(None, {"data": str(tmp_path)}), None, Processes(), SilentReporter()
     )
     samples = [s for s in labelled_images(dataset) if s.labels[0] == 0 or s.path.stem == "1"]
-    with pytest.raises(DataError, match="'down' can't be in two folds"):
+    with pytest.raises(DataError, match="'down' has 1 image to compare by"):
         make_pool(dataset, samples, 5, seed=0)
 
 

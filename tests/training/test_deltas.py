@@ -151,6 +151,7 @@ def test_a_delta_on_another_run_of_the_same_weights_is_the_trained_model(
         ("base", "is not a difference to the weights of"),
         ("model", "is no delta"),
         ("missing", "no such file"),
+        ("folder", "is a folder, and a delta is a file"),
         ("cut", "is no delta"),
         ("record", "is damaged"),
     ],
@@ -166,6 +167,8 @@ def test_what_is_no_delta_of_this_run_is_refused_in_one_line(
         delta.write_bytes((bases / "bn" / "delta.safetensors").read_bytes())
     elif wrong == "model":
         shutil.copy(bases / "head" / "model.safetensors", delta)
+    elif wrong == "folder":
+        delta = bases / "lora"
     elif wrong == "cut":
         delta.write_bytes(content[:2000])
     elif wrong == "record":

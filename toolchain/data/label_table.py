@@ -153,7 +153,8 @@ def _read_table(
         if row.path in lines_of:
             raise DataError(
                 f"{where}: {cells[columns.file]} stands in line {lines_of[row.path]} already",
-                hint="give an image one line with all of its classes",
+                hint="give an image one line"
+                + (" with all of its classes" if task == "multi-label" else ""),
             )
         lines_of[row.path] = number
         rows.append(row)

@@ -77,7 +77,13 @@ def _labels(root: Path, classes: Sequence[str]) -> dict[Path, int]:
         return {}
     known = {class_name(name): index for index, name in enumerate(classes)}
     labels = {}
-    for path, name in labelled_images(table):
+    try:
+        rows = labelled_images(table)
+    except DataError as error:
+        if "--task multi-label" in (error.hint or ""):  # which has no other camera
+            error.hint = "a photograph has one class; leave out those whose class is not known"
+        raise
+    for path, name in rows:
         if name not in known:
             raise DataError(
                 f"{table}: '{name}' is no class of the model",

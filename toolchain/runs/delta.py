@@ -83,6 +83,8 @@ def _content(path: Path) -> tuple[State, dict[str, str]]:
     """Return the tensors and the texts in a safetensors file that has those of a delta."""
     from safetensors import SafetensorError, safe_open
 
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, and a delta is a file", hint=HINT)
     if not path.is_file():
         raise DataError(f"{path}: no such file", hint=HINT)
     try:

@@ -61,9 +61,11 @@ class RunFolder:
     def require_free(self) -> None:
         """Raise TrainingError unless the path is free or an empty folder: no run is overwritten."""
         if os.path.lexists(self.path) and not self._is_empty_folder():
+            hint = f"choose another folder with -o, or remove {self.path}"
+            if self.settings.is_file() and self.checkpoints.is_dir():  # it was stopped
+                hint = f"rtl finetune --resume {shell_words(self.path)}, or {hint}"
             raise TrainingError(
-                f"{self.path} exists and is not empty; a run is never written over",
-                hint=f"choose another folder with -o, or remove {self.path}",
+                f"{self.path} exists and is not empty; a run is never written over", hint=hint
             )
 
     def require_creatable(self) -> None:

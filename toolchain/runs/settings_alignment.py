@@ -29,7 +29,7 @@ CONFLICTS: tuple[tuple[str, Condition, str, tuple[dict[str, Any], ...]], ...] = 
     (
         "target",
         lambda s: bool(s.budget) or s.strategy == "auto",
-        "auto and a budget measure the training images, not those of another camera",
+        "auto, a budget and --try measure the training images, not those of another camera",
         ({"strategy": "partial", "budget": ""},),
     ),
     (
@@ -71,11 +71,17 @@ def require_alignable(settings: FinetuneSettings) -> None:
     if not settings.target:
         if settings.align != "auto":
             reason = f"{settings.align} needs photographs of the other camera"
-            raise refuse("align", reason, {"target": "FOLDER", "align": settings.align})
+            raise refuse("align", reason, {"target": "FOLDER", **_able(settings)})
         return
     for setting, conflicts, reason, instead in CONFLICTS:
         if conflicts(settings):
             raise refuse(setting, reason, *instead)
+
+
+def _able(settings: FinetuneSettings) -> dict[str, Any]:
+    """Return what else has to change for the alignment, once there is a target."""
+    frozen = settings.strategy == "head" and settings.align in ON_FEATURES
+    return {"strategy": "partial"} if frozen else {}
 
 
 def resolved_alignment(settings: FinetuneSettings) -> Any:

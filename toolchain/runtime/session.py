@@ -243,15 +243,20 @@ def checked_scan(path: Path) -> ModelScan:
         if other := other_file_error(path):
             raise other from error
         if path.suffix in TORCH_SUFFIXES:
-            raise ModelFileError(
-                f"{path} is not an ONNX file",
-                hint="the predictor opens what --format onnx writes; where torch should open it, "
-                "it is truncated or damaged",
-            ) from error
+            raise _no_onnx_file(path) from error
         raise
     if scan.card is not None:
         require_belonging(decode_card(scan.card, source=str(path)), scan, str(path))
     return scan
+
+
+def _no_onnx_file(path: Path) -> ModelFileError:
+    """Return the error for a file with a suffix of torch's formats, which may be whole or not."""
+    from zipfile import is_zipfile
+
+    opens = "the predictor opens what --format onnx writes"
+    damaged = "" if is_zipfile(path) else "; where torch should open it, it is truncated or damaged"
+    return ModelFileError(f"{path} is not an ONNX file", hint=opens + damaged)
 
 
 def _session_error(path: Path, provider: str, message: str) -> ModelFileError | ProviderError:

@@ -40,6 +40,7 @@ USUAL_IMAGES_PER_S, FEWEST_STEPS = 15.0, 8
 """What a pass is taken to do where it has done fewer than so many images."""
 PROBES_SHARE = 0.2
 """Of the time that is left, what the probes may take."""
+NO_SEARCH: dict[str, Any] = {"budget": "", "strategy": "head"}
 LPFT: dict[str, Any] = {**PARTIAL, "head_start": "probe"}
 TAILS: tuple[dict[str, Any], ...] = (
     {"freeze_until": "layer4", "lr_backbone": 3e-4, "augment": "none"},
@@ -127,7 +128,7 @@ def _require_time_left(budget: Budget, writing: float) -> None:
     if budget.left < writing:
         needed = f"{int((budget_seconds(budget.text) - budget.left + writing) * 1.2) + 1}s"
         reason = f"{budget.text} is over before a training; here it needs about {needed}"
-        raise refuse("budget", reason, {"budget": needed}, {"strategy": "head"})
+        raise refuse("budget", reason, {"budget": needed}, NO_SEARCH)
 
 
 def _features(
@@ -148,7 +149,7 @@ def _features(
         total = began - budget.started + writing + passes * len(samples) / rate
         needed = f"{max(int(total * 1.2) + 1, 1)}s"
         reason = f"{budget.text} is shorter than a pass of the images; here it needs about {needed}"
-        raise refuse("budget", reason, {"budget": needed}, {"strategy": "head"}) from None
+        raise refuse("budget", reason, {"budget": needed}, NO_SEARCH) from None
     seconds, steps = time.monotonic() - began, timed.steps
     if steps < len(samples):  # kept from before: a few are measured anew
         few = samples[: min(8, len(samples))]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.data.layouts import Dataset, Sample
+from toolchain.display import counted
 from toolchain.errors import DataError, TrainingError
 from toolchain.networks.device import choose_device
 from toolchain.networks.weights import require_weights
@@ -75,9 +76,11 @@ def make_pool(dataset: Dataset, samples: Sequence[Sample], folds: int, seed: int
     for label, name in enumerate(dataset.classes):
         own = {int(f) for s, f in zip(samples, fold_of, strict=True) if label in s.labels}
         if len(own) < 2:
+            count = sum(label in sample.labels for sample in samples)
             raise DataError(
-                f"{dataset.root}: the images of '{name}' can't be in two folds, so no training "
-                "without one of them would know the class",
-                hint="add images of other objects, or leave the class out",
+                f"{dataset.root}: '{name}' has {counted(count, 'image')} to compare by, which "
+                "can't be in two folds, so no training without one of them would know the class",
+                hint="add images of other objects, leave the class out, or train without a "
+                "comparison: none of --budget, --cv and --try",
             )
     return Pool(tuple(samples), fold_of)

@@ -23,6 +23,7 @@ from toolchain.training.alignment.begin import begin_alignment, require_one_proc
 from toolchain.training.alignment.images import (
     read_target_images,
     require_same_target,
+    require_target_there,
     write_alignment,
 )
 from toolchain.training.alignment.labelled import measure_labelled
@@ -161,6 +162,7 @@ def resume(
         )
         if data is None:
             require_there(settings.data, run)
+        require_target_there(run, settings)
         processes.run_on_rank_zero(lambda: require_trackers(settings))
         dataset, audit = read_data(settings, run.path, processes, progress)
         require_same_data(run, audit)

@@ -6,6 +6,7 @@ from toolchain.data.layouts import Dataset
 from toolchain.display import Block, Facts, Picture, percent
 from toolchain.metrics.evidence import accuracy_words
 from toolchain.metrics.wording import accuracy_qualifier
+from toolchain.runs.alignment import read_alignment
 from toolchain.runs.runfolder import RunFolder
 from toolchain.training.artifacts import Summary
 
@@ -20,7 +21,7 @@ def finetune_blocks(
         made.append(run.confusion)
     rows = [
         ("run", str(run.path)),
-        ("best epoch", _best_epoch(summary)),
+        _epoch_row(run, summary),
         (
             "validation",
             f"{_accuracy(summary)}{accuracy_qualifier(dataset.task)}, "
@@ -32,6 +33,15 @@ def finetune_blocks(
         *((found.name, f"{found.evidence}; {found.remedy}") for found in summary.findings),
     ]
     return [Facts(rows), *(Picture(f, f.stem) for f in made if f.suffix == ".png")]
+
+
+def _epoch_row(run: RunFolder, summary: Summary) -> tuple[str, str]:
+    """Return which epoch is kept: the best one, or for another camera the last."""
+    record = read_alignment(run)
+    if record is None or record.alignment.method == "none":
+        return "best epoch", _best_epoch(summary)
+    why = "the validation images are not of the camera that the model is for"
+    return "kept epoch", f"{summary.best_epoch} of {summary.epochs}, the last one: {why}"
 
 
 def _best_epoch(summary: Summary) -> str:

@@ -58,7 +58,8 @@ def _kept(run: RunFolder, trainer: Trainer) -> str:
     if not trainer.epoch or not trainer.model_written:
         return ""
     epochs = counted(trainer.epoch, "epoch")
-    return f"; the best of {epochs} is kept in {run.path}"
+    which = "best" if trainer.aligner is None else "last"
+    return f"; the {which} of {epochs} is kept in {run.path}"
 
 
 def has_model_or_checkpoint(run: RunFolder) -> bool:

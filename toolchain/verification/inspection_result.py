@@ -291,6 +291,11 @@ def aligned_rows(card: Card) -> list[tuple[str, Cell]]:
     found = card.aligned
     if found is None:
         return []
+    if found.method == "none":
+        words = (
+            f"{found.labelled_images} labelled photographs of another camera are training images"
+        )
+        return [("aligned", f"no: {words}")]
     labelled = f", {found.labelled_images} of them labelled" if found.labelled_images else ""
     words = f"to {found.target_images} photographs of another camera{labelled}, by {found.method}"
     return [("aligned", words)]

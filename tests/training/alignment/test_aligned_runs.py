@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,11 +24,12 @@ from tests.training.sandbox import (
     killed_in_step,
     outcome,
 )
-from toolchain.errors import DataError, SettingsError, TrainingError
+from toolchain.errors import DataError, Interrupted, SettingsError, TrainingError
 from toolchain.runs.alignment import read_alignment
 from toolchain.runs.runfolder import RunFolder
-from toolchain.runs.settings_file import read_settings
-from toolchain.training.finetune import finetune
+from toolchain.runs.settings_file import gather_settings, read_settings, settings_toml
+from toolchain.training.finetune import finetune, resume
+from toolchain.training.stopped_run import explain_stop
 
 LABELLED = "file,label\nacross-00.jpg,across\naslant-00.jpg,aslant\ndown-00.jpg,down\n"
 
@@ -92,6 +95,7 @@ def test_every_alignment_trains_and_says_to_what(
     assert (found.method, found.target_images, found.labelled_images) == (align, 24, 3)
     card = json.loads(result.run.card.read_text())
     assert card["aligned"]["target_sha256"] == found.target_sha256
+    assert ("kept epoch" in repr(result)) == (align != "none")
     assert str(dark) not in result.run.card.read_text()
 
 
@@ -120,9 +124,34 @@ def test_a_killed_run_resumes_to_the_same_weights(
     faults = [EACH_EPOCH, killed_in_step(5)]
     ended = sandbox.finetune(stripes, *words, faults=faults, output=recipe)
     assert ended.status == -9, ended.output
+    settings = sandbox.folder / recipe / "settings.toml"
+    moved = shutil.copytree(dark, sandbox.folder / f"moved {recipe}")
+    settings.write_text(settings.read_text("utf-8").replace(str(dark), str(moved)), "utf-8")
     ended = sandbox.resume(recipe)
     assert ended.status == 0, ended.output
     assert outcome(sandbox.folder / recipe) == whole
+
+
+def test_photographs_that_are_gone_are_asked_for_by_the_file_that_names_them(
+    stripes: Path, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.create(settings_toml(read_settings(None, small(stripes, tmp_path / "gone"))))
+    with pytest.raises(DataError, match="gone: the photographs that") as it:
+        resume(run.path)
+    assert str(it.value.hint).endswith(f"as target into {run.settings}")
+
+
+@pytest.mark.parametrize(("aligner", "which"), [(None, "best"), (object(), "last")])
+def test_what_a_stopped_run_keeps_is_said(tmp_path: Path, aligner: object, which: str) -> None:
+    setup = SimpleNamespace(processes=SimpleNamespace(count=1))
+    trainer: Any = SimpleNamespace(epoch=3, model_written=True, aligner=aligner, setup=setup)
+    message = f"the {which} of 3 epochs is kept"
+    with (
+        pytest.raises(Interrupted, match=message),
+        explain_stop(RunFolder(tmp_path), trainer),
+    ):
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(
@@ -133,7 +162,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
         ({"mixup": 0.2}, "target: MixUp and CutMix"),
         ({"compile": True}, "target: .*not compiled"),
         ({"task": "multi-label"}, "target: .*multi-label"),
-        ({"strategy": "auto"}, "target: auto and a budget"),
+        ({"strategy": "auto"}, "target: auto, a budget and --try"),
         ({"strategy": "lora"}, "target: a delta holds"),
         ({"batch_size": 2}, "batch_size: two cameras are compared"),
     ],
@@ -147,6 +176,24 @@ def test_what_cannot_be_aligned_is_refused_with_what_would_work(
     with pytest.raises(SettingsError, match=words) as raised:
         read_settings(None, values)
     assert raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ({}, "--target FOLDER --strategy partial"),
+        ({"strategy": "partial"}, "--target FOLDER"),
+        ({"align": "mcc"}, "--target FOLDER"),
+    ],
+)
+def test_an_alignment_without_photographs_asks_for_their_folder(
+    given: dict[str, Any], hint: str
+) -> None:
+    words = {"data": "photos", "align": "mmd"} | given
+    with pytest.raises(SettingsError) as raised:
+        gather_settings(None, words, options=True)
+    assert raised.value.hint == hint
+    assert gather_settings(None, words | raised.value.instead[0], options=True).settings.target
 
 
 @pytest.mark.parametrize("mode", ["--lr-find", "--cv=2", "--try=strategies"])

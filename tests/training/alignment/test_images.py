@@ -80,7 +80,28 @@ def test_labels_of_the_table_are_those_of_the_classes(folder: Path, dataset: Dat
         "00.jpg": 0,
         "02.jpg": 2,
     }
-    assert "21 images of the other camera, 2 with a label" in lines[-1]
+    assert "21 images of the other camera, 2 with a label" in lines[-2]
+    assert lines[-1].startswith("no labelled photograph of aslant: ")
+
+
+@pytest.mark.parametrize("label", ["", "across;down"])
+def test_a_table_of_labels_is_not_sent_to_what_takes_no_target(
+    folder: Path, dataset: Dataset, label: str
+) -> None:
+    (folder / "labels.csv").write_text(f"file,label\n00.jpg,{label}\n01.jpg,down\n")
+    with pytest.raises(DataError, match="line 2") as raised:
+        read(folder, dataset)
+    assert "multi-label" not in str(raised.value.hint)
+    assert "leave out those whose class is not known" in str(raised.value.hint)
+
+
+def test_a_photograph_in_two_lines_is_sent_to_one_line_of_one_class(
+    folder: Path, dataset: Dataset
+) -> None:
+    (folder / "labels.csv").write_text("file,label\n00.jpg,across\n00.jpg,down\n")
+    with pytest.raises(DataError, match="stands in line 2 already") as raised:
+        read(folder, dataset)
+    assert raised.value.hint == "give an image one line"
 
 
 def test_two_labels_of_one_content_are_refused(folder: Path, dataset: Dataset) -> None:

@@ -16,6 +16,7 @@ from toolchain.reporting.charts.svg import Drawing, interval_bar
 from toolchain.reporting.reading.sources import RunFiles
 from toolchain.runs.runfolder import MODEL_SUFFIXES
 from toolchain.verification.inspection_result import (
+    aligned_rows,
     network_words,
     preprocessing_words,
     probability_words,
@@ -70,6 +71,7 @@ def answer(files: RunFiles) -> Answer:
             ("classes", _classes(card.classes)),
             ("images", preprocessing_words(card)),
             ("probabilities", probability_words(card)),
+            *((name, str(words)) for name, words in aligned_rows(card)),
             ("made", f"{card.created}, by rtl {card.versions.get('rtl', '?')}"),
             ("weights", card.weights.sha256),
         ],

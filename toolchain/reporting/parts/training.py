@@ -40,6 +40,8 @@ class Training:
     """(name, evidence, remedy)."""
     diagnosed: bool
     """Whether the run has a diagnosis at all."""
+    aligned: bool
+    """Whether it was trained for another camera, of which the curves show nothing."""
     choices: list[Choice]
     """What was chosen before the training, and why."""
 
@@ -67,6 +69,7 @@ def training(files: RunFiles) -> Training | None:
         facts=_facts(files, best),
         findings=findings,
         diagnosed="findings" in summary,
+        aligned=files.card.aligned is not None and files.card.aligned.method != "none",
         choices=choices(files.selection),
     )
 

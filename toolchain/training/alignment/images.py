@@ -68,7 +68,18 @@ def read_target_images(
     progress.message(
         f"{folder.root}: {counted(len(samples), 'image')} of the other camera{with_labels}"
     )
+    if lacking := _classes_without_label(target, dataset):
+        progress.message(
+            f"no labelled photograph of {', '.join(lacking[:20])}: labels are trained on, so the "
+            "model will name the other classes more often; name some photographs of each class"
+        )
     return target
+
+
+def _classes_without_label(target: TargetImages, dataset: Dataset) -> list[str]:
+    """Return the classes that labels.csv has no photograph of; empty where it has none at all."""
+    known = {sample.label for sample in target.labelled}
+    return [name for label, name in enumerate(dataset.classes) if known and label not in known]
 
 
 def write_alignment(
@@ -84,6 +95,15 @@ def write_alignment(
     if target is not None:
         record = RunAlignment(alignment=target.record(settings), labelled=figures)
         write_json(run.alignment, record)
+
+
+def require_target_there(run: RunFolder, settings: FinetuneSettings) -> None:
+    """Raise DataError where the photographs of a stopped run are no longer at their place."""
+    if settings.target and not Path(settings.target).is_dir():
+        raise DataError(
+            f"{settings.target}: the photographs that {run.path} is trained for are not there",
+            hint=f"move them back, or write their new place as target into {run.settings}",
+        )
 
 
 def require_same_target(
@@ -133,7 +153,7 @@ def _usable(
     if known and not found:
         raise DataError(
             f"{folder.root}: all of its images are in the data set itself",
-            hint="--target is a folder of photographs of another camera",
+            hint="--target is a folder of photographs of another camera, outside of the data set",
         )
     return tuple(sorted(found.values(), key=lambda sample: sample.digest))
 
@@ -173,7 +193,7 @@ def _require_enough(target: TargetImages, settings: FinetuneSettings) -> None:
         raise DataError(
             f"{target.root} has {counted(count, 'image')} that can be used; "
             f"to align, {FEWEST} are needed",
-            hint=alone or "with fewer, chance decides what is aligned",
+            hint=alone or "add photographs: with fewer, chance decides what is aligned",
         )
 
 
