@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from toolchain.demo.parts import CLASSES
 from toolchain.exporters.variants import OPSET
 from toolchain.exporters.writers.onnx import build_onnx, finish
@@ -17,11 +19,14 @@ from toolchain.networks.resnet import (
 from toolchain.runtime.card import Card, Preprocessing, Weights
 
 
-def card_of(arch: str) -> Card:
-    """Return the card of a network with random weights for the classes of machined parts."""
+def card_of(arch: str, size: int = Preprocessing().size) -> Card:
+    """Return the card of a network with random weights for the classes of machined parts.
+
+    `size` is that of its images in pixels; they are resized to 32 pixels more before.
+    """
     return Card(
         classes=CLASSES,
-        preprocessing=Preprocessing(),
+        preprocessing=msgspec.structs.replace(Preprocessing(), size=size, resize_size=size + 32),
         normalisation=IMAGENET_NORMALISATION,
         architecture=arch,
         weights=Weights("random", ""),
@@ -35,10 +40,13 @@ def card_of(arch: str) -> Card:
     )
 
 
-def random_model(arch: str, path: Path) -> Path:
-    """Write an ONNX file of a network with random weights, and return its path."""
+def random_model(arch: str, path: Path, size: int = Preprocessing().size) -> Path:
+    """Write an ONNX file of a network with random weights, and return its path.
+
+    `size` is that of its images in pixels.
+    """
     network = build_network(arch, len(CLASSES)).eval()
     inference_model = InferenceModel(Classifier(network, IMAGENET_NORMALISATION), 1.0).eval()
-    card = card_of(arch)
+    card = card_of(arch, size)
     finish(build_onnx(inference_model, card), card, path)
     return path

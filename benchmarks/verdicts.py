@@ -1,6 +1,6 @@
 """How often `rtl bench --compare` says the right thing of two measurements, on this machine.
 
-    python -m benchmarks.verdicts                 20 pairs of each kind, about six minutes
+    python -m benchmarks.verdicts                 20 pairs of each kind, about ten minutes
     python -m benchmarks.verdicts --pairs 5 --seconds 1
 
 A file is measured again and again, each time by a new `rtl bench`, in turn with one that is about
@@ -13,7 +13,6 @@ where fewer than 19 of 20 are right.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import subprocess
@@ -24,20 +23,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
-from benchmarks.networks import card_of
+from benchmarks.networks import random_model
 from toolchain import Predictor
 from toolchain.benchmarking.comparison import comparable_benchmark, compared
-from toolchain.demo.parts import CLASSES
-from toolchain.exporters.writers.onnx import build_onnx, finish
+from toolchain.benchmarking.result import Benchmark
 from toolchain.machine import this_machine
-from toolchain.networks.resnet import (
-    IMAGENET_NORMALISATION,
-    Classifier,
-    InferenceModel,
-    build_network,
-)
 from toolchain.runtime.selftest import generated_pixels
 
 ARCHITECTURE = "resnet18"
@@ -49,19 +39,6 @@ LEAST_SHARE = 0.95
 """Verdicts that have to be right, of all."""
 CALLS = 60
 """Of each file, in turn, to learn how much slower it is."""
-
-
-def write_model(size: int, folder: Path) -> Path:
-    """Write a network with random weights for images of this size, and return its path."""
-    folder.mkdir()
-    network = build_network(ARCHITECTURE, len(CLASSES)).eval()
-    inference_model = InferenceModel(Classifier(network, IMAGENET_NORMALISATION), 1.0).eval()
-    card = card_of(ARCHITECTURE)
-    preprocessing = msgspec.structs.replace(card.preprocessing, size=size, resize_size=size + 32)
-    card = msgspec.structs.replace(card, preprocessing=preprocessing)
-    path = folder / "model.onnx"
-    finish(build_onnx(inference_model, card), card, path)
-    return path
 
 
 def planted_ratio(first: Path, other: Path) -> float:
@@ -80,19 +57,13 @@ def planted_ratio(first: Path, other: Path) -> float:
     return statistics.median(ratios)
 
 
-def measured(model: Path, seconds: float, output: Path) -> Path:
-    """Measure a file by a new `rtl bench`, and return the path of its JSON."""
+def measured(model: Path, seconds: float) -> Benchmark:
+    """Measure a file by a new `rtl bench`, and return what it wrote beside the file."""
+    output = model.with_suffix(".json")
     words = [sys.executable, "-m", "toolchain", "bench", str(model), "--batch-size", "1"]
     words += ["--seconds", str(seconds), "--no-eager", "--quiet", "-o", str(output)]
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-    return output
-
-
-def verdict(before: Path, now: Path) -> tuple[str, float]:
-    """Return (what is said of the second measurement beside the first, their ratio)."""
-    found = compared(comparable_benchmark(before), comparable_benchmark(now), str(before))
-    [case] = found.cases
-    return case.verdict, case.ratio
+    return comparable_benchmark(output)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -106,33 +77,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     said: dict[str, Counter[str]] = {wanted: Counter() for wanted in right}
     with tempfile.TemporaryDirectory(prefix="rtl-verdicts-") as name:
         folder = Path(name)
-        model = write_model(SIZE, folder / str(SIZE))
-        larger = [write_model(size, folder / str(size)) for size in LARGER]
+        # Cases are compared by the names of their files, so that each has a folder of its own.
+        for size in (SIZE, *LARGER):
+            (folder / str(size)).mkdir()
+        model, *larger = (
+            random_model(ARCHITECTURE, folder / str(size) / "model.onnx", size)
+            for size in (SIZE, *LARGER)
+        )
         planted = {path: planted_ratio(model, path) for path in larger}
         slower = min(planted, key=lambda path: abs(math.log(planted[path] / PLANTED)))
         print(
             f"planted: {slower.parent.name} pixels, {planted[slower]:.3f} times as slow", flush=True
         )
-        before = measured(model, options.seconds, folder / "before.json")
+        before = measured(model, options.seconds)
         for number in range(options.pairs):
-            files = {
-                "slower": measured(slower, options.seconds, folder / f"slower-{number}.json"),
-                "cannot tell": measured(model, options.seconds, folder / f"again-{number}.json"),
+            found = {
+                "slower": measured(slower, options.seconds),
+                "cannot tell": measured(model, options.seconds),
             }
-            for wanted, now in files.items():
-                word, ratio = verdict(before, now)
-                valid = json.loads(now.read_text(encoding="utf-8"))["verdict"]
-                right[wanted].append(word == wanted)
-                said[wanted][word] += 1
+            for wanted, now in found.items():
+                [case] = compared(before, now, "the measurement before").cases
+                right[wanted].append(case.verdict == wanted)
+                said[wanted][case.verdict] += 1
                 print(
-                    f"{number + 1:3d} {wanted:12s} said {word:12s} ratio {ratio:.3f} {valid}",
+                    f"{number + 1:3d} {wanted:12s} said {case.verdict:12s} "
+                    f"ratio {case.ratio:.3f} {now.verdict}",
                     flush=True,
                 )
-            before = files["cannot tell"]
-    for wanted, found in right.items():
+            before = found["cannot tell"]
+    for wanted, each in right.items():
         counts = ", ".join(f"{count} {word}" for word, count in said[wanted].most_common())
-        print(f"{wanted}: {sum(found)} of {len(found)} right ({counts}), bar {LEAST_SHARE:.0%}")
-    return 0 if all(sum(found) >= LEAST_SHARE * len(found) for found in right.values()) else 1
+        print(f"{wanted}: {sum(each)} of {len(each)} right ({counts}), bar {LEAST_SHARE:.0%}")
+    return 0 if all(sum(each) >= LEAST_SHARE * len(each) for each in right.values()) else 1
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -12,10 +15,11 @@ from PIL import Image
 
 from tests.conftest import Rtl
 from tests.runtime import tiny
+from toolchain import Predictor
 from toolchain.benchmarking import rounds
 from toolchain.benchmarking.bench import bench
 from toolchain.benchmarking.details import drawn_image
-from toolchain.benchmarking.processes import cold_start, peak
+from toolchain.benchmarking.processes import cold_start, peak, stages
 from toolchain.benchmarking.processes.targets import Target
 from toolchain.benchmarking.result import Benchmark
 from toolchain.errors import ImageError, RefusedError
@@ -64,6 +68,20 @@ def test_stages_of_an_image_add_up_to_the_whole_way(measured: Benchmark) -> None
         total = sum(part or 0 for part in parts) + row.softmax_ms
         assert 0.03 < row.end_to_end_ms / total < 30
         assert row.calls >= 10
+
+
+def test_stages_add_up_to_the_whole_way_in_processor_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other programs disturb what the clock on the wall shows, and hardly the processor's."""
+    clock = SimpleNamespace(perf_counter=time.perf_counter, perf_counter_ns=time.process_time_ns)
+    monkeypatch.setattr(stages, "time", clock)
+    model = tiny.write(tiny.tiny_model(), tmp_path / "tiny.onnx")
+    image = drawn_image(tmp_path / "image.jpg")
+    with Predictor(model, threads=1, cache=False) as predictor:
+        found = stages.measure_stages(predictor, model, image, 0.3, None)
+    parts = (found.read, found.decode, found.resize, found.network, found.label)
+    assert 0.3 < median(found.end_to_end) / sum(median(part) for part in parts) < 3
 
 
 def test_a_fresh_process_takes_its_time_in_steps_with_each_cache(measured: Benchmark) -> None:

@@ -19,6 +19,12 @@ FEWEST_IN_A_STEP = 4
 
 Condition = Callable[[FinetuneSettings], bool]
 
+
+def _keeps_features(settings: FinetuneSettings) -> bool:
+    """Return whether an alignment of features is asked for where nothing before them is trained."""
+    return settings.strategy == "head" and settings.align in ON_FEATURES
+
+
 CONFLICTS: tuple[tuple[str, Condition, str, tuple[dict[str, Any], ...]], ...] = (
     (
         "target",
@@ -58,7 +64,7 @@ CONFLICTS: tuple[tuple[str, Condition, str, tuple[dict[str, Any], ...]], ...] = 
     ),
     (
         "align",
-        lambda s: s.strategy == "head" and s.align in ON_FEATURES,
+        _keeps_features,
         "strategy head trains nothing before the classifier, so the features stay as they are",
         ({"strategy": "partial"}, {"align": "bn"}, {"align": "mcc"}),
     ),
@@ -71,17 +77,12 @@ def require_alignable(settings: FinetuneSettings) -> None:
     if not settings.target:
         if settings.align != "auto":
             reason = f"{settings.align} needs photographs of the other camera"
-            raise refuse("align", reason, {"target": "FOLDER", **_able(settings)})
+            able = {"strategy": "partial"} if _keeps_features(settings) else {}
+            raise refuse("align", reason, {"target": "FOLDER", **able})
         return
     for setting, conflicts, reason, instead in CONFLICTS:
         if conflicts(settings):
             raise refuse(setting, reason, *instead)
-
-
-def _able(settings: FinetuneSettings) -> dict[str, Any]:
-    """Return what else has to change for the alignment, once there is a target."""
-    frozen = settings.strategy == "head" and settings.align in ON_FEATURES
-    return {"strategy": "partial"} if frozen else {}
 
 
 def resolved_alignment(settings: FinetuneSettings) -> Any:

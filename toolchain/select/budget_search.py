@@ -41,6 +41,7 @@ USUAL_IMAGES_PER_S, FEWEST_STEPS = 15.0, 8
 PROBES_SHARE = 0.2
 """Of the time that is left, what the probes may take."""
 NO_SEARCH: dict[str, Any] = {"budget": "", "strategy": "head"}
+"""What to train with where a search can't be made."""
 LPFT: dict[str, Any] = {**PARTIAL, "head_start": "probe"}
 TAILS: tuple[dict[str, Any], ...] = (
     {"freeze_until": "layer4", "lr_backbone": 3e-4, "augment": "none"},

@@ -12,7 +12,7 @@ from toolchain.progress import ProgressReporter
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import GivenSettings
 from toolchain.runs.settings_sources import refuse
-from toolchain.select.budget_search import Budget, search_within
+from toolchain.select.budget_search import NO_SEARCH, Budget, search_within
 from toolchain.select.source_choice import choose_source
 from toolchain.select.strategy_choice import choose_strategy
 from toolchain.training.choosing import Choice, ChoiceInputs, Chooser, Choosers
@@ -62,4 +62,4 @@ def chooser_for(given: GivenSettings, *, started: float | None = None) -> Choose
 
 def _several_processes() -> SettingsError:
     reason = "a search within a budget runs in one process"
-    return refuse("budget", reason, {"budget": "", "strategy": "head"})
+    return refuse("budget", reason, NO_SEARCH)
