@@ -63,6 +63,7 @@ SLOW = (
     # Pages with many pictures, and a browser.
     "reporting/images",
     "reporting/test_browser.py",
+    "reporting/test_measurements.py",
     "reporting/test_report.py",
     # Curves and matrices as pictures.
     "training/analysis/test_plots.py",

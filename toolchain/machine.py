@@ -19,6 +19,7 @@ PACKAGES = (
     "onnxruntime-gpu",
     "onnxruntime-openvino",
     "onnxruntime-ep-openvino",
+    "mlcommons-loadgen",
     "torch",
     "numpy",
     "pillow",

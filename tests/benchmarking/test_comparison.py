@@ -125,6 +125,20 @@ def test_ten_per_cent_are_found() -> None:
     assert verdicts(1 / 1.1).count("faster") >= 190
 
 
+def test_what_the_rounds_of_one_benchmark_differ_by_is_no_difference_of_two() -> None:
+    steady = case([[9.0], [9.2], [9.1], [9.3], [9.0]])
+    unsteady = case([[11.0], [11.2], [11.1], [11.3], [13.86]])
+    beside = compared(benchmark(steady), benchmark(unsteady), "old.json")
+    [found] = beside.cases
+    assert found.ratio_interval[0] > 1.1
+    assert found.rounds_spread == pytest.approx(1.26)
+    assert found.verdict == "cannot tell"
+    assert "the rounds of a case differ by up to × 1.26" in repr(beside)
+    twice = case([[22.0], [22.4], [22.2], [22.6], [27.7]])
+    assert compared(benchmark(steady), benchmark(twice), "old.json").cases[0].verdict == "slower"
+    assert compared(benchmark(twice), benchmark(steady), "old.json").cases[0].verdict == "faster"
+
+
 def test_the_interval_covers_the_true_ratio_as_often_as_it_says() -> None:
     generator = np.random.default_rng(1)
     covered = 0

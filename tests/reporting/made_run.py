@@ -23,6 +23,7 @@ from toolchain.runs.settings_file import resolve, settings_toml
 from toolchain.runtime.card import Card, Normalisation, Preprocessing, Task, Weights
 
 NORMALISATION = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+CLASSES = ("ants", "bees", "wasps")
 STUB = b"no weights: the report says that it has no activation maps"
 
 
@@ -212,3 +213,8 @@ def rewritten(run: RunFolder, **changes: Any) -> None:
     """Write a run's evaluation.json again with other values of some keys."""
     file = msgspec.json.decode(run.evaluation.read_bytes(), type=EvaluationFile)
     write_json(run.evaluation, msgspec.structs.replace(file, **changes))
+
+
+def page_of(run: RunFolder) -> str:
+    """Return the page of a run."""
+    return run.report.read_text(encoding="utf-8")

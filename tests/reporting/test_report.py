@@ -13,41 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.benchmarking.test_comparison import benchmark, case
 from tests.conftest import Rtl, tree_digest
-from tests.reporting.made_run import draw_photographs, made_run, rewritten
-from toolchain.benchmarking.figures.queries import lacking_calls
-from toolchain.benchmarking.figures.verdicts import Reason
-from toolchain.benchmarking.rows import ComparedModel
+from tests.reporting.made_run import CLASSES, made_run, page_of, rewritten
 from toolchain.display import percent
 from toolchain.errors import DataError, SettingsError
 from toolchain.files import write_json
 from toolchain.reporting.report import report
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.selection import Selection, measured
-from toolchain.runtime.card import Alignment, Weights
-
-CLASSES = ("ants", "bees", "wasps")
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    draw_photographs(tmp_path / "photos", CLASSES, 8)
-    return tmp_path / "photos"
-
-
-@pytest.fixture
-def names() -> list[str]:
-    return [f"val/{number}/{index}.jpg" for number in range(len(CLASSES)) for index in range(8)]
-
-
-@pytest.fixture
-def run(tmp_path: Path, data: Path, names: list[str]) -> RunFolder:
-    return made_run(tmp_path / "run", data, CLASSES, names)
-
-
-def page_of(run: RunFolder) -> str:
-    return run.report.read_text(encoding="utf-8")
+from toolchain.runtime.card import Alignment
 
 
 def test_a_run_becomes_one_page_that_asks_for_nothing_else(run: RunFolder, rtl_here: Rtl) -> None:
@@ -143,43 +117,6 @@ def test_every_number_of_the_matrix_leads_to_its_photographs(run: RunFolder) -> 
         part = re.search(rf'id="{link}"(.*?)</details>', page, re.DOTALL)
         assert part is not None
         assert part.group(1).count("<img") == evaluation["confusion"][int(row)][int(column)]
-
-
-def test_a_benchmark_of_another_model_is_not_shown_as_this_ones(
-    tmp_path: Path, data: Path, names: list[str], run: RunFolder
-) -> None:
-    other = made_run(tmp_path / "other", data, CLASSES, names, seed=1)
-    card = other.read_card()
-    other.write_card(
-        msgspec.structs.replace(card, weights=Weights(card.weights.origin, sha256="1" * 64))
-    )
-    own, foreign = tmp_path / "own.json", tmp_path / "foreign.json"
-    for file, of in ((own, run), (foreign, other)):
-        model = ComparedModel(
-            target="model.onnx",
-            model=f"{of.path}/model.onnx",
-            architecture="resnet18",
-            precision="fp32",
-            input="pixels",
-            batch=None,
-            classes=3,
-            image_size=64,
-            accuracy=None,
-            accuracy_images=None,
-            accuracy_split=None,
-            relation="first",
-            compared_inputs=0,
-            max_difference=None,
-            other_labels=None,
-            weights_sha256=of.read_card().weights.sha256,
-        )
-        write_json(file, benchmark(case([[2.0] * 20] * 5), models=[model]))
-    with pytest.raises(DataError, match=r"foreign\.json has measured other models") as caught:
-        report([run.path], bench=[own, foreign])
-    assert str(caught.value.hint) == f"rtl bench {run.path} measures it"
-    report([run.path], bench=[own])
-    assert "Nothing was measured yet" not in page_of(run)
-    report([run.path, other.path], bench=[own, foreign])
 
 
 def test_what_users_name_is_text_in_the_page(tmp_path: Path, data: Path) -> None:
@@ -295,36 +232,6 @@ def test_a_report_for_another_file_does_not_count_as_verified(run: RunFolder) ->
     report([run.path])
     assert "0 of 1" in page_of(run)
     assert "its report was written for another file" in page_of(run)
-
-
-def test_a_benchmark_of_an_older_rtl_is_shown(run: RunFolder, tmp_path: Path) -> None:
-    machine = {
-        "processor": "A processor", "cores": 2, "instructions": [], "memory_gb": 4.0,
-        "system": "Linux x86_64", "python": "3.11.7", "versions": {"onnxruntime": "1.18.0"},
-    }  # fmt: skip
-    row = {
-        "target": "model.onnx", "model": "export/model.onnx", "provider": "cpu", "threads": 2,
-        "batch_size": 1, "verdict": "stable", "p50_ms": 7.25, "p90_ms": 8.0, "p99_ms": 9.0,
-        "images_per_s": 138.0,
-    }  # fmt: skip
-    eager = {**row, "target": "torch eager", "model": str(run.path), "p50_ms": 3.0}
-    kept = tmp_path / "kept.json"
-    kept.write_text(json.dumps({"verdict": "stable", "machine": machine, "results": [row, eager]}))
-    report([run.path], bench=[kept])
-    assert '<p class="value ">7.2 ms</p>' in page_of(run)  # of the file, not of torch
-    assert "A processor, 2 cores" in page_of(run)
-
-
-def test_figures_that_do_not_count_are_marked_with_the_reason(
-    run: RunFolder, tmp_path: Path
-) -> None:
-    reason = Reason("machine busy", "other programs took 1.5 of 2 cores")
-    row = case([[7.0] * 40] * 5, reasons=[reason], lacking_calls=lacking_calls(200), p99_ms=9.25)
-    write_json(tmp_path / "kept.json", benchmark(row))
-    report([run.path], bench=[tmp_path / "kept.json"])
-    assert "a rough figure, machine busy: other programs took 1.5 of 2 cores" in page_of(run)
-    assert "* model.onnx at batch 1: machine busy" in page_of(run)
-    assert "~9.2</td>" in page_of(run)
 
 
 def test_an_evaluation_of_other_weights_is_marked(run: RunFolder) -> None:

@@ -13,12 +13,12 @@ import torch
 
 import toolchain
 from tests.conftest import Rtl, draw_stripes
-from toolchain.errors import DataError, SettingsError
+from toolchain.errors import DataError, SettingsError, TrainingError
 from toolchain.progress import SilentReporter
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
 from toolchain.select.inputs import labelled_images, make_pool
-from toolchain.select.try_strategies import STRATEGIES
+from toolchain.select.try_strategies import STRATEGIES, try_strategies
 from toolchain.training.choosing import ChoiceInputs
 from toolchain.training.data import read_data
 from toolchain.training.distributed import Processes
@@ -146,6 +146,19 @@ def test_strategies_are_compared_in_a_table(
     assert tried == sorted(tried, reverse=True)
     assert f"--strategy {found['chosen']['strategy']}" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("budget", "hint"), [("1s", "10m"), ("10m", "20m"), ("45m", "90m")])
+def test_a_budget_that_ends_too_early_hints_at_a_longer_one(
+    stripes: Path, random_weights: Path, monkeypatch: pytest.MonkeyPatch, budget: str, hint: str
+) -> None:
+    monkeypatch.setattr("toolchain.select.try_strategies.run_rounds", lambda *_: None)
+    settings = read_settings(
+        None, {"data": str(stripes), "weights": str(random_weights), "budget": budget, "size": 32}
+    )
+    with pytest.raises(TrainingError, match=f"--try: {budget} ended before") as raised:
+        try_strategies(settings, frozenset())
+    assert raised.value.hint == f"--budget {hint}, or a smaller --size"
 
 
 def test_all_fixed_strategies_are_compared() -> None:

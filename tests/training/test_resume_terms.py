@@ -18,6 +18,8 @@ from tests.training.sandbox import (
     wait_for,
     wait_in_step,
 )
+from toolchain.runs.settings_file import read_settings
+from toolchain.runs.stored_settings import stored_settings
 
 
 def test_evaluation_of_a_killed_run_hints_at_resuming_it(sandbox: Sandbox, copy: str) -> None:
@@ -64,6 +66,9 @@ def test_a_run_is_resumed_with_its_own_data_only(tmp_path: Path, stripes: Path) 
     ended = sandbox.resume("run")
     assert ended.status == 3
     assert f"{data} has changed since run began" in ended.output
+    assert f"start anew: rtl finetune {data} --config run/settings.toml" in ended.output
+    settings = read_settings(tmp_path / "run" / "settings.toml", {"data": str(data)})
+    assert settings == stored_settings(tmp_path / "run" / "settings.toml")
     assert sorted(tmp_path.glob("run/**/*")) == kept
     shutil.copy(stripes / "train" / "down" / "00.jpg", image)
     assert sandbox.resume("run").status == 0

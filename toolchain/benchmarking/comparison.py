@@ -2,7 +2,8 @@
 
 Calls within a round are not independent, since a disturbance lasts longer than a call. So a round
 counts as one observation, by its median, and two benchmarks are compared by Welch's interval of the
-difference of the logarithms of these medians.
+difference of the logarithms of these medians. Where the machine's speed drifts, two benchmarks are
+further apart than the rounds of one: what the rounds of one differ by is no difference of two.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolchain.benchmarking.comparison_result import ComparedCase, Comparison, Verdict
+from toolchain.benchmarking.comparison_result import SAME_WITHIN, ComparedCase, Comparison, Verdict
 from toolchain.benchmarking.figures.bootstrap import student_t
 from toolchain.benchmarking.figures.samples import decode_samples
 from toolchain.benchmarking.reading import read_benchmark
@@ -20,10 +21,6 @@ from toolchain.benchmarking.result import Benchmark
 from toolchain.benchmarking.rows import TargetResult
 from toolchain.errors import DataError, RefusedError
 from toolchain.machine import Machine
-
-SAME_WITHIN = 0.03
-"""A ratio whose interval reaches within 3 % of 1 is not called faster or slower: two benchmarks of
-one file on one machine are as far apart by where its processes lie in memory."""
 
 
 def comparable_benchmark(path: Path) -> Benchmark:
@@ -91,6 +88,12 @@ def ratio_interval(
     return math.exp(difference - half), math.exp(difference + half)
 
 
+def rounds_spread(rounds: Sequence[Sequence[float]]) -> float:
+    """Return the median latency of the slowest round over that of the fastest, 1 or more."""
+    medians = [statistics.median(values) for values in rounds]
+    return max(medians) / min(medians)
+
+
 def require_comparable(
     before: Benchmark, machine: Machine, busy: int, source: str, *, rescale: bool = False
 ) -> None:
@@ -124,10 +127,12 @@ def _compared_case(before: TargetResult, now: TargetResult, factor: float | None
     scale = factor or 1.0
     old, new = [[scale * ms for ms in part] for part in _rounds(before)], _rounds(now)
     low, high = ratio_interval(old, new)
+    spread = max(rounds_spread(old), rounds_spread(new))
+    same_up_to = max(1 + SAME_WITHIN, spread)
     verdict: Verdict = "cannot tell"
-    if low > 1 + SAME_WITHIN:
+    if low > same_up_to:
         verdict = "slower"
-    elif high < 1 / (1 + SAME_WITHIN):
+    elif high < 1 / same_up_to:
         verdict = "faster"
     medians = [statistics.fmean(math.log(statistics.median(r)) for r in v) for v in (old, new)]
     return ComparedCase(
@@ -142,6 +147,7 @@ def _compared_case(before: TargetResult, now: TargetResult, factor: float | None
         p50_ms=now.p50_ms,
         ratio=math.exp(medians[1] - medians[0]),
         ratio_interval=(low, high),
+        rounds_spread=spread,
     )
 
 

@@ -10,6 +10,9 @@ from toolchain.benchmarking.figures.case_name import CaseName
 from toolchain.display import Block, Displayed, Line, Span, Table, Tone
 
 Verdict = Literal["faster", "slower", "cannot tell"]
+SAME_WITHIN = 0.03
+"""A ratio whose interval reaches within 3 % of 1 is not called faster or slower: two benchmarks of
+one file on one machine are as far apart by where its processes lie in memory."""
 RESCALED = "rescaled by how fast both multiply matrices, which is a rough comparison"
 TONES: dict[Verdict, Tone] = {"faster": "good", "slower": "bad", "cannot tell": "quiet"}
 
@@ -26,6 +29,9 @@ class ComparedCase(CaseName, frozen=True, kw_only=True):
     """Latency now over latency before, by the medians of the rounds: 1.1 is 10 % slower."""
     ratio_interval: tuple[float, float]
     """At 95 %."""
+    rounds_spread: float
+    """Slowest over fastest round of one of both benchmarks, of the one where that is larger: a
+    ratio within it is no difference."""
 
 
 class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +68,10 @@ class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
             for case in self.cases
         ]
         other = [] if self.other_machine is None else [f"{self.other_machine}; {RESCALED}"]
+        unsteady = max((c.rounds_spread for c in self.cases), default=1.0)
+        within = f"× {unsteady:.2f}, and a ratio within that is no difference"
         notes = [
+            ("the rounds of a case differ by up to ", [within] * (unsteady > 1 + SAME_WITHIN)),
             ("≈: measured on another machine, ", other),
             (f"in {self.before} only: ", self.only_before),
             ("measured now only: ", self.only_now),

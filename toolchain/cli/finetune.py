@@ -10,6 +10,7 @@ import click
 from toolchain.cli import tables, terminal
 from toolchain.cli.comparisons import compared
 from toolchain.cli.help import GroupedCommand
+from toolchain.cli.next_steps import LABELLED_PHOTOGRAPHS
 from toolchain.cli.options import (
     explain_option,
     json_option,
@@ -22,6 +23,7 @@ from toolchain.cli.started import command_start
 from toolchain.errors import Interrupted, SettingsError, stop_reason
 from toolchain.extras import import_extra
 from toolchain.progress import NotesFirst, is_rank_zero
+from toolchain.runs.alignment import read_alignment
 from toolchain.runs.settings_file import GivenSettings, gather_settings
 from toolchain.runs.settings_groups import grouped_settings
 from toolchain.runs.stored_settings import stored_settings
@@ -289,8 +291,16 @@ def _show(
     if report:
         _report(result, data, as_json, quiet)
     else:
-        terminal.print_next("rtl", "evaluate", result.run.path, quiet=quiet)
+        terminal.print_next("rtl", "evaluate", result.run.path, *_images_of(result), quiet=quiet)
     terminal.print_next("rtl", "export", result.run.path, quiet=quiet)
+
+
+def _images_of(result: FinetuneResult) -> list[object]:
+    """Return the words that name images of the camera that a run is for, where it is another."""
+    record = read_alignment(result.run)
+    if record is None or not record.alignment.for_other_camera:
+        return []
+    return ["--data", LABELLED_PHOTOGRAPHS]
 
 
 def _report(result: FinetuneResult, data: str | None, as_json: bool, quiet: bool) -> None:

@@ -18,6 +18,10 @@ TABLES: dict[Task, str] = {
 }
 
 
+class NotOneClass(DataError):
+    """A table or a line of it does not name one class for an image; its hint is of training."""
+
+
 @dataclass(frozen=True)
 class Columns:
     """The index of each column in a line."""
@@ -103,7 +107,7 @@ def _label(table: Path, header: list[str], others: list[int], label_column: str)
             f"{table}, line 1: {some_of(header)!r} has no column of labels",
             hint=f"expected {TABLES['single-label']}",
         )
-    raise DataError(
+    raise NotOneClass(
         f"{table}, line 1: which of {some_of(candidates)} is the class?",
         hint="call its column label; for a column of 0 and 1 for each class, --task multi-label",
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from toolchain.data.class_names import class_name
 from toolchain.data.listed import ListedFiles
 from toolchain.data.split_names import split_named
-from toolchain.data.table_columns import Columns
+from toolchain.data.table_columns import Columns, NotOneClass
 from toolchain.errors import DataError
 
 # The spellings of 0 and 1 in files from spreadsheets and pandas.
@@ -67,12 +67,12 @@ def _file(where: str, files: ListedFiles, name: str, split: str | None) -> Path:
 
 def _class(where: str, cell: str, column: str) -> tuple[str, ...]:
     if not cell:
-        raise DataError(
+        raise NotOneClass(
             f"{where}: no class in column '{column}'",
             hint="fill it in or remove the line; --task multi-label reads images without a class",
         )
     if ";" in cell or "|" in cell:
-        raise DataError(
+        raise NotOneClass(
             f"{where}: '{cell}' are several classes in column '{column}'", hint="--task multi-label"
         )
     return (class_name(cell),)

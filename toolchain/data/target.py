@@ -10,6 +10,7 @@ from pathlib import Path
 from toolchain.data.class_names import class_name
 from toolchain.data.label_table import labelled_images
 from toolchain.data.left_out import Account, LeftOut, left_out_summary
+from toolchain.data.table_columns import NotOneClass
 from toolchain.data.walk import images_under
 from toolchain.errors import DataError
 from toolchain.files import A_URL, DOWNLOAD, as_url
@@ -79,9 +80,8 @@ def _labels(root: Path, classes: Sequence[str]) -> dict[Path, int]:
     labels = {}
     try:
         rows = labelled_images(table)
-    except DataError as error:
-        if "--task multi-label" in (error.hint or ""):  # which has no other camera
-            error.hint = "a photograph has one class; leave out those whose class is not known"
+    except NotOneClass as error:  # multi-label, which it hints at, has no other camera
+        error.hint = "a photograph has one class; leave out those whose class is not known"
         raise
     for path, name in rows:
         if name not in known:

@@ -13,7 +13,7 @@ from toolchain.data.evaluation_set import ALL
 from toolchain.display import Block, Displayed, Facts, Line, Picture, Table, percent
 from toolchain.errors import MissingExtraError
 from toolchain.evaluation.image_results import ImageResult, wrong_results, wrong_table
-from toolchain.evaluation.images import EvaluatedImages, images_to_evaluate
+from toolchain.evaluation.images import EvaluatedImages, camera_note, images_to_evaluate
 from toolchain.evaluation.stored_logits import write_logits
 from toolchain.extras import missing_extra
 from toolchain.files import display_path, write_json
@@ -128,8 +128,9 @@ def evaluate(
     kind = "images" if images.split == ALL else f"{images.split} images"
     place = display_path(images.dataset.root)
     progress.message(f"evaluating {run.folder.path} on {len(images.samples)} {kind} of {place}")
-    for line in images.notes:
-        progress.message(line)
+    for line in (*images.notes, camera_note(run, images)):
+        if line:
+            progress.message(line)
     source = clean_source(
         images.samples,
         len(card.classes),

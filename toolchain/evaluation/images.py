@@ -41,6 +41,21 @@ class EvaluatedImages:
         return [self.dataset.name_of(sample.path) for sample in self.samples]
 
 
+def camera_note(run: TrainedRun, images: EvaluatedImages) -> str | None:
+    """Return that a run was trained for another camera than that of its own images.
+
+    None for a run of one camera, and for images of another place.
+    """
+    aligned = run.card.aligned
+    own = run.data is None or images.as_trained is True
+    if not own or aligned is None or not aligned.for_other_camera:
+        return None
+    return (
+        "the model is for another camera, these images are not of it; to measure it there: "
+        "--data FOLDER, photographs of that camera in a folder for each class"
+    )
+
+
 def images_to_evaluate(run: TrainedRun, split: str) -> EvaluatedImages:
     """Return the images of a split; `auto` is test if there is one, else val.
 

@@ -238,6 +238,10 @@ class RunFolder:
         """Write card.json."""
         write_text(self.card, encode_card(card) + "\n")
 
+    def begun_anew(self, data: str | os.PathLike[str], *options: object) -> str:
+        """Return the command of a new run with the settings of this one."""
+        return shell_words("rtl", "finetune", data, "--config", self.settings, *options)
+
     def model_file(self, model_format: str) -> Path:
         """Return the default path of an exported model."""
         return self.export / model_name(model_format)

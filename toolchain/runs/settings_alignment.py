@@ -10,6 +10,8 @@ from toolchain.runs.settings_sources import refuse
 
 DEFAULT = "bn"
 """What `align = "auto"` is with a target: docs/adapting.md has what it was chosen by."""
+ALIGNED_SCHEDULE = "cosine"
+"""What replaces the default schedule, which would go by validation images of the old camera."""
 ON_FEATURES = ("mmd", "dann", "coral")
 """Alignments of the pooled features, which something before the classifier has to be able to
 change."""
@@ -23,6 +25,14 @@ Condition = Callable[[FinetuneSettings], bool]
 def _keeps_features(settings: FinetuneSettings) -> bool:
     """Return whether an alignment of features is asked for where nothing before them is trained."""
     return settings.strategy == "head" and settings.align in ON_FEATURES
+
+
+def is_for_other_camera(settings: FinetuneSettings) -> bool:
+    """Return whether the model is for the camera of `target`, whose photographs are not judged.
+
+    With align none labelled photographs of it are training images like the others.
+    """
+    return bool(settings.target) and settings.align != "none"
 
 
 CONFLICTS: tuple[tuple[str, Condition, str, tuple[dict[str, Any], ...]], ...] = (
@@ -55,6 +65,12 @@ CONFLICTS: tuple[tuple[str, Condition, str, tuple[dict[str, Any], ...]], ...] = 
         lambda s: s.compile,
         "two cameras are computed in turn with statistics of their own, which is not compiled",
         ({"compile": False},),
+    ),
+    (
+        "schedule",
+        lambda s: s.schedule == "plateau" and is_for_other_camera(s),
+        "plateau goes by the validation images, which are not of the other camera",
+        ({"schedule": ALIGNED_SCHEDULE}, {"schedule": "constant"}),
     ),
     (
         "batch_size",

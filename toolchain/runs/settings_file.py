@@ -14,7 +14,11 @@ import msgspec
 from toolchain.errors import SettingsError
 from toolchain.files import encode_json
 from toolchain.runs.settings import TRACKERS, FinetuneSettings, describe
-from toolchain.runs.settings_alignment import require_alignable, resolved_alignment
+from toolchain.runs.settings_alignment import (
+    ALIGNED_SCHEDULE,
+    require_alignable,
+    resolved_alignment,
+)
 from toolchain.runs.settings_chosen import require_nothing_chosen_twice
 from toolchain.runs.settings_ignored import ignored_settings
 from toolchain.runs.settings_names import did_you_mean
@@ -29,6 +33,10 @@ Judged = Callable[[dict[str, Any]], FinetuneSettings]
 """Returns the settings with a change; raises SettingsError where they can't work."""
 FROM_SCRATCH = (
     "weights none: everything is trained (strategy full); frozen layers would stay random"
+)
+NOT_BY_PLATEAU = (
+    f"for another camera the rates fall as a {ALIGNED_SCHEDULE} (schedule {ALIGNED_SCHEDULE}): "
+    "the default goes by validation images, which are not of it"
 )
 
 
@@ -83,13 +91,7 @@ def gather_settings(
     )
     with sources.named():
         values, models = take_source_models(with_read_paths(in_file | given))
-    # A frozen part with random weights learns nothing, so the default strategy can't be meant.
-    searches = bool(values.get("budget")) or comparing
-    from_scratch = values.get("weights") == "none" and "strategy" not in values and not searches
-    if from_scratch:
-        values["strategy"] = "full"
-    elif searches and "strategy" not in values:
-        values["strategy"] = "auto"
+    notes = _fill_in(values, searches=bool(values.get("budget")) or comparing)
     _require_known(values, sources)
     meant = _meant(values, sources)
 
@@ -105,9 +107,23 @@ def gather_settings(
             _keep_changes_that_work(error, judged)
             raise
     resolved = resolve(settings)
-    notes = [FROM_SCRATCH] if from_scratch else []
     notes += ignored_settings(resolved, values, sources)
     return GivenSettings(resolved, sources, tuple(notes), meant, models)
+
+
+def _fill_in(values: dict[str, Any], *, searches: bool) -> list[str]:
+    """Fill in defaults that depend on what was given, in place; return what a user should know."""
+    notes = []
+    if searches:
+        values.setdefault("strategy", "auto")
+    elif values.get("weights") == "none" and "strategy" not in values:
+        # A frozen part with random weights learns nothing, so the default can't be meant.
+        values["strategy"] = "full"
+        notes.append(FROM_SCRATCH)
+    if values.get("target") and values.get("align") != "none" and "schedule" not in values:
+        values["schedule"] = ALIGNED_SCHEDULE
+        notes.append(NOT_BY_PLATEAU)
+    return notes
 
 
 def _meant(values: dict[str, Any], sources: SettingsSources) -> frozenset[str]:

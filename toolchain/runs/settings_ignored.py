@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from toolchain.runs.settings import FinetuneSettings
-from toolchain.runs.settings_alignment import WITH_A_LOSS
+from toolchain.runs.settings_alignment import WITH_A_LOSS, is_for_other_camera
 from toolchain.runs.settings_sources import SettingsSources
 
 Condition = Callable[[FinetuneSettings], bool]
@@ -55,7 +55,7 @@ USED_WHEN: dict[str, tuple[Condition, str]] = {
     "focal_gamma": (lambda s: s.loss == "focal", "loss focal uses it"),
     "resize_size": (_uses_resize, "nothing is cropped from a larger image"),
     "early_stopping": (
-        lambda s: not s.target or s.align == "none",
+        lambda s: not is_for_other_camera(s),
         "of a model for another camera the last epoch is kept",
     ),
     "align_weight": (

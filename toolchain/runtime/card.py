@@ -143,6 +143,11 @@ class Alignment(msgspec.Struct, frozen=True, kw_only=True):
     labelled_images: Annotated[int, msgspec.Meta(ge=0)] = 0
     """How many of them have a label, which was trained on."""
 
+    @property
+    def for_other_camera(self) -> bool:
+        """Whether the model is for their camera; with none those with a label were trained on."""
+        return self.method != "none"
+
 
 class Proof(msgspec.Struct, frozen=True):
     """The logits of generated inputs, by which a model file can be checked without its run."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolchain.metrics.evidence import SIGNIFICANT
-from toolchain.metrics.mcnemar import mcnemar_p
+from toolchain.metrics.evidence import can_show_a_difference
 from toolchain.select.clock import EpochsTooSlow, OutOfTime
 from toolchain.select.rounds import Right, TrainFold, Trial
 
@@ -28,7 +27,7 @@ def folds_to_win(known: Trial, folds: Sequence[int]) -> int:
     errors = 0
     for count, fold in enumerate(folds, start=1):
         errors += int((~known.right[fold]).sum())
-        if mcnemar_p(0, errors) <= SIGNIFICANT:
+        if can_show_a_difference(errors):
             return count
     return len(folds)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.metrics.evidence import SIGNIFICANT
+from toolchain.metrics.evidence import SIGNIFICANT, can_show_a_difference
 from toolchain.metrics.mcnemar import mcnemar_p
 from toolchain.runs.selection import Measured, measured
 from toolchain.runs.settings import FinetuneSettings
@@ -159,7 +159,7 @@ def _anything_to_learn(trials: Sequence[Trial], folds: Sequence[int]) -> bool:
     if len(others) < len(trials) - 1 or set(cheapest.right) < set(folds):
         return True
     errors = sum(int((~right).sum()) for right in cheapest.right.values())
-    return mcnemar_p(0, errors) <= SIGNIFICANT
+    return can_show_a_difference(errors)
 
 
 def _common_folds(trials: Sequence[Trial]) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import ceil
 from typing import Any
 
 from toolchain.errors import SettingsError, TrainingError
@@ -61,7 +62,7 @@ def try_strategies(
         raise TrainingError(
             f"--try: {settings.budget or DEFAULT_BUDGET} ended before one strategy was trained "
             "without one fold",
-            hint="--budget 30m, or a smaller --size",
+            hint=f"--budget {_longer(budget)}, or a smaller --size",
         )
     chosen = rounds.ranking.chosen
     return Selection(
@@ -72,6 +73,11 @@ def try_strategies(
         measured=rounds.rows,
         seconds=round(time.monotonic() - began, 3),
     )
+
+
+def _longer(budget: float) -> str:
+    """Return a budget to try after one of so many seconds was too short."""
+    return DEFAULT_BUDGET if budget < budget_seconds(DEFAULT_BUDGET) else f"{ceil(budget / 30)}m"
 
 
 def _trials(settings: FinetuneSettings, keep: frozenset[str]) -> list[Trial]:

@@ -76,7 +76,7 @@ def require_same_data(run: RunFolder, audit: Audit) -> None:
         raise DataError(
             f"{audit.data} has changed since {run.path} began: {before.images} files then, "
             f"{audit.images} now",
-            hint=f"start anew: rtl finetune {shell_words(audit.data)}",
+            hint=f"start anew: {run.begun_anew(audit.data)}",
         )
 
 

@@ -38,7 +38,7 @@ def finetune_blocks(
 def _epoch_row(run: RunFolder, summary: Summary) -> tuple[str, str]:
     """Return which epoch is kept: the best one, or for another camera the last."""
     record = read_alignment(run)
-    if record is None or record.alignment.method == "none":
+    if record is None or not record.alignment.for_other_camera:
         return "best epoch", _best_epoch(summary)
     why = "the validation images are not of the camera that the model is for"
     return "kept epoch", f"{summary.best_epoch} of {summary.epochs}, the last one: {why}"

@@ -291,7 +291,7 @@ def aligned_rows(card: Card) -> list[tuple[str, Cell]]:
     found = card.aligned
     if found is None:
         return []
-    if found.method == "none":
+    if not found.for_other_camera:
         words = (
             f"{found.labelled_images} labelled photographs of another camera are training images"
         )

@@ -165,6 +165,7 @@ def test_what_a_stopped_run_keeps_is_said(tmp_path: Path, aligner: object, which
         ({"strategy": "auto"}, "target: auto, a budget and --try"),
         ({"strategy": "lora"}, "target: a delta holds"),
         ({"batch_size": 2}, "batch_size: two cameras are compared"),
+        ({"schedule": "plateau"}, "schedule: plateau goes by the validation images"),
     ],
 )
 def test_what_cannot_be_aligned_is_refused_with_what_would_work(
@@ -176,6 +177,40 @@ def test_what_cannot_be_aligned_is_refused_with_what_would_work(
     with pytest.raises(SettingsError, match=words) as raised:
         read_settings(None, values)
     assert raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "schedule", "said"),
+    [
+        ({}, "cosine", True),
+        ({"schedule": "step"}, "step", False),
+        ({"align": "none"}, "plateau", False),
+        ({"target": ""}, "plateau", False),
+    ],
+)
+def test_rates_do_not_go_by_images_of_the_old_camera(
+    stripes: Path, dark: Path, given: dict[str, Any], schedule: str, said: bool
+) -> None:
+    chosen = gather_settings(None, small(stripes, dark) | given)
+    assert chosen.settings.schedule == schedule
+    assert any("rates fall as a cosine" in note for note in chosen.notes) == said
+
+
+def test_what_an_aligned_run_reaches_on_its_own_camera_is_asked_for(
+    rtl_here: Rtl, stripes: Path, dark: Path, tmp_path: Path
+) -> None:
+    words = [f"--{key.replace('_', '-')}={value}" for key, value in small(stripes, dark).items()]
+    trained = rtl_here("finetune", *words[1:], stripes, "-o", "aligned")
+    assert trained.returncode == 0, trained.stderr
+    assert "next: rtl evaluate aligned --data LABELLED_PHOTOGRAPHS" in trained.stderr
+    evaluated = rtl_here("evaluate", "aligned")
+    assert "the model is for another camera, these images are not of it" in evaluated.stderr
+    photographs = tmp_path / "by class" / "across"
+    photographs.mkdir(parents=True)
+    shutil.copy(dark / "across-07.jpg", photographs)
+    evaluated = rtl_here("evaluate", "aligned", "--data", photographs.parent)
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert "another camera" not in evaluated.stderr
 
 
 @pytest.mark.parametrize(

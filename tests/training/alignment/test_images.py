@@ -152,5 +152,7 @@ def test_a_resumed_run_refuses_photographs_or_labels_that_have_changed(
         (folder / "labels.csv").write_text("file,label\n00.jpg,across\n")
     else:
         draw_stripes(folder / "00.jpg", "down", 9)
-    with pytest.raises(DataError, match="has changed since"):
+    with pytest.raises(DataError, match="has changed since") as raised:
         require_same_target(run, read(folder, dataset)[0], settings)
+    again = f"rtl finetune photos --config {run.settings} --target {folder}"
+    assert raised.value.hint == f"start anew: {again}"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from toolchain.benchmarking.result import Benchmark
 from toolchain.benchmarking.rows import PauseResult, TargetResult
+from toolchain.benchmarking.scenario_rows import TITLE, ScenarioResult
 from toolchain.display import megabytes
 from toolchain.reporting.reading.sources import ModelFile
 from toolchain.verification.result import Level
@@ -62,6 +63,9 @@ class Measurement:
     rows: list[Speed]
     pauses: list[PauseResult]
     """Calls after pauses, as a camera makes them."""
+    scenarios: list[ScenarioResult]
+    """What LoadGen measured, where it was asked for."""
+    scenarios_title: str
     lacking: bool
     """Whether a percentile has too few calls."""
 
@@ -110,7 +114,15 @@ def measurement(bench: Benchmark) -> Measurement:
     ]
     versions = ", ".join(f"{name} {version}" for name, version in bench.machine.versions.items())
     lacking = any(row.lacking_calls for row in bench.results)
-    return Measurement(str(bench.machine), versions, rows, bench.pauses, lacking)
+    return Measurement(
+        machine=str(bench.machine),
+        versions=versions,
+        rows=rows,
+        pauses=bench.pauses,
+        scenarios=bench.scenarios,
+        scenarios_title=TITLE,
+        lacking=lacking,
+    )
 
 
 def _percentiles(row: TargetResult) -> list[tuple[float, bool]]:

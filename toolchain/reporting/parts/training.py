@@ -69,7 +69,7 @@ def training(files: RunFiles) -> Training | None:
         facts=_facts(files, best),
         findings=findings,
         diagnosed="findings" in summary,
-        aligned=files.card.aligned is not None and files.card.aligned.method != "none",
+        aligned=files.card.aligned is not None and files.card.aligned.for_other_camera,
         choices=choices(files.selection),
     )
 

@@ -12,7 +12,6 @@ from toolchain.data.target import TargetFolder, fingerprint_of, read_target
 from toolchain.display import counted
 from toolchain.errors import DataError
 from toolchain.files import unicode_name, write_json
-from toolchain.printable import shell_words
 from toolchain.progress import ProgressReporter
 from toolchain.runs.alignment import LabelledFigures, RunAlignment, read_alignment
 from toolchain.runs.runfolder import RunFolder
@@ -119,8 +118,7 @@ def require_same_target(
         raise DataError(
             f"{target.root} has changed since {run.path} began: {found.alignment.target_images} "
             f"photographs then, {len(target.samples)} now",
-            hint=f"start anew: rtl finetune {shell_words(settings.data)} "
-            f"--target {shell_words(target.root)}",
+            hint=f"start anew: {run.begun_anew(settings.data, '--target', target.root)}",
         )
 
 
