@@ -8,7 +8,7 @@ arXiv 2203.05482. Running statistics of norms are averaged as the weights are.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from toolchain.files import write_json
 from toolchain.metrics.outputs import Outputs
 from toolchain.networks.resnet import State
 from toolchain.progress import ProgressReporter, SilentReporter
-from toolchain.runs.selection import read_selection
+from toolchain.runs.selection import Ingredient, read_selection
 from toolchain.training.fold_trainer import UnwrittenTrainer
 from toolchain.training.loop import predict_split
 from toolchain.training.machine_failures import MachineFailure
@@ -62,6 +62,32 @@ def outputs_with(trainer: Trainer, weights: State) -> Outputs:
     return predict_split(inputs.model, inputs.val, setup.device, SilentReporter(), label="soup")
 
 
+class _Soup:
+    """What is averaged so far: the run's own training, and what validation has accepted."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.single = self.best = trainer.best
+        self.states = [self.single.weights]
+        self.names: list[str] = []
+        self.tried = 0
+
+    def offer(self, name: str, weights: State) -> str:
+        """Average another training in where validation accepts it, and return what was decided."""
+        self.tried += 1
+        candidate = averaged([*self.states, weights])
+        outputs = outputs_with(self.trainer, candidate)
+        accepted = _correct(outputs) >= _correct(self.best.outputs)
+        if accepted:
+            self.states.append(weights)
+            self.names.append(name)
+            self.best = BestEpoch(self.single.epoch, candidate, outputs)
+        return (
+            f"soup with {name}: {_correct(outputs)} of {len(outputs.labels)} validation images "
+            f"right, {'kept' if accepted else 'not kept'}"
+        )
+
+
 def make_soup(trainer: Trainer, progress: ProgressReporter) -> None:
     """Train what else the choice of this run names, and keep the average where validation accepts.
 
@@ -71,16 +97,33 @@ def make_soup(trainer: Trainer, progress: ProgressReporter) -> None:
     selection = read_selection(trainer.run)
     if selection is None or selection.soup is None:
         return
-    single = trainer.best
-    kept, best = [single.weights], single
-    names: list[str] = []
+    soup = _Soup(trainer)
+    for name, weights in _other_trainings(trainer, selection.soup.ingredients, progress):
+        progress.message(soup.offer(name, weights))
+    trainer.finished = FinishedEpochs(trainer.finished.history, soup.best)
+    outcome = msgspec.structs.replace(
+        selection.soup,
+        trained=soup.tried,
+        kept=soup.names,
+        val_correct=_correct(soup.best.outputs),
+        val_correct_single=_correct(soup.single.outputs),
+    )
+    write_json(trainer.run.selection, msgspec.structs.replace(selection, soup=outcome))
+
+
+def _other_trainings(
+    trainer: Trainer, ingredients: Sequence[Ingredient], progress: ProgressReporter
+) -> Iterator[tuple[str, State]]:
+    """Yield the name and the weights of each other training, for as long as there is time.
+
+    The longest so far, with what the caller does with its weights, is how long the next may take.
+    """
     as_long = AS_LONG * sum(float(row["seconds"]) for row in trainer.finished.history)
-    tried = 0
-    for ingredient in selection.soup.ingredients:
+    for ingredient in ingredients:
         began = time.monotonic()
         if trainer.deadline is not None and began + as_long > trainer.deadline:
             progress.message(f"soup: no time to train {ingredient.name}")
-            break
+            return
         try:
             weights = _trained(trainer, ingredient.settings)
         except MachineFailure:
@@ -88,27 +131,8 @@ def make_soup(trainer: Trainer, progress: ProgressReporter) -> None:
         except (TrainingError, SettingsError) as error:  # too high a rate, or weights that are gone
             progress.message(f"soup without {ingredient.name}: {error}")
             continue
-        tried += 1
-        candidate = averaged([*kept, weights])
-        outputs = outputs_with(trainer, candidate)
-        accepted = _correct(outputs) >= _correct(best.outputs)
-        if accepted:
-            kept, names = [*kept, weights], [*names, ingredient.name]
-            best = BestEpoch(single.epoch, candidate, outputs)
-        progress.message(
-            f"soup with {ingredient.name}: {_correct(outputs)} of {len(outputs.labels)} validation "
-            f"images right, {'kept' if accepted else 'not kept'}"
-        )
+        yield ingredient.name, weights
         as_long = max(as_long, time.monotonic() - began)
-    trainer.finished = FinishedEpochs(trainer.finished.history, best)
-    outcome = msgspec.structs.replace(
-        selection.soup,
-        trained=tried,
-        kept=names,
-        val_correct=_correct(best.outputs),
-        val_correct_single=_correct(single.outputs),
-    )
-    write_json(trainer.run.selection, msgspec.structs.replace(selection, soup=outcome))
 
 
 def _trained(trainer: Trainer, changes: dict[str, Any]) -> State:

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
+from tests.conftest import verify_quickly
 from toolchain import Predictor
 from toolchain.cli.main import run_command
 from toolchain.errors import RefusedError
@@ -69,24 +70,21 @@ def files(
 ) -> dict[str, Path]:
     """Each lower precision, and int8 with each input kind, by the name of the file."""
     folder = tmp_path_factory.mktemp("reduced")
-    made = accepted_models(
-        export(
-            run_folder,
-            [
-                Variant(precision="int8"),
-                Variant(precision="fp16"),
-                Variant("onnx", "int8", "image"),
-            ],
-            folder,
-        )
-    )
+    variants = [
+        Variant(precision="int8"),
+        Variant(precision="fp16"),
+        Variant("onnx", "int8", "image"),
+    ]
     # A batch larger than the calibration set; the tools print nothing into the JSON.
     words = (
         "--precision int8 --input tensor --batch 16 --json --quiet "
         "--calibration-images 10 --calibration-method percentile"
     )
-    with contextlib.redirect_stdout(io.StringIO()) as output:
-        status = run_command(["export", str(run_folder), "-o", str(folder), *words.split()])
+    with pytest.MonkeyPatch.context() as patch:
+        verify_quickly(patch)
+        made = accepted_models(export(run_folder, variants, folder))
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            status = run_command(["export", str(run_folder), "-o", str(folder), *words.split()])
     assert status == 0
     printed |= json.loads(output.getvalue())
     assert [file.path.name for file in made] == [

@@ -6,14 +6,14 @@ import os
 import time
 from typing import Any
 
-from toolchain.errors import TrainingError
 from toolchain.extras import import_extra
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.trackers.identity import read_identity, write_identity
-from toolchain.training.trackers.tracker import Outcome, flat_settings, numbers, reason, scalars
+from toolchain.training.trackers.tracker import Outcome, flat_settings, not_usable, numbers, scalars
 
 DEFAULT_EXPERIMENT = "rtl"
+SERVER = "set MLFLOW_TRACKING_URI to a tracking server, such as http://localhost:5000"
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # A server that does not answer is tried twice and not for minutes.
@@ -42,7 +42,7 @@ class MLflow:
                 self.run_id = self._begin(run, settings, experiment)
                 write_identity(run, "mlflow", self.run_id)
         except Exception as error:  # its stores and the network raise errors of many kinds
-            raise _not_usable(error) from error
+            raise not_usable("MLflow", error, SERVER) from error
 
     def _known(self, run_id: str | None) -> str | None:
         """Return a run's id where the server still has it, and mark it as running."""
@@ -91,11 +91,4 @@ def open_mlflow() -> tuple[Any, str]:
         found = client.get_experiment_by_name(name)
         return client, found.experiment_id if found else client.create_experiment(name)
     except Exception as error:
-        raise _not_usable(error) from error
-
-
-def _not_usable(error: Exception) -> TrainingError:
-    return TrainingError(
-        f"MLflow can't be used: {reason(error)}",
-        hint="set MLFLOW_TRACKING_URI to a tracking server, such as http://localhost:5000",
-    )
+        raise not_usable("MLflow", error, SERVER) from error

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from toolchain.errors import TrainingError
 from toolchain.runs.settings import FinetuneSettings
 
 Outcome = Literal["finished", "interrupted", "failed"]
@@ -51,6 +52,11 @@ def reason(error: Exception) -> str:
     """Return what an error of a tracker says, on one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}…"
+
+
+def not_usable(tracker: str, error: Exception, hint: str) -> TrainingError:
+    """Return the error for a tracker that can't be begun with."""
+    return TrainingError(f"{tracker} can't be used: {reason(error)}", hint=hint)
 
 
 def numbers(summary: dict[str, Any]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from toolchain.extras import import_extra
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.trackers.identity import read_identity, write_identity
-from toolchain.training.trackers.tracker import Outcome, flat_settings, numbers, reason, scalars
+from toolchain.training.trackers.tracker import Outcome, flat_settings, not_usable, numbers, scalars
 
 DEFAULT_PROJECT = "rtl"
 OFFLINE = "WANDB_MODE=offline keeps it on this machine, for `wandb sync` later"
@@ -38,7 +38,7 @@ class Wandb:
                 settings=wandb.Settings(silent=True, console="off"),
             )
         except Exception as error:  # the network raises errors of many kinds
-            raise _not_usable(error) from error
+            raise not_usable("W&B", error, OFFLINE) from error
         write_identity(run, "wandb", run_id)
 
     def write(self, row: dict[str, Any]) -> None:
@@ -58,11 +58,7 @@ def require_wandb() -> Any:
     try:
         logged_in = not online or (wandb.Api is not None and wandb.api.api_key is not None)
     except Exception as error:
-        raise _not_usable(error) from error
+        raise not_usable("W&B", error, OFFLINE) from error
     if not logged_in:
         raise TrainingError("W&B is not logged in on this machine", hint=f"wandb login; {OFFLINE}")
     return wandb
-
-
-def _not_usable(error: Exception) -> TrainingError:
-    return TrainingError(f"W&B can't be used: {reason(error)}", hint=OFFLINE)
