@@ -126,8 +126,12 @@ def test_a_delta_on_another_run_of_the_same_weights_is_the_trained_model(
     name: str, bases: Path, rtl_here: Rtl, tmp_path: Path
 ) -> None:
     delta = shutil.copy(bases / name / "delta.safetensors", tmp_path / "task.safetensors")
-    done = rtl_here("export", bases / "head", "--delta", delta, "--format", "pt2", "-o", "made.pt2")
+    done = rtl_here("export", bases / "head", "--delta", delta, "--format", "pt2")
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "export" / "task" / "model.pt2").is_file()
+    assert DeltaRun.of(bases / "head", bases / name / "delta.safetensors").exports == (
+        bases / name / "export"
+    )
     made, trained = DeltaRun.of(bases / "head", delta), TrainedRun.open(bases / name)
     assert made.card.weights == trained.card.weights
     assert made.card.head_stages == ("all" if name == "lora" else "last")

@@ -64,7 +64,8 @@ def export(
     `output` is a folder, or for one file its name; by default export/ in the run folder. What is
     off the default shows in a file's name, so that different files never replace each other.
     `delta` is a delta.safetensors of strategy "lora" or "bn": the model that it was trained as is
-    exported, made from the weights of `run`, by default into export/ beside the delta.
+    exported, made from the weights of `run`, by default into export/ beside the delta, or
+    export/NAME/ for one called NAME.safetensors.
 
     Returns the outcome of each file, in order. Raises ParityError where a file does not answer like
     the trained model and RefusedError where a lower precision costs too much; the other files are

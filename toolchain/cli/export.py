@@ -130,7 +130,7 @@ OPTION_GROUPS = {
     "--delta",
     type=click.Path(path_type=Path),
     help="A delta.safetensors (strategy lora or bn): RUN's weights with it are exported, by "
-    "default into export/ beside it.",
+    "default into export/ beside it, or export/NAME/ for a delta called NAME.safetensors.",
 )
 @data_option
 @images_option

@@ -9,22 +9,22 @@ from pathlib import Path
 from toolchain.errors import DataError
 from toolchain.exporters.variants import OPSET, Variant
 from toolchain.files import require_writable
-from toolchain.runs.runfolder import MODEL_SUFFIXES, RunFolder, model_name
+from toolchain.runs.runfolder import MODEL_SUFFIXES, model_name
 
 
 def destinations(
-    run: RunFolder,
+    exports: Path,
     variants: Sequence[Variant],
     output: str | os.PathLike[str] | None,
     size: int | None = None,
 ) -> list[Path]:
     """Return the path of each variant's file; two different files never share a path.
 
-    `output` is a folder, or for one variant a file; None is `export/` in the run folder. `size` is
-    the side of the network's input where it is not that of training. Raises DataError where one
-    file is named for several variants, and for what can't be written.
+    `output` is a folder, or for one variant a file; None is the folder `exports`, that of the
+    run. `size` is the side of the network's input where it is not that of training. Raises
+    DataError where one file is named for several variants, and for what can't be written.
     """
-    folder = run.export if output is None else Path(output)
+    folder = exports if output is None else Path(output)
     if output is not None and folder.suffix in MODEL_SUFFIXES and not folder.is_dir():
         if len(variants) > 1:
             raise DataError(f"{folder} names one file, and {len(variants)} were asked for")

@@ -55,17 +55,18 @@ def export(
     """Export a run to each variant in turn; one that is not kept does not stop the next.
 
     `output` is a folder, or for one variant a file; by default `export/` in the run folder. With
-    `delta` the exported model is the run's with that delta.safetensors, beside which `export/` is
-    then. Up to `images` validation images are compared from their bytes; `data` is their folder,
-    where they were moved. `image_size` is the side in pixels of the network's input, where it is
-    not that of training. `reduction` holds the limits and the calibration of fp16 and int8.
+    `delta` the exported model is the run's with that delta, beside which `export/` is then, and in
+    it a folder for each delta that is not called delta.safetensors. Up to `images` validation
+    images are compared from their bytes; `data` is their folder, where they were moved.
+    `image_size` is the side in pixels of the network's input, where it is not that of training.
+    `reduction` holds the limits and the calibration of fp16 and int8.
 
     Raises DataError for a folder that is no run, or images that are not where they were.
     """
     progress = progress or SilentReporter()
     run = open_run(run_path, delta, data=data)
     other_size = image_size if image_size != run.card.preprocessing.size else None
-    paths = destinations(run.folder, wanted, output, other_size)
+    paths = destinations(run.exports, wanted, output, other_size)
     trained = open_trained_reference(run, images=images, size=image_size)
     features = TrainingFeatures(trained, progress)
     for variant, path in zip(wanted, paths, strict=True):

@@ -59,6 +59,12 @@ class DeltaRun(TrainedRun):
         folder = RunFolder(found.path.parent)
         return cls(folder=folder, card=card, data=data, delta=found, trained=classifier)
 
+    @property
+    def exports(self) -> Path:
+        """Where exported files go: those of deltas that lie side by side apart from each other."""
+        own = self.delta.path.name == self.folder.delta.name
+        return self.folder.export if own else self.folder.export / self.delta.path.stem
+
     @cached_property
     def settings(self) -> FinetuneSettings:
         """The settings that the delta was trained with."""

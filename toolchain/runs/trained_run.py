@@ -51,6 +51,11 @@ class TrainedRun:
         folder = RunFolder.open(path)
         return cls(folder, folder.read_card(), data)
 
+    @property
+    def exports(self) -> Path:
+        """Where exported files go."""
+        return self.folder.export
+
     @cached_property
     def settings(self) -> FinetuneSettings:
         """The settings that the run was trained with."""
