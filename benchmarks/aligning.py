@@ -1,36 +1,51 @@
 """What `rtl finetune --target` gains for the photographs of another camera, on real photographs.
 
-Run it as `python -m benchmarks.aligning ROWS.jsonl`. For each set, camera and seed a recipe is
-trained on the training images, without a target and with each alignment; the target are the
-validation images as a synthetic camera of `toolchain/adaptation/cameras.py` sees them. They are
-given without labels and are what is measured: transductive, as in benchmarks/adapting.py. Only
-cameras that cost the recipe more than 10 points are aligned, and the pair of food3 with two classes
-of food10_64px. A row is written for each training, and rows that are there are not trained again,
-so that it can be stopped at any time. The table is in docs/adapting.md.
+    python -m benchmarks.aligning                   what has no row in aligning.jsonl yet
+    python -m benchmarks.aligning --sets food3 --methods mmd --seeds 0    some of it
+    python -m benchmarks.aligning --write           the table in docs/adapting.md from the rows
+
+For each set, camera and seed a recipe is trained on the training images, without a target and with
+each alignment; the target are the validation images as a synthetic camera of
+`toolchain/adaptation/cameras.py` sees them. They are given without labels and are what is measured:
+transductive, as in benchmarks/adapting.py. Only cameras that cost the recipe more than 10 points in
+the mean over the seeds are aligned, and the pair of food3 with two classes of food10_64px. A row is
+written for each training, so that the work can be stopped at any time.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.material import (
+    ROOT,
+    SEEDS,
+    SHARED,
+    WEIGHTS,
+    append_row,
+    read_rows,
+    with_made_part,
+)
 from toolchain.adaptation.cameras import CAMERAS, photographed
 from toolchain.evaluation.evaluate import evaluate
+from toolchain.machine import this_machine
 from toolchain.runs.settings_file import read_settings
 from toolchain.training.finetune import finetune
 
+STORE = Path(__file__).with_name("aligning.jsonl")
+PAGE = ROOT / "docs" / "adapting.md"
+BEGIN = "<!-- Made by `python -m benchmarks.aligning --write` from benchmarks/aligning.jsonl. -->\n"
+END = "<!-- End of what it makes. -->\n"
 SETS = ("hymenoptera", "food3", "steel6")
 METHODS = ("bn", "mmd", "dann", "coral", "mcc")
-SEEDS = (0, 1, 2)
 DROP = 10.0
 """Points that a camera has to cost, in the mean over the seeds, for the alignments to be tried."""
 PAIR = "food10, 64 pixels"
@@ -44,22 +59,22 @@ SHORT_SIDE = 256
 Row = dict[str, Any]
 
 
-class Rows:
-    """Rows of a file, one for each training; each is on the disk before the next begins."""
+class Store:
+    """The rows of a file, one for each training; each is on the disk before the next begins."""
 
     def __init__(self, file: Path) -> None:
-        self.file = file
-        lines = file.read_text().splitlines() if file.is_file() else []
-        self.rows: list[Row] = [json.loads(line) for line in lines]
-
-    def of(self, **wanted: object) -> list[Row]:
-        return [row for row in self.rows if all(row[key] == wanted[key] for key in wanted)]
+        self.file, self.rows = file, read_rows(file)
 
     def add(self, row: Row) -> None:
+        """Keep a row, with the machine that it was measured on."""
+        row |= {"machine": this_machine().processor}
         self.rows.append(row)
-        with self.file.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        print(json.dumps(row), flush=True)
+        append_row(row, self.file)
+
+
+def rows_of(rows: Sequence[Row], **wanted: object) -> list[Row]:
+    """Return the rows with these values."""
+    return [row for row in rows if all(row[key] == wanted[key] for key in wanted)]
 
 
 def targets(data: Path, name: str, cache: Path) -> Iterator[tuple[str, Path]]:
@@ -121,104 +136,110 @@ def train(options: argparse.Namespace, name: str, seed: int, method: str, target
 
 def accuracy(run: Path, folder: Path) -> float:
     """Return the accuracy on a folder of classes, in per cent."""
-    return 100 * evaluate(run, data=str(folder)).accuracy
+    return round(100 * evaluate(run, data=str(folder)).accuracy, 2)
 
 
-def measure(options: argparse.Namespace, rows: Rows, name: str) -> None:
+def measure(options: argparse.Namespace, store: Store, name: str) -> None:
     """Train what has no row yet: first without a target, then what lost enough by its camera."""
     cameras = dict(targets(options.data, name, options.cache))
     if options.cameras:
         cameras = {camera: cameras[camera] for camera in options.cameras if camera in cameras}
-    for seed in options.seeds:
-        missing = [c for c in cameras if not rows.of(set=name, camera=c, seed=seed, method=SOURCE)]
+
+    def measured(seed: int, method: str, wanted: Sequence[str]) -> None:
+        """Train once, and keep a row for each of the cameras that has none."""
+        known = rows_of(store.rows, set=name, seed=seed, method=method)
+        missing = [camera for camera in wanted if not rows_of(known, camera=camera)]
         if not missing:
-            continue
+            return
         started = time.monotonic()
-        run = train(options, name, seed, SOURCE, Path("none"))
-        seconds = round(time.monotonic() - started, 1)
-        clean = accuracy(run, options.data / name / "val")
+        run = train(options, name, seed, method, cameras[missing[0]])
+        row = {
+            "set": name,
+            "seed": seed,
+            "method": method,
+            "epochs": options.epochs,
+            "views": options.views,
+            "seconds": round(time.monotonic() - started, 1),
+            "clean": accuracy(run, options.data / name / "val"),
+        }
         for camera in missing:
-            found = accuracy(run, cameras[camera])
-            rows.add(_row(name, camera, seed, SOURCE, clean, found, seconds))
+            store.add(row | {"camera": camera, "accuracy": accuracy(run, cameras[camera])})
         shutil.rmtree(run)
-    for camera, folder in cameras.items():
-        sources = rows.of(set=name, camera=camera, method=SOURCE)
-        drop = np.mean([row["clean"] - row["accuracy"] for row in sources])
-        if drop <= DROP and camera != PAIR:
+
+    for seed in options.seeds:
+        measured(seed, SOURCE, list(cameras))
+    for camera in cameras:
+        sources = rows_of(store.rows, set=name, camera=camera, method=SOURCE)
+        if _drop(sources) <= DROP and camera != PAIR:
             continue
         for seed in options.seeds:
             for method in options.methods:
-                if rows.of(set=name, camera=camera, seed=seed, method=method):
-                    continue
-                started = time.monotonic()
-                run = train(options, name, seed, method, folder)
-                seconds = round(time.monotonic() - started, 1)
-                clean = accuracy(run, options.data / name / "val")
-                found = accuracy(run, folder)
-                rows.add(_row(name, camera, seed, method, clean, found, seconds))
-                shutil.rmtree(run)
+                measured(seed, method, [camera])
 
 
-def _row(
-    name: str, camera: str, seed: int, method: str, clean: float, found: float, seconds: float
-) -> Row:
-    return {
-        "set": name,
-        "camera": camera,
-        "seed": seed,
-        "method": method,
-        "clean": round(clean, 2),
-        "accuracy": round(found, 2),
-        "seconds": seconds,
-    }
+def _drop(sources: Sequence[Row]) -> float:
+    """Return the points that a camera costs the recipe, in the mean over its trainings."""
+    return float(np.mean([row["clean"] - row["accuracy"] for row in sources]))
 
 
-def print_table(rows: Rows) -> None:
-    """Print the mean over the seeds of each case, and on how many a method is not below."""
-    print(f"| set | camera | drop | {SOURCE} | {' | '.join(METHODS)} |")
-    print(f"|---|---|--:|--:|{'--:|' * len(METHODS)}")
-    for name, camera in dict.fromkeys((row["set"], row["camera"]) for row in rows.rows):
-        sources = {r["seed"]: r for r in rows.of(set=name, camera=camera, method=SOURCE)}
-        if not sources:
+def table_of(rows: Sequence[Row]) -> str:
+    """Return the mean over the seeds of each case, and on how many a method is not below none."""
+    methods = [method for method in METHODS if rows_of(rows, method=method)]
+    lines = [
+        f"| set | camera | drop | no target | {' | '.join(f'`{m}`' for m in methods)} |",
+        f"|---|---|--:|--:|{'--:|' * len(methods)}",
+    ]
+    for name, camera in dict.fromkeys((row["set"], row["camera"]) for row in rows):
+        here = rows_of(rows, set=name, camera=camera)
+        sources = {row["seed"]: row for row in rows_of(here, method=SOURCE)}
+        if len(here) == len(sources):
             continue
         before = np.mean([row["accuracy"] for row in sources.values()])
-        drop = np.mean([row["clean"] for row in sources.values()]) - before
-        cells = [_cell(rows.of(set=name, camera=camera, method=m), sources) for m in METHODS]
-        print(f"| {name} | {camera} | {drop:.1f} | {before:.1f} | {' | '.join(cells)} |")
+        cells = [_cell(rows_of(here, method=method), sources) for method in methods]
+        drop = _drop(list(sources.values()))
+        lines.append(f"| {name} | {camera} | {drop:.1f} | {before:.1f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
-def _cell(found: list[Row], sources: dict[int, Row]) -> str:
+def _cell(found: Sequence[Row], sources: dict[int, Row]) -> str:
+    """Return a mean, what it gains, and on how many seeds it is as good as no target or better."""
     if not found:
         return "–"
     mean = np.mean([row["accuracy"] for row in found])
     base = np.mean([sources[row["seed"]]["accuracy"] for row in found])
     as_good = sum(row["accuracy"] >= sources[row["seed"]]["accuracy"] for row in found)
-    return f"{mean:.1f} ({mean - base:+.1f}, {as_good} of {len(found)})"
+    return f"{mean:.1f} ({mean - base:+.1f}; {as_good} of {len(found)})"
+
+
+def written(rows: Sequence[Row], page: str) -> str:
+    """Return the page with its table made anew."""
+    return with_made_part(page, BEGIN, END, table_of(rows) + "\n")
 
 
 def main() -> None:
+    """Train what is missing, or write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", type=Path, help="JSON lines; trainings that have one are kept")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        default=Path("../shared/weights/resnet18-imagenet-partial.safetensors"),
-    )
+    parser.add_argument("rows", type=Path, nargs="?", default=STORE, help="JSON lines")
+    parser.add_argument("--write", action="store_true", help="docs/adapting.md from the rows")
+    parser.add_argument("--data", type=Path, default=SHARED / "data")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--cache", type=Path, default=Path("aligning-photographs"))
     parser.add_argument("--sets", nargs="+", default=SETS, help="folders of --data")
     parser.add_argument("--cameras", nargs="+", help="only these")
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--views", type=int, default=5)
+    parser.add_argument("--views", type=int, default=2)
     parser.add_argument("--weight", type=float, default=1.0)
     options = parser.parse_args()
-    rows = Rows(options.rows)
+    store = Store(options.rows)
+    if options.write:
+        PAGE.write_text(written(store.rows, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        return
     for name in options.sets:
-        measure(options, rows, name)
-    print_table(rows)
+        measure(options, store, name)
+    print(table_of(store.rows))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,13 @@ def read_rows(store: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in store.read_text(encoding="utf-8").splitlines()]
 
 
+def with_made_part(page: str, begin: str, end: str, text: str) -> str:
+    """Return a page with what stands between two lines of it replaced; they stay."""
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{text}\n{end}{after}"
+
+
 def append_row(row: dict[str, Any], store: Path) -> None:
     """Append a row to a file and print it."""
     with store.open("a", encoding="utf-8") as file:

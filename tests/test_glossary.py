@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from toolchain.cli.finetune import EPOCH_LINE
+from toolchain.cli.trained import EPOCH_LINE
 from toolchain.cli.main import COMMANDS
 from toolchain.glossary import OF_COMMAND, TOPICS, terms_in
 

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from benchmarks.material import with_made_part
 from benchmarks.peers.bars import Bar, all_bars, ratios, training_cases
 from benchmarks.peers.rows import Row, measured, skipped
 
@@ -25,9 +26,7 @@ WHAT = {
 
 def written(rows: list[Row], page: str) -> str:
     """Return the page with its part about peers made anew."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + BEGIN + "\n" + text_of(rows) + "\n" + END + after
+    return with_made_part(page, BEGIN, END, text_of(rows))
 
 
 def text_of(rows: list[Row]) -> str:

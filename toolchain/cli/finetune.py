@@ -10,7 +10,6 @@ import click
 from toolchain.cli import tables, terminal
 from toolchain.cli.comparisons import compared
 from toolchain.cli.help import GroupedCommand
-from toolchain.cli.next_steps import LABELLED_PHOTOGRAPHS
 from toolchain.cli.options import (
     explain_option,
     json_option,
@@ -20,23 +19,18 @@ from toolchain.cli.options import (
 )
 from toolchain.cli.several_processes import process_words, processes_option
 from toolchain.cli.started import command_start
+from toolchain.cli.trained import show_trained
 from toolchain.errors import Interrupted, SettingsError, stop_reason
 from toolchain.extras import import_extra
 from toolchain.progress import NotesFirst, is_rank_zero
-from toolchain.runs.alignment import read_alignment
 from toolchain.runs.settings_file import GivenSettings, gather_settings
 from toolchain.runs.settings_groups import grouped_settings
-from toolchain.runs.stored_settings import stored_settings
 
 if TYPE_CHECKING:
     from toolchain.training.finetune_result import FinetuneResult
 
 CHANGEABLE_ON_RESUME = ("workers", "device")
 """Settings that may change when a run is resumed: they decide where it computes, not what."""
-
-
-EPOCH_LINE = "epoch 1/2  loss 1 → 1  acc 1 → 1  F1 1  AUC 1"
-"""The figures of the lines that were printed while it trained."""
 MOST_USED = ("output", "resume", "config")
 """Options that are no settings and that a user needs first."""
 OPTION_GROUPS = {
@@ -155,7 +149,7 @@ def command(
         # Interrupted before the first epoch ended: there is no run to resume.
         again = terminal.rtl_command(*_command_words(given, config, output)[1:], *process_words())
         raise Interrupted(stop_reason(stop), hint=again) from stop
-    _show(result, explain, as_json, quiet, report)
+    show_trained(result, explain, as_json, quiet, report)
 
 
 def _settings(config: Path | None, given: dict[str, Any], *, comparing: bool) -> GivenSettings:
@@ -243,7 +237,7 @@ def _resume(
         moved = ("--data", data) if data is not None else ()
         again = terminal.rtl_command("finetune", "--resume", run, *moved, *process_words())
         raise Interrupted(stop_reason(stop), hint=again) from stop
-    _show(result, explain, as_json, quiet, report, data)
+    show_trained(result, explain, as_json, quiet, report, data)
 
 
 def _find_learning_rate(
@@ -270,55 +264,6 @@ def _find_learning_rate(
         rates = {"lr_head": result.lr_head, "lr_backbone": result.lr_backbone}
         found = given | {name: rate for name, rate in rates.items() if rate is not None}
         terminal.print_next(*_command_words(found, config, None), quiet=quiet)
-
-
-def _show(
-    result: FinetuneResult,
-    explain: bool,
-    as_json: bool,
-    quiet: bool,
-    report: bool,
-    data: str | None = None,
-) -> None:
-    """Print the result and the next command, and write the report, in rank zero only."""
-    if not is_rank_zero():
-        return
-    if as_json:
-        terminal.print_json(result.report)
-    else:
-        tables.show_result(result)
-    tables.explain(result, "finetune", EPOCH_LINE, wanted=explain, quiet=quiet or as_json)
-    if report:
-        _report(result, data, as_json, quiet)
-    else:
-        terminal.print_next("rtl", "evaluate", result.run.path, *_images_of(result), quiet=quiet)
-    terminal.print_next("rtl", "export", result.run.path, quiet=quiet)
-
-
-def _images_of(result: FinetuneResult) -> list[object]:
-    """Return the words that name images of the camera that a run is for, where it is another."""
-    record = read_alignment(result.run)
-    if record is None or not record.alignment.for_other_camera:
-        return []
-    return ["--data", LABELLED_PHOTOGRAPHS]
-
-
-def _report(result: FinetuneResult, data: str | None, as_json: bool, quiet: bool) -> None:
-    """Evaluate the run that was trained and write its report."""
-    from toolchain.evaluation.evaluate import evaluate
-    from toolchain.reporting.report import report
-
-    progress, settings = terminal.progress_reporter(quiet), stored_settings(result.run.settings)
-    evaluate(
-        result.run.path,
-        data=data,
-        workers=settings.workers,
-        device=settings.device,
-        progress=progress,
-    )
-    written = report([result.run.path], data=data, progress=progress)
-    if not as_json:
-        tables.show_result(written)
 
 
 def _command_words(given: dict[str, Any], config: Path | None, output: Path | None) -> list[object]:
