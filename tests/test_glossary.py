@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from toolchain.cli.trained import EPOCH_LINE
 from toolchain.cli.main import COMMANDS
+from toolchain.cli.trained import EPOCH_LINE
 from toolchain.glossary import OF_COMMAND, TOPICS, terms_in
 
 TERMS = [term for terms in TOPICS.values() for term in terms]

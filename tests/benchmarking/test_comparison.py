@@ -214,19 +214,29 @@ def test_no_common_case_is_an_error() -> None:
         compared(benchmark(row), benchmark(msgspec.structs.replace(row, target="b")), "old.json")
 
 
-def test_what_was_measured_is_shown_and_kept_where_it_has_no_common_case(
-    rtl_here: Rtl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("wrong", ["no common case", "damaged samples"])
+def test_what_has_been_measured_is_shown_and_kept_where_it_can_not_be_compared(
+    rtl_here: Rtl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
     monkeypatch.setattr(timing, "WARM_UP_S", 0.0)
     model = tiny.write(tiny.tiny_model(), tmp_path / "tiny.onnx")
-    old = benchmark(case(rounds_of(np.random.default_rng(0))), machine=this_machine())
-    write_json(tmp_path / "old.json", old)
+    row = case(rounds_of(np.random.default_rng(0)), target="tiny.onnx", batch_size=3)
+    if wrong == "no common case":
+        row = msgspec.structs.replace(row, batch_size=2)
+    else:
+        row = msgspec.structs.replace(row, samples=Samples(round_calls=(3,), data="eJw="))
+    write_json(tmp_path / "old.json", benchmark(row, machine=this_machine()))
     words = ("bench", model, "--batch-size", 3, "--threads", 1, "--seconds", 0.1, "--retries", 0)
     done = rtl_here(*words, "--compare", "old.json", "-o", "new.json")
     assert done.returncode == 3
-    assert "error: old.json has no case in common" in done.stderr
-    assert "p50 ms" in done.stdout
-    assert read_benchmark(tmp_path / "new.json").results
+    if wrong == "no common case":  # known before anything is measured
+        assert "error: old.json has no case in common" in done.stderr
+        assert not done.stdout
+        assert not (tmp_path / "new.json").exists()
+    else:
+        assert "error: old.json is damaged" in done.stderr
+        assert "p50 ms" in done.stdout
+        assert read_benchmark(tmp_path / "new.json").results
 
 
 def test_another_machine_is_refused_before_anything_is_measured(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ Pause = Annotated[float, Meta(gt=0)]
 Percentile = Literal["p50", "p90", "p99"]
 Scenario = Literal["single-stream", "multi-stream", "offline", "server"]
 Percentage = Annotated[float, Meta(ge=0)]
-Seconds = Annotated[float, Meta(ge=0.1)]
+Seconds = Annotated[float, Meta(ge=0.1, le=3600)]
 Points = Annotated[float, Meta(ge=0, le=100)]
 """A share in per cent, or a difference of two in points."""
 Opset = Annotated[int, Meta(ge=18, le=21)]

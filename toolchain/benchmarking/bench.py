@@ -21,7 +21,12 @@ from toolchain.benchmarking.answers import (
     require_consistent,
 )
 from toolchain.benchmarking.chosen import chosen_targets
-from toolchain.benchmarking.comparison import comparable_benchmark, compared, require_comparable
+from toolchain.benchmarking.comparison import (
+    comparable_benchmark,
+    compared,
+    require_common_case,
+    require_comparable,
+)
 from toolchain.benchmarking.details import (
     Wanted,
     image_file,
@@ -29,6 +34,7 @@ from toolchain.benchmarking.details import (
     measure_cold_starts,
     measure_details,
 )
+from toolchain.benchmarking.figures.case_name import CaseKey
 from toolchain.benchmarking.figures.conditions import why_no_energy
 from toolchain.benchmarking.figures.verdicts import Percentile, Reason, reasons_against
 from toolchain.benchmarking.processes.load import busy_processes
@@ -93,7 +99,7 @@ def bench(
     progress = progress or SilentReporter()
     wanted = _wanted(stages, cold_start, limit, image, scenarios, latency_bound)
     before = _benchmark_before(compare, busy, rescale=rescale)
-    how = How(batch_sizes, seconds, gaps, busy, percentile, retries, wanted)
+    how = How(seconds, gaps, busy, percentile, retries, wanted)
     targets = chosen_targets(models, providers, threads or (usable_cores(),), eager, spin=spin)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rtl-bench-")))
@@ -101,8 +107,11 @@ def bench(
         opened, left_out = _opened(processes, _stored_pixels(targets, folder), progress)
         answers = [answers_of(process.target, reply) for process, reply in opened]
         require_consistent(answers)
+        sizes = _batch_sizes(opened, batch_sizes)
+        if before is not None:
+            require_common_case(before, _case_keys(sizes), str(compare))
         stack.enter_context(busy_processes(busy))
-        found = _measured(opened, answers, how, folder, progress)
+        found = _measured(opened, sizes, answers, how, folder, progress)
     found = msgspec.structs.replace(found, left_out=left_out)
     return found if before is None else _beside(before, found, str(compare), rescale=rescale)
 
@@ -141,7 +150,6 @@ def _benchmark_before(
 class How:
     """How the targets are measured; see `bench`."""
 
-    batch_sizes: Sequence[int]
     seconds: float
     gaps: Sequence[float]
     busy: int
@@ -156,6 +164,7 @@ class How:
 
 def _measured(
     opened: Sequence[tuple[TargetProcess, Opened]],
+    sizes: Sequence[tuple[TargetProcess, Sequence[int]]],
     answers: Sequence[Answers],
     how: How,
     folder: Path,
@@ -165,7 +174,6 @@ def _measured(
     models, image = compared_models(answers), image_file(how.wanted, folder)
     targets = [process.target for process, _ in opened]
     cold_starts = measure_cold_starts(how.wanted, targets, image, progress)
-    sizes = _batch_sizes(opened, how.batch_sizes)
     cases = rounds.measure(sizes, how.seconds, how.judge, how.retries, progress)
     after_pauses = rounds.measure_after_pauses(cases, how.gaps, progress)
     wrong = _wrong_answers(cases, answers, models)
@@ -264,6 +272,14 @@ def _batch_sizes(
         (process, [reply.card.batch or 1] if _takes_one_batch_size(reply) else every)
         for process, reply in opened
     ]
+
+
+def _case_keys(sizes: Sequence[tuple[TargetProcess, Sequence[int]]]) -> set[CaseKey]:
+    """Return what tells the cases to be measured apart."""
+    return {
+        CaseKey(target.name, target.provider, target.threads, target.spin, size)
+        for target, size in ((process.target, size) for process, each in sizes for size in each)
+    }
 
 
 def _takes_one_batch_size(reply: Opened) -> bool:

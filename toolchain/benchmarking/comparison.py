@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from toolchain.benchmarking.comparison_result import SAME_WITHIN, ComparedCase, Comparison, Verdict
 from toolchain.benchmarking.figures.bootstrap import student_t
+from toolchain.benchmarking.figures.case_name import CaseKey
 from toolchain.benchmarking.figures.samples import decode_samples
 from toolchain.benchmarking.reading import read_benchmark
 from toolchain.benchmarking.result import Benchmark
@@ -47,12 +48,8 @@ def compared(
     factors = _factors(before, now) if _differing(before.machine, now.machine) else {}
     old = {row.case: row for row in before.results}
     new = {row.case: row for row in now.results}
+    require_common_case(before, new.keys(), source)
     both = [key for key in new if key in old]
-    if not both:
-        raise DataError(
-            f"{source} has no case in common with this benchmark",
-            hint="measure the same file names, providers, threads and batch sizes",
-        )
     try:
         cases = [_compared_case(old[key], new[key], factors.get(key.threads)) for key in both]
     except ValueError as error:
@@ -119,6 +116,15 @@ def require_comparable(
         raise RefusedError(
             f"{source} was measured beside {before.busy} busy processes, this beside {busy}",
             hint=f"measure with --busy {before.busy}",
+        )
+
+
+def require_common_case(before: Benchmark, cases: Collection[CaseKey], source: str) -> None:
+    """Raise DataError where a benchmark has none of these cases."""
+    if not any(row.case in cases for row in before.results):
+        raise DataError(
+            f"{source} has no case in common with this benchmark",
+            hint="measure the same file names, providers, threads and batch sizes",
         )
 
 

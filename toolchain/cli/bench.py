@@ -65,7 +65,7 @@ OPTION_GROUPS = {
 )
 @click.option(
     "--seconds",
-    type=FiniteRange(min=0.1),
+    type=FiniteRange(min=0.1, max=3600),
     default=3.0,
     show_default=True,
     help="How long each case is measured, in five rounds that take turns.",
