@@ -140,7 +140,10 @@ def _compared_case(before: TargetResult, now: TargetResult, factor: float | None
         verdict = "slower"
     elif high < 1 / same_up_to:
         verdict = "faster"
-    medians = [statistics.fmean(math.log(statistics.median(r)) for r in v) for v in (old, new)]
+    before_ms, now_ms = (
+        statistics.geometric_mean(statistics.median(part) for part in rounds)
+        for rounds in (old, new)
+    )
     return ComparedCase(
         target=now.target,
         provider=now.provider,
@@ -148,10 +151,10 @@ def _compared_case(before: TargetResult, now: TargetResult, factor: float | None
         spin=now.spin,
         batch_size=now.batch_size,
         verdict=verdict,
-        p50_before_ms=scale * before.p50_ms,
+        before_ms=before_ms,
         rescaled_by=factor,
-        p50_ms=now.p50_ms,
-        ratio=math.exp(medians[1] - medians[0]),
+        now_ms=now_ms,
+        ratio=now_ms / before_ms,
         ratio_interval=(low, high),
         rounds_spread=spread,
     )

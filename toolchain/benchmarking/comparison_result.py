@@ -21,12 +21,13 @@ class ComparedCase(CaseName, frozen=True, kw_only=True):
     """A case that both benchmarks measured."""
 
     verdict: Verdict
-    p50_before_ms: float
+    before_ms: float
+    """Geometric mean of the medians of the rounds, as `now_ms`."""
     rescaled_by: float | None = None
     """What the times before were multiplied by, where they are of another machine."""
-    p50_ms: float
+    now_ms: float
     ratio: float
-    """Latency now over latency before, by the medians of the rounds: 1.1 is 10 % slower."""
+    """`now_ms` over `before_ms`: 1.1 is 10 % slower."""
     ratio_interval: tuple[float, float]
     """At 95 %."""
     rounds_spread: float
@@ -59,8 +60,8 @@ class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
                 case.target,
                 str(case.batch_size),
                 case.threads_shown,
-                f"{'' if case.rescaled_by is None else '≈'}{case.p50_before_ms:.1f}",
-                f"{case.p50_ms:.1f}",
+                f"{'' if case.rescaled_by is None else '≈'}{case.before_ms:.1f}",
+                f"{case.now_ms:.1f}",
                 f"{case.ratio:.2f}",
                 "–".join(f"{bound:.2f}" for bound in case.ratio_interval),
                 Span(case.verdict, TONES[case.verdict]),
