@@ -162,7 +162,7 @@ def test_cases_of_one_benchmark_only_and_other_versions_are_named() -> None:
         "old.json",
     )
     assert [c.verdict for c in found.cases] == ["cannot tell"]
-    assert found.only_before == ["model.onnx, batch 8, 1 threads"]
+    assert found.only_before == ["model.onnx, batch 8, 1 thread"]
     assert found.only_now == ["model.onnx, batch 1, 2 threads"]
     assert "numpy 2.0 → 2.1" in repr(found)
 
@@ -212,8 +212,26 @@ def test_a_machine_whose_speed_is_not_known_cannot_be_rescaled() -> None:
 
 def test_no_common_case_is_an_error() -> None:
     row = case(rounds_of(np.random.default_rng(0)))
-    with pytest.raises(DataError, match="no case in common"):
-        compared(benchmark(row), benchmark(msgspec.structs.replace(row, target="b")), "old.json")
+    others = [msgspec.structs.replace(row, target="b", threads=n) for n in range(1, 6)]
+    with pytest.raises(DataError, match="no case in common") as raised:
+        compared(benchmark(row), benchmark(*others), "old.json")
+    assert "it has model.onnx, batch 1, 1 thread; here b, batch 1, 1 thread and b, " in str(
+        raised.value
+    )
+    assert str(raised.value).endswith("b, batch 1, 3 threads and 2 more")
+
+
+def test_what_tells_cases_apart_is_named() -> None:
+    row = case([[1.0]], provider="openvino", spin=True)
+    assert row.described == "model.onnx on openvino, batch 1, 1 thread, spin"
+
+
+def test_the_columns_give_the_ratio() -> None:
+    found = compared(benchmark(case([[0.051]])), benchmark(case([[0.064]])), "old.json")
+    shown = str(found.blocks()[0])
+    assert found.cases[0].ratio == pytest.approx(1.25, abs=0.01)
+    assert "0.051" in shown
+    assert "0.064" in shown
 
 
 @pytest.mark.parametrize("wrong", ["no common case", "damaged samples"])

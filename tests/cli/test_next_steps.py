@@ -38,5 +38,13 @@ def test_moved_data_are_searched_and_missing_data_give_a_word(
 def test_the_next_command_fits_the_files_and_is_quoted(
     capsys: pytest.CaptureFixture[str], names: list[str], expected: list[str]
 ) -> None:
-    _print_next("no run", None, [Path(name) for name in names], quiet=False)
+    _print_next("no run", None, None, [Path(name) for name in names], quiet=False)
     assert shlex.split(capsys.readouterr().err) == ["next:", "rtl", *expected]
+
+
+def test_a_delta_away_from_its_run_is_tried_on_an_image_of_the_base_run(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    delta = tmp_path / "food.safetensors"
+    _print_next(str(run_folder), delta, None, [Path("model.onnx")], quiet=False)
+    assert Path(shlex.split(capsys.readouterr().err)[-1]).is_file()

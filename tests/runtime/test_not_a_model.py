@@ -60,3 +60,13 @@ def test_other_files_are_called_what_they_are(content: bytes, kind: str, tmp_pat
     with pytest.raises(ModelFileError, match=f"is {kind}") as caught:
         open_session(path)
     assert "rtl export RUN" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("first", ["rtl", "card"])
+def test_a_delta_leads_to_its_export(first: str, tmp_path: Path) -> None:
+    header = b'{"__metadata__":{"%s":"{}"}}' % first.encode()
+    path = tmp_path / "my food.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(ModelFileError, match="is a delta") as caught:
+        open_session(path)
+    assert f"rtl export RUN --delta '{path}' makes one" in str(caught.value.hint)

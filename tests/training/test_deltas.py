@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.training.test_strategies import strategy, trained_names
 from toolchain.networks.low_rank import LowRankConv2d, add_low_rank, merged
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
 from toolchain.runs.delta_run import DeltaRun
+from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import ARCHITECTURES
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.training.strategies import Stage, enter_stage, low_rank_layers
@@ -147,6 +149,29 @@ def test_a_delta_on_another_run_of_the_same_weights_is_the_trained_model(
     assert any(n.startswith("network.layer4") for n in changed)
     assert not any(n.startswith("network.layer3") for n in changed)
     assert Path(delta).stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("delta.safetensors", ""),
+        ("task v1.2.safetensors", "task v1.2"),
+        ("task.v2", "task.v2"),
+        ("model.onnx.safetensors", "model.onnx.safetensors"),
+        ("...safetensors", "...safetensors"),
+        ("..safetensors", "..safetensors"),
+        (".safetensors", ".safetensors"),
+    ],
+)
+def test_exports_of_a_delta_stay_in_a_folder_of_its_own(
+    name: str, folder: str, tmp_path: Path
+) -> None:
+    delta: Any = SimpleNamespace(path=tmp_path / name)
+    nothing: Any = None
+    run = DeltaRun(
+        folder=RunFolder(tmp_path), card=nothing, data=None, delta=delta, trained=nothing
+    )
+    assert run.exports == tmp_path / "export" / folder
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from toolchain.benchmarking.comparison_result import SAME_WITHIN, ComparedCase, Comparison, Verdict
@@ -22,6 +22,9 @@ from toolchain.benchmarking.result import Benchmark
 from toolchain.benchmarking.rows import TargetResult
 from toolchain.errors import DataError, RefusedError
 from toolchain.machine import Machine
+
+MOST_NAMED = 3
+"""Cases that a message names."""
 
 
 def comparable_benchmark(path: Path) -> Benchmark:
@@ -109,7 +112,7 @@ def require_comparable(
         raise RefusedError(
             f"{source} was measured on another machine ({before.machine.processor}, "
             f"{before.machine.cores} cores; here {machine.processor}, {machine.cores}): "
-            f"{', '.join(differing)} differ",
+            f"{', '.join(differing)} {'differs' if len(differing) == 1 else 'differ'}",
             hint="measure both here; with --rescale they are compared roughly",
         )
     if before.busy != busy:
@@ -123,9 +126,17 @@ def require_common_case(before: Benchmark, cases: Collection[CaseKey], source: s
     """Raise DataError where a benchmark has none of these cases."""
     if not any(row.case in cases for row in before.results):
         raise DataError(
-            f"{source} has no case in common with this benchmark",
-            hint="measure the same file names, providers, threads and batch sizes",
+            f"{source} has no case in common with this benchmark: it has "
+            f"{_some(row.case for row in before.results)}; here {_some(cases)}",
+            hint="measure the same files together, with its providers, threads and batch sizes",
         )
+
+
+def _some(cases: Iterable[CaseKey]) -> str:
+    """Return the first of some cases in words, and how many more there are."""
+    named = [case.described for case in cases]
+    more = [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
+    return " and ".join(named[:MOST_NAMED] + more) or "none"
 
 
 def _compared_case(before: TargetResult, now: TargetResult, factor: float | None) -> ComparedCase:

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from toolchain.benchmarking.figures.case_name import CaseName
+from toolchain.benchmarking.tables import figure
 from toolchain.display import Block, Displayed, Line, Span, Table, Tone
 
 Verdict = Literal["faster", "slower", "cannot tell"]
@@ -60,8 +61,8 @@ class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
                 case.target,
                 str(case.batch_size),
                 case.threads_shown,
-                f"{'' if case.rescaled_by is None else '≈'}{case.before_ms:.1f}",
-                f"{case.now_ms:.1f}",
+                f"{'' if case.rescaled_by is None else '≈'}{figure(case.before_ms)}",
+                figure(case.now_ms),
                 f"{case.ratio:.2f}",
                 "–".join(f"{bound:.2f}" for bound in case.ratio_interval),
                 Span(case.verdict, TONES[case.verdict]),

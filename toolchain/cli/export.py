@@ -10,7 +10,7 @@ import click
 from toolchain.cli import tables, terminal
 from toolchain.cli.choices import Choice
 from toolchain.cli.help import GroupedCommand
-from toolchain.cli.next_steps import example_image
+from toolchain.cli.next_steps import ANY_IMAGE, example_image
 from toolchain.cli.options import (
     FiniteRange,
     data_option,
@@ -193,8 +193,7 @@ def command(
     )
     result = ExportResult(list(outcomes))
     _show(result, explain, as_json, quiet)
-    trained = run if delta is None else delta.parent
-    _print_next(trained, data, [item.path for item in result.kept], quiet)
+    _print_next(run, delta, data, [item.path for item in result.kept], quiet)
 
 
 def _show(result: ExportResult, explain: bool, as_json: bool, quiet: bool) -> None:
@@ -210,10 +209,15 @@ def _show(result: ExportResult, explain: bool, as_json: bool, quiet: bool) -> No
         raise failure
 
 
-def _print_next(run: str | Path, data: str | None, paths: list[Path], quiet: bool) -> None:
+def _print_next(
+    run: str, delta: Path | None, data: str | None, paths: list[Path], quiet: bool
+) -> None:
     """Print the command for a first label, which needs an ONNX file; else the one that verifies."""
     onnx = [path for path in paths if path.suffix == ".onnx"]
     if onnx:
-        terminal.print_next("rtl", "predict", onnx[0], example_image(run, data), quiet=quiet)
+        image = ANY_IMAGE if delta is None else example_image(delta.parent, data)
+        if image == ANY_IMAGE:  # of a delta that was copied from its run, the base run has some
+            image = example_image(run, data)
+        terminal.print_next("rtl", "predict", onnx[0], image, quiet=quiet)
     else:
         terminal.print_next("rtl", "verify", paths[0], quiet=quiet)

@@ -13,7 +13,7 @@ import msgspec
 from toolchain.errors import DataError
 from toolchain.runs.damage import damaged, reading
 from toolchain.runs.delta import Delta, apply_delta, read_delta
-from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.runfolder import MODEL_SUFFIXES, RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.stored_settings import decode_settings
 from toolchain.runs.trained_run import TrainedRun
@@ -62,8 +62,13 @@ class DeltaRun(TrainedRun):
     @property
     def exports(self) -> Path:
         """Where exported files go: those of deltas that lie side by side apart from each other."""
-        own = self.delta.path.name == self.folder.delta.name
-        return self.folder.export if own else self.folder.export / self.delta.path.stem
+        name = self.delta.path.name
+        if name == self.folder.delta.name:
+            return self.folder.export
+        short = name.removesuffix(self.folder.delta.suffix)
+        # What would leave export/, or be called like a model file in it, keeps its whole name.
+        plain = short not in ("", ".", "..") and Path(short).suffix not in MODEL_SUFFIXES
+        return self.folder.export / (short if plain else name)
 
     @cached_property
     def settings(self) -> FinetuneSettings:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from toolchain.display import Block, Displayed, Facts, Line, Span, Table, Tone, percent
+from toolchain.display import Block, Displayed, Facts, Line, Span, Table, Tone, counted, percent
 from toolchain.metrics.intervals import wilson_interval
 from toolchain.runs.damage import reading
 from toolchain.runs.runfolder import RunFolder
@@ -119,7 +119,7 @@ class Selection(Displayed, msgspec.Struct, frozen=True, kw_only=True):
             (found.name, _accuracy(found), _interval(found), Span(words(found), _tone(found)))
             for found in self.measured
         ]
-        title = f"out-of-fold on the training images, {self.folds} folds"
+        title = f"out-of-fold on the training images, {counted(self.folds, 'fold')}"
         columns = ("candidate", "accuracy", "95 % interval", "")
         chosen = ", ".join(f"{name} {value}" for name, value in self.chosen.items())
         soup = [("soup", self.soup.words())] if self.soup else []

@@ -94,7 +94,7 @@ def require_alignable(settings: FinetuneSettings) -> None:
         if settings.align != "auto":
             reason = f"{settings.align} needs photographs of the other camera"
             able = {"strategy": "partial"} if _keeps_features(settings) else {}
-            raise refuse("align", reason, {"target": "FOLDER", **able})
+            raise refuse("align", reason, {"target": "FOLDER", **able}, {"align": "auto"})
         return
     for setting, conflicts, reason, instead in CONFLICTS:
         if conflicts(settings):

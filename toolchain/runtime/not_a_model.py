@@ -14,6 +14,9 @@ from toolchain.files import is_text
 
 HEAD_BYTES = 512
 PICKLE_START = b"\x80"
+DELTA = "a delta (safetensors)"
+DELTA_STARTS = tuple(b'{"__metadata__":{"%s":"{' % key for key in (b"rtl", b"card"))
+"""The two texts that a delta has, in either order; weights that rtl writes have none."""
 
 
 def folder_error(path: Path) -> ModelFileError:
@@ -45,6 +48,12 @@ def other_file_error(path: Path) -> ModelFileError | None:
                 f"{shortened(str(path))} is {kind} in a run folder, not a model file",
                 hint=f"give the run folder {run}, or what rtl export {run} makes of it",
             )
+    if kind == DELTA:
+        export = f"rtl export RUN --delta {shlex.quote(str(path))}"
+        return ModelFileError(
+            f"{shortened(str(path))} is {kind}, not a model file",
+            hint=f"{export} makes one, where RUN is one that it is a difference to",
+        )
     return ModelFileError(
         f"{shortened(str(path))} is {kind}, not a model file of rtl",
         hint="rtl export RUN makes a model file; rtl finetune --weights takes weights",
@@ -66,7 +75,7 @@ def _kind_of(path: Path) -> str | None:
     except OSError:
         return None
     if len(head) > 9 and head[8:9] == b"{" and head[5:8] == b"\0\0\0":
-        return "the weights (safetensors)"
+        return DELTA if head[8:].startswith(DELTA_STARTS) else "the weights (safetensors)"
     if head.startswith(PICKLE_START):
         return "a pickle, as old versions of torch.save write"
     return "a text file" if is_text(head) else None

@@ -66,6 +66,17 @@ def remember_data(run: RunFolder, data: str) -> None:
     write_text(run.settings, settings_toml(moved))
 
 
+def changed_count(before: int, now: int, noun: str) -> str:
+    """Return what differs between two collections of images that are not the same.
+
+    >>> changed_count(42, 40, "file"), changed_count(42, 42, "file")
+    ('42 files then, 40 now', 'as many files as then (42), with other contents, names or labels')
+    """
+    if before == now:
+        return f"as many {noun}s as then ({now}), with other contents, names or labels"
+    return f"{before} {noun}s then, {now} now"
+
+
 def require_same_data(run: RunFolder, audit: Audit) -> None:
     """Raise DataError where images or labels have changed since the run began."""
     if not run.audit.is_file():
@@ -74,8 +85,8 @@ def require_same_data(run: RunFolder, audit: Audit) -> None:
         before = msgspec.json.decode(run.audit.read_bytes(), type=Audit)
     if before.fingerprint != audit.fingerprint:
         raise DataError(
-            f"{audit.data} has changed since {run.path} began: {before.images} files then, "
-            f"{audit.images} now",
+            f"{audit.data} has changed since {run.path} began: "
+            + changed_count(before.images, audit.images, "file"),
             hint=f"start anew: {run.begun_anew(audit.data)}",
         )
 

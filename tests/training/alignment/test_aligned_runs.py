@@ -216,9 +216,9 @@ def test_what_an_aligned_run_reaches_on_its_own_camera_is_asked_for(
 @pytest.mark.parametrize(
     ("given", "hint"),
     [
-        ({}, "--target FOLDER --strategy partial"),
-        ({"strategy": "partial"}, "--target FOLDER"),
-        ({"align": "mcc"}, "--target FOLDER"),
+        ({}, "--target FOLDER --strategy partial or --align auto"),
+        ({"strategy": "partial"}, "--target FOLDER or --align auto"),
+        ({"align": "mcc"}, "--target FOLDER or --align auto"),
     ],
 )
 def test_an_alignment_without_photographs_asks_for_their_folder(
@@ -228,7 +228,11 @@ def test_an_alignment_without_photographs_asks_for_their_folder(
     with pytest.raises(SettingsError) as raised:
         gather_settings(None, words, options=True)
     assert raised.value.hint == hint
-    assert gather_settings(None, words | raised.value.instead[0], options=True).settings.target
+    aligned, plain = (
+        gather_settings(None, words | change, options=True) for change in raised.value.instead
+    )
+    assert aligned.settings.target
+    assert not plain.settings.target  # such as of a run's settings.toml, with --target ''
 
 
 @pytest.mark.parametrize("mode", ["--lr-find", "--cv=2", "--try=strategies"])

@@ -154,5 +154,6 @@ def test_a_resumed_run_refuses_photographs_or_labels_that_have_changed(
         draw_stripes(folder / "00.jpg", "down", 9)
     with pytest.raises(DataError, match="has changed since") as raised:
         require_same_target(run, read(folder, dataset)[0], settings)
+    assert "as many photographs as then (21), with other contents" in str(raised.value)
     again = f"rtl finetune photos --config {run.settings} --target {folder}"
     assert raised.value.hint == f"start anew: {again}"

@@ -6,6 +6,8 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+from toolchain.display import counted
+
 
 class CaseKey(NamedTuple):
     """What tells the cases of a benchmark apart."""
@@ -15,6 +17,14 @@ class CaseKey(NamedTuple):
     threads: int
     spin: bool
     batch_size: int
+
+    @property
+    def described(self) -> str:
+        """The case in words; the provider and spinning threads where they are not the usual."""
+        provider = "" if self.provider == "cpu" else f" on {self.provider}"
+        spin = ", spin" if self.spin else ""
+        threads = counted(self.threads, "thread")
+        return f"{self.target}{provider}, batch {self.batch_size}, {threads}{spin}"
 
 
 class CaseName(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,4 +49,4 @@ class CaseName(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def described(self) -> str:
         """The case in words."""
-        return f"{self.target}, batch {self.batch_size}, {self.threads} threads"
+        return self.case.described

@@ -17,6 +17,7 @@ from toolchain.runs.alignment import LabelledFigures, RunAlignment, read_alignme
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runtime.card import Alignment
+from toolchain.training.data import changed_count
 
 UNKNOWN = -1
 """The label of a photograph that has none."""
@@ -116,8 +117,8 @@ def require_same_target(
         write_alignment(run, target, settings)  # the run was stopped before it was written
     elif found.alignment != target.record(settings):
         raise DataError(
-            f"{target.root} has changed since {run.path} began: {found.alignment.target_images} "
-            f"photographs then, {len(target.samples)} now",
+            f"{target.root} has changed since {run.path} began: "
+            + changed_count(found.alignment.target_images, len(target.samples), "photograph"),
             hint=f"start anew: {run.begun_anew(settings.data, '--target', target.root)}",
         )
 
