@@ -88,6 +88,28 @@ def test_figures_that_do_not_count_are_marked_with_the_reason(
     assert "~9.2</td>" in page_of(run)
 
 
+SCENARIO = ScenarioResult(
+    target="model.onnx",
+    provider="cpu",
+    threads=1,
+    batch_size=1,
+    scenario="server",
+    verdict="INVALID",
+    reasons=["the bound was not kept"],
+    seconds=3.0,
+    queries=120,
+    samples=120,
+    percentile=99,
+    latency_ms=61.0,
+    early_stopping_latency_ms=None,
+    samples_per_s=20.0,
+    short_run=True,
+    official_queries=270_336,
+    latency_bound_ms=50.0,
+    rate_per_s=18.0,
+)
+
+
 def test_pauses_and_scenarios_are_in_the_page(run: RunFolder, tmp_path: Path) -> None:
     row = case([[7.0] * 40] * 5)
     same = {
@@ -102,24 +124,7 @@ def test_pauses_and_scenarios_are_in_the_page(run: RunFolder, tmp_path: Path) ->
         PauseResult(**same, **idle, keep_warm=False, p50_ms=12.5, ratio_to_back_to_back=1.79),
         PauseResult(**same, **idle, keep_warm=True, p50_ms=7.5, ratio_to_back_to_back=1.07),
     ]
-    scenario = ScenarioResult(
-        **same,
-        scenario="server",
-        verdict="INVALID",
-        reasons=["the bound was not kept"],
-        seconds=3.0,
-        queries=120,
-        samples=120,
-        percentile=99,
-        latency_ms=61.0,
-        early_stopping_latency_ms=None,
-        samples_per_s=20.0,
-        short_run=True,
-        official_queries=270_336,
-        latency_bound_ms=50.0,
-        rate_per_s=18.0,
-    )
-    write_json(tmp_path / "kept.json", benchmark(row, pauses=pauses, scenarios=[scenario]))
+    write_json(tmp_path / "kept.json", benchmark(row, pauses=pauses, scenarios=[SCENARIO]))
     report([run.path], bench=[tmp_path / "kept.json"])
     page = page_of(run)
     assert "<td>idle</td>" in page

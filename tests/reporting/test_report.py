@@ -83,6 +83,18 @@ def test_a_run_for_another_camera_says_so_and_judges_no_curves(run: RunFolder) -
     assert "to 153 photographs of another camera, 9 of them labelled, by mmd" in page
     assert "The curves show nothing wrong" not in page
     assert "the last epoch was kept" in page
+    training = page.partition('id="training"')[2].partition("</section>")[0]
+    assert "kept epoch" in training
+    assert "best epoch" not in training
+    caution = "the model is for another camera, and these images are not of it"
+    assert page.count(caution) == 2  # in the sentence and beside the figure
+    evaluation = json.loads(run.evaluation.read_bytes())
+    write_json(run.evaluation, {**evaluation, "as_trained": False})
+    report([run.path])
+    assert caution not in page_of(run)
+    run.evaluation.unlink()  # the figures of training are left
+    report([run.path])
+    assert page_of(run).count(caution) == 2
     run.write_card(
         msgspec.structs.replace(
             run.read_card(), aligned=msgspec.structs.replace(other, method="none")
@@ -91,6 +103,7 @@ def test_a_run_for_another_camera_says_so_and_judges_no_curves(run: RunFolder) -
     report([run.path])
     page = page_of(run)
     assert "no: 9 labelled photographs of another camera are training images" in page
+    assert caution not in page
     assert "The curves show nothing wrong" in page
 
 

@@ -83,7 +83,7 @@ def measured(files: RunFiles) -> Measured | None:
     """Return the accuracy of the evaluation, else that of the validation images in training."""
     if files.evaluation is not None:
         file = files.evaluation.file
-        caution = {
+        caution = camera_caution(files) or {
             "train": "these are the images that it was trained on",
             "val": "these images chose the best epoch, so it is a little too high",
         }.get(file.split, "")
@@ -93,8 +93,17 @@ def measured(files: RunFiles) -> Measured | None:
     if not isinstance(images, int) or not isinstance(accuracy, int | float) or images < 1:
         return None
     low, high = wilson_interval(round(accuracy * images), images)
-    caution = "these images chose the best epoch, so it is a little too high"
+    chosen = "these images chose the best epoch, so it is a little too high"
+    caution = camera_caution(files) or chosen
     return Measured(float(accuracy), low, high, images, "val", caution)
+
+
+def camera_caution(files: RunFiles) -> str:
+    """Return what to think of an accuracy on another camera's images; empty for the model's own."""
+    elsewhere = files.evaluation is not None and files.evaluation.file.as_trained is False
+    if elsewhere or not files.for_other_camera:
+        return ""
+    return "the model is for another camera, and these images are not of it"
 
 
 def leak_caution(files: RunFiles) -> str:
@@ -143,13 +152,13 @@ def _lead(files: RunFiles, network: str, found: Measured | None) -> str:
     return (
         f"{what}. Of {found.images} {split_words(found.split)} {percent(found.accuracy)} are "
         f"right{qualifier.removeprefix(' right')}; of many more such images it would be between "
-        f"{percent(found.low)} and {percent(found.high)}.{_leak_sentence(files)}"
+        f"{percent(found.low)} and {percent(found.high)}.{_care_sentence(files)}"
     )
 
 
-def _leak_sentence(files: RunFiles) -> str:
-    caution = leak_caution(files)
-    return f" Take that with care: {caution}." if caution else ""
+def _care_sentence(files: RunFiles) -> str:
+    cautions = [text for text in (camera_caution(files), leak_caution(files)) if text]
+    return f" Take that with care: {'; '.join(cautions)}." if cautions else ""
 
 
 def _accuracy_tile(files: RunFiles, found: Measured | None) -> Tile:
@@ -159,7 +168,7 @@ def _accuracy_tile(files: RunFiles, found: Measured | None) -> Tile:
     details = [interval, f"{found.images} {split_words(found.split)}"]
     details += [text for text in (found.caution, leak_caution(files)) if text]
     bar = interval_bar(found.accuracy, found.low, found.high, interval)
-    tone = "unsure" if leak_caution(files) else ""
+    tone = "unsure" if _care_sentence(files) else ""
     return Tile("accuracy", percent(found.accuracy), details, tone, bar)
 
 

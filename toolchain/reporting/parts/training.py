@@ -69,7 +69,7 @@ def training(files: RunFiles) -> Training | None:
         facts=_facts(files, best),
         findings=findings,
         diagnosed="findings" in summary,
-        aligned=files.card.aligned is not None and files.card.aligned.for_other_camera,
+        aligned=files.for_other_camera,
         choices=choices(files.selection),
     )
 
@@ -88,7 +88,10 @@ def _facts(files: RunFiles, best: int) -> list[tuple[str, str]]:
     seconds = sum(float(row.get("seconds") or 0.0) for row in files.epochs)
     epochs = counted(len(files.epochs), "epoch")
     facts = [
-        ("best epoch", _best_words(summary, best, len(files.epochs))),
+        (
+            "kept epoch" if files.for_other_camera else "best epoch",
+            _best_words(summary, best, len(files.epochs)),
+        ),
         ("strategy", _strategy_words(settings)),
         ("optimiser", _optimiser_words(settings)),
         ("augmentation", _augmentation_words(settings)),

@@ -77,6 +77,11 @@ class RunFiles:
         return shell_words(*words)
 
     @property
+    def for_other_camera(self) -> bool:
+        """Whether the model is for another camera than that of the run's own images."""
+        return self.card.aligned is not None and self.card.aligned.for_other_camera
+
+    @property
     def in_several_splits(self) -> int:
         """How often the audit found images, equal or nearly so, in more than one split."""
         return 0 if self.audit is None else len(self.audit.leaks) + len(self.audit.near_leaks)
