@@ -23,8 +23,36 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     if program is None:
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
     folder = tmp_path_factory.mktemp("page")
-    heights = "[...document.querySelectorAll('#speed th.file bdi')].map(n => n.offsetHeight)"
-    assert max(page.value(heights)) < 30
+    names = draw_photographs(folder / "data", CLASSES, 6)
+    run = made_run(folder / "run", folder / "data", CLASSES, names)
+    found = benchmark(case([[7.0] * 40] * 5), scenarios=[SCENARIO])
+    write_json(folder / "bench.json", found)
+    report([run.path], bench=[folder / "bench.json"])
+    with chromium_page(program, run.report) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_and_is_silent(page: Page, width: int, scheme: str) -> None:
+    page.show(width, "dark" if scheme == "dark" else "light")
+    sizes = page.value(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert sizes[0] <= sizes[1]
+    colour = page.value("getComputedStyle(document.body).backgroundColor")
+    red = int(colour.removeprefix("rgb(").split(",")[0])
+    assert red < 60 if scheme == "dark" else red > 200
+    assert page.messages == []
+    assert page.requests == []
+
+
+def test_words_in_a_wide_table_are_lines_and_file_names_are_whole(page: Page) -> None:
+    page.show(400, "light")
+    words = "[...document.querySelectorAll('td.words')].map(cell => cell.offsetHeight)"
+    assert 0 < max(page.value(words)) < 150
+    names = "[...document.querySelectorAll('#speed th.file bdi')].map(name => name.offsetHeight)"
+    assert 0 < max(page.value(names)) < 30
     page.show(1400, "light")
 
 
