@@ -16,6 +16,7 @@ from PIL import Image
 
 from tests.conftest import ROOT, Rtl
 from toolchain.cli.main import run_command
+from toolchain.errors import StopSignal
 from toolchain.runs.settings_file import read_settings
 
 SMALL = ("--weights", "none", "--size", "32", "--epochs", "1", "--workers", "0")
@@ -51,6 +52,21 @@ def test_options_that_contradict_each_other_are_usage_errors(
     assert error.startswith("error: ")
     assert message in error
     assert hint.startswith("hint: --")
+
+
+@pytest.mark.parametrize("mode", [("--try", "strategies"), ("--cv", "3")])
+def test_a_stopped_comparison_says_how_it_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, mode: tuple[str, str]
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise StopSignal(15, "SIGTERM")
+
+    monkeypatch.setattr("toolchain.cli.finetune.compared", stopped)
+    words = ("finetune", "my photos", "--size", "32", *mode)
+    assert run_command(list(words)) == 143
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error == "error: stopped by SIGTERM"
+    assert shlex.split(hint.removeprefix("hint: ")) == ["rtl", *words]
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from toolchain.runs.selection import Measured, Selection, measured
 from toolchain.runs.settings_file import read_settings
 from toolchain.select.clock import OutOfTime
-from toolchain.select.rounds import Right, Trial, run_rounds
+from toolchain.select.rounds import Right, Trial, run_rounds, why
 
 SETTINGS = read_settings(None, {"data": "photos"})
 FOLDS = range(5)
@@ -55,6 +56,26 @@ def test_identical_candidates_are_a_tie_and_the_cheaper_is_taken() -> None:
     assert found is not None
     assert found.ranking.chosen.name == "cheap"
     assert found.ranking.chosen.correct == max(c.correct for c in found.ranking.candidates)
+
+
+def test_names_with_commas_are_told_apart_in_the_reason() -> None:
+    names = ("layer4 on, 0.1", "layer4 on, 0.2", "layer3 on, 0.1")
+    trials = [trial(name, cost) for cost, name in enumerate(names)]
+    found = run_rounds(trials, FOLDS[:1], lambda _, fold: answers(0.6, fold))
+    assert found is not None
+    assert "from layer4 on, 0.2 or layer3 on, 0.1, and" in why(found)
+
+
+def test_accuracies_of_different_images_say_of_how_many() -> None:
+    def shown(*rows: Measured) -> str:
+        found = Selection(asked={}, chosen={}, reason="", folds=1, measured=list(rows), seconds=1.0)
+        return repr(found)
+
+    probe, tried = measured("probe", 53, 35, "reference"), measured("head", 11, 10, "chosen")
+    assert "66.0 % of 53" in shown(probe, tried)
+    assert "90.9 % of 11" in shown(probe, tried)
+    assert " of 53" not in shown(probe)
+    assert "training images, 1 fold\n" in shown(probe)
 
 
 def test_the_luckiest_of_equals_seldom_wins() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
 from toolchain.runtime.card import decode_card
 from toolchain.training.artifacts import Summary
-from toolchain.training.finetune import finetune
+from toolchain.training.finetune import _fit, finetune
 from toolchain.training.finetune_result import FinetuneResult
 
 pytestmark = pytest.mark.usefixtures("no_plots")
@@ -209,3 +210,23 @@ def test_few_validation_images_neither_lower_the_rate_nor_end_the_run(
     text = as_text(result.blocks())
     assert f"no temperature: {result.summary.temperature_reason}" in text
     assert "4 " in str(result.summary.temperature_reason)
+
+
+@pytest.mark.parametrize(
+    ("over", "epoch", "said"), [(True, 1, True), (True, 10, False), (False, 1, False)]
+)
+def test_a_training_that_the_budget_ends_says_so(over: bool, epoch: int, said: bool) -> None:
+    lines: list[str] = []
+    setup = SimpleNamespace(
+        settings=SimpleNamespace(epochs=10), processes=SimpleNamespace(is_rank_zero=False)
+    )
+    trainer: Any = SimpleNamespace(
+        setup=setup,
+        epoch=epoch,
+        fit=lambda: None,
+        is_out_of_time=lambda: over,
+        progress=SimpleNamespace(message=lines.append),
+    )
+    nothing: Any = None
+    _fit(trainer, nothing, nothing, None)
+    assert lines == ["the time is over after 1 of 10 epochs"] * said

@@ -140,7 +140,12 @@ def command(
         _find_learning_rate(chosen, config, output, given, explain, as_json, quiet)
         return
     if modes:
-        found = compared(chosen, cv, explain=explain, as_json=as_json, quiet=quiet)
+        try:
+            found = compared(chosen, cv, explain=explain, as_json=as_json, quiet=quiet)
+        except KeyboardInterrupt as stop:
+            mode = ("--try", try_what) if cv is None else ("--cv", cv)
+            again = terminal.rtl_command(*_command_words(given, config, None)[1:], *mode)
+            raise Interrupted(stop_reason(stop), hint=again) from stop
         terminal.print_next(*_command_words(given | found, config, None), quiet=quiet)
         return
     try:

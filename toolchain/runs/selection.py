@@ -115,8 +115,15 @@ class Selection(Displayed, msgspec.Struct, frozen=True, kw_only=True):
 
     def own_blocks(self) -> list[Block]:
         """Return the blocks without those of the source model."""
+        # Probes are asked about all folds, trainings about those that there was time for.
+        counts = {found.images for found in self.measured if found.images}
         rows = [
-            (found.name, _accuracy(found), _interval(found), Span(words(found), _tone(found)))
+            (
+                found.name,
+                _accuracy(found, with_images=len(counts) > 1),
+                _interval(found),
+                Span(words(found), _tone(found)),
+            )
             for found in self.measured
         ]
         title = f"out-of-fold on the training images, {counted(self.folds, 'fold')}"
@@ -177,8 +184,10 @@ def _tone(found: Measured) -> Tone:
     return TONES.get(found.verdict, "quiet")
 
 
-def _accuracy(found: Measured) -> str:
-    return "–" if found.accuracy is None else percent(found.accuracy)
+def _accuracy(found: Measured, *, with_images: bool) -> str:
+    if found.accuracy is None:
+        return "–"
+    return percent(found.accuracy) + (f" of {found.images}" if with_images else "")
 
 
 def _interval(found: Measured) -> str:

@@ -106,7 +106,7 @@ def search_within(
     rounds = _rounds(inputs, pool, trials, budget, writing + final, progress, search, soups)
     chosen = next(trial for trial in trials if trial.name == rounds.ranking.chosen.name)
     reason = "; ".join(filter(None, (heads.reason, why(rounds))))
-    progress.message(f"budget {budget.text}: {chosen.name}: {reason}")
+    progress.message(f"budget {budget.text}: {chosen.name} is trained; {reason}")
     selection = Selection(
         asked={"strategy": "auto", "budget": budget.text},
         chosen=chosen.changes,

@@ -184,13 +184,13 @@ def why(rounds: Rounds) -> str:
         tied = [row.name for row in rounds.rows if row.verdict == "tie"]
         reason = f"{chosen.name} leaves too few errors to show that another is better"
         if tied:
-            reason = f"can't tell {chosen.name} from {', '.join(tied)}, and it is cheaper"
+            reason = f"can't tell {chosen.name} from {' or '.join(tied)}, and it is cheaper"
         elif worse:
             reason = f"{chosen.name} is shown to be better than all others that were tried"
         elif rounds.ended == "the time was over":
             reason = f"there was no time to show that another is better than {chosen.name}"
     elif chosen is best:
-        reason = f"{chosen.name} is the best so far; can't tell it from {', '.join(others)}"
+        reason = f"{chosen.name} is the best so far; can't tell it from {' or '.join(others)}"
     else:
         reason = (
             f"can't tell {chosen.name} from {best.name} (p = {_p(rounds):.2f}), and it is cheaper"

@@ -261,6 +261,9 @@ def _fit(trainer: Trainer, run: RunFolder, audit: Audit, checkpoint: Checkpoint 
         run.metrics.unlink(missing_ok=True)
         trainer.save_start()
     trainer.fit()
+    epochs = trainer.setup.settings.epochs
+    if trainer.is_out_of_time() and trainer.epoch < epochs:
+        trainer.progress.message(f"the time is over after {trainer.epoch} of {epochs} epochs")
 
 
 def _require_possible(settings: FinetuneSettings, run: RunFolder, choosers: Choosers) -> None:

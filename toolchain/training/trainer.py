@@ -295,9 +295,10 @@ class Trainer:
         best = self.finished.best.epoch if self.finished.best else 0
         without_gain = self.epoch - max(best, stage.first_epoch - 1)
         over = self.epoch >= last or bool(self.patience and without_gain >= self.patience)
-        return over or self._is_out_of_time()
+        return over or self.is_out_of_time()
 
-    def _is_out_of_time(self) -> bool:
+    def is_out_of_time(self) -> bool:
+        """Return whether another epoch would end after the deadline."""
         if self.deadline is None or not self.finished.history:
             return False
         epoch_seconds = float(self.finished.history[-1]["seconds"])
