@@ -215,10 +215,10 @@ def test_no_common_case_is_an_error() -> None:
     others = [msgspec.structs.replace(row, target="b", threads=n) for n in range(1, 6)]
     with pytest.raises(DataError, match="no case in common") as raised:
         compared(benchmark(row), benchmark(*others), "old.json")
-    assert "it has model.onnx, batch 1, 1 thread; here b, batch 1, 1 thread and b, " in str(
+    assert "There: model.onnx, batch 1, 1 thread. Here: b, batch 1, 1 thread; b, " in str(
         raised.value
     )
-    assert str(raised.value).endswith("b, batch 1, 3 threads and 2 more")
+    assert str(raised.value).endswith("; b, batch 1, 3 threads; 2 more")
 
 
 def test_what_tells_cases_apart_is_named() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -23,6 +24,7 @@ from toolchain.runs.delta_run import DeltaRun
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import ARCHITECTURES
 from toolchain.runs.trained_run import TrainedRun
+from toolchain.runtime.card import Metrics
 from toolchain.training.strategies import Stage, enter_stage, low_rank_layers
 
 STEP = "toolchain.training.loop:Stepper.update"
@@ -149,6 +151,20 @@ def test_a_delta_on_another_run_of_the_same_weights_is_the_trained_model(
     assert any(n.startswith("network.layer4") for n in changed)
     assert not any(n.startswith("network.layer3") for n in changed)
     assert Path(delta).stat().st_size < 1_000_000
+
+
+def test_what_was_measured_of_its_run_is_in_the_card_of_the_export(
+    bases: Path, tmp_path: Path
+) -> None:
+    run = RunFolder(shutil.copytree(bases / "bn", tmp_path / "bn"))
+    assert DeltaRun.of(bases / "head", run.delta).card.metrics is None
+    card = run.read_card()
+    found = Metrics("test", 7, 0.5, (0.2, 0.8), 0.5)
+    run.write_card(msgspec.structs.replace(card, metrics=found))
+    assert DeltaRun.of(bases / "head", run.delta).card.metrics == found
+    weights = msgspec.structs.replace(card.weights, sha256="0" * 64)  # another model's folder
+    run.write_card(msgspec.structs.replace(card, metrics=found, weights=weights))
+    assert DeltaRun.of(bases / "head", run.delta).card.metrics is None
 
 
 @pytest.mark.parametrize(

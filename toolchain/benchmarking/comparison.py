@@ -126,8 +126,8 @@ def require_common_case(before: Benchmark, cases: Collection[CaseKey], source: s
     """Raise DataError where a benchmark has none of these cases."""
     if not any(row.case in cases for row in before.results):
         raise DataError(
-            f"{source} has no case in common with this benchmark: it has "
-            f"{_some(row.case for row in before.results)}; here {_some(cases)}",
+            f"{source} has no case in common with this benchmark. There: "
+            f"{_some(row.case for row in before.results)}. Here: {_some(cases)}",
             hint="measure the same files together, with its providers, threads and batch sizes",
         )
 
@@ -136,7 +136,7 @@ def _some(cases: Iterable[CaseKey]) -> str:
     """Return the first of some cases in words, and how many more there are."""
     named = [case.described for case in cases]
     more = [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
-    return " and ".join(named[:MOST_NAMED] + more) or "none"
+    return "; ".join(named[:MOST_NAMED] + more) or "none"
 
 
 def _compared_case(before: TargetResult, now: TargetResult, factor: float | None) -> ComparedCase:

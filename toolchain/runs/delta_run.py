@@ -17,6 +17,7 @@ from toolchain.runs.runfolder import MODEL_SUFFIXES, RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.stored_settings import decode_settings
 from toolchain.runs.trained_run import TrainedRun
+from toolchain.runtime.card import Metrics
 
 if TYPE_CHECKING:
     from toolchain.networks.resnet import Classifier
@@ -55,8 +56,9 @@ class DeltaRun(TrainedRun):
         # On another processor the merged weights may differ in their last bits.
         digest = state_sha256(classifier.state_dict())
         weights = msgspec.structs.replace(found.card.weights, sha256=digest)
-        card = msgspec.structs.replace(found.card, weights=weights)
         folder = RunFolder(found.path.parent)
+        metrics = _measured_since(folder, found)
+        card = msgspec.structs.replace(found.card, weights=weights, metrics=metrics)
         return cls(folder=folder, card=card, data=data, delta=found, trained=classifier)
 
     @property
@@ -95,6 +97,15 @@ class DeltaRun(TrainedRun):
     def unreadable(self) -> frozenset[str]:
         """Names, relative to the data, of the files that training could not read and left out."""
         return frozenset(self.delta.record.unreadable)
+
+
+def _measured_since(folder: RunFolder, delta: Delta) -> Metrics | None:
+    """Return what was measured of the delta's model: that of its run, where it lies in that."""
+    if folder.card.is_file():
+        card = folder.read_card()
+        if card.weights.sha256 == delta.card.weights.sha256:
+            return card.metrics
+    return delta.card.metrics
 
 
 def _trained_classifier(base: TrainedRun, delta: Delta) -> Classifier:

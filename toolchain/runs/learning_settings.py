@@ -204,7 +204,7 @@ class LearningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Literal["constant", "plateau", "cosine", "one-cycle", "step"],
         Meta(
             description="How rates move: not, on a plateau of the validation metric, as a cosine, "
-            "up and down in one cycle, in steps."
+            "up and down in one cycle, in steps. With target the default is cosine."
         ),
     ] = "plateau"
     warmup_epochs: Annotated[
