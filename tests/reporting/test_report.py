@@ -95,6 +95,7 @@ def test_a_run_for_another_camera_says_so_and_judges_no_curves(run: RunFolder) -
     run.evaluation.unlink()  # the figures of training are left
     report([run.path])
     assert page_of(run).count(caution) == 2
+    assert f"rtl evaluate {run.path} --data LABELLED_PHOTOGRAPHS" in page_of(run)
     run.write_card(
         msgspec.structs.replace(
             run.read_card(), aligned=msgspec.structs.replace(other, method="none")

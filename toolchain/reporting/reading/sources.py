@@ -70,9 +70,14 @@ class RunFiles:
 
     @property
     def evaluate_command(self) -> str:
-        """The command that evaluates the run; with `--data` where its images are elsewhere now."""
+        """The command that evaluates the run.
+
+        With `--data` where its images are elsewhere now, or are not of the camera that it is for.
+        """
         words = ["rtl", "evaluate", str(self.folder.path)]
-        if self.run.data is not None or not Path(self.settings.data).exists():
+        if self.for_other_camera and self.run.data is None:
+            words += ["--data", "LABELLED_PHOTOGRAPHS"]
+        elif self.run.data is not None or not Path(self.settings.data).exists():
             words += ["--data", self.run.data or "DATA"]
         return shell_words(*words)
 

@@ -59,8 +59,8 @@ def begin_alignment(
     if estimate:
         estimate_statistics(setup.classifier, _pixels(setup, target, progress))
     progress.message(
-        "the model is for the other camera: the validation images are not of it, their figures are "
-        "lower than what it reaches there, and the last epoch is kept"
+        "the model is for the other camera: the validation images are not of it, so their figures "
+        "do not show what it reaches there, and the last epoch is kept"
     )
     return replace(setup, camera=camera)
 
