@@ -62,11 +62,15 @@ def test_a_stopped_comparison_says_how_it_goes_on(
         raise StopSignal(15, "SIGTERM")
 
     monkeypatch.setattr("toolchain.cli.finetune.compared", stopped)
-    words = ("finetune", "my photos", "--size", "32", *mode)
+    words = ("finetune", "my photos", "-o", "runs/a", "--size", "32", *mode)
     assert run_command(list(words)) == 143
     error, hint = capsys.readouterr().err.splitlines()
     assert error == "error: stopped by SIGTERM"
     assert shlex.split(hint.removeprefix("hint: ")) == ["rtl", *words]
+    monkeypatch.setattr("toolchain.cli.finetune.compared", lambda *_, **__: {"budget": None})
+    assert run_command([*words, "--budget", "5m"][: None if mode[0] == "--try" else -2]) == 0
+    then = capsys.readouterr().err.splitlines()[-1]  # the output is for the training to come
+    assert then == "next: rtl finetune 'my photos' -o runs/a --size 32"
 
 
 @pytest.mark.parametrize(

@@ -144,9 +144,9 @@ def command(
             found = compared(chosen, cv, explain=explain, as_json=as_json, quiet=quiet)
         except KeyboardInterrupt as stop:
             mode = ("--try", try_what) if cv is None else ("--cv", cv)
-            again = terminal.rtl_command(*_command_words(given, config, None)[1:], *mode)
+            again = terminal.rtl_command(*_command_words(given, config, output)[1:], *mode)
             raise Interrupted(stop_reason(stop), hint=again) from stop
-        terminal.print_next(*_command_words(given | found, config, None), quiet=quiet)
+        terminal.print_next(*_command_words(given | found, config, output), quiet=quiet)
         return
     try:
         result = _train(chosen, output, quiet)
