@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -90,14 +91,14 @@ def test_figures_that_do_not_count_are_marked_with_the_reason(
 
 def test_pauses_and_scenarios_are_in_the_page(run: RunFolder, tmp_path: Path) -> None:
     row = case([[7.0] * 40] * 5)
-    same = {
+    same: dict[str, Any] = {
         "target": row.target,
         "provider": "cpu",
         "threads": 1,
         "spin": False,
         "batch_size": 1,
     }
-    idle = {"pause_s": 1.0, "calls": 10, "p50_interval_ms": (8.0, 9.0)}
+    idle: dict[str, Any] = {"pause_s": 1.0, "calls": 10, "p50_interval_ms": (8.0, 9.0)}
     pauses = [
         PauseResult(**same, **idle, keep_warm=False, p50_ms=12.5, ratio_to_back_to_back=1.79),
         PauseResult(**same, **idle, keep_warm=True, p50_ms=7.5, ratio_to_back_to_back=1.07),
