@@ -134,7 +134,8 @@ def function_entry(name: str, function: Any, level: int = 3) -> str:
 def class_entry(of: type) -> Iterator[str]:
     """Yield the docstring, the fields, the properties and the methods of a class."""
     yield f"\n### `{of.__name__}`\n\n{prose(inspect.getdoc(of) or '')}"
-    rows = [*fields(of), *properties(of)]
+    bases = [base for base in reversed(of.__mro__) if base.__module__.startswith("toolchain.")]
+    rows = [*(row for base in bases for row in fields(base)), *properties(of)]
     if rows:
         yield "\n| | type | |\n|---|---|---|\n"
         yield from (f"| `{name}` | `{kind}` | {doc} |\n" for name, kind, doc in rows)
@@ -142,7 +143,10 @@ def class_entry(of: type) -> Iterator[str]:
 
 
 def fields(of: type) -> Iterator[tuple[str, str, str]]:
-    """Yield name, type and description of each field; the description is the text below it."""
+    """Yield name, type and description of each field that a class has itself.
+
+    The description is the text below the field.
+    """
     [body] = ast.parse(textwrap.dedent(inspect.getsource(of))).body
     assert isinstance(body, ast.ClassDef)
     for statement, below in zip(body.body, [*body.body[1:], None], strict=True):

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from toolchain.data.audit_result import Audit
+from toolchain.evaluation.evaluation_file import EvaluationFile
 from toolchain.evaluation.image_results import ImageResult
 from toolchain.evaluation.stored_logits import write_logits
 from toolchain.files import encode_json, write_json, write_text
 from toolchain.metrics.intervals import wilson_interval
 from toolchain.metrics.per_class import class_metrics, macro_f1
-from toolchain.reporting.reading.evaluation_file import EvaluationFile
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import resolve, settings_toml

@@ -25,9 +25,9 @@ from toolchain.reporting.parts.mistakes import Mistakes, mistakes_part
 from toolchain.reporting.parts.photos import group
 from toolchain.reporting.parts.results import Results, results
 from toolchain.reporting.parts.training import training
-from toolchain.reporting.reading.evaluation_file import StoredEvaluation, place_of
 from toolchain.reporting.reading.outcomes import outcomes, shared_out
 from toolchain.reporting.reading.sources import RunFiles, has_measured, read_run
+from toolchain.reporting.reading.stored_evaluation import StoredEvaluation, place_of
 from toolchain.reporting.result import ReportFile
 from toolchain.runs.runfolder import RunFolder
 from toolchain.version import __version__

@@ -19,7 +19,7 @@ from toolchain.metrics.threshold_curves import (
     roc_curve,
 )
 from toolchain.reporting.charts.svg import Chart, Drawing, linear_axis
-from toolchain.reporting.reading.evaluation_file import StoredEvaluation
+from toolchain.reporting.reading.stored_evaluation import StoredEvaluation
 
 MOST_LINES = 6
 """Classes with a line of their own in a chart."""

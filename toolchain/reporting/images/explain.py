@@ -15,8 +15,8 @@ from toolchain.errors import ToolchainError
 from toolchain.progress import ProgressReporter
 from toolchain.reporting.images.mistakes import Mistake
 from toolchain.reporting.images.pictures import Pictures
-from toolchain.reporting.reading.evaluation_file import StoredEvaluation
 from toolchain.reporting.reading.sources import RunFiles
+from toolchain.reporting.reading.stored_evaluation import StoredEvaluation
 
 if TYPE_CHECKING:
     from toolchain.networks.resnet import Classifier

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from toolchain.reporting.reading.evaluation_file import StoredEvaluation
+from toolchain.reporting.reading.stored_evaluation import StoredEvaluation
 
 MOST_WRONG = 24
 MOST_UNCERTAIN = 8

@@ -17,8 +17,8 @@ from toolchain.reporting.charts.svg import Drawing, interval_bar
 from toolchain.reporting.images.pictures import Pictures
 from toolchain.reporting.parts.answer import Tile, answer, measured, split_words
 from toolchain.reporting.parts.photos import answer_words, label_words
-from toolchain.reporting.reading.evaluation_file import StoredEvaluation
 from toolchain.reporting.reading.sources import RunFiles
+from toolchain.reporting.reading.stored_evaluation import StoredEvaluation
 from toolchain.runs.settings import TRACKERS, FinetuneSettings
 
 MOST_SHOWN = 36

@@ -12,7 +12,7 @@ from toolchain.reporting.images.explain import Explanation, Explanations
 from toolchain.reporting.images.mistakes import Mistake
 from toolchain.reporting.images.pictures import Pictures
 from toolchain.reporting.parts.photos import Photo, photo
-from toolchain.reporting.reading.evaluation_file import StoredEvaluation
+from toolchain.reporting.reading.stored_evaluation import StoredEvaluation
 
 
 class Card(NamedTuple):

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from toolchain.display import percent
 from toolchain.evaluation.image_results import ImageResult
 from toolchain.reporting.images.pictures import Pictures
-from toolchain.reporting.reading.evaluation_file import StoredEvaluation
 from toolchain.reporting.reading.outcomes import Outcome
+from toolchain.reporting.reading.stored_evaluation import StoredEvaluation
 
 MOST_LISTED = 400
 """Images of a group that are listed; evaluation.json has all."""

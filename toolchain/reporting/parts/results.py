@@ -19,8 +19,8 @@ from toolchain.reporting.charts.results import (
 )
 from toolchain.reporting.charts.svg import Drawing, interval_bar
 from toolchain.reporting.parts.photos import Group
-from toolchain.reporting.reading.evaluation_file import StoredEvaluation
 from toolchain.reporting.reading.outcomes import MULTI_LABEL_COLUMNS, Outcome
+from toolchain.reporting.reading.stored_evaluation import StoredEvaluation
 
 MOST_CLASSES = 40
 """Classes of a matrix; of more, those with the most mistakes."""

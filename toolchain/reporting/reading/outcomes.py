@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.reporting.reading.evaluation_file import StoredEvaluation
+from toolchain.reporting.reading.stored_evaluation import StoredEvaluation
 
 
 @dataclass(frozen=True, eq=False)

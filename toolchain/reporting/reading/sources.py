@@ -18,7 +18,7 @@ from toolchain.errors import DataError, ToolchainError
 from toolchain.files import file_sha256
 from toolchain.printable import shell_words
 from toolchain.reporting.reading.epochs import Row, read_epochs
-from toolchain.reporting.reading.evaluation_file import StoredEvaluation, read_evaluation
+from toolchain.reporting.reading.stored_evaluation import StoredEvaluation, read_evaluation
 from toolchain.runs.damage import reading
 from toolchain.runs.runfolder import RunFolder, parity_file
 from toolchain.runs.selection import Selection, read_selection

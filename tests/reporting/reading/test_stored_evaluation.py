@@ -10,7 +10,7 @@ import pytest
 
 from tests.reporting.made_run import made_run
 from toolchain.evaluation.stored_logits import read_logits, write_logits
-from toolchain.reporting.reading.evaluation_file import StoredEvaluation, read_evaluation
+from toolchain.reporting.reading.stored_evaluation import StoredEvaluation, read_evaluation
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runtime.card import Task
 

@@ -11,35 +11,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from toolchain.evaluation.evaluation_file import EvaluationFile
 from toolchain.evaluation.image_results import ImageResult
 from toolchain.evaluation.stored_logits import read_logits
 from toolchain.metrics.linear_probe import softmax
-from toolchain.metrics.per_class import ClassMetrics
 from toolchain.runs.damage import reading
 from toolchain.runs.runfolder import RunFolder
-from toolchain.runtime.card import Card, Task
-
-
-class EvaluationFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The keys of evaluation.json that the report shows; those that came later have defaults."""
-
-    task: Task = "single-label"
-    split: str
-    images: int
-    data: str = ""
-    data_sha256: str = ""
-    as_trained: bool | None = None
-    weights_sha256: str = ""
-    accuracy: float
-    accuracy_interval: tuple[float, float]
-    macro_f1: float
-    auc: float | None = None
-    loss: float
-    calibration_error: float | None = None
-    threshold: float | None = None
-    per_class: list[ClassMetrics]
-    confusion: list[list[int]] = []
-    results: list[ImageResult]
+from toolchain.runtime.card import Card
 
 
 @dataclass(frozen=True, eq=False)
