@@ -61,12 +61,13 @@ def checked(name: str, value: Value, kind: Any) -> Value:
     toolchain.errors.SettingsError: batch_size: 0 is not `int` >= 1
     """
     value = without_numpy(value)
+    # Before the bounds: infinity is above an upper one, which would say less.
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SettingsError(f"{name}: {value} is not a finite number")
     try:
         found: Value = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{name}: {shown_value(value)} {_reason(kind, str(error))}") from error
-    if isinstance(found, float) and not math.isfinite(found):
-        raise SettingsError(f"{name}: {found} is not a finite number")
     return found
 
 

@@ -10,8 +10,6 @@ from toolchain.files import display_path
 
 ANY_IMAGE = "IMAGE"
 """Stands for an image where none is found."""
-LABELLED_PHOTOGRAPHS = "LABELLED_PHOTOGRAPHS"
-"""Stands for a folder of classes that only the user knows of."""
 
 
 def example_image(run: str | os.PathLike[str], data: str | None) -> str:

@@ -25,10 +25,10 @@ class FiniteRange(click.FloatRange):
         self, value: float, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return the number."""
-        number: float = super().convert(value, param, ctx)
+        number: float = click.FLOAT.convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number", param, ctx)
-        return number
+        return float(super().convert(value, param, ctx))
 
 
 class Duration(click.ParamType[float]):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from toolchain.cli import tables, terminal
-from toolchain.cli.next_steps import LABELLED_PHOTOGRAPHS
 from toolchain.progress import is_rank_zero
-from toolchain.runs.alignment import read_alignment
+from toolchain.runs.alignment import LABELLED_PHOTOGRAPHS
 from toolchain.runs.stored_settings import stored_settings
 
 if TYPE_CHECKING:
@@ -42,10 +41,7 @@ def show_trained(
 
 def _images_of(result: FinetuneResult) -> list[object]:
     """Return the words that name images of the camera that a run is for, where it is another."""
-    record = read_alignment(result.run)
-    if record is None or not record.alignment.for_other_camera:
-        return []
-    return ["--data", LABELLED_PHOTOGRAPHS]
+    return ["--data", LABELLED_PHOTOGRAPHS] if result.run.read_card().for_other_camera else []
 
 
 def _report(result: FinetuneResult, data: str | None, as_json: bool, quiet: bool) -> None:

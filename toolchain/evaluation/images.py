@@ -46,9 +46,8 @@ def camera_note(run: TrainedRun, images: EvaluatedImages) -> str | None:
 
     None for a run of one camera, and for images of another place.
     """
-    aligned = run.card.aligned
     own = run.data is None or images.as_trained is True
-    if not own or aligned is None or not aligned.for_other_camera:
+    if not own or not run.card.for_other_camera:
         return None
     return (
         "the model is for another camera, these images are not of it; to measure it there: "

@@ -8,6 +8,9 @@ from toolchain.runs.damage import reading
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runtime.card import Alignment
 
+LABELLED_PHOTOGRAPHS = "LABELLED_PHOTOGRAPHS"
+"""Stands in commands for photographs of the other camera in a folder for each class."""
+
 
 class LabelledFigures(msgspec.Struct, frozen=True, kw_only=True):
     """How many of the other camera's labelled photographs linear probes label right.

@@ -224,6 +224,11 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         """Multi-label: the probability from which a class is predicted."""
         return LABEL_THRESHOLD if self.threshold is None else self.threshold
 
+    @property
+    def for_other_camera(self) -> bool:
+        """Whether the model is for another camera than that of its validation images."""
+        return self.aligned is not None and self.aligned.for_other_camera
+
 
 class _Version(msgspec.Struct):
     schema_version: int

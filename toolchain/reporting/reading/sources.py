@@ -19,6 +19,7 @@ from toolchain.files import file_sha256
 from toolchain.printable import shell_words
 from toolchain.reporting.reading.epochs import Row, read_epochs
 from toolchain.reporting.reading.stored_evaluation import StoredEvaluation, read_evaluation
+from toolchain.runs.alignment import LABELLED_PHOTOGRAPHS
 from toolchain.runs.damage import reading
 from toolchain.runs.runfolder import RunFolder, parity_file
 from toolchain.runs.selection import Selection, read_selection
@@ -76,7 +77,7 @@ class RunFiles:
         """
         words = ["rtl", "evaluate", str(self.folder.path)]
         if self.for_other_camera and self.run.data is None:
-            words += ["--data", "LABELLED_PHOTOGRAPHS"]
+            words += ["--data", LABELLED_PHOTOGRAPHS]
         elif self.run.data is not None or not Path(self.settings.data).exists():
             words += ["--data", self.run.data or "DATA"]
         return shell_words(*words)
@@ -84,7 +85,7 @@ class RunFiles:
     @property
     def for_other_camera(self) -> bool:
         """Whether the model is for another camera than that of the run's own images."""
-        return self.card.aligned is not None and self.card.aligned.for_other_camera
+        return self.card.for_other_camera
 
     @property
     def in_several_splits(self) -> int:
