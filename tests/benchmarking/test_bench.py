@@ -288,6 +288,7 @@ def test_an_error_in_the_worker_is_raised_with_its_class_and_hint(model: Path) -
     assert caught.value.exit_code == 8
 
 
+@pytest.mark.usefixtures("exported")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the provider")
 def test_torch_eager_without_the_gpu_asked_for_is_a_provider_error(run_folder: Path) -> None:
     with pytest.raises(ProviderError, match="cuda"):
