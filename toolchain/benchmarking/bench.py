@@ -34,7 +34,6 @@ from toolchain.benchmarking.details import (
     measure_cold_starts,
     measure_details,
 )
-from toolchain.benchmarking.figures.case_name import CaseKey
 from toolchain.benchmarking.figures.conditions import why_no_energy
 from toolchain.benchmarking.figures.verdicts import Percentile, Reason, reasons_against
 from toolchain.benchmarking.processes.load import busy_processes
@@ -109,7 +108,8 @@ def bench(
         require_consistent(answers)
         sizes = _batch_sizes(opened, batch_sizes)
         if before is not None:
-            require_common_case(before, _case_keys(sizes), str(compare))
+            cases = [process.target.case(size) for process, each in sizes for size in each]
+            require_common_case(before, cases, str(compare))
         stack.enter_context(busy_processes(busy))
         found = _measured(opened, sizes, answers, how, folder, progress)
     found = msgspec.structs.replace(found, left_out=left_out)
@@ -272,14 +272,6 @@ def _batch_sizes(
         (process, [reply.card.batch or 1] if _takes_one_batch_size(reply) else every)
         for process, reply in opened
     ]
-
-
-def _case_keys(sizes: Sequence[tuple[TargetProcess, Sequence[int]]]) -> set[CaseKey]:
-    """Return what tells the cases to be measured apart."""
-    return {
-        CaseKey(target.name, target.provider, target.threads, target.spin, size)
-        for target, size in ((process.target, size) for process, each in sizes for size in each)
-    }
 
 
 def _takes_one_batch_size(reply: Opened) -> bool:

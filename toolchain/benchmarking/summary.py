@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolchain.benchmarking.figures.case_name import CaseKey
 from toolchain.benchmarking.figures.queries import lacking_calls
 from toolchain.benchmarking.figures.samples import encode_samples
 from toolchain.benchmarking.figures.statistics import (
@@ -103,7 +102,7 @@ def pause_results(
     rows = []
     for case in found:
         target, ordered = case.process.target, sorted(case.latencies_ms)
-        name = CaseKey(target.name, target.provider, target.threads, target.spin, case.batch_size)
+        name = target.case(case.batch_size)
         p50_ms = percentile(ordered, 0.5)
         rows.append(
             PauseResult(

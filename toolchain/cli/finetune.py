@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from toolchain.cli.started import command_start
 from toolchain.cli.trained import show_trained
 from toolchain.errors import Interrupted, SettingsError, stop_reason
 from toolchain.extras import import_extra
+from toolchain.printable import shell_words
 from toolchain.progress import NotesFirst, is_rank_zero
 from toolchain.runs.settings_file import GivenSettings, gather_settings
 from toolchain.runs.settings_groups import grouped_settings
@@ -139,21 +142,15 @@ def command(
     if lr_find:
         _find_learning_rate(chosen, config, output, given, explain, as_json, quiet)
         return
+    words = _command_words(given, config, output)
     if modes:
-        try:
+        with _hint_when_stopped(*words, modes[0], try_what if cv is None else cv):
             found = compared(chosen, cv, explain=explain, as_json=as_json, quiet=quiet)
-        except KeyboardInterrupt as stop:
-            mode = ("--try", try_what) if cv is None else ("--cv", cv)
-            again = terminal.rtl_command(*_command_words(given, config, output)[1:], *mode)
-            raise Interrupted(stop_reason(stop), hint=again) from stop
         terminal.print_next(*_command_words(given | found, config, output), quiet=quiet)
         return
-    try:
+    # Interrupted before the first epoch ended: there is no run to resume.
+    with _hint_when_stopped(*words, *process_words()):
         result = _train(chosen, output, quiet)
-    except KeyboardInterrupt as stop:
-        # Interrupted before the first epoch ended: there is no run to resume.
-        again = terminal.rtl_command(*_command_words(given, config, output)[1:], *process_words())
-        raise Interrupted(stop_reason(stop), hint=again) from stop
     show_trained(result, explain, as_json, quiet, report)
 
 
@@ -236,12 +233,9 @@ def _resume(
     from toolchain.training.finetune import resume
 
     progress = terminal.progress_reporter(quiet or not is_rank_zero())
-    try:
+    moved = ("--data", data) if data is not None else ()
+    with _hint_when_stopped("rtl", "finetune", "--resume", run, *moved, *process_words()):
         result = resume(run, data=data, progress=progress, **given)
-    except KeyboardInterrupt as stop:
-        moved = ("--data", data) if data is not None else ()
-        again = terminal.rtl_command("finetune", "--resume", run, *moved, *process_words())
-        raise Interrupted(stop_reason(stop), hint=again) from stop
     show_trained(result, explain, as_json, quiet, report, data)
 
 
@@ -269,6 +263,15 @@ def _find_learning_rate(
         rates = {"lr_head": result.lr_head, "lr_backbone": result.lr_backbone}
         found = given | {name: rate for name, rate in rates.items() if rate is not None}
         terminal.print_next(*_command_words(found, config, None), quiet=quiet)
+
+
+@contextlib.contextmanager
+def _hint_when_stopped(*words: object) -> Iterator[None]:
+    """Raise Interrupted, with these words of a command as its hint, where the block is stopped."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise Interrupted(stop_reason(stop), hint=shell_words(*words)) from stop
 
 
 def _command_words(given: dict[str, Any], config: Path | None, output: Path | None) -> list[object]:

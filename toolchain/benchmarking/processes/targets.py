@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from toolchain import errors
+from toolchain.benchmarking.figures.case_name import CaseKey
 from toolchain.benchmarking.processes.stages import MeasuredStages
 from toolchain.benchmarking.processes.worker import (
     Answer,
@@ -50,6 +51,10 @@ class Target:
     """Whether onnxruntime's threads wait for work in a busy loop."""
     of_run: bool = False
     """Whether a run folder was named that it is one of the exports of, and not the file itself."""
+
+    def case(self, batch_size: int) -> CaseKey:
+        """Return what tells this target at a batch size apart from the other cases."""
+        return CaseKey(self.name, self.provider, self.threads, self.spin, batch_size)
 
 
 class TargetProcess:
