@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import importlib
 import os
 import sys
@@ -113,6 +115,9 @@ def run() -> None:
     # What Pillow warns of in images is reported by rtl, as far as it matters. These filters are set
     # here, and not where images are read, because they hold for the whole process.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    # Without this the interpreter looks at its end for garbage in all of torch, for a second. It is
+    # registered first, so that it is called last, when everything else has ended.
+    atexit.register(gc.freeze)
     streams = guard_streams()
     stop_on_signals()
     status = run_command(sys.argv[1:])
