@@ -225,6 +225,17 @@ def test_what_is_no_delta_of_this_run_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("name", ["lora", "bn"])
+def test_a_delta_is_no_start_of_a_training(
+    name: str, bases: Path, rtl_here: Rtl, stripes: Path, tmp_path: Path
+) -> None:
+    done = rtl_here("finetune", stripes, "--weights", bases / name / "delta.safetensors")
+    assert done.returncode == 11, done.stderr
+    assert "delta.safetensors is a delta" in done.stderr
+    assert "--weights RUN" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["lora", "bn"])
 def test_a_killed_run_goes_on_to_the_same_delta(name: str, sandbox: Sandbox, stripes: Path) -> None:
     words = [*COMMON, "--strategy", name, "--augment", "none", "--workers", "0"]
     words += ["--head-stages", "all"] if name == "lora" else []

@@ -93,7 +93,7 @@ def bench(
     The models may differ in anything. Raises RefusedError where a file does not compute what its
     card says, where files of one model in float32 give different answers, or a process dies;
     ModelFileError, ProviderError, DataError or MissingExtraError when one can't be opened. Where it
-    can't be put beside `compare`, RefusedError or DataError, whose `result` is the benchmark.
+    can't be put beside `compare`, RefusedError or DataError, before anything is measured.
     """
     progress = progress or SilentReporter()
     wanted = _wanted(stages, cold_start, limit, image, scenarios, latency_bound)
@@ -112,8 +112,8 @@ def bench(
             require_common_case(before, cases, str(compare))
         stack.enter_context(busy_processes(busy))
         found = _measured(opened, sizes, answers, how, folder, progress)
-    found = msgspec.structs.replace(found, left_out=left_out)
-    return found if before is None else _beside(before, found, str(compare), rescale=rescale)
+    comparison = None if before is None else compared(before, found, str(compare), rescale=rescale)
+    return msgspec.structs.replace(found, left_out=left_out, comparison=comparison)
 
 
 def _wanted(
@@ -200,20 +200,6 @@ def _measured(
         limits=limit_results(details, results, answers),
         no_energy=why_no_energy(),
     )
-
-
-def _beside(before: Benchmark, found: Benchmark, name: str, *, rescale: bool) -> Benchmark:
-    """Return a benchmark with what became faster or slower than in the one of the file `name`.
-
-    Where that can't be said, the error's `result` is the benchmark: it took its time to measure,
-    and holds without the other.
-    """
-    try:
-        comparison = compared(before, found, name, rescale=rescale)
-    except ToolchainError as error:
-        error.result = found
-        raise
-    return msgspec.structs.replace(found, comparison=comparison)
 
 
 def _opened(

@@ -28,13 +28,20 @@ MOST_NAMED = 3
 
 
 def comparable_benchmark(path: Path) -> Benchmark:
-    """Return a benchmark of a file whose single latencies are there; DataError for any other."""
+    """Return a benchmark of a file whose single latencies can be read; DataError for any other."""
     found = read_benchmark(path)
     if any(row.samples is None for row in found.results):
         raise DataError(
             f"{path} is of an rtl that kept no single latencies, so it can't be compared",
             hint="measure it again, with the rtl or the model of then",
         )
+    try:
+        for row in found.results:
+            _rounds(row)
+    except ValueError as error:
+        raise DataError(
+            f"{path} is damaged: {error}", hint="measure it again, with the model of then"
+        ) from error
     return found
 
 
@@ -45,7 +52,7 @@ def compared(
 
     With `rescale`, times of another machine are scaled by how fast both multiply matrices. Raises
     RefusedError where they were measured on different machines without it, or under another load,
-    and DataError for samples that are damaged or no case in common.
+    and DataError for no case in common.
     """
     require_comparable(before, now.machine, now.busy, source, rescale=rescale)
     factors = _factors(before, now) if _differing(before.machine, now.machine) else {}
@@ -53,14 +60,10 @@ def compared(
     new = {row.case: row for row in now.results}
     require_common_case(before, new.keys(), source)
     both = [key for key in new if key in old]
-    try:
-        cases = [_compared_case(old[key], new[key], factors.get(key.threads)) for key in both]
-    except ValueError as error:
-        raise DataError(f"{source} is damaged: {error}") from error
     return Comparison(
         before=source,
         other_machine=str(before.machine) if factors else None,
-        cases=cases,
+        cases=[_compared_case(old[key], new[key], factors.get(key.threads)) for key in both],
         only_before=[old[key].described for key in old if key not in new],
         only_now=[new[key].described for key in new if key not in old],
         versions=_changed_versions(before.machine, now.machine),

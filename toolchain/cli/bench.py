@@ -19,7 +19,6 @@ from toolchain.cli.options import (
     traceback_option,
 )
 from toolchain.display import as_markdown
-from toolchain.errors import ToolchainError
 from toolchain.runtime.option_checks import MAX_THREADS
 
 if TYPE_CHECKING:
@@ -207,22 +206,16 @@ def command(
     progress = terminal.progress_reporter(quiet)
     require_picture(plot)
     file = benchmark_file(models, providers, output, progress)
-    try:
-        result = bench(
-            models,
-            providers=providers,
-            batch_sizes=tuple(dict.fromkeys(batch_sizes)),
-            gaps=tuple(dict.fromkeys(gaps)),
-            compare=compare,
-            rescale=rescale,
-            progress=progress,
-            **options,
-        )
-    except ToolchainError as error:
-        if error.result is not None:  # it is measured, but can't be put beside the earlier one
-            _show(error.result, as_json, markdown)
-            keep_benchmark(error.result, file, plot)
-        raise
+    result = bench(
+        models,
+        providers=providers,
+        batch_sizes=tuple(dict.fromkeys(batch_sizes)),
+        gaps=tuple(dict.fromkeys(gaps)),
+        compare=compare,
+        rescale=rescale,
+        progress=progress,
+        **options,
+    )
     _show(result, as_json, markdown)
     tables.explain(result, "bench", wanted=explain, quiet=quiet or as_json)
     keep_benchmark(result, file, plot)

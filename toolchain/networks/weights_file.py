@@ -19,6 +19,7 @@ from safetensors.torch import load, load_file
 
 from toolchain.errors import TrainingError
 from toolchain.files import A_URL, DOWNLOAD, as_url, display_path, is_folder, is_text, unicode_name
+from toolchain.runtime.not_a_model import DELTA_STARTS
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 """Of weights files; only the search in a folder goes by them, reading goes by content."""
@@ -118,6 +119,11 @@ def _require_weights(path: Path, head: bytes) -> None:
         )
     if path.suffix == ".onnx" or (head[:1] == b"\x08" and head[2:3] == b"\x12"):
         raise _exported(path)
+    if head[8:].startswith(DELTA_STARTS):
+        raise TrainingError(
+            f"{path} is a delta, what a training changed of other weights",
+            hint="train from its run, --weights RUN, or export it: rtl export BASE_RUN --delta",
+        )
     known = head.startswith((b"PK", b"\x80")) or head[8:9] == b"{"
     if not known and is_text(head):
         line = head.decode("utf-8", "replace").splitlines()[0][:40]
