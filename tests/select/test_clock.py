@@ -42,6 +42,22 @@ def test_work_that_takes_a_little_longer_is_tried_until_the_end(now: list[float]
     assert 150 < done(now, steps(now, 220, 1.0), 220, 200.0) <= 200
 
 
+def test_a_batch_that_would_overrun_is_not_begun(now: list[float]) -> None:
+    timed = TimedReporter(SilentReporter(), now[0] + 30.0)
+    with pytest.raises(OutOfTime):
+        for number in timed.track(range(80), "work", 80):
+            now[0] += 4.0 if number % 8 == 0 else 0.0  # batches of 8
+    assert timed.steps == 7 * 8
+    assert now[0] == 1028.0
+
+
+def test_what_is_computed_is_counted_to_its_end(now: list[float]) -> None:
+    timed = TimedReporter(SilentReporter(), now[0] + 30.0)
+    for number in timed.track(range(56), "work", 56):
+        now[0] += 4.0 if number % 8 == 0 else 0.0
+    assert timed.steps == 56  # after 28 s, although another batch would not fit
+
+
 def test_work_with_a_slow_beginning_is_done(now: list[float]) -> None:
     timed = TimedReporter(SilentReporter(), now[0] + 60.0)
     assert len(list(timed.track(steps(now, 200, 0.1, first=20.0), "work", 200))) == 200

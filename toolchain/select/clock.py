@@ -28,11 +28,11 @@ class EpochsTooSlow(OutOfTime):
 
 
 class TimedReporter:
-    """A `ProgressReporter` that raises OutOfTime at the first step after its deadline.
+    """A `ProgressReporter` that raises OutOfTime before its deadline is passed.
 
-    All long work goes through `track`, image by image, so that it ends within a batch. Work that
-    can't be done by far until then is given up as soon as that is seen. Messages of the many small
-    trainings are not shown.
+    All long work goes through `track`, image by image, so that it ends before a batch that would
+    overrun. Work that can't be done by far until then is given up as soon as that is seen. Messages
+    of the many small trainings are not shown.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class TimedReporter:
             self.reporter.message(text)
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-        """Yield the items and count them; raise OutOfTime after the deadline, or well before it."""
+        """Yield the items and count them; raise OutOfTime before the deadline, or well before."""
         self.total = total
         foresight = _Foresight(total)
         started = time.monotonic()
@@ -66,16 +66,19 @@ class TimedReporter:
 
 
 class _Foresight:
-    """How long the rest of some work takes, seen from what is done."""
+    """How long the next batch and the rest of some work take, seen from what is done."""
 
     def __init__(self, total: int) -> None:
         self.total, self.began = total, time.monotonic()
+        self.batches = _Batches(self.began)
         self.warm: tuple[int, float] | None = None
         """Steps and time when the slow beginning was over."""
 
     def is_hopeless(self, done: int, now: float, deadline: float) -> bool:
-        """Return whether the time is over, or the rest would take far longer than is left."""
-        if now > deadline:
+        """Return whether another batch would overrun, or the rest takes far longer than is left."""
+        self.batches.note(done, now)
+        is_last = done + 1 >= self.total
+        if now > deadline or (not is_last and now + self.batches.next_s(done) > deadline):
             return True
         if self.warm is None:
             if done >= WARM_STEPS and now - self.began >= WARM_S:
@@ -85,3 +88,27 @@ class _Foresight:
         if steps < SURE_STEPS or seconds < SURE_S:
             return False
         return seconds / steps * (self.total - done) > OVER * (deadline - now)
+
+
+class _Batches:
+    """Steps that come in batches: a long one, then as many short ones as a batch has images."""
+
+    def __init__(self, began: float) -> None:
+        self.last, self.longest_s = began, 0.0
+        """When the last step was, and the longest time that one took."""
+        self.ended, self.size = 0, 0
+        """The step that ended the last batch, and how many a batch has; 0 as long as unknown."""
+
+    def note(self, done: int, now: float) -> None:
+        """Take note of a step."""
+        seconds, self.last = now - self.last, now
+        if done == 0:  # what comes before the first step comes once
+            return
+        if 2 * seconds > self.longest_s:
+            self.size, self.ended = done - self.ended if self.ended else 0, done
+        self.longest_s = max(self.longest_s, seconds)
+
+    def next_s(self, done: int) -> float:
+        """Return the seconds that the next step takes; 0 for one of a batch that is computed."""
+        begins = self.size and done - self.ended >= self.size - 1
+        return self.longest_s if begins else 0.0
