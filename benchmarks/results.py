@@ -2,6 +2,7 @@
 
     python -m benchmarks.results run                every run that is not in results.jsonl yet
     python -m benchmarks.results run photos-head "photos-partial, two-stage"    those of recipes
+    python -m benchmarks.results run --data food3 --seeds 0    those of some sets and seeds
     python -m benchmarks.results run --plain        the plain loop with the same settings
     python -m benchmarks.results write              docs/results.md from what was measured
     python -m benchmarks.results all                what is missing of all of this, and the page
@@ -40,6 +41,7 @@ FIRST_MACHINE = (
     "torch 2.13.0+cpu, onnxruntime 1.31.1"
 )
 """Of the rows that do not name theirs."""
+MARK = "†"
 
 RECIPES = {
     "photos-head": SETS,
@@ -139,10 +141,11 @@ def page(store: Path = STORE, chosen: Path = choosing.STORE) -> str:
     cells: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in read_rows(store):
         cells[row["data"], row["recipe"], row["by"]].append(row)
-    machines = dict.fromkeys(
-        row.get("machine", FIRST_MACHINE) for rows in cells.values() for row in rows
+    others = dict.fromkeys(
+        row["machine"] for rows in cells.values() for row in rows if _is_marked(row)
     )
-    lines = [HEAD.format(machine="; later rows on: ".join(machines))]
+    marked = "".join(f"; times marked {MARK} on: {machine}" for machine in others)
+    lines = [HEAD.format(machine=f"{FIRST_MACHINE}{marked}")]
     best: dict[str, choosing.Best] = {}
     for (data, recipe, by), rows in sorted(cells.items()):
         if by == "rtl":
@@ -201,7 +204,15 @@ def _line(data: str, recipe: str, rows: list[dict[str, Any]], plain: list[dict[s
 
 def _seconds(rows: list[dict[str, Any]]) -> str:
     """Return the time of the first seed; the others ran while the machine did other work."""
-    return next((f"{row['seconds']:.0f} s" for row in rows if row["seed"] == SEEDS[0]), "–")
+    for row in rows:
+        if row["seed"] == SEEDS[0]:
+            return f"{row['seconds']:.0f} s{f' {MARK}' if _is_marked(row) else ''}"
+    return "–"
+
+
+def _is_marked(row: dict[str, Any]) -> bool:
+    """Return whether a row is of another machine, beside which its time can't be put."""
+    return row.get("machine", FIRST_MACHINE) != FIRST_MACHINE
 
 
 def _machine() -> str:
@@ -218,12 +229,12 @@ def main() -> None:
     running.add_argument("recipes", nargs="*", metavar="RECIPE")
     running.add_argument("--plain", action="store_true")
     commands.add_parser("write")
-    everything = commands.add_parser("all")
-    everything.add_argument("--data", nargs="+", default=SETS, choices=SETS)
-    everything.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    for command in (running, commands.add_parser("all")):
+        command.add_argument("--data", nargs="+", default=SETS, choices=SETS)
+        command.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     arguments = parser.parse_args()
     if arguments.command == "run":
-        run(arguments.recipes, arguments.plain)
+        run(arguments.recipes, arguments.plain, sets=arguments.data, seeds=arguments.seeds)
         return
     if arguments.command == "all":
         # The choices first: their time is what they are measured for.
