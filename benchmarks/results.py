@@ -212,7 +212,7 @@ def _seconds(rows: list[dict[str, Any]]) -> str:
 
 def _is_marked(row: dict[str, Any]) -> bool:
     """Return whether a row is of another machine, beside which its time can't be put."""
-    return row.get("machine", FIRST_MACHINE) != FIRST_MACHINE
+    return bool(row.get("machine", FIRST_MACHINE) != FIRST_MACHINE)
 
 
 def _machine() -> str:
