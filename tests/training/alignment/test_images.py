@@ -72,6 +72,18 @@ def test_copies_unreadable_files_and_training_images_are_left_out_and_counted(
     assert ".raw" in text
 
 
+def test_labels_of_images_that_are_left_out_are_counted(folder: Path, dataset: Dataset) -> None:
+    known = dataset.train[0]
+    shutil.copy(known.path, folder / "known.jpg")
+    (folder / "broken.jpg").write_bytes(b"no image")
+    name = dataset.classes[known.label]
+    rows = f"file,label\nknown.jpg,{name}\nbroken.jpg,{name}\n00.jpg,across\n"
+    (folder / "labels.csv").write_text(rows)
+    target, lines = read(folder, dataset)
+    assert len(target.labelled) == 1
+    assert "among these 2 of the 3 photographs in labels.csv" in lines
+
+
 def test_labels_of_the_table_are_those_of_the_classes(folder: Path, dataset: Dataset) -> None:
     (folder / "labels.csv").write_text("file,label\n00.jpg,across\n02.jpg,down\n")
     target, lines = read(folder, dataset)
