@@ -221,6 +221,7 @@ def test_what_is_no_delta_of_this_run_is_refused_in_one_line(
     done = rtl_here("export", base, "--delta", delta)
     assert done.returncode == 3, done.stderr
     assert message in done.stderr
+    assert (f"hint: --delta {delta}/delta.safetensors" in done.stderr) == (wrong == "folder")
     assert not (tmp_path / "export").exists()
 
 

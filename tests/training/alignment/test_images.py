@@ -96,6 +96,19 @@ def test_labels_of_the_table_are_those_of_the_classes(folder: Path, dataset: Dat
     assert lines[-1].startswith("no labelled photograph of aslant: ")
 
 
+@pytest.mark.parametrize(
+    ("label", "hint"),
+    [("Across", "did you mean 'across'?"), ("zebra", "it knows across, aslant, down")],
+)
+def test_an_unknown_class_is_refused_with_the_one_that_may_be_meant(
+    label: str, hint: str, folder: Path, dataset: Dataset
+) -> None:
+    (folder / "labels.csv").write_text(f"file,label\n00.jpg,{label}\n")
+    with pytest.raises(DataError, match=f"'{label}' is no class of the model") as caught:
+        read(folder, dataset)
+    assert caught.value.hint == hint
+
+
 @pytest.mark.parametrize("label", ["", "across;down"])
 def test_a_table_of_labels_is_not_sent_to_what_takes_no_target(
     folder: Path, dataset: Dataset, label: str
