@@ -233,6 +233,7 @@ def test_a_delta_is_no_start_of_a_training(
     assert done.returncode == 11, done.stderr
     assert "delta.safetensors is a delta" in done.stderr
     assert "--weights RUN" in done.stderr
+    assert f"rtl export BASE_RUN --delta {bases / name / 'delta.safetensors'}" in done.stderr
     assert not (tmp_path / "runs").exists()
 
 
