@@ -150,6 +150,16 @@ def test_labelled_photographs_that_would_lose_refuse(
     assert not (tmp_path / "new.onnx").exists()
 
 
+def test_a_file_that_is_replaced_is_said_to_be(
+    rtl_here: Rtl, other: Path, target: Path, tmp_path: Path
+) -> None:
+    words = ("adapt", other, "--to", target, "-o", tmp_path / "new.onnx")
+    first, second = rtl_here(*words), rtl_here(*words)
+    assert (first.returncode, second.returncode) == (0, 0), second.stderr
+    assert "in place of" not in first.stderr
+    assert "new.onnx, in place of the file that is there\n" in second.stderr
+
+
 @pytest.mark.parametrize(
     ("change", "status", "says"),
     [

@@ -139,6 +139,8 @@ def test_what_is_kept_is_of_the_same_command_only(search: Search, trained: list[
     with pytest.raises(KeyboardInterrupt):
         search(Killed("fold 1"))
     assert list_caches().searches.searches == 1
+    with pytest.raises(KeyboardInterrupt):
+        search(Killed(" s, with 1 finished training without a fold"))
     trained.clear()
     with pytest.raises(KeyboardInterrupt):
         search(Killed("fold 1"), seed=1)

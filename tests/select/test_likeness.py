@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.data.layouts import Sample
-from toolchain.select.likeness import drawn, judge, right_out_of_fold
+from toolchain.select.likeness import askable, drawn, judge, right_out_of_fold
 
 ALL = np.arange(100)
 
@@ -54,6 +54,11 @@ def test_a_lead_over_random_weights_that_may_be_luck_is_said_to_be_so() -> None:
 def test_images_of_one_group_alone_are_none_right() -> None:
     features, labels = np.ones((4, 3), np.float32), np.array([0, 0, 1, 1])
     assert not right_out_of_fold(features, labels, 2, np.zeros(4, np.int64), 0.1).any()
+
+
+def test_an_image_whose_class_no_other_fold_has_can_not_be_asked_about() -> None:
+    labels, fold_of = np.array([0, 0, 1, 2, 2]), np.array([0, 1, 0, 1, 1])
+    assert askable(labels, fold_of).tolist() == [True, True, False, False, False]
 
 
 def test_measured_images_keep_the_proportions_of_the_classes() -> None:

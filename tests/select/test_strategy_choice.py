@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -69,6 +70,23 @@ def test_the_choice_is_printed_with_its_figures(
     assert "16 training images a class, fewer than 200" in done.stderr
     assert "features of layer1" in done.stdout
     assert "because" in done.stdout
+
+
+def test_one_image_a_class_shows_nothing_and_trains_the_head(
+    rtl_here: Rtl, stripes: Path, random_weights: Path, tmp_path: Path
+) -> None:
+    for folder in (stripes / "train").iterdir():
+        image = min(folder.iterdir())
+        for split in ("train", "val"):
+            (tmp_path / "one" / split / folder.name).mkdir(parents=True)
+        shutil.copy(image, tmp_path / "one" / "train" / folder.name)
+        shutil.copy(max(folder.iterdir()), tmp_path / "one" / "val" / folder.name)
+    done = rtl_here(
+        "finetune", tmp_path / "one", "--weights", random_weights, "--strategy", "auto", *SMALL
+    )
+    assert done.returncode == 0, done.stderr
+    assert "strategy auto: head (small, like): 1 training image a class" in done.stderr
+    assert "likeness can't be measured: each class has one training image" in done.stderr
 
 
 @pytest.mark.parametrize(

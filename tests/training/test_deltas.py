@@ -221,6 +221,7 @@ def test_what_is_no_delta_of_this_run_is_refused_in_one_line(
     done = rtl_here("export", base, "--delta", delta)
     assert done.returncode == 3, done.stderr
     assert message in done.stderr
+    assert (f"hint: --delta {delta}/delta.safetensors" in done.stderr) == (wrong == "folder")
     assert not (tmp_path / "export").exists()
 
 
@@ -232,6 +233,7 @@ def test_a_delta_is_no_start_of_a_training(
     assert done.returncode == 11, done.stderr
     assert "delta.safetensors is a delta" in done.stderr
     assert "--weights RUN" in done.stderr
+    assert f"rtl export BASE_RUN --delta {bases / name / 'delta.safetensors'}" in done.stderr
     assert not (tmp_path / "runs").exists()
 
 

@@ -67,7 +67,8 @@ def write_adapted(
     `images` are photographs of the new camera and their names; some are stored as references.
     Raises ParityError where the file does not compute what it should; nothing is kept then.
     """
-    progress.message(f"writing {path}")
+    there = ", in place of the file that is there" if path.exists() else ""
+    progress.message(f"writing {path}{there}")
     expected = AdaptedClassifier(original.graph, weight, bias, original.card)
     logits = expected.run(proof_pixels(original.card.preprocessing.size)).logits
     card = msgspec.structs.replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -85,9 +86,13 @@ def _labels(root: Path, classes: Sequence[str]) -> dict[Path, int]:
         raise
     for path, name in rows:
         if name not in known:
+            near = difflib.get_close_matches(name.casefold(), map(str.casefold, known), 1)
+            meant = [other for other in known if near == [other.casefold()]]
             raise DataError(
                 f"{table}: '{name}' is no class of the model",
-                hint=f"it knows {', '.join(classes[:20])}",
+                hint=f"did you mean '{meant[0]}'?"
+                if meant
+                else f"it knows {', '.join(classes[:20])}",
             )
         labels[path] = known[name]
     return labels

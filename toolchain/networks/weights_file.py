@@ -19,6 +19,7 @@ from safetensors.torch import load, load_file
 
 from toolchain.errors import TrainingError
 from toolchain.files import A_URL, DOWNLOAD, as_url, display_path, is_folder, is_text, unicode_name
+from toolchain.printable import shell_words
 from toolchain.runtime.not_a_model import DELTA_STARTS
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
@@ -122,7 +123,8 @@ def _require_weights(path: Path, head: bytes) -> None:
     if head[8:].startswith(DELTA_STARTS):
         raise TrainingError(
             f"{path} is a delta, what a training changed of other weights",
-            hint="train from its run, --weights RUN, or export it: rtl export BASE_RUN --delta",
+            hint="train from its run, --weights RUN, or export it: "
+            + shell_words("rtl", "export", "BASE_RUN", "--delta", path),
         )
     known = head.startswith((b"PK", b"\x80")) or head[8:9] == b"{"
     if not known and is_text(head):

@@ -15,7 +15,9 @@ import msgspec
 
 from toolchain.errors import DataError
 from toolchain.files import encode_json
+from toolchain.printable import shell_words
 from toolchain.runs.damage import reading
+from toolchain.runs.runfolder import RunFolder
 from toolchain.runtime.card import Card, decode_card, encode_card
 
 if TYPE_CHECKING:
@@ -84,7 +86,9 @@ def _content(path: Path) -> tuple[State, dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
     if path.is_dir():
-        raise DataError(f"{path} is a folder, and a delta is a file", hint=HINT)
+        inside = RunFolder(path).delta
+        hint = shell_words("--delta", inside) if inside.is_file() else HINT
+        raise DataError(f"{path} is a folder, and a delta is a file", hint=hint)
     if not path.is_file():
         raise DataError(f"{path}: no such file", hint=HINT)
     try:

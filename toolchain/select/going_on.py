@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from toolchain.display import counted
 from toolchain.files import encode_json
 from toolchain.machine import installed_versions
 from toolchain.networks.weights import state_sha256
@@ -107,8 +108,8 @@ def search_of(
     if record is None or not fits(record, pool):
         return Search(entry, SearchRecord(key=key), started)
     progress.message(
-        f"going on with a search that was stopped after {record.elapsed_s:.0f} s; finished are "
-        f"{len(record.results)} trainings without a fold"
+        f"going on with a search that was stopped after {record.elapsed_s:.0f} s, with "
+        f"{counted(len(record.results), 'finished training')} without a fold"
     )
     return Search(entry, record, started)
 

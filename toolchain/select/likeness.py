@@ -93,6 +93,19 @@ def right_out_of_fold(
     return found
 
 
+def askable(labels: NDArray[np.int64], fold_of: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return of which images another fold has one of the same class, bool [images].
+
+    Of the others a probe that is fitted without their fold has never seen the class, so its answers
+    say nothing of the features.
+    """
+    found = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        own = labels == label
+        found[own] = len(np.unique(fold_of[own])) > 1
+    return found
+
+
 def measure_likeness(inputs: ChoiceInputs, progress: ProgressReporter) -> Likeness:
     """Return what the features of each stage do for the training images."""
     seed = inputs.settings.seed
@@ -111,7 +124,11 @@ def measure_likeness(inputs: ChoiceInputs, progress: ProgressReporter) -> Likene
     rows.append(_row("random weights, layer4", reference, 0.0))
     if len(known) < len(samples):
         rows.append(_row("features of layer4, the same images", known_right["layer4"][known], 0.0))
-    like, best_stage, reason = judge(known_right, reference, known)
+    if askable(rarest_labels(samples), fold_of).any():
+        like, best_stage, reason = judge(known_right, reference, known)
+    else:
+        like, best_stage = True, STAGES[-1]
+        reason = "likeness can't be measured: each class has one training image, or one group"
     return Likeness(like, reason, best_stage, int(fold_of.max()) + 1, rows)
 
 

@@ -52,4 +52,5 @@ def choose_strategy(
 
 def _size(per_class: float, row: GuideRow) -> str:
     word = "at least" if row.large else "fewer than"
-    return f"{per_class:g} training images a class, {word} {LARGE_FROM}"
+    noun = "image" if per_class == 1 else "images"
+    return f"{per_class:g} training {noun} a class, {word} {LARGE_FROM}"

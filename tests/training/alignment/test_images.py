@@ -72,6 +72,18 @@ def test_copies_unreadable_files_and_training_images_are_left_out_and_counted(
     assert ".raw" in text
 
 
+def test_labels_of_images_that_are_left_out_are_counted(folder: Path, dataset: Dataset) -> None:
+    known = dataset.train[0]
+    shutil.copy(known.path, folder / "known.jpg")
+    (folder / "broken.jpg").write_bytes(b"no image")
+    name = dataset.classes[known.label]
+    rows = f"file,label\nknown.jpg,{name}\nbroken.jpg,{name}\n00.jpg,across\n"
+    (folder / "labels.csv").write_text(rows)
+    target, lines = read(folder, dataset)
+    assert len(target.labelled) == 1
+    assert "among these 2 of the 3 photographs in labels.csv" in lines
+
+
 def test_labels_of_the_table_are_those_of_the_classes(folder: Path, dataset: Dataset) -> None:
     (folder / "labels.csv").write_text("file,label\n00.jpg,across\n02.jpg,down\n")
     target, lines = read(folder, dataset)
@@ -82,6 +94,19 @@ def test_labels_of_the_table_are_those_of_the_classes(folder: Path, dataset: Dat
     }
     assert "21 images of the other camera, 2 with a label" in lines[-2]
     assert lines[-1].startswith("no labelled photograph of aslant: ")
+
+
+@pytest.mark.parametrize(
+    ("label", "hint"),
+    [("Across", "did you mean 'across'?"), ("zebra", "it knows across, aslant, down")],
+)
+def test_an_unknown_class_is_refused_with_the_one_that_may_be_meant(
+    label: str, hint: str, folder: Path, dataset: Dataset
+) -> None:
+    (folder / "labels.csv").write_text(f"file,label\n00.jpg,{label}\n")
+    with pytest.raises(DataError, match=f"'{label}' is no class of the model") as caught:
+        read(folder, dataset)
+    assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize("label", ["", "across;down"])

@@ -134,21 +134,26 @@ def _usable(
     own = {sample.digest for split in splits for sample in split}
     found: dict[str, Sample] = {}
     unreadable: list[str] = []
-    known = copies = 0
+    known = copies = labels_lost = 0
     for path, check in zip(folder.paths, checks, strict=True):
         if check.error is not None:
             unreadable.append(f"{_name(folder, path)}: {check.error}")
+            labels_lost += path in folder.labels
             continue
         label = folder.labels.get(path, UNKNOWN)
         earlier = found.get(check.digest)
         if check.digest in own:
             known += 1
+            labels_lost += path in folder.labels
         elif earlier is None:
             found[check.digest] = Sample(path, label, check.digest)
         else:
             copies += 1
             found[check.digest] = _with_label(folder, earlier, path, label)
     _report(unreadable, known, copies, progress)
+    if labels_lost:
+        named = counted(len(folder.labels), "photograph")
+        progress.message(f"among these {labels_lost} of the {named} in labels.csv")
     if known and not found:
         raise DataError(
             f"{folder.root}: all of its images are in the data set itself",
