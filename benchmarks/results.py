@@ -175,10 +175,10 @@ seeds.
 A recipe is `configs/RECIPE.toml`, with `--weights FILE` but for scratch; "two-stage" is it with
 `--strategy two-stage --head-epochs 3`, "progressive" is it with `--strategy progressive
 --unfreeze-layers 4 --unfreeze-every 3`, "bn" and "lora" are it with that strategy and
-`--lr-head 1e-2 --lr-backbone 3e-3`. food3 has 150 images for training and 120 for validation, hymenoptera 244 and
-153, steel6 240 and 240, food10_64px 450 and 400 of 64 pixels. The weights are all of torchvision's
-ImageNet ResNet-18 but the last block, which begins as the identity; with the whole of them expect
-more.
+`--lr-head 1e-2 --lr-backbone 3e-3`. food3 has 150 images for training and 120 for validation,
+hymenoptera 244 and 153, steel6 240 and 240, food10_64px 450 and 400 of 64 pixels. The weights are
+all of torchvision's ImageNet ResNet-18 but the last block, which begins as the identity; with the
+whole of them expect more.
 
 Measured on: {machine}.
 

@@ -84,6 +84,11 @@ def _labels(root: Path, classes: Sequence[str]) -> dict[Path, int]:
     except NotOneClass as error:  # multi-label, which it hints at, has no other camera
         error.hint = "a photograph has one class; leave out those whose class is not known"
         raise
+    if not rows:
+        raise DataError(
+            f"{table} names no photograph",
+            hint="give a row for each labelled photograph, or take the table out of the folder",
+        )
     for path, name in rows:
         if name not in known:
             near = difflib.get_close_matches(name.casefold(), map(str.casefold, known), 1)

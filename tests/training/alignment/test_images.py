@@ -109,6 +109,12 @@ def test_an_unknown_class_is_refused_with_the_one_that_may_be_meant(
     assert caught.value.hint == hint
 
 
+def test_a_table_without_rows_is_refused(folder: Path, dataset: Dataset) -> None:
+    (folder / "labels.csv").write_text("file,label\n")
+    with pytest.raises(DataError, match="names no photograph"):
+        read(folder, dataset)
+
+
 @pytest.mark.parametrize("label", ["", "across;down"])
 def test_a_table_of_labels_is_not_sent_to_what_takes_no_target(
     folder: Path, dataset: Dataset, label: str
