@@ -76,6 +76,7 @@ def test_labels_of_images_that_are_left_out_are_counted(folder: Path, dataset: D
     known = dataset.train[0]
     shutil.copy(known.path, folder / "known.jpg")
     (folder / "broken.jpg").write_bytes(b"no image")
+    assert isinstance(known.label, int)
     name = dataset.classes[known.label]
     rows = f"file,label\nknown.jpg,{name}\nbroken.jpg,{name}\n00.jpg,across\n"
     (folder / "labels.csv").write_text(rows)
