@@ -193,6 +193,8 @@ def _line(data: str, recipe: str, rows: list[dict[str, Any]], plain: list[dict[s
     mean, images = statistics.mean(accuracies), rows[0]["images"]
     low, high = wilson_interval(round(mean * images), images)
     seeds = f"{min(accuracies):.1%}–{max(accuracies):.1%}" if len(rows) > 1 else "one"
+    if 1 < len(rows) < len(SEEDS):
+        seeds += f" ({len(rows)} of {len(SEEDS)})"
     cells = [data, recipe, f"{mean:.1%}", f"{low:.1%}–{high:.1%}", seeds, _seconds(rows)]
     if plain:
         few = "" if len(plain) == len(SEEDS) else f" ({len(plain)} of {len(SEEDS)} seeds)"

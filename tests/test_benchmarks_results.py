@@ -51,7 +51,10 @@ def test_a_time_of_another_machine_is_marked(tmp_path: Path) -> None:
     busy = slow | {"seed": 1, "machine": "a machine that does other work"}
     rows = [*read_rows(results.STORE), slow, busy]
     page = results.page(stored(tmp_path / "results.jsonl", rows), tmp_path / "choosing.jsonl")
-    assert "| hymenoptera | photos-slow | 90.0 % | 84.5 %–94.0 % | 90.0 %–90.0 % | 99 s † |" in page
+    assert (
+        "| hymenoptera | photos-slow | 90.0 % | 84.5 %–94.0 % | 90.0 %–90.0 % (2 of 3) | 99 s † |"
+        in page
+    )
     assert f"Measured on: {results.FIRST_MACHINE}; times marked † on: a machine.\n" in page
 
 
