@@ -49,8 +49,8 @@ def test_a_recipe_with_fewer_seeds_is_not_the_best(tmp_path: Path) -> None:
 def test_a_time_of_another_machine_is_marked(tmp_path: Path) -> None:
     slow = row("rtl", 0, 0.9, 99) | {"recipe": "photos-slow"}
     busy = slow | {"seed": 1, "machine": "a machine that does other work"}
-    rows = [*read_rows(results.STORE), slow, busy]
-    page = results.page(stored(tmp_path / "results.jsonl", rows), tmp_path / "choosing.jsonl")
+    store = stored(tmp_path / "results.jsonl", [slow, busy])
+    page = results.page(store, tmp_path / "choosing.jsonl")
     assert (
         "| hymenoptera | photos-slow | 90.0 % | 84.5 %–94.0 % | 90.0 %–90.0 % (2 of 3) | 99 s † |"
         in page
