@@ -32,6 +32,7 @@ from toolchain.machine import this_machine
 from toolchain.metrics.intervals import wilson_interval
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import read_settings
+from toolchain.select.try_strategies import DELTA_RATES
 from toolchain.training.finetune import finetune
 
 STORE = Path(__file__).with_name("results.jsonl")
@@ -57,8 +58,8 @@ COMPARED = RECIPES.keys() - {FROM_SCRATCH}
 STAGED = {
     "two-stage": {"strategy": "two-stage", "head_epochs": 3},
     "progressive": {"strategy": "progressive", "unfreeze_layers": 4, "unfreeze_every": 3},
-    "bn": {"strategy": "bn", "lr_head": 1e-2, "lr_backbone": 3e-3},
-    "lora": {"strategy": "lora", "lr_head": 1e-2, "lr_backbone": 3e-3},
+    "bn": {"strategy": "bn", **DELTA_RATES},
+    "lora": {"strategy": "lora", **DELTA_RATES},
 }
 """Strategies that replace `partial` in its recipes."""
 

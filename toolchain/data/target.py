@@ -91,13 +91,17 @@ def _labels(root: Path, classes: Sequence[str]) -> dict[Path, int]:
         )
     for path, name in rows:
         if name not in known:
-            near = difflib.get_close_matches(name.casefold(), map(str.casefold, known), 1)
-            meant = [other for other in known if near == [other.casefold()]]
             raise DataError(
-                f"{table}: '{name}' is no class of the model",
-                hint=f"did you mean '{meant[0]}'?"
-                if meant
-                else f"it knows {', '.join(classes[:20])}",
+                f"{table}: '{name}' is no class of the model", hint=_classes_meant(name, classes)
             )
         labels[path] = known[name]
     return labels
+
+
+def _classes_meant(name: str, classes: Sequence[str]) -> str:
+    """Return a question with the class that is spelled nearest to `name`; else the classes."""
+    by_folded = {other.casefold(): other for other in classes}
+    near = difflib.get_close_matches(name.casefold(), by_folded, 1)
+    return (
+        f"did you mean '{by_folded[near[0]]}'?" if near else f"it knows {', '.join(classes[:20])}"
+    )
