@@ -226,6 +226,29 @@ def test_the_model_is_not_replaced(other: Path, target: Path, rtl_here: Rtl) -> 
     assert tree_digest(other.parent) == before
 
 
+def test_of_a_run_its_exported_file_is_adapted(
+    exported_run_folder: Path, target: Path, tmp_path: Path, rtl_here: Rtl
+) -> None:
+    run = Path(shutil.copytree(exported_run_folder, tmp_path / "run"))
+    done = rtl_here("adapt", run, "--to", target, "-o", tmp_path / "new.onnx", "--json")
+    assert done.returncode in (0, 10), done.stderr
+    assert f"adapting {run / 'export' / 'model.onnx'}\n" in done.stderr
+    assert json.loads(done.stdout)["model"] == str(run / "export" / "model.onnx")
+
+
+@pytest.mark.parametrize("kind", ["another model", "notes"])
+def test_a_file_that_was_not_adapted_is_not_replaced(
+    kind: str, other: Path, model: Path, target: Path, tmp_path: Path, rtl_here: Rtl
+) -> None:
+    there = tmp_path / "there.onnx"
+    there.write_bytes(model.read_bytes() if kind == "another model" else b"my notes")
+    before = tree_digest(tmp_path)
+    done = rtl_here("adapt", other, "--to", target, "-o", there, "--quiet")
+    assert done.returncode == 2
+    assert "there.onnx exists and is no adapted model; it is kept as it is" in done.stderr
+    assert tree_digest(tmp_path) == before
+
+
 def test_without_stored_features_the_training_images_are_asked_for(
     model: Path, target: Path, stripes: Path, tmp_path: Path
 ) -> None:

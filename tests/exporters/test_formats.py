@@ -317,7 +317,7 @@ def test_a_classifier_that_reads_all_stages_is_exported_and_verified_in_every_fo
     found = rtl.export(run_of_stages, ["onnx", "torchscript", "pt2"])
     assert len(found.kept) == 3
     onnx_file = run_of_stages / "export" / "model.onnx"
-    original = open_original(str(onnx_file))  # it raises where the last layer is not understood
+    original = open_original(onnx_file)  # it raises where the last layer is not understood
     assert original.weight.shape == (3, 64 + 128 + 256 + 512)
     assert original.card.head_stages == "all"
     names = {output for node in onnx.load(onnx_file).graph.node for output in node.output}

@@ -96,6 +96,10 @@ RECIPES = {
         *("--schedule", "one-cycle", "--optimizer", "sgd", "--mixup", "0.4", "--cutmix", "1"),
         *("--balanced-sampling", "--loss", "focal", "--class-weights", "--clip-norm", "1"),
     ],
+    "growing images": [
+        *("--strategy", "full", "--size", "48", "--start-size", "32"),
+        *("--start-size-epochs", "2", "--augment", "s3"),
+    ],
     "two-stage": [
         *("--strategy", "two-stage", "--head-epochs", "1", "--freeze-until", "16"),
         *("--optimizer", "adamw", "--schedule", "cosine", "--warmup-epochs", "1"),

@@ -18,6 +18,7 @@ from toolchain.adaptation.source_features import SourceFeatures
 from toolchain.adaptation.source_images import source_of
 from toolchain.adaptation.target import TargetImages, fingerprint, read_target
 from toolchain.adaptation.writing import write_adapted
+from toolchain.backends.run_model import exported_file
 from toolchain.display import counted
 from toolchain.errors import DataError, ImageError, RefusedError
 from toolchain.progress import ProgressReporter, SilentReporter
@@ -39,16 +40,20 @@ def adapt(
 ) -> Adapted:
     """Fit an ONNX file in fp32 to up to `images` photographs in the folder `to`; needs no torch.
 
-    `source` is a folder of training images, where their features are not stored beside the model.
-    The new file goes to `output`, by default beside the model. The model itself is only read.
+    Of a run folder the file that was exported from it is fitted. `source` is a folder of training
+    images, where their features are not stored beside the model. The new file goes to `output`, by
+    default beside the model. The model itself is only read.
 
     Raises RefusedError, whose `result` is an Adapted, where it would not help; ModelFileError for a
     file that can't be adapted, DataError for folders that can't be used or hold too few readable
     images, and ParityError where the new file does not compute what it should.
     """
     progress, started = progress or SilentReporter(), time.monotonic()
-    path = destination(existing_model(model), output)
-    original = open_original(os.fspath(model))
+    file = existing_model(exported_file(model))
+    if file != Path(model):
+        progress.message(f"adapting {file}")
+    path = destination(file, output)
+    original = open_original(file)
     target = read_target(os.fspath(to), original.card.classes, images)
     known = source_of(original, source, progress)
     features, unreadable = _target_features(original, target, progress)

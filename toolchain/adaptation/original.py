@@ -16,9 +16,10 @@ from toolchain.errors import ModelFileError, SettingsError
 from toolchain.files import file_sha256, require_writable
 from toolchain.runtime.card import Card
 from toolchain.runtime.model_inputs import Floats
+from toolchain.runtime.onnxfile.metadata import card_text
 from toolchain.runtime.onnxfile.stored_weights import stored_precision
 from toolchain.runtime.selftest import generated_pixels
-from toolchain.runtime.session import existing_model
+from toolchain.runtime.session import card_of
 from toolchain.verification.levels.numbers import compare_numbers
 
 SUFFIX = ".adapted"
@@ -40,12 +41,11 @@ class Original:
     """[classes]."""
 
 
-def open_original(model: str) -> Original:
+def open_original(path: Path) -> Original:
     """Open an ONNX file in fp32 whose classes exclude each other.
 
     Raises ModelFileError for a file of another kind and for one that was adapted already.
     """
-    path = existing_model(model)
     if zipfile.is_zipfile(path):
         raise ModelFileError(
             f"{path} can't be adapted: it is a file of torch, not an ONNX file", hint=EXPORT_HINT
@@ -64,8 +64,8 @@ def open_original(model: str) -> Original:
 def destination(original: Path, output: str | os.PathLike[str] | None) -> Path:
     """Return the path of the new file; by default it is named after the original, beside it.
 
-    Raises SettingsError where it would replace the original or has another suffix, DataError where
-    it can't be written.
+    Raises SettingsError where it would replace the original or another file that was not adapted,
+    or has another suffix, DataError where it can't be written.
     """
     if output is None:
         path = original.with_name(f"{original.stem}{SUFFIX}{original.suffix}")
@@ -81,8 +81,21 @@ def destination(original: Path, output: str | os.PathLike[str] | None) -> Path:
         raise SettingsError(
             f"{path} is the file that is adapted; it is kept as it is", hint="choose another -o"
         )
+    if path.exists() and not _was_adapted(path):
+        raise SettingsError(
+            f"{path} exists and is no adapted model; it is kept as it is",
+            hint="choose another -o, or remove it",
+        )
     require_writable(path)
     return path
+
+
+def _was_adapted(path: Path) -> bool:
+    """Return whether a file is one that was adapted, from any model and to any photographs."""
+    try:
+        return card_of(card_text(path), os.fspath(path)).adapted is not None
+    except ModelFileError:
+        return False
 
 
 def _require_kind(path: Path, card: Card) -> None:

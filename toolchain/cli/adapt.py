@@ -62,7 +62,7 @@ def command(
     How the new camera shifts the features of its photographs is found without labels, and taken
     back in the bias of the last layer: the new file is as fast and as large. It is made only where
     figures say that it helps; else the exit status is 10 and nothing is written. MODEL itself is
-    never changed.
+    never changed. Of a run folder the file in its export/ is taken.
 
     \b
     rtl adapt runs/photos/export/model.onnx --to photos-of-the-new-camera

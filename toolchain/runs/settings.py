@@ -23,6 +23,8 @@ TRACKERS = ("tensorboard", "mlflow", "wandb")
 """Settings that report a training elsewhere, and change nothing of it."""
 CHOOSING = ("budget", "head_start", "probe_l2", "probe_scaling")
 """Settings of the automatic choice, and of the classifier that it may begin with."""
+RESIZING = ("start_size", "start_size_epochs")
+"""Settings of smaller images in the first epochs."""
 ALIGNING = ("target", "align", "align_weight")
 """Settings of another camera, for whose photographs a model is trained."""
 
@@ -75,6 +77,23 @@ class FinetuneSettings(LearningSettings, frozen=True, kw_only=True, forbid_unkno
             le=64,
             description="Decode JPEGs smaller while this many times larger than needed; "
             "0 never does.",
+        ),
+    ] = 0
+    start_size: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=8192,
+            description="Side, in pixels, that training images are reduced to in the first epochs, "
+            "which then take less time (progressive resizing); 0 never does.",
+        ),
+    ] = 0
+    start_size_epochs: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=MOST_EPOCHS,
+            description="start_size: how many epochs these are; 0 means half of them.",
         ),
     ] = 0
     dropout: Annotated[float, Meta(ge=0, lt=1, description="Dropout before the classifier.")] = 0.0

@@ -67,6 +67,12 @@ CONFLICTS: tuple[tuple[str, Condition, str, tuple[dict[str, Any], ...]], ...] = 
         ({"compile": False},),
     ),
     (
+        "target",
+        lambda s: s.start_size > 0,
+        "the features of two cameras are compared at one size",
+        ({"start_size": 0},),
+    ),
+    (
         "schedule",
         lambda s: s.schedule == "plateau" and is_for_other_camera(s),
         "plateau goes by the validation images, which are not of the other camera",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from toolchain.runs.settings import ALIGNING, TRACKERS, FinetuneSettings
+from toolchain.runs.settings import ALIGNING, RESIZING, TRACKERS, FinetuneSettings
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Most used": (
@@ -67,7 +67,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Regularisation": ("dropout", "label_smoothing", "ema"),
     "Kept features": ("cache", "views", "cache_gb"),
-    "Hardware and speed": ("device", "workers", "precision", "channels_last", "compile"),
+    "Hardware and speed": (
+        "device",
+        "workers",
+        "precision",
+        "channels_last",
+        "compile",
+        *RESIZING,
+    ),
     "Logging and repeatability": ("seed", *TRACKERS),
 }
 """Title → settings, in reading order. A setting that is in none is listed last, under OTHER."""

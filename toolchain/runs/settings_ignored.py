@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
+from toolchain.runs.image_size import keeps_features
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_alignment import WITH_A_LOSS, is_for_other_camera
 from toolchain.runs.settings_sources import SettingsSources
 
+FULL_SIZE_KEPT = "the kept features are those of images of the full size"
 Condition = Callable[[FinetuneSettings], bool]
 
 
@@ -26,11 +28,6 @@ def _uses_resize(settings: FinetuneSettings) -> bool:
     # These presets resize to it in training, whatever the clean view does.
     augments = settings.augment in ("s3", "randaugment", "trivialaugment")
     return settings.preprocessing == "crop" or augments
-
-
-def _keeps_features(settings: FinetuneSettings) -> bool:
-    mixes = settings.mixup or settings.cutmix
-    return settings.cache and settings.strategy != "full" and not mixes
 
 
 USED_WHEN: dict[str, tuple[Condition, str]] = {
@@ -65,10 +62,15 @@ USED_WHEN: dict[str, tuple[Condition, str]] = {
     "probe_l2": (lambda s: s.head_start == "probe", "head_start probe uses it"),
     "probe_scaling": (lambda s: s.head_start == "probe", "head_start probe uses it"),
     "views": (
-        lambda s: _keeps_features(s) and s.augment != "none",
+        lambda s: keeps_features(s) and s.augment != "none",
         "no features of augmented images are kept",
     ),
-    "cache_gb": (_keeps_features, "no features are kept"),
+    "cache_gb": (keeps_features, "no features are kept"),
+    "start_size": (
+        lambda s: not keeps_features(s) or (s.strategy == "auto" and not s.budget),
+        FULL_SIZE_KEPT,
+    ),
+    "start_size_epochs": (lambda s: s.start_size > 0, "start_size uses it"),
 }
 """When a setting has an effect, and why not otherwise."""
 NEVER_REACHED: dict[str, tuple[Condition, str]] = {

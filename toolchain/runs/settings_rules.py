@@ -20,6 +20,10 @@ VIEW_BYTES = 3 * 4
 """Bytes of a pixel of an image that is resized and augmented: RGB, in up to four copies."""
 
 
+SMALLEST = 32
+"""Least side of a network's input, in pixels."""
+
+
 def require_workable(settings: FinetuneSettings) -> None:
     """Raise SettingsError where settings contradict each other or can't train anything.
 
@@ -38,6 +42,7 @@ def require_workable(settings: FinetuneSettings) -> None:
         _decay_leaves_weights,
         _mixes_different_images,
         _crop_lies_in_the_image,
+        _first_epochs_are_smaller,
         _image_fits_in_memory,
         _workers_are_processes_of_this_machine,
     ):
@@ -227,6 +232,27 @@ def _crop_lies_in_the_image(settings: FinetuneSettings) -> None:
             {"resize_size": settings.size},
             {"resize_size": 0},
         )
+
+
+def _first_epochs_are_smaller(settings: FinetuneSettings) -> None:
+    start, size = settings.start_size, settings.size
+    if not start:
+        return
+    off = {"start_size": 0}
+    if not SMALLEST <= start < size:
+        # 160 of 224 pixels, as others who train so do.
+        usual = max(SMALLEST, round(size * 160 / 224))
+        ways = [{"start_size": usual}, off] if usual < size else [off]
+        reason = f"{start} is not smaller than size {size}"
+        if start < SMALLEST:
+            reason = f"{start} is below {SMALLEST} pixels, the least that a network takes"
+        raise refuse("start_size", reason, *ways)
+    if settings.start_size_epochs >= settings.epochs:
+        fewer = [{"start_size_epochs": settings.epochs - 1}] if settings.epochs > 1 else []
+        reason = f"{settings.start_size_epochs} of {settings.epochs} leave none at the full size"
+        raise refuse("start_size_epochs", reason, *fewer, off)
+    if settings.epochs == 1:
+        raise refuse("start_size", "one epoch leaves none at the full size", off, {"epochs": 2})
 
 
 def _image_fits_in_memory(settings: FinetuneSettings) -> None:

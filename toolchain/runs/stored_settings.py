@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from toolchain.runs.damage import reading
-from toolchain.runs.settings import ALIGNING, CHOOSING, SPLITTING, FinetuneSettings
+from toolchain.runs.settings import ALIGNING, CHOOSING, RESIZING, SPLITTING, FinetuneSettings
 from toolchain.runs.settings_paths import with_read_paths
 
 NEVER_EMPTY = ("data", "arch")
@@ -21,6 +21,7 @@ LATER = (
     *SPLITTING,
     *CHOOSING,
     *ALIGNING,
+    *RESIZING,
     "rank",
     "exclude",
     "allow_leaks",

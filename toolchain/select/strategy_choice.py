@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 
 from toolchain.progress import ProgressReporter
+from toolchain.runs.image_size import keeps_features
 from toolchain.runs.selection import Selection
+from toolchain.runs.settings_ignored import FULL_SIZE_KEPT
 from toolchain.runs.settings_rules import require_workable
 from toolchain.select.guide import (
     LARGE_FROM,
@@ -33,6 +35,8 @@ def choose_strategy(
     keep -= {"strategy"}
     settings, chosen = with_chosen(inputs.settings, row_settings(row, likeness.best_stage), keep)
     require_workable(settings)
+    if settings.start_size and keeps_features(settings):
+        progress.message(f"start_size {settings.start_size} is ignored: {FULL_SIZE_KEPT}")
     reason = f"{_size(per_class, row)}; {likeness.reason}"
     progress.message(f"strategy auto: {settings.strategy} ({row}): {reason}")
     return Choice(

@@ -20,6 +20,7 @@ from toolchain.training.alignment.aligner import Aligner
 from toolchain.training.analysis.remedies import against_instability
 from toolchain.training.distributed import Processes
 from toolchain.training.inputs.mixing import Mixer, make_mixer
+from toolchain.training.inputs.resizing import resized
 from toolchain.training.inputs.samples import Batch, BatchSource, labels_of
 from toolchain.training.optim.losses import Loss
 from toolchain.training.optim.precision import MixedPrecision
@@ -59,12 +60,16 @@ class Stepper:
     clip_norm: float = 0.0
     """Largest norm of the gradients; 0 does not clip."""
     processes: Processes = field(default_factory=Processes)
+    image_size: int | None = None
+    """Side that images are reduced to, in pixels; None takes them, or features, as they are."""
     aligner: Aligner | None = None
     """Adds the loss of another camera's images."""
 
     def backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Add a batch's gradients; return the sum of its losses and its correct images."""
         inputs, targets = batch.inputs.to(self.device), batch.targets.to(self.device)
+        if self.image_size is not None:
+            inputs = resized(inputs, self.image_size)
         if self.mixer is not None:
             inputs, targets = self.mixer(inputs, targets)
         own_pass = self.aligner.source_pass() if self.aligner else contextlib.nullcontext()

@@ -20,6 +20,7 @@ from toolchain.metrics.outputs import Outputs
 from toolchain.networks.resnet import State
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.selection import Ingredient, read_selection
+from toolchain.training.best_epoch import BestEpoch, FinishedEpochs
 from toolchain.training.fold_trainer import UnwrittenTrainer
 from toolchain.training.loop import predict_split
 from toolchain.training.machine_failures import MachineFailure
@@ -27,7 +28,7 @@ from toolchain.training.probe_start import begin_head
 from toolchain.training.setup import prepare
 from toolchain.training.stage_inputs import stage_inputs
 from toolchain.training.starting_weights import make_starting_weights
-from toolchain.training.trainer import BestEpoch, FinishedEpochs, Trainer
+from toolchain.training.trainer import Trainer
 
 AS_LONG = 1.3
 """How much longer another training may take than the first, its starting weights included."""

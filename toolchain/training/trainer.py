@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import torch
@@ -15,9 +13,11 @@ from toolchain.metrics.outputs import Outputs
 from toolchain.networks.low_rank import merged
 from toolchain.networks.resnet import State
 from toolchain.progress import ProgressReporter
+from toolchain.runs.image_size import image_size, small_epochs
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.alignment.aligner import Aligner
+from toolchain.training.best_epoch import BestEpoch, FinishedEpochs
 from toolchain.training.checkpoints import Checkpoint, Checkpoints, resume_command
 from toolchain.training.epoch_log import EpochLog, metrics_row
 from toolchain.training.features.source import FeatureSource
@@ -37,29 +37,6 @@ from toolchain.training.trainer_state import (
     optimizer_state,
     random_state,
 )
-
-
-@dataclass(frozen=True)
-class BestEpoch:
-    """The best epoch of those that are finished."""
-
-    epoch: int
-    weights: State
-    """Copies of the tensors that training changes."""
-    outputs: Outputs
-    """Of the validation images."""
-
-
-@dataclass(frozen=True)
-class FinishedEpochs:
-    """The finished epochs, replaced as one value after each epoch.
-
-    So an interrupt finds an epoch in both fields or in neither.
-    """
-
-    history: tuple[dict[str, Any], ...] = ()
-    """The lines of metrics.jsonl."""
-    best: BestEpoch | None = None
 
 
 class Trainer:
@@ -120,6 +97,11 @@ class Trainer:
 
     def fit(self) -> None:
         """Train the remaining epochs."""
+        settings, small = self.setup.settings, small_epochs(self.setup.settings)
+        if self.epoch < small:
+            self.progress.message(
+                f"images of {settings.start_size} pixels to epoch {small}, then of {settings.size}"
+            )
         for number in range(self.stage, len(self.setup.stages)):
             self.stage = number
             stage = self.setup.stages[number]
@@ -227,6 +209,8 @@ class Trainer:
         set_training_mode(self.setup.classifier)
         if self.aligner is not None and inputs.target is not None:
             self.aligner.begin_epoch(inputs.target, epoch)
+        size = image_size(settings, epoch)
+        self.stepper.image_size = size if size != settings.size else None
         training = train_epoch(
             self.stepper,
             inputs.train.epoch(epoch),
@@ -277,14 +261,13 @@ class Trainer:
     def _better(self, epoch: int, outputs: Outputs) -> BestEpoch:
         """Return the better of this epoch and the best before it.
 
-        The metric decides, then the lower loss, because small validation sets often tie. Of a model
-        for another camera the last epoch is kept: the validation images are not that camera's.
+        Of a model for another camera the last epoch is kept: the validation images are not that
+        camera's.
         """
-        metric, best = self.setup.settings.metric, self.finished.best
-        if best is not None and self.aligner is None:
-            before = (best.outputs.score(metric), -best.outputs.loss)
-            if (outputs.score(metric), -outputs.loss) <= before:
-                return best
+        best = self.finished.best
+        metric = self.setup.settings.metric
+        if best is not None and self.aligner is None and not best.is_beaten_by(outputs, metric):
+            return best
         validated = self.ema.average if self.ema else self.weights
         copies = {name: tensor.detach().clone() for name, tensor in validated.items()}
         return BestEpoch(epoch, copies, outputs)

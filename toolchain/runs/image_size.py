@@ -1,0 +1,26 @@
+"""Which size training images have: smaller in the first epochs where the settings ask for it."""
+
+from __future__ import annotations
+
+from toolchain.runs.settings import FinetuneSettings
+
+
+def keeps_features(settings: FinetuneSettings) -> bool:
+    """Return whether the outputs of frozen layers are computed once and kept."""
+    mixes = settings.mixup or settings.cutmix
+    return settings.cache and settings.strategy != "full" and not mixes
+
+
+def small_epochs(settings: FinetuneSettings) -> int:
+    """Return how many epochs train on smaller images: the first ones.
+
+    None do on kept features, which are those of images of the full size.
+    """
+    if not settings.start_size or keeps_features(settings):
+        return 0
+    return settings.start_size_epochs or settings.epochs // 2
+
+
+def image_size(settings: FinetuneSettings, epoch: int) -> int:
+    """Return the side of the images, in pixels, that an epoch trains on; the first epoch is 1."""
+    return settings.start_size if epoch <= small_epochs(settings) else settings.size
