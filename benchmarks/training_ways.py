@@ -192,6 +192,9 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
+    if arguments.data:
+        # A first training imports and opens what the others find there.
+        _trained("photos-head", arguments.data[0], SEEDS[0], {})
     for seed in arguments.seeds:
         for name in arguments.data:
             run(arguments.recipe, name, seed, arguments.ways)
