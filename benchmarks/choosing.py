@@ -151,10 +151,11 @@ def _beside_fastai(cells: Mapping[tuple[str, str], list[Row]], peers: Path) -> s
         return ""
     found.append(FASTAI)
     trained = [r for r in read_rows(peers) if r["subject"] == "train" and "accuracy" in r]
-    for who in dict.fromkeys(row["who"] for row in trained if "fastai" in row["who"]):
-        rows = [row for row in trained if row["who"] == who]
+    fastai = [row for row in trained if "fastai" in row["who"]]
+    for who, epochs in dict.fromkeys((row["who"], row["epochs"]) for row in fastai):
+        rows = [row for row in fastai if (row["who"], row["epochs"]) == (who, epochs)]
         seconds = statistics.median(row["seconds"] for row in rows)
-        found.append((f"{who} (benchmarks/peers)", _accuracy(rows), seconds))
+        found.append((f"{who}, {epochs} epochs (benchmarks/peers)", _accuracy(rows), seconds))
     lines = [
         "\nBeside fastai on hymenoptera, with the same photographs and weights:\n\n"
         "| trainer | accuracy | time | accuracy per second |\n|---|---|---|---|\n"

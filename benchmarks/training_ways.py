@@ -47,7 +47,7 @@ from toolchain.training.finetune import finetune
 STORE = Path(__file__).with_name("training_ways.jsonl")
 PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN = "<!-- Made by `python -m benchmarks.training_ways --write`. -->\n"
-END = "<!-- End of what it makes. -->\n"
+END = "<!-- End of the ways. -->\n"
 AS_IT_IS = "as it is"
 
 

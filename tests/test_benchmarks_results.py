@@ -58,6 +58,18 @@ def test_a_time_of_another_machine_is_marked(tmp_path: Path) -> None:
     assert f"Measured on: {results.FIRST_MACHINE}; times marked † on: a machine.\n" in page
 
 
+def test_trainings_of_fastai_with_different_epochs_are_not_averaged(tmp_path: Path) -> None:
+    peer = {"subject": "train", "who": "fastai head", "seed": 0}
+    rows = [
+        peer | {"epochs": 5, "accuracy": 0.85, "seconds": 100.0},
+        peer | {"epochs": 20, "accuracy": 0.9, "seconds": 400.0},
+    ]
+    chosen = stored(tmp_path / "choosing.jsonl", [row("auto", 0, 0.93, 30)])
+    part = choosing.section({}, chosen, stored(tmp_path / "peers.jsonl", rows))
+    assert "| fastai head, 5 epochs (benchmarks/peers) | 85.0 % | 100 s |" in part
+    assert "| fastai head, 20 epochs (benchmarks/peers) | 90.0 % | 400 s |" in part
+
+
 def test_without_choices_the_page_has_no_part_about_them(tmp_path: Path) -> None:
     assert "Chosen by rtl" not in results.page(chosen=tmp_path / "choosing.jsonl")
 

@@ -20,6 +20,7 @@ from toolchain.networks.split import count_frozen_parts
 from toolchain.progress import ProgressReporter, SilentReporter
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import TRACKERS, FinetuneSettings
+from toolchain.training.best_epoch import BestEpoch
 from toolchain.training.choosing import ChoiceInputs
 from toolchain.training.distributed import Processes
 from toolchain.training.feasible import require_feasible
@@ -29,7 +30,7 @@ from toolchain.training.setup import Setup, prepare
 from toolchain.training.stage_inputs import StageInputs, stage_inputs
 from toolchain.training.starting_weights import StartingWeights
 from toolchain.training.strategies import enter_stage
-from toolchain.training.trainer import BestEpoch, Trainer
+from toolchain.training.trainer import Trainer
 
 Samples = Sequence[Sample]
 AfterEpoch = Callable[[Trainer], None]
