@@ -72,6 +72,17 @@ def test_the_choice_is_printed_with_its_figures(
     assert "because" in done.stdout
 
 
+def test_a_setting_that_the_choice_leaves_without_effect_is_said(
+    rtl_here: Rtl, stripes: Path, random_weights: Path
+) -> None:
+    words = ("--weights", random_weights, "--strategy", "auto", *SMALL, "--size", 64)
+    done = rtl_here("finetune", stripes, *words, "--start-size", 32)
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.count("start_size 32 is ignored: the kept features are those of images")
+    assert said == 1
+    assert "images of 32 pixels" not in done.stderr
+
+
 def test_one_image_a_class_shows_nothing_and_trains_the_head(
     rtl_here: Rtl, stripes: Path, random_weights: Path, tmp_path: Path
 ) -> None:
