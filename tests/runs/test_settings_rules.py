@@ -131,6 +131,12 @@ def test_from_scratch_trains_everything_unless_a_strategy_is_given() -> None:
         ({"strategy": "full", "start_size": 160}, None),
         ({"strategy": "partial", "start_size": 160}, "--start-size 160 is ignored: the kept"),
         ({"strategy": "partial", "start_size": 160, "mixup": 0.2}, None),
+        ({"strategy": "partial", "start_size": 160, "freeze_until": "0"}, None),
+        ({"strategy": "lora", "start_size": 160, "freeze_until": "0"}, None),
+        (
+            {"strategy": "bn", "start_size": 160, "freeze_until": "0"},
+            "--start-size 160 is ignored: the kept",
+        ),
         ({"strategy": "auto", "start_size": 160}, None),
         ({"strategy": "full", "start_size_epochs": 3}, "--start-size-epochs 3 is ignored: start"),
         ({"epochs": 30, "seed": 1, "dropout": 0.5}, None),

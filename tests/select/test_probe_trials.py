@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from toolchain.errors import SettingsError
 from toolchain.runs.settings_file import read_settings
 from toolchain.runtime.card import HeadStages
 from toolchain.select.probe_sweep import Probe
@@ -50,6 +51,13 @@ def test_of_a_tie_the_last_stage_goes_on() -> None:
         ("head on all four stages, from the probe", "tie"),
     ]
     assert rows[1].settings["head_stages"] == "all"
+
+
+def test_first_epochs_that_leave_none_at_the_full_size_are_refused() -> None:
+    given = {"start_size": 160, "start_size_epochs": 12}
+    settings = read_settings(None, {"data": "photos", "budget": "5m", **given})
+    with pytest.raises(SettingsError, match="12 of 10 leave none"):
+        compared_probes(probes(4, 3, 4)).trial(settings, frozenset(given))
 
 
 def test_of_two_that_are_better_and_a_tie_the_one_that_reads_less_goes_on() -> None:

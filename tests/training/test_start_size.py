@@ -75,6 +75,15 @@ def test_a_strategy_that_trains_from_pixels_takes_smaller_images_too(
     assert in_turn([side for training, side in sides if training]) == [32, 64]
 
 
+@pytest.mark.parametrize("strategy", ["partial", "lora"])
+def test_a_strategy_that_freezes_nothing_takes_smaller_images_too(
+    strategy: str, stripes: Path, tmp_path: Path, sides: list[tuple[bool, int]]
+) -> None:
+    settings = small(stripes, **GROWING, strategy=strategy, freeze_until="0")
+    finetune(settings, tmp_path / "run")
+    assert in_turn([side for training, side in sides if training]) == [32, 64]
+
+
 def test_the_sizes_are_said(stripes: Path, tmp_path: Path) -> None:
     said = Messages()
     finetune(small(stripes, **GROWING), tmp_path / "run", progress=said)

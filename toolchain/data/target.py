@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,9 +63,23 @@ def _read(root: Path, classes: Sequence[str], option: str) -> TargetFolder:
             f"{root}: no images in this folder",
             hint=f"passed over: {passed_over}" if passed_over else None,
         )
-    labels = _labels(root, classes)
+    labels = _by_found_path(_labels(root, classes), found)
     paths = [*found, *sorted(labels.keys() - set(found))]
     return TargetFolder(root, tuple(paths), labels, account.entries())
+
+
+def _by_found_path(labels: dict[Path, int], found: Sequence[Path]) -> dict[Path, int]:
+    """Return labels by the paths of the walk: a table may name a file by another path to it."""
+    elsewhere = labels.keys() - set(found)
+    if not elsewhere:
+        return labels
+    by_place = {os.path.realpath(path): path for path in reversed(found)}
+    named: dict[Path, int] = {}
+    for path, label in labels.items():
+        same = by_place.get(os.path.realpath(path), path) if path in elsewhere else path
+        # Of two rows for one file both paths stay: their labels are compared with their content.
+        named[path if same in labels or same in named else same] = label
+    return named
 
 
 def fingerprint_of(digests: Iterable[str]) -> str:

@@ -8,7 +8,13 @@ from toolchain.runs.settings import FinetuneSettings
 def keeps_features(settings: FinetuneSettings) -> bool:
     """Return whether the outputs of frozen layers are computed once and kept."""
     mixes = settings.mixup or settings.cutmix
-    return settings.cache and settings.strategy != "full" and not mixes
+    return settings.cache and _freezes_layers(settings) and not mixes
+
+
+def _freezes_layers(settings: FinetuneSettings) -> bool:
+    if settings.strategy in ("partial", "lora"):  # bn freezes the first convolution all the same
+        return settings.freeze_until.strip("0") != ""  # a number of layers: none
+    return settings.strategy != "full"
 
 
 def small_epochs(settings: FinetuneSettings) -> int:

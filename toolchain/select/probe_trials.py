@@ -10,6 +10,7 @@ import numpy as np
 
 from toolchain.runs.selection import Measured, Verdict, measured
 from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings_rules import require_workable
 from toolchain.select.comparison import Candidate, against, rank, significant
 from toolchain.select.guide import with_chosen
 from toolchain.select.probe_sweep import Probe
@@ -49,8 +50,12 @@ class ComparedProbes:
         return f"the probe on {self.chosen.features} is shown to be better than on {first.features}"
 
     def trial(self, settings: FinetuneSettings, keep: frozenset[str]) -> Trial:
-        """Return the chosen probe as a run. The settings in `keep` were given and stay."""
+        """Return the chosen probe as a run. The settings in `keep` were given and stay.
+
+        Raises SettingsError where what was given does not fit the epochs of such a run.
+        """
         chosen, taken = with_chosen(settings, {**HEAD, **probe_settings(self.chosen)}, keep)
+        require_workable(chosen)
         return Trial(_name(self.chosen), chosen, taken, 0.0, right=dict(self.chosen.right))
 
     def rows(self, taken: Trial) -> list[Measured]:

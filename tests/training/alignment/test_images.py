@@ -97,6 +97,24 @@ def test_labels_of_the_table_are_those_of_the_classes(folder: Path, dataset: Dat
     assert lines[-1].startswith("no labelled photograph of aslant: ")
 
 
+def test_a_photograph_that_the_table_names_by_another_path_is_no_copy(
+    folder: Path, dataset: Dataset
+) -> None:
+    (folder.parent / "link").symlink_to(folder)
+    rows = f"{folder.resolve()}/00.jpg,across\n{folder}/../link/02.jpg,down\n"
+    (folder / "labels.csv").write_text(f"file,label\n{rows}")
+    target, lines = read(folder.parent / "link", dataset)
+    assert (len(target.samples), len(target.labelled)) == (21, 2)
+    assert not any("left out" in line for line in lines)
+
+
+def test_two_paths_to_one_photograph_have_one_label(folder: Path, dataset: Dataset) -> None:
+    rows = f"00.jpg,across\n{folder.resolve()}/../target/00.jpg,down\n"
+    (folder / "labels.csv").write_text(f"file,label\n{rows}")
+    with pytest.raises(DataError):
+        read(folder, dataset)
+
+
 @pytest.mark.parametrize(
     ("label", "hint"),
     [("Across", "did you mean 'across'?"), ("zebra", "it knows across, aslant, down")],
