@@ -10,23 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.training.test_data import Messages
 from tests.training.test_finetune import small
 from toolchain.networks.resnet import Classifier
-from toolchain.progress import SilentReporter
 from toolchain.runs.settings_file import gather_settings
 from toolchain.training.finetune import finetune
 
 GROWING: dict[str, Any] = {"size": 64, "start_size": 32, "epochs": 3, "augment": "none"}
-
-
-class Messages(SilentReporter):
-    """Keeps the lines for the user."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def message(self, text: str) -> None:
-        self.texts.append(text)
 
 
 @pytest.fixture
@@ -87,7 +77,7 @@ def test_a_strategy_that_freezes_nothing_takes_smaller_images_too(
 def test_the_sizes_are_said(stripes: Path, tmp_path: Path) -> None:
     said = Messages()
     finetune(small(stripes, **GROWING), tmp_path / "run", progress=said)
-    assert said.texts.count("images of 32 pixels to epoch 1, then of 64") == 1
+    assert said.lines.count("images of 32 pixels to epoch 1, then of 64") == 1
 
 
 def test_kept_features_are_those_of_the_full_size(
@@ -98,6 +88,6 @@ def test_kept_features_are_those_of_the_full_size(
     settings = small(stripes, **given)
     finetune(settings, tmp_path / "run", progress=said)
     assert not any(training for training, _ in sides), "it trained from pixels"
-    assert not any("images of 32 pixels" in text for text in said.texts)
+    assert not any("images of 32 pixels" in text for text in said.lines)
     notes = gather_settings(None, msgspec.structs.asdict(settings), options=True).notes
     assert any(note.startswith("--start-size 32 is ignored: the kept features") for note in notes)

@@ -27,6 +27,9 @@ def small_epochs(settings: FinetuneSettings) -> int:
     return settings.start_size_epochs or settings.epochs // 2
 
 
-def image_size(settings: FinetuneSettings, epoch: int) -> int:
-    """Return the side of the images, in pixels, that an epoch trains on; the first epoch is 1."""
-    return settings.start_size if epoch <= small_epochs(settings) else settings.size
+def reduced_size(settings: FinetuneSettings, epoch: int) -> int | None:
+    """Return the side, in pixels, that the training images of an epoch are reduced to.
+
+    None where they are not reduced. The first epoch is 1.
+    """
+    return settings.start_size if epoch <= small_epochs(settings) else None

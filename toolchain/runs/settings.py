@@ -17,6 +17,8 @@ from toolchain.runs.learning_settings import ARCHITECTURES as ARCHITECTURES
 from toolchain.runs.learning_settings import HIGHEST_RATE as HIGHEST_RATE
 from toolchain.runs.learning_settings import MOST_EPOCHS, LearningSettings
 
+SMALLEST_IMAGE = 32
+"""Least side of a network's input, in pixels."""
 SPLITTING = ("split_ratio", "split_seed", "group_column")
 """Settings that say how data is split, in the order of `Splitting`."""
 TRACKERS = ("tensorboard", "mlflow", "wandb")
@@ -60,7 +62,7 @@ class FinetuneSettings(LearningSettings, frozen=True, kw_only=True, forbid_unkno
         ),
     ] = "auto"
     size: Annotated[
-        int, Meta(ge=32, le=8192, description="Side of the network's input, in pixels.")
+        int, Meta(ge=SMALLEST_IMAGE, le=8192, description="Side of the network's input, in pixels.")
     ] = 224
     resize_size: Annotated[
         int,

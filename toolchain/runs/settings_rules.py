@@ -11,17 +11,13 @@ from pathlib import Path
 
 from toolchain.data.splits import Splitting
 from toolchain.machine import memory_limit_bytes
-from toolchain.runs.settings import FinetuneSettings
+from toolchain.runs.settings import SMALLEST_IMAGE, FinetuneSettings
 from toolchain.runs.settings_sources import refuse
 from toolchain.runs.settings_values import OTHER_VALUES
 from toolchain.runtime.cores import usable_cores
 
 VIEW_BYTES = 3 * 4
 """Bytes of a pixel of an image that is resized and augmented: RGB, in up to four copies."""
-
-
-SMALLEST = 32
-"""Least side of a network's input, in pixels."""
 
 
 def require_workable(settings: FinetuneSettings) -> None:
@@ -239,13 +235,13 @@ def _first_epochs_are_smaller(settings: FinetuneSettings) -> None:
     if not start:
         return
     off = {"start_size": 0}
-    if not SMALLEST <= start < size:
+    if not SMALLEST_IMAGE <= start < size:
         # 160 of 224 pixels, as others who train so do.
-        usual = max(SMALLEST, round(size * 160 / 224))
+        usual = max(SMALLEST_IMAGE, round(size * 160 / 224))
         ways = [{"start_size": usual}, off] if usual < size else [off]
         reason = f"{start} is not smaller than size {size}"
-        if start < SMALLEST:
-            reason = f"{start} is below {SMALLEST} pixels, the least that a network takes"
+        if start < SMALLEST_IMAGE:
+            reason = f"{start} is below {SMALLEST_IMAGE} pixels, the least that a network takes"
         raise refuse("start_size", reason, *ways)
     if settings.start_size_epochs >= settings.epochs:
         fewer = [{"start_size_epochs": settings.epochs - 1}] if settings.epochs > 1 else []

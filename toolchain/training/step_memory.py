@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from toolchain.networks.resnet import build_network, on_meta_device
+from toolchain.runs.image_size import keeps_features
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.strategies import counted_layers, plan_stages
 
@@ -29,8 +30,7 @@ def bytes_of_step(settings: FinetuneSettings, classes: int, images: int, *, enou
         return generous
     trained, largest_frozen = _output_sizes(settings, classes)
     # Frozen layers keep nothing; their features are computed for one image or more at a time.
-    cached = settings.cache and not settings.mixup and not settings.cutmix
-    at_once = 1 if cached else images
+    at_once = 1 if keeps_features(settings) else images
     return float(BYTES * COPIES * (trained * images + largest_frozen * at_once))
 
 

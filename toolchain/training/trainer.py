@@ -13,7 +13,7 @@ from toolchain.metrics.outputs import Outputs
 from toolchain.networks.low_rank import merged
 from toolchain.networks.resnet import State
 from toolchain.progress import ProgressReporter
-from toolchain.runs.image_size import image_size, small_epochs
+from toolchain.runs.image_size import reduced_size, small_epochs
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.training.alignment.aligner import Aligner
@@ -209,8 +209,7 @@ class Trainer:
         set_training_mode(self.setup.classifier)
         if self.aligner is not None and inputs.target is not None:
             self.aligner.begin_epoch(inputs.target, epoch)
-        size = image_size(settings, epoch)
-        self.stepper.image_size = size if size != settings.size else None
+        self.stepper.image_size = reduced_size(settings, epoch)
         training = train_epoch(
             self.stepper,
             inputs.train.epoch(epoch),
@@ -264,8 +263,7 @@ class Trainer:
         Of a model for another camera the last epoch is kept: the validation images are not that
         camera's.
         """
-        best = self.finished.best
-        metric = self.setup.settings.metric
+        metric, best = self.setup.settings.metric, self.finished.best
         if best is not None and self.aligner is None and not best.is_beaten_by(outputs, metric):
             return best
         validated = self.ema.average if self.ema else self.weights
