@@ -207,6 +207,21 @@ def test_each_hint_of_a_budget_works_as_it_is_pasted(given: dict[str, object], h
         gather_settings(None, words | change, options=True)
 
 
+def test_what_does_not_fit_the_epochs_of_a_search_is_refused_before_the_images_pass(
+    stripes: Path, random_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def passed(*_: object) -> None:
+        raise AssertionError("the images have passed through the network")
+
+    monkeypatch.setattr("toolchain.select.budget_search.stage_features", passed)
+    given = {"weights": str(random_weights), "size": 64, "start_size": 32, "start_size_epochs": 12}
+    given |= {"budget": "5m"}
+    choose = chooser_for(gather_settings(None, given | {"data": str(stripes)}))
+    assert choose is not None
+    with pytest.raises(SettingsError, match="12 of 10 leave none"):
+        choose(inputs_for(stripes, **given), SilentReporter())
+
+
 def test_a_budget_takes_the_strategy_auto() -> None:
     assert read_settings(None, {"data": "photos", "budget": "5m"}).strategy == "auto"
 

@@ -13,6 +13,7 @@ from toolchain.select.probe_trials import (
     ComparedProbes,
     compared_probes,
     reference_rows,
+    require_trainable,
 )
 from toolchain.select.rounds import Trial
 
@@ -57,7 +58,7 @@ def test_first_epochs_that_leave_none_at_the_full_size_are_refused() -> None:
     given = {"start_size": 160, "start_size_epochs": 12}
     settings = read_settings(None, {"data": "photos", "budget": "5m", **given})
     with pytest.raises(SettingsError, match="12 of 10 leave none"):
-        compared_probes(probes(4, 3, 4)).trial(settings, frozenset(given))
+        require_trainable(settings, frozenset(given))
 
 
 def test_of_two_that_are_better_and_a_tie_the_one_that_reads_less_goes_on() -> None:

@@ -20,9 +20,11 @@ from tests.training.sandbox import COMMON, EACH_EPOCH, Fault, Sandbox, at_call, 
 from tests.training.test_strategies import strategy, trained_names
 from toolchain.networks.low_rank import LowRankConv2d, add_low_rank, merged
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
+from toolchain.runs.delta import delta_bytes, portable_settings, read_delta
 from toolchain.runs.delta_run import DeltaRun
 from toolchain.runs.runfolder import RunFolder
-from toolchain.runs.settings import ARCHITECTURES
+from toolchain.runs.settings import ARCHITECTURES, FinetuneSettings
+from toolchain.runs.stored_settings import decode_settings
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.card import Metrics
 from toolchain.training.strategies import Stage, enter_stage, low_rank_layers
@@ -167,6 +169,67 @@ def test_what_was_measured_of_its_run_is_in_the_card_of_the_export(
     assert DeltaRun.of(bases / "head", run.delta).card.metrics is None
 
 
+def test_a_delta_says_nothing_of_the_machine_that_made_it(bases: Path, stripes: Path) -> None:
+    delta = RunFolder(bases / "lora").delta
+    assert str(stripes.parent).encode() not in delta.read_bytes()
+    assert str(Path.home()).encode() not in delta.read_bytes()
+    settings = decode_settings(read_delta(delta).record.settings)
+    assert (settings.data, settings.weights) == (stripes.name, "weights.pt")
+    own = DeltaRun.of(bases / "head", delta).settings  # where it lies in its run, that one's
+    assert own == TrainedRun.open(bases / "lora").settings
+
+
+def test_settings_to_hand_on_name_no_folder_and_no_server() -> None:
+    settings = FinetuneSettings(
+        data="/", target="/mnt/caf\udce9", exclude="../a/list.csv", mlflow="http://me:secret@host"
+    )
+    read = decode_settings(portable_settings(settings))
+    assert (read.data, read.target, read.exclude) == ("data", "caf\\xe9", "list.csv")
+    assert (read.mlflow, read.weights) == ("", settings.weights)
+
+
+def other_stripes(stripes: Path, folder: Path) -> Path:
+    """Return a copy of the data in which one training image is missing."""
+    copy = Path(shutil.copytree(stripes, folder / stripes.name))
+    next(path for path in sorted((copy / "train").rglob("*")) if path.is_file()).unlink()
+    return copy
+
+
+def test_a_delta_of_other_images_than_its_base_asks_where_they_are(
+    bases: Path, stripes: Path, random_weights: Path, rtl_here: Rtl, tmp_path: Path
+) -> None:
+    other = other_stripes(stripes, tmp_path)  # called as the data, in the folder of the command
+    (tmp_path / "apart").mkdir()
+    train(other, tmp_path / "bn", "bn", weights=str(random_weights))
+    delta = shutil.copy(tmp_path / "bn" / "delta.safetensors", tmp_path / "apart")
+    words = ["export", bases / "head", "--delta", delta, "--format", "pt2"]
+    done = rtl_here(*words)
+    assert done.returncode == 3, done.stderr
+    assert f"was trained on '{stripes.name}', other images than those of" in done.stderr
+    assert "hint: say where with --data" in done.stderr
+    assert not (tmp_path / "apart" / "export").exists()
+    done = rtl_here(*words, "--data", other)
+    assert done.returncode == 0, done.stderr
+    beside = RunFolder(tmp_path / "bn").delta
+    assert DeltaRun.of(bases / "head", beside).dataset.root == other
+
+
+def test_a_delta_of_an_older_rtl_says_where_its_images_are(
+    bases: Path, stripes: Path, tmp_path: Path
+) -> None:
+    found = DeltaRun.of(bases / "head", bases / "bn" / "delta.safetensors")
+    record = msgspec.structs.replace(
+        found.delta.record, settings=RunFolder(bases / "bn").settings.read_text()
+    )
+    card = msgspec.structs.replace(found.delta.card, data_sha256="0" * 64)
+    delta = tmp_path / "delta.safetensors"
+    delta.write_bytes(
+        delta_bytes(found.delta.tensors, frozenset(found.delta.tensors), record, card)
+    )
+    (tmp_path / "excluded.csv").write_text("not of this delta")
+    assert DeltaRun.of(bases / "head", delta).dataset.root == stripes
+
+
 @pytest.mark.parametrize(
     ("name", "folder"),
     [
@@ -185,7 +248,12 @@ def test_exports_of_a_delta_stay_in_a_folder_of_its_own(
     delta: Any = SimpleNamespace(path=tmp_path / name)
     nothing: Any = None
     run = DeltaRun(
-        folder=RunFolder(tmp_path), card=nothing, data=None, delta=delta, trained=nothing
+        folder=RunFolder(tmp_path),
+        card=nothing,
+        data=None,
+        delta=delta,
+        trained=nothing,
+        base=nothing,
     )
     assert run.exports == tmp_path / "export" / folder
 

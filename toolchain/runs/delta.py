@@ -3,6 +3,7 @@
 It holds the tensors that were trained (low-rank differences or norms, and the classifier), the card
 and the settings of its run, and the digest of the weights that it is a difference to. Any run that
 has those, such as one of `--strategy head` from the same weights, becomes the trained model by it.
+It is made to be handed on, so it says nothing of the folders of the machine that made it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from toolchain.files import encode_json
 from toolchain.printable import shell_words
 from toolchain.runs.damage import reading
 from toolchain.runs.runfolder import RunFolder
+from toolchain.runs.settings import TRACKERS, FinetuneSettings
+from toolchain.runs.settings_file import settings_toml
+from toolchain.runs.settings_paths import PATHS, path_name
 from toolchain.runtime.card import Card, decode_card, encode_card
 
 if TYPE_CHECKING:
@@ -38,7 +42,7 @@ class DeltaRecord(msgspec.Struct, frozen=True, kw_only=True):
     base_origin: str
     """One line about where these come from."""
     settings: str
-    """settings.toml of its run."""
+    """settings.toml of its run, without where things are: see `portable_settings`."""
     unreadable: tuple[str, ...] = ()
     """Names of the images that training could not read."""
 
@@ -52,6 +56,14 @@ class Delta:
     card: Card
     """Of the trained model."""
     tensors: State
+
+
+def portable_settings(settings: FinetuneSettings) -> str:
+    """Return settings as TOML with the names of data and weights for their paths, and no server."""
+    names = {name: path_name(getattr(settings, name)) for name in PATHS}
+    names["data"] = names["data"] or "data"  # the root of a file system has no name
+    reported = {name: getattr(FinetuneSettings(), name) for name in TRACKERS}
+    return settings_toml(msgspec.structs.replace(settings, **names, **reported))
 
 
 def delta_bytes(state: State, trained: frozenset[str], record: DeltaRecord, card: Card) -> bytes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from toolchain.data.layouts import Dataset
 from toolchain.errors import DataError
 from toolchain.runs.damage import damaged, reading
 from toolchain.runs.delta import Delta, apply_delta, read_delta
@@ -17,7 +18,7 @@ from toolchain.runs.runfolder import MODEL_SUFFIXES, RunFolder
 from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.stored_settings import decode_settings
 from toolchain.runs.trained_run import TrainedRun
-from toolchain.runtime.card import Metrics
+from toolchain.runtime.card import Card
 
 if TYPE_CHECKING:
     from toolchain.networks.resnet import Classifier
@@ -29,6 +30,8 @@ class DeltaRun(TrainedRun):
 
     delta: Delta
     trained: Classifier
+    base: TrainedRun
+    """The run whose weights the delta changes."""
 
     @classmethod
     def of(
@@ -45,7 +48,7 @@ class DeltaRun(TrainedRun):
         """
         from toolchain.networks.weights import state_sha256
 
-        base, found = TrainedRun.open(run), read_delta(Path(delta))
+        base, found = TrainedRun.open(run, data=data), read_delta(Path(delta))
         if base.card.architecture != found.card.architecture:
             raise DataError(
                 f"{found.path} is of {found.card.architecture}, and {base.folder.path} is of "
@@ -57,9 +60,11 @@ class DeltaRun(TrainedRun):
         digest = state_sha256(classifier.state_dict())
         weights = msgspec.structs.replace(found.card.weights, sha256=digest)
         folder = RunFolder(found.path.parent)
-        metrics = _measured_since(folder, found)
-        card = msgspec.structs.replace(found.card, weights=weights, metrics=metrics)
-        return cls(folder=folder, card=card, data=data, delta=found, trained=classifier)
+        own = _own_card(folder, found)
+        card = msgspec.structs.replace(
+            found.card, weights=weights, metrics=(own or found.card).metrics
+        )
+        return cls(folder=folder, card=card, data=data, delta=found, trained=classifier, base=base)
 
     @property
     def exports(self) -> Path:
@@ -74,9 +79,44 @@ class DeltaRun(TrainedRun):
 
     @cached_property
     def settings(self) -> FinetuneSettings:
-        """The settings that the delta was trained with."""
+        """The settings that the delta was trained with; in a delta apart from its run, names only.
+
+        The data and weights are then called what they were called where it was trained.
+        """
+        if self._in_its_run:
+            return super().settings
         with reading(self.delta.path):
             return decode_settings(self.delta.record.settings)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set that the delta was trained on.
+
+        A delta apart from its run does not know where that is: it is the data of the base run where
+        that has the same images and labels, and else has to be given.
+        """
+        if self._in_its_run:
+            return super().dataset
+        if self.base.card.data_sha256 == self.card.data_sha256:
+            return self.base.dataset
+        # Deltas of an older rtl say where their images were.
+        if self.data is None and not Path(self.settings.data).is_absolute():
+            raise DataError(
+                f"{self.delta.path} was trained on '{self.settings.data}', other images than those "
+                f"of {self.base.folder.path}, and does not say where they are",
+                hint="say where with --data",
+            )
+        return super().dataset
+
+    @property
+    def _excluded(self) -> Path | None:
+        """The list of images that were excluded; None where another run's may lie beside it."""
+        return super()._excluded if self._in_its_run else None
+
+    @cached_property
+    def _in_its_run(self) -> bool:
+        """Whether the delta lies in the folder of the run that it was trained in."""
+        return _own_card(self.folder, self.delta) is not None
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -99,13 +139,13 @@ class DeltaRun(TrainedRun):
         return frozenset(self.delta.record.unreadable)
 
 
-def _measured_since(folder: RunFolder, delta: Delta) -> Metrics | None:
-    """Return what was measured of the delta's model: that of its run, where it lies in that."""
-    if folder.card.is_file():
-        card = folder.read_card()
-        if card.weights.sha256 == delta.card.weights.sha256:
-            return card.metrics
-    return delta.card.metrics
+def _own_card(folder: RunFolder, delta: Delta) -> Card | None:
+    """Return the card in the folder of a delta where it is that of its run, with what was measured.
+
+    None where the delta lies elsewhere: a folder without a run, or with another model's.
+    """
+    card = folder.read_card() if folder.card.is_file() else None
+    return card if card and card.weights.sha256 == delta.card.weights.sha256 else None
 
 
 def _trained_classifier(base: TrainedRun, delta: Delta) -> Classifier:

@@ -1,4 +1,4 @@
-"""Paths in the settings as a TOML file holds them: names that are not UTF-8 as file URIs."""
+"""Paths in the settings as files hold them: not UTF-8 as file URIs, handed on as names alone."""
 
 from __future__ import annotations
 
@@ -30,3 +30,12 @@ def with_read_paths(values: dict[str, Any]) -> dict[str, Any]:
     """Return the values of settings with their paths read."""
     found = {name: values[name] for name in PATHS if isinstance(values.get(name), str)}
     return values | {name: read_path(path) for name, path in found.items()}
+
+
+def path_name(path: str) -> str:
+    """Return the last part of a path as text that UTF-8 can hold, for a file that is handed on.
+
+    >>> path_name("/home/ann/photos")
+    'photos'
+    """
+    return unicode_name(Path(path).name)

@@ -71,10 +71,15 @@ class TrainedRun:
                 hint="say where with --data",
             )
         dataset = read_dataset(place, self.settings.task, self.settings.splitting)
-        if self.folder.excluded.is_file():
-            dataset = without_excluded(dataset, str(self.folder.excluded))
+        if excluded := self._excluded:
+            dataset = without_excluded(dataset, str(excluded))
         self.require_classes(place, dataset.classes, every=True)
         return dataset
+
+    @property
+    def _excluded(self) -> Path | None:
+        """The list of images that were excluded from the data; None where none were."""
+        return self.folder.excluded if self.folder.excluded.is_file() else None
 
     def require_classes(self, place: str, classes: tuple[str, ...], *, every: bool) -> None:
         """Raise DataError for a class that the run does not know, or `every` and one is missing."""

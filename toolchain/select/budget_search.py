@@ -27,7 +27,12 @@ from toolchain.select.guide import PARTIAL, with_chosen
 from toolchain.select.inputs import Pool, make_pool
 from toolchain.select.likeness import feature_spec
 from toolchain.select.probe_sweep import Probe, sweep_probes
-from toolchain.select.probe_trials import compared_probes, probe_settings, reference_rows
+from toolchain.select.probe_trials import (
+    compared_probes,
+    probe_settings,
+    reference_rows,
+    require_trainable,
+)
 from toolchain.select.rounds import Rounds, Trial, run_rounds, why
 from toolchain.select.soups import FoldSoups
 from toolchain.training.choosing import Choice, ChoiceInputs
@@ -77,11 +82,13 @@ def search_within(
 ) -> Choice:
     """Return the settings that the time is best spent on, and when their training has to end.
 
-    The settings in `keep` were given by the user and stay. Raises SettingsError where the budget
-    does not suffice for a pass of the images through the network, or is over after it.
+    The settings in `keep` were given by the user and stay. Raises SettingsError where they do not
+    fit the epochs of a run that may be chosen, or the budget does not suffice for a pass of the
+    images through the network, or is over after it.
     """
     began = time.monotonic()
     settings, dataset = inputs.settings, inputs.dataset
+    require_trainable(settings, keep - {"strategy", "budget"})
     writing = max(WRITE_S, WRITE_SHARE * (began - budget.started))
     pool = make_pool(dataset, dataset.train, FOLDS, settings.seed)
     features, pass_seconds = _features(inputs, budget, writing, progress)

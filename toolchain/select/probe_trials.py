@@ -50,12 +50,8 @@ class ComparedProbes:
         return f"the probe on {self.chosen.features} is shown to be better than on {first.features}"
 
     def trial(self, settings: FinetuneSettings, keep: frozenset[str]) -> Trial:
-        """Return the chosen probe as a run. The settings in `keep` were given and stay.
-
-        Raises SettingsError where what was given does not fit the epochs of such a run.
-        """
+        """Return the chosen probe as a run. The settings in `keep` were given and stay."""
         chosen, taken = with_chosen(settings, {**HEAD, **probe_settings(self.chosen)}, keep)
-        require_workable(chosen)
         return Trial(_name(self.chosen), chosen, taken, 0.0, right=dict(self.chosen.right))
 
     def rows(self, taken: Trial) -> list[Measured]:
@@ -73,6 +69,15 @@ class ComparedProbes:
             changes = {**HEAD, **probe_settings(probe)}
             rows.append(_row(_name(probe), probe, verdict, p, changes))
         return rows
+
+
+def require_trainable(settings: FinetuneSettings, keep: frozenset[str]) -> None:
+    """Raise SettingsError where what was given does not fit the epochs of a probe as a run.
+
+    The settings in `keep` were given and stay. No probe is needed: for the time before the images
+    are read.
+    """
+    require_workable(with_chosen(settings, HEAD, keep)[0])
 
 
 def compared_probes(probes: Sequence[Probe]) -> ComparedProbes:

@@ -36,7 +36,8 @@ def choose_strategy(
     settings, chosen = with_chosen(inputs.settings, row_settings(row, likeness.best_stage), keep)
     require_workable(settings)
     if settings.start_size and keeps_features(settings):
-        progress.message(f"start_size {settings.start_size} is ignored: {FULL_SIZE_KEPT}")
+        small = f"the first epochs are not of {settings.start_size} pixels"
+        progress.message(f"{small}: {FULL_SIZE_KEPT}")
     reason = f"{_size(per_class, row)}; {likeness.reason}"
     progress.message(f"strategy auto: {settings.strategy} ({row}): {reason}")
     return Choice(

@@ -19,7 +19,7 @@ from toolchain.metrics.temperature import ChosenTemperature, choose_temperature
 from toolchain.networks import resnet
 from toolchain.networks.weights import weights_bytes
 from toolchain.runs.alignment import read_alignment
-from toolchain.runs.delta import DeltaRecord, base_sha256, delta_bytes
+from toolchain.runs.delta import DeltaRecord, base_sha256, delta_bytes, portable_settings
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings_file import settings_sha256
 from toolchain.runtime.card import Card, Weights
@@ -112,7 +112,7 @@ def write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) ->
     card = _card(setup, run, audit, weights, summary.temperature)
     run.write_card(card)
     if setup.settings.strategy in DELTA_STRATEGIES:
-        write_bytes(run.delta, _delta(setup, run, audit, trainer, card))
+        write_bytes(run.delta, _delta(setup, audit, trainer, card))
     for stale in (run.evaluation, run.logits):  # of the model that an earlier stop had left
         stale.unlink(missing_ok=True)
     trainer.model_written = True
@@ -127,13 +127,13 @@ def write_model(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer) ->
     return summary
 
 
-def _delta(setup: Setup, run: RunFolder, audit: Audit, trainer: Trainer, card: Card) -> bytes:
+def _delta(setup: Setup, audit: Audit, trainer: Trainer, card: Card) -> bytes:
     """Return what was trained as the bytes of a delta file."""
     state = {**setup.classifier.state_dict(), **trainer.best.weights}
     record = DeltaRecord(
         base_sha256=base_sha256(state, setup.trained),
         base_origin=setup.origin,
-        settings=run.settings.read_text(encoding="utf-8-sig"),
+        settings=portable_settings(setup.settings),
         unreadable=tuple(item.file for item in audit.unreadable),
     )
     return delta_bytes(state, setup.trained, record, card)
