@@ -3,6 +3,7 @@
     python -m benchmarks.results run                every run that is not in results.jsonl yet
     python -m benchmarks.results run photos-head "photos-partial, two-stage"    those of recipes
     python -m benchmarks.results run --data food3 --seeds 0    those of some sets and seeds
+    python -m benchmarks.results run --untimed      beside other work: the times don't count
     python -m benchmarks.results run --plain        the plain loop with the same settings
     python -m benchmarks.results write              docs/results.md from what was measured
     python -m benchmarks.results all                what is missing of all of this, and the page
@@ -90,8 +91,12 @@ def run(
     *,
     sets: Sequence[str] = SETS,
     seeds: Sequence[int] = SEEDS,
+    timed: bool = True,
 ) -> None:
-    """Run the cases of some recipes, by default of all, that are not in results.jsonl yet."""
+    """Run the cases of some recipes, by default of all, that are not in results.jsonl yet.
+
+    Where not `timed`, the machine does other work too and the times are not shown.
+    """
     done = {(row["data"], row["recipe"], row["seed"], row["by"]) for row in read_rows(STORE)}
     by = "plain loop" if plain else "rtl"
     for seed in seeds:
@@ -104,7 +109,8 @@ def run(
             row = {"data": name, "recipe": recipe, "seed": seed, "by": by}
             settings = read_settings(config_of(recipe), given)
             row |= _plain(settings) if plain else _finetune(settings)
-            append_row(row | {"machine": _machine()}, STORE)
+            row |= {"machine": _machine()} | ({} if timed else {"timed": False})
+            append_row(row, STORE)
 
 
 def _finetune(settings: FinetuneSettings) -> dict[str, Any]:
@@ -212,8 +218,8 @@ def _seconds(rows: list[dict[str, Any]]) -> str:
 
 
 def _timed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows whose time counts; other seeds ran while the machine did other work."""
-    return [row for row in rows if row["seed"] == SEEDS[0]]
+    """Return the rows whose time counts; others ran while the machine did other work."""
+    return [row for row in rows if row["seed"] == SEEDS[0] and row.get("timed", True)]
 
 
 def _is_marked(row: dict[str, Any]) -> bool:
@@ -234,13 +240,20 @@ def main() -> None:
     running = commands.add_parser("run")
     running.add_argument("recipes", nargs="*", metavar="RECIPE")
     running.add_argument("--plain", action="store_true")
+    running.add_argument("--untimed", action="store_true")
     commands.add_parser("write")
     for command in (running, commands.add_parser("all")):
         command.add_argument("--data", nargs="+", default=SETS, choices=SETS)
         command.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     arguments = parser.parse_args()
     if arguments.command == "run":
-        run(arguments.recipes, arguments.plain, sets=arguments.data, seeds=arguments.seeds)
+        run(
+            arguments.recipes,
+            arguments.plain,
+            sets=arguments.data,
+            seeds=arguments.seeds,
+            timed=not arguments.untimed,
+        )
         return
     if arguments.command == "all":
         # The choices first: their time is what they are measured for.

@@ -58,6 +58,13 @@ def test_a_time_of_another_machine_is_marked(tmp_path: Path) -> None:
     assert f"Measured on: {results.FIRST_MACHINE}; times marked † on: a machine.\n" in page
 
 
+def test_a_time_beside_other_work_is_not_shown(tmp_path: Path) -> None:
+    busy = row("rtl", 0, 0.9, 99) | {"recipe": "photos-slow", "timed": False}
+    store = stored(tmp_path / "results.jsonl", [busy])
+    page = results.page(store, tmp_path / "choosing.jsonl")
+    assert "| hymenoptera | photos-slow | 90.0 % | 84.5 %–94.0 % | one | – | – |" in page
+
+
 def test_trainings_of_fastai_with_different_epochs_are_not_averaged(tmp_path: Path) -> None:
     peer = {"subject": "train", "who": "fastai head", "seed": 0}
     rows = [

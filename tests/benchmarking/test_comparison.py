@@ -22,6 +22,7 @@ from toolchain.benchmarking.comparison import (
     ratio_interval,
 )
 from toolchain.benchmarking.figures.samples import Samples, decode_samples, encode_samples
+from toolchain.benchmarking.processes.cold_start import ColdStart
 from toolchain.benchmarking.processes.peak import Peak
 from toolchain.benchmarking.reading import read_benchmark
 from toolchain.benchmarking.result import Benchmark
@@ -61,6 +62,22 @@ def rounds_of(generator: np.random.Generator, factor: float = 1.0) -> list[list[
         [float(factor * 10 * drift * (1 + 0.02 * tail)) for tail in generator.exponential(size=60)]
         for drift in np.exp(0.01 * generator.standard_normal(5))
     ]
+
+
+COLD_START = ColdStart(
+    target="model.onnx",
+    provider="cpu",
+    threads=1,
+    cache="warm",
+    processes=3,
+    interpreter_ms=20.0,
+    import_ms=100.0,
+    open_ms=50.0,
+    first_label_ms=30.0,
+    total_ms=200.0,
+    total_range_ms=(190.0, 210.0),
+    peak_memory_mb=None,
+)
 
 
 def case(rounds: list[list[float]], **changed: Any) -> TargetResult:
@@ -164,6 +181,14 @@ def test_cases_of_one_benchmark_only_and_other_versions_are_named() -> None:
     assert found.only_before == ["model.onnx, batch 8, 1 thread"]
     assert found.only_now == ["model.onnx, batch 1, 2 threads"]
     assert "numpy 2.0 → 2.1" in repr(found)
+
+
+def test_what_no_comparison_is_made_of_is_named() -> None:
+    rounds = rounds_of(np.random.default_rng(0))
+    latencies = benchmark(case(rounds))
+    assert compared(latencies, latencies, "old.json").not_compared == []
+    found = compared(latencies, benchmark(case(rounds), cold_starts=[COLD_START]), "old.json")
+    assert "not compared: cold starts" in repr(found)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def compared(
         cases=[_compared_case(old[key], new[key], factors.get(key.threads)) for key in both],
         only_before=[old[key].described for key in old if key not in new],
         only_now=[new[key].described for key in new if key not in old],
+        not_compared=_besides_latencies(now),
         versions=_changed_versions(before.machine, now.machine),
     )
 
@@ -193,6 +194,17 @@ def _factors(before: Benchmark, now: Benchmark) -> dict[int, float]:
 def _rounds(row: TargetResult) -> list[list[float]]:
     assert row.samples is not None  # `comparable_benchmark` has refused what has none
     return decode_samples(row.samples)
+
+
+def _besides_latencies(now: Benchmark) -> list[str]:
+    parts = {
+        "calls after a pause": now.pauses,
+        "stages": now.stages,
+        "cold starts": now.cold_starts,
+        "scenarios": now.scenarios,
+        "limits": now.limits,
+    }
+    return [name for name, rows in parts.items() if rows]
 
 
 def _changed_versions(before: Machine, now: Machine) -> list[str]:

@@ -46,6 +46,8 @@ class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     cases: list[ComparedCase]
     only_before: list[str]
     only_now: list[str]
+    not_compared: list[str] = []
+    """What was measured now besides the latencies, which alone are compared."""
     versions: list[str]
     """Packages whose versions differ, with both."""
 
@@ -77,6 +79,7 @@ class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
             ("≈: measured on another machine, ", other),
             (f"in {self.before} only: ", self.only_before),
             ("measured now only: ", self.only_now),
+            ("not compared: ", self.not_compared),
             ("other versions: ", self.versions),
         ]
         return [
