@@ -88,4 +88,4 @@ def test_nothing_is_begun_for_what_is_dearer_than_epochs_that_are_too_slow(
         ("slow", "not tried"),
         ("dear", "not tried"),
     ]
-    assert found.ended == "the time was over"
+    assert found.ended == "the rest did not fit into the time"

@@ -161,7 +161,7 @@ def test_the_time_until_the_kill_counts_as_spent(search: Search, trained: list[s
     trained.clear()
     late = search()
     assert late.selection is not None
-    assert late.selection.reason.endswith("the time was over")
+    assert late.selection.reason.endswith("the rest did not fit into the time")
     assert trained == []
     assert late.deadline is not None
     assert late.deadline > time.monotonic() + 500  # the training of the choice has its own time

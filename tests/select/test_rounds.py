@@ -144,7 +144,7 @@ def test_when_the_time_is_over_the_folds_that_all_have_count() -> None:
     assert found is not None
     assert found.folds == 2
     assert all(row.images == 2 * IMAGES for row in found.rows)
-    assert found.ended == "the time was over"
+    assert found.ended == "the rest did not fit into the time"
 
 
 def test_what_there_was_no_time_for_is_not_tried() -> None:
@@ -176,7 +176,7 @@ def test_what_has_begun_goes_on_where_there_is_no_time_for_another() -> None:
         ("slow", "not tried"),
     ]
     assert found.folds > 1
-    assert found.ended == "the time was over"
+    assert found.ended == "the rest did not fit into the time"
 
 
 def test_no_fold_of_any_is_nothing() -> None:

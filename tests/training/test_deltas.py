@@ -18,13 +18,15 @@ import toolchain as rtl
 from tests.conftest import Rtl
 from tests.training.sandbox import COMMON, EACH_EPOCH, Fault, Sandbox, at_call, kill, outcome
 from tests.training.test_strategies import strategy, trained_names
+from toolchain.cli.next_steps import example_image
 from toolchain.networks.low_rank import LowRankConv2d, add_low_rank, merged
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
 from toolchain.runs.delta import delta_bytes, portable_settings, read_delta
 from toolchain.runs.delta_run import DeltaRun
 from toolchain.runs.runfolder import RunFolder
 from toolchain.runs.settings import ARCHITECTURES, FinetuneSettings
-from toolchain.runs.stored_settings import decode_settings
+from toolchain.runs.settings_file import settings_toml
+from toolchain.runs.stored_settings import decode_settings, stored_settings
 from toolchain.runs.trained_run import TrainedRun
 from toolchain.runtime.card import Metrics
 from toolchain.training.strategies import Stage, enter_stage, low_rank_layers
@@ -169,6 +171,22 @@ def test_what_was_measured_of_its_run_is_in_the_card_of_the_export(
     assert DeltaRun.of(bases / "head", run.delta).card.metrics is None
 
 
+def test_a_delta_in_the_folder_of_another_run_is_tried_on_an_image_of_the_base_run(
+    bases: Path, stripes: Path, tmp_path: Path
+) -> None:
+    other = RunFolder(shutil.copytree(bases / "head", tmp_path / "other"))
+    shutil.copy(bases / "bn" / "delta.safetensors", other.delta)
+    photos = Path(shutil.copytree(stripes / "val", tmp_path / "photos"))
+    settings = msgspec.structs.replace(stored_settings(other.settings), data=str(photos))
+    other.settings.write_text(settings_toml(settings))
+    image = example_image(bases / "head", None, other.delta)
+    assert stripes in Path(image).parents
+    own = RunFolder(shutil.copytree(bases / "bn", tmp_path / "bn"))
+    shutil.copy(other.settings, own.settings)
+    image = example_image(bases / "head", None, own.delta)
+    assert photos in Path(image).parents
+
+
 def test_a_delta_says_nothing_of_the_machine_that_made_it(bases: Path, stripes: Path) -> None:
     delta = RunFolder(bases / "lora").delta
     assert str(stripes.parent).encode() not in delta.read_bytes()
@@ -256,6 +274,14 @@ def test_exports_of_a_delta_stay_in_a_folder_of_its_own(
         base=nothing,
     )
     assert run.exports == tmp_path / "export" / folder
+
+
+def test_exports_of_a_delta_in_the_folder_of_another_run_leave_those_of_that_run_alone(
+    bases: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(bases / "head", tmp_path / "other"))
+    delta = Path(shutil.copy(bases / "bn" / "delta.safetensors", other))
+    assert DeltaRun.of(bases / "head", delta).exports == other / "export" / "delta"
 
 
 @pytest.mark.parametrize(

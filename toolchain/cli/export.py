@@ -10,7 +10,7 @@ import click
 from toolchain.cli import tables, terminal
 from toolchain.cli.choices import Choice
 from toolchain.cli.help import GroupedCommand
-from toolchain.cli.next_steps import ANY_IMAGE, example_image
+from toolchain.cli.next_steps import example_image
 from toolchain.cli.options import (
     FiniteRange,
     data_option,
@@ -215,9 +215,7 @@ def _print_next(
     """Print the command for a first label, which needs an ONNX file; else the one that verifies."""
     onnx = [path for path in paths if path.suffix == ".onnx"]
     if onnx:
-        image = ANY_IMAGE if delta is None else example_image(delta.parent, data)
-        if image == ANY_IMAGE:  # of a delta that was copied from its run, the base run has some
-            image = example_image(run, data)
+        image = example_image(run, data, delta)
         terminal.print_next("rtl", "predict", onnx[0], image, quiet=quiet)
     else:
         terminal.print_next("rtl", "verify", paths[0], quiet=quiet)

@@ -68,9 +68,12 @@ class DeltaRun(TrainedRun):
 
     @property
     def exports(self) -> Path:
-        """Where exported files go: those of deltas that lie side by side apart from each other."""
+        """Where exported files go: those of deltas that lie side by side apart from each other.
+
+        In the folder of another run `export/` is that run's.
+        """
         name = self.delta.path.name
-        if name == self.folder.delta.name:
+        if name == self.folder.delta.name and (self._in_its_run or not self.folder.card.is_file()):
             return self.folder.export
         short = name.removesuffix(self.folder.delta.suffix)
         # What would leave export/, or be called like a model file in it, keeps its whole name.
@@ -146,6 +149,14 @@ def _own_card(folder: RunFolder, delta: Delta) -> Card | None:
     """
     card = folder.read_card() if folder.card.is_file() else None
     return card if card and card.weights.sha256 == delta.card.weights.sha256 else None
+
+
+def run_with_images(run: str | os.PathLike[str], delta: Path) -> str | os.PathLike[str]:
+    """Return the run whose images a delta to `run` knows: its own where it lies there, else `run`.
+
+    Raises DataError for what is no delta.
+    """
+    return delta.parent if _own_card(RunFolder(delta.parent), read_delta(delta)) else run
 
 
 def _trained_classifier(base: TrainedRun, delta: Delta) -> Classifier:

@@ -58,6 +58,10 @@ Raises OutOfTime where the time does not suffice.
 """
 
 
+NO_TIME = "the rest did not fit into the time"
+"""Why rounds end of which some trials could not be trained; there may be a little time left."""
+
+
 @dataclass(frozen=True)
 class Rounds:
     """The outcome: the trials that were compared to the end, and the table of all."""
@@ -91,7 +95,7 @@ def run_rounds(
         if not everyone:
             break
     if out_of_time:
-        ended = "the time was over"
+        ended = NO_TIME
     known = _common_folds(left)
     compared = [trial for trial in left if trial.right]
     if not compared:
@@ -187,7 +191,7 @@ def why(rounds: Rounds) -> str:
             reason = f"can't tell {chosen.name} from {' or '.join(tied)}, and it is cheaper"
         elif worse:
             reason = f"{chosen.name} is shown to be better than all others that were tried"
-        elif rounds.ended == "the time was over":
+        elif rounds.ended == NO_TIME:
             reason = f"there was no time to show that another is better than {chosen.name}"
     elif chosen is best:
         reason = f"{chosen.name} is the best so far; can't tell it from {' or '.join(others)}"
