@@ -127,8 +127,15 @@ def test_where_an_earlier_stage_decides_the_run_reads_it(
 
 
 def test_a_budget_shorter_than_a_pass_of_the_images_is_refused_with_what_it_needs(
-    rtl_here: Rtl, stripes: Path, random_weights: Path, tmp_path: Path
+    rtl_here: Rtl,
+    stripes: Path,
+    random_weights: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Another test may have kept the features of these images.
+    monkeypatch.setenv("RTL_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
     words = ("--weights", random_weights, "--size", 64, "--workers", 0, "--budget", "1s")
     done = rtl_here("finetune", stripes, *words)
     assert done.returncode == 2

@@ -187,23 +187,23 @@ def test_a_delta_in_the_folder_of_another_run_is_tried_on_an_image_of_the_base_r
     assert photos in Path(image).parents
 
 
-def test_a_delta_says_nothing_of_the_machine_that_made_it(bases: Path, stripes: Path) -> None:
+def test_a_delta_says_nothing_of_the_machine_that_made_it(
+    bases: Path, stripes: Path, random_weights: Path
+) -> None:
     delta = RunFolder(bases / "lora").delta
     assert str(stripes.parent).encode() not in delta.read_bytes()
     assert str(Path.home()).encode() not in delta.read_bytes()
     settings = decode_settings(read_delta(delta).record.settings)
-    assert (settings.data, settings.weights) == (stripes.name, "weights.pt")
+    assert (settings.data, settings.weights) == (stripes.name, random_weights.name)
     own = DeltaRun.of(bases / "head", delta).settings  # where it lies in its run, that one's
     assert own == TrainedRun.open(bases / "lora").settings
 
 
-def test_settings_to_hand_on_name_no_folder_and_no_server() -> None:
-    settings = FinetuneSettings(
-        data="/", target="/mnt/caf\udce9", exclude="../a/list.csv", mlflow="http://me:secret@host"
-    )
+def test_settings_to_hand_on_have_names_for_paths() -> None:
+    settings = FinetuneSettings(data="/", target="/mnt/caf\udce9", exclude="../a/list.csv")
     read = decode_settings(portable_settings(settings))
     assert (read.data, read.target, read.exclude) == ("data", "caf\\xe9", "list.csv")
-    assert (read.mlflow, read.weights) == ("", settings.weights)
+    assert read.weights == settings.weights == "imagenet"
 
 
 def other_stripes(stripes: Path, folder: Path) -> Path:

@@ -19,7 +19,7 @@ from toolchain.files import encode_json
 from toolchain.printable import shell_words
 from toolchain.runs.damage import reading
 from toolchain.runs.runfolder import RunFolder
-from toolchain.runs.settings import TRACKERS, FinetuneSettings
+from toolchain.runs.settings import FinetuneSettings
 from toolchain.runs.settings_file import settings_toml
 from toolchain.runs.settings_paths import PATHS, path_name
 from toolchain.runtime.card import Card, decode_card, encode_card
@@ -59,11 +59,10 @@ class Delta:
 
 
 def portable_settings(settings: FinetuneSettings) -> str:
-    """Return settings as TOML with the names of data and weights for their paths, and no server."""
+    """Return settings as TOML, with the names of data and weights in the place of their paths."""
     names = {name: path_name(getattr(settings, name)) for name in PATHS}
     names["data"] = names["data"] or "data"  # the root of a file system has no name
-    reported = {name: getattr(FinetuneSettings(), name) for name in TRACKERS}
-    return settings_toml(msgspec.structs.replace(settings, **names, **reported))
+    return settings_toml(msgspec.structs.replace(settings, **names))
 
 
 def delta_bytes(state: State, trained: frozenset[str], record: DeltaRecord, card: Card) -> bytes:
