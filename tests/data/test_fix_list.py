@@ -92,7 +92,7 @@ def test_a_list_of_paths_may_name_them_in_three_ways(how: str, data: Path, tmp_p
     (tmp_path / "out.txt").write_text(f"# to leave out\n\n{names[how]}\ngone.png\n")
     found = without_excluded(read_dataset(data), str(tmp_path / "out.txt"))
     assert found.excluded == ("train/apple/2.png",)
-    assert "names 1 files that are no images here: gone.png" in found.notes[-1]
+    assert "has 1 name of no image here: gone.png" in found.notes[-1]
     assert len(found.train) == len(read_dataset(data).train) - 1
 
 

@@ -131,7 +131,8 @@ def _target_features(
             features[path] = result
     if unreadable:
         progress.message(
-            f"left out {len(unreadable)} images that can't be read, such as {unreadable[0]}"
+            f"left out {counted(len(unreadable), 'image')} that can't be read, such as "
+            f"{unreadable[0]}"
         )
     if len(features) < needed:
         raise _too_few(target, len(features), needed, " that can be read")

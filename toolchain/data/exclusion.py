@@ -14,6 +14,7 @@ from toolchain.data.layouts import Dataset, Sample
 from toolchain.data.left_out import Account, LeftOut
 from toolchain.data.listed import read_text
 from toolchain.data.split_names import SPLITS
+from toolchain.display import counted
 from toolchain.errors import DataError
 
 SEPARATORS = ",;\t"
@@ -40,7 +41,8 @@ def without_excluded(dataset: Dataset, file: str) -> Dataset:
     _require_enough(dataset, kept, file)
     notes = dataset.notes
     if unknown:
-        notes = (*notes, f"{file} names {len(unknown)} files that are no images here: {unknown[0]}")
+        names_of_none = f"{counted(len(unknown), 'name')} of no image here"
+        notes = (*notes, f"{file} has {names_of_none}: {unknown[0]}")
     return replace(
         kept,
         left_out=(*dataset.left_out, *_left_out(dataset, excluded)),

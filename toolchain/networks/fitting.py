@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from toolchain.display import counted
 from toolchain.errors import TrainingError
 from toolchain.networks.known_architectures import description, recognised
 from toolchain.networks.resnet import State
@@ -178,7 +179,7 @@ def _head_note(classes: Sequence[str], known: Sequence[str], kept: Sequence[str]
     gone = [name for name in known if name not in kept]
     if not new and not gone:
         return f"the head of its {len(known)} classes too"
-    parts = [f"the head of {len(kept)} classes that it knows"]
+    parts = [f"the head of {counted(len(kept), 'class', 'classes')} that it knows"]
     parts += [f"new: {_some(new)}"] if new else []
     parts += [f"left out: {_some(gone)}"] if gone else []
     return "; ".join(parts)

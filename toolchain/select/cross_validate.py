@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
-from toolchain.display import Block, Displayed, Facts, percent
+from toolchain.display import Block, Displayed, Facts, counted, percent
 from toolchain.metrics.evidence import accuracy_words
 from toolchain.metrics.intervals import wilson_interval
 from toolchain.metrics.outputs import Outputs
@@ -89,7 +89,7 @@ def cross_validate(
             outputs.append(train_fold(inputs, settings, train, held_out, quiet))
             progress.message(
                 f"fold {number + 1}/{len(pool.folds)}: {percent(outputs[-1].accuracy)} of "
-                f"{len(held_out)} images"
+                f"{counted(len(held_out), 'image')}"
             )
     joined = _joined(outputs)
     correct = round(joined.accuracy * len(samples))

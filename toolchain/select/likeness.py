@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from toolchain.data.layouts import Sample
+from toolchain.display import counted
 from toolchain.metrics.mcnemar import mcnemar_p
 from toolchain.networks.resnet import IMAGENET_NORMALISATION, Classifier, build_network
 from toolchain.networks.split import STAGES
@@ -166,7 +167,7 @@ def judge(
         True,
         last,
         f"no earlier stage is shown to be better than {last}, and {last} is right on {ahead} of "
-        f"{len(known)} images more than random weights{how}",
+        f"{counted(len(known), 'image')} more than random weights{how}",
     )
 
 

@@ -95,7 +95,7 @@ def _facts(files: RunFiles, best: int) -> list[tuple[str, str]]:
         ("strategy", _strategy_words(settings)),
         ("optimiser", _optimiser_words(settings)),
         ("augmentation", _augmentation_words(settings)),
-        ("time", f"{seconds:.0f} s in {epochs}"),
+        ("time of the epochs", f"{seconds:.0f} s for {epochs}"),
     ]
     error = summary.get("calibration_error")
     if isinstance(error, list) and len(error) == 2:
