@@ -147,6 +147,24 @@ def test_when_the_time_is_over_the_folds_that_all_have_count() -> None:
     assert found.ended == "the rest did not fit into the time"
 
 
+def test_a_fold_counts_for_all_that_have_it_where_the_one_that_lacks_it_has_lost() -> None:
+    right = answers(1.0, 0)
+    right[:2] = False  # nobody can be shown to be better by two images
+
+    def train(one: Trial, fold: int) -> Right:
+        if one.name == "slow" and fold == 1:
+            raise OutOfTime
+        return right.copy()
+
+    trials = [trial("quick", 0), trial("done", 1), trial("slow", 2)]
+    found = run_rounds(trials, range(2), train)
+    assert found is not None
+    images = {row.name: row.images for row in found.rows}
+    assert images == {"quick": 2 * IMAGES, "done": 2 * IMAGES, "slow": IMAGES}
+    assert found.ranking.chosen.name == "quick"
+    assert found.folds == 2
+
+
 def test_what_there_was_no_time_for_is_not_tried() -> None:
     def train(one: Trial, fold: int) -> Right:
         if one.name == "slow":

@@ -90,9 +90,10 @@ def run_rounds(
         out_of_time = _train_round(left, fold, train_fold) or out_of_time
         # Without the first fold a trial would have one less than the others to the end.
         left = [trial for trial in left if trial.right]
-        everyone = all(fold in trial.right for trial in left)
-        left = _without_losers(left, folds[number + 1 :])
-        if not everyone:
+        behind = [trial for trial in left if fold not in trial.right]
+        # Those that have this fold are ranked on it, if no other is left that lacks it.
+        left = _without_losers(left, folds[number + 1 :], among=behind or left)
+        if behind:
             break
     if out_of_time:
         ended = NO_TIME
@@ -125,22 +126,20 @@ def _train_round(trials: Sequence[Trial], fold: int, train_fold: TrainFold) -> b
     return out_of_time
 
 
-def _without_losers(trials: list[Trial], to_come: Sequence[int]) -> list[Trial]:
-    """Return the trials that are still in the running; the others get their row of the table."""
-    tried = [trial for trial in trials if trial.right]
-    if len(tried) < 2:
+def _without_losers(
+    trials: list[Trial], to_come: Sequence[int], among: Sequence[Trial]
+) -> list[Trial]:
+    """Return the trials without losers `among` them, which get their row of the table."""
+    if len(trials) < 2:
         return trials
-    known = _common_folds(tried)
-    ranking = rank([_candidate(trial, known) for trial in tried], level=INTERIM_LEVEL)
+    known, cheapest = _common_folds(trials), trials[0]
+    ranking = rank([_candidate(trial, known) for trial in trials], level=INTERIM_LEVEL)
     verdicts = {row.name: row for row in ranking.rows()}
-    cheapest = tried[0]
-    for trial in tried:
+    for trial in among:
         row = verdicts[trial.name]
-        loses = row.verdict == "worse" or not _can_win(trial, cheapest, known, to_come)
-        if trial.name != ranking.chosen.name and trial is not cheapest and loses:
+        hopeless = trial is not cheapest and not _can_win(trial, cheapest, known, to_come)
+        if trial.name != ranking.chosen.name and (row.verdict == "worse" or hopeless):
             trial.dropped = row
-    if verdicts[cheapest.name].verdict == "worse":
-        cheapest.dropped = verdicts[cheapest.name]
     return [trial for trial in trials if trial.dropped is None]
 
 
