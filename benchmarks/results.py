@@ -175,9 +175,9 @@ HEAD = """<!-- Made by benchmarks/results.py from benchmarks/results.jsonl. -->
 What `rtl finetune` reaches on four sets of photographs, with ResNet-18: validation accuracy of the
 best epoch, mean of the seeds 0, 1 and 2, and its range. The 95 % interval is Wilson's, of the mean
 over as many images as the validation split has; the sets are small, so it is wide. The time is that
-of the whole run with seed 0, the features of frozen layers included. "Plain loop" is the tutorials'
-way with the same settings ([benchmarks/plain_loop.py](../benchmarks/plain_loop.py)), mean of its
-seeds.
+of the whole run with seed 0, the features of frozen layers included; none where the machine did
+other work meanwhile. "Plain loop" is the tutorials' way with the same settings
+([benchmarks/plain_loop.py](../benchmarks/plain_loop.py)), mean of its seeds.
 
 A recipe is `configs/RECIPE.toml`, with `--weights FILE` but for scratch; "two-stage" is it with
 `--strategy two-stage --head-epochs 3`, "progressive" is it with `--strategy progressive
