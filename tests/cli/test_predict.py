@@ -200,6 +200,8 @@ def test_progress_line_has_the_count_the_rate_and_the_time_left() -> None:
     assert progress.line(seconds=300) == "30,000 of 90,000 images, 100.0/s, 10:00 left"
     progress.total = None
     assert progress.line(seconds=300) == "30,000 images, 100.0/s"
+    progress.done = 1
+    assert progress.line(seconds=10) == "1 image, 0.1/s"
 
 
 def test_standard_input_is_one_image(

@@ -71,7 +71,8 @@ class TerminalProgress:
         """Return the number of images done after these seconds, their rate and the time left."""
         rate = self.done / seconds if seconds else 0.0
         if self.total is None:
-            return f"{self.done:,} images, {rate:.1f}/s"
+            noun = "image" if self.done == 1 else "images"
+            return f"{self.done:,} {noun}, {rate:.1f}/s"
         left = (self.total - self.done) / rate if rate else 0.0
         return f"{self.done:,} of {self.total:,} images, {rate:.1f}/s, {duration(left)} left"
 
