@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from io import StringIO
 from typing import TypeVar
 
 import pytest
 
 from toolchain.progress import NotesFirst, SilentReporter, track_images
+from toolchain.progress_bar import TerminalReporter
+from toolchain.screen import PrintableConsole
 
 Item = TypeVar("Item")
 
@@ -45,6 +48,16 @@ def test_batches_of_any_size_are_counted_as_images() -> None:
 def test_a_wrong_total_loses_no_batch(total: int) -> None:
     assert list(track_images(Counting(), ["aa", "bb"], "", total, len)) == ["aa", "bb"]
     assert list(track_images(SilentReporter(), ["aa", "bb"], "", total, len)) == ["aa", "bb"]
+
+
+def test_nothing_to_do_shows_no_bar() -> None:
+    shown = StringIO()
+    terminal = TerminalReporter()
+    terminal.console = PrintableConsole(file=shown, force_terminal=True)
+    assert list(terminal.track([], "measuring scenarios", 0)) == []
+    assert shown.getvalue() == ""
+    assert list(terminal.track([1], "measuring", 1)) == [1]
+    assert "measuring" in shown.getvalue()
 
 
 def test_an_error_between_batches_closes_the_bar() -> None:

@@ -46,8 +46,8 @@ class TerminalReporter:
         self.console.print(Text(printable(text)), soft_wrap=not self.console.is_terminal)
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-        """Draw a bar that is removed after the last item."""
-        if not self.console.is_terminal:
+        """Draw a bar that is removed after the last item; none where there is nothing to do."""
+        if not total or not self.console.is_terminal:
             yield from items
             return
         from rich.progress import (
@@ -90,7 +90,10 @@ class NotebookReporter:
         self.show(HtmlOutput(f"<div>{html.escape(text)}</div>", text))
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-        """Show a bar that is removed after the last item."""
+        """Show a bar that is removed after the last item; none where there is nothing to do."""
+        if not total:
+            yield from items
+            return
         handle = self.show(_bar(label, 0, total), display_id=True)
         shown_at = time.monotonic()
         done = 0
