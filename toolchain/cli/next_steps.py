@@ -20,13 +20,10 @@ def example_image(run: str | os.PathLike[str], data: str | None, delta: Path | N
     """
     from toolchain.runs.delta_run import run_with_images
 
-    with suppress(ToolchainError, OSError):
-        own = run if delta is None else run_with_images(run, delta)
-        if found := _image_of(own, data):
-            return found
-    with suppress(ToolchainError, OSError):
-        if delta is not None and (found := _image_of(run, data)):
-            return found
+    for one in [run] if delta is None else [run_with_images(run, delta), run]:
+        with suppress(ToolchainError, OSError):
+            if found := _image_of(one, data):
+                return found
     return ANY_IMAGE
 
 

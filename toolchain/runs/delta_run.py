@@ -154,9 +154,11 @@ def _own_card(folder: RunFolder, delta: Delta) -> Card | None:
 def run_with_images(run: str | os.PathLike[str], delta: Path) -> str | os.PathLike[str]:
     """Return the run whose images a delta to `run` knows: its own where it lies there, else `run`.
 
-    Raises DataError for what is no delta.
+    Raises DataError for what lies in the folder of a run and is no delta.
     """
-    return delta.parent if _own_card(RunFolder(delta.parent), read_delta(delta)) else run
+    beside = RunFolder(delta.parent)
+    is_own = beside.card.is_file() and _own_card(beside, read_delta(delta)) is not None
+    return delta.parent if is_own else run
 
 
 def _trained_classifier(base: TrainedRun, delta: Delta) -> Classifier:
