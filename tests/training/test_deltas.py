@@ -272,6 +272,7 @@ def test_exports_of_a_delta_stay_in_a_folder_of_its_own(
         delta=delta,
         trained=nothing,
         base=nothing,
+        in_its_run=False,
     )
     assert run.exports == tmp_path / "export" / folder
 

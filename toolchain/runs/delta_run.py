@@ -32,6 +32,8 @@ class DeltaRun(TrainedRun):
     trained: Classifier
     base: TrainedRun
     """The run whose weights the delta changes."""
+    in_its_run: bool
+    """Whether the delta lies in the folder of the run that it was trained in."""
 
     @classmethod
     def of(
@@ -64,7 +66,15 @@ class DeltaRun(TrainedRun):
         card = msgspec.structs.replace(
             found.card, weights=weights, metrics=(own or found.card).metrics
         )
-        return cls(folder=folder, card=card, data=data, delta=found, trained=classifier, base=base)
+        return cls(
+            folder=folder,
+            card=card,
+            data=data,
+            delta=found,
+            trained=classifier,
+            base=base,
+            in_its_run=own is not None,
+        )
 
     @property
     def exports(self) -> Path:
@@ -73,7 +83,7 @@ class DeltaRun(TrainedRun):
         In the folder of another run `export/` is that run's.
         """
         name = self.delta.path.name
-        if name == self.folder.delta.name and (self._in_its_run or not self.folder.card.is_file()):
+        if name == self.folder.delta.name and (self.in_its_run or not self.folder.card.is_file()):
             return self.folder.export
         short = name.removesuffix(self.folder.delta.suffix)
         # What would leave export/, or be called like a model file in it, keeps its whole name.
@@ -86,7 +96,7 @@ class DeltaRun(TrainedRun):
 
         The data and weights are then called what they were called where it was trained.
         """
-        if self._in_its_run:
+        if self.in_its_run:
             return super().settings
         with reading(self.delta.path):
             return decode_settings(self.delta.record.settings)
@@ -98,7 +108,7 @@ class DeltaRun(TrainedRun):
         A delta apart from its run does not know where that is: it is the data of the base run where
         that has the same images and labels, and else has to be given.
         """
-        if self._in_its_run:
+        if self.in_its_run:
             return super().dataset
         if self.base.card.data_sha256 == self.card.data_sha256:
             return self.base.dataset
@@ -114,12 +124,7 @@ class DeltaRun(TrainedRun):
     @property
     def _excluded(self) -> Path | None:
         """The list of images that were excluded; None where another run's may lie beside it."""
-        return super()._excluded if self._in_its_run else None
-
-    @cached_property
-    def _in_its_run(self) -> bool:
-        """Whether the delta lies in the folder of the run that it was trained in."""
-        return _own_card(self.folder, self.delta) is not None
+        return super()._excluded if self.in_its_run else None
 
     @cached_property
     def classifier(self) -> Classifier:
