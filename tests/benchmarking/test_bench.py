@@ -14,6 +14,7 @@ from tests.runtime import tiny
 from tests.verification import tampering
 from toolchain.benchmarking import rounds
 from toolchain.benchmarking.bench import bench
+from toolchain.benchmarking.figures.samples import decode_samples
 from toolchain.benchmarking.result import Benchmark
 from toolchain.errors import DataError, ModelFileError, ProviderError, RefusedError
 
@@ -156,7 +157,7 @@ def test_json_has_its_version_and_the_documented_keys(result: Benchmark) -> None
 def test_calls_after_a_pause_are_measured_beside_those_that_follow_each_other(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rounds, "CALLS_AFTER_PAUSE", 3)
+    monkeypatch.setattr(rounds, "CALLS_AFTER_PAUSE", 1)
     found = bench(
         [model],
         batch_sizes=(1, 2),
@@ -176,11 +177,16 @@ def test_calls_after_a_pause_are_measured_beside_those_that_follow_each_other(
     ]
     # Requests come singly, so pauses are measured at the smallest batch.
     assert [(p.spin, p.batch_size, p.keep_warm, p.calls) for p in found.pauses] == [
-        (False, 1, False, 3),
-        (False, 1, True, 3),
-        (True, 1, False, 3),
-        (True, 1, True, 3),
+        (False, 1, False, 5),
+        (False, 1, True, 5),
+        (True, 1, False, 5),
+        (True, 1, True, 5),
     ]
+    samples = found.pauses[0].samples
+    assert samples is not None
+    calls = decode_samples(samples)
+    assert [len(values) for values in calls] == [1] * rounds.ROUNDS
+    assert min(calls)[0] <= found.pauses[0].p50_ms <= max(calls)[0]
     steady = found.results[0].p50_ms
     assert found.pauses[0].ratio_to_back_to_back == pytest.approx(found.pauses[0].p50_ms / steady)
     shown = repr(found)

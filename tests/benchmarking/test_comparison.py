@@ -26,7 +26,7 @@ from toolchain.benchmarking.processes.cold_start import ColdStart
 from toolchain.benchmarking.processes.peak import Peak
 from toolchain.benchmarking.reading import read_benchmark
 from toolchain.benchmarking.result import Benchmark
-from toolchain.benchmarking.rows import TargetResult
+from toolchain.benchmarking.rows import PauseResult, TargetResult
 from toolchain.errors import DataError, RefusedError
 from toolchain.files import write_json
 from toolchain.machine import Machine, this_machine
@@ -181,6 +181,85 @@ def test_cases_of_one_benchmark_only_and_other_versions_are_named() -> None:
     assert found.only_before == ["model.onnx, batch 8, 1 thread"]
     assert found.only_now == ["model.onnx, batch 1, 2 threads"]
     assert "numpy 2.0 → 2.1" in repr(found)
+
+
+def after_pause(rounds: list[list[float]], **changed: Any) -> PauseResult:
+    known = {
+        "target": "model.onnx",
+        "provider": "cpu",
+        "threads": 1,
+        "batch_size": 1,
+        "pause_s": 1.0,
+        "keep_warm": False,
+        "calls": 10,
+        "p50_ms": 10.0,
+        "p50_interval_ms": (9.0, 11.0),
+        "ratio_to_back_to_back": 1.5,
+        "samples": encode_samples(rounds),
+    }
+    return PauseResult(**{**known, **changed})
+
+
+PAUSED = [[10.0, 10.2], [10.1, 10.3], [10.2, 10.1], [10.0, 10.4], [10.3, 10.2]]
+"""Five rounds of two calls."""
+
+
+def test_calls_after_pauses_are_compared_as_cases_of_their_own() -> None:
+    rounds = rounds_of(np.random.default_rng(0))
+    slower = [[2 * value for value in part] for part in PAUSED]
+    before = benchmark(
+        case(rounds), pauses=[after_pause(PAUSED), after_pause(PAUSED, keep_warm=True)]
+    )
+    now = benchmark(case(rounds), pauses=[after_pause(slower), after_pause(PAUSED, keep_warm=True)])
+    found = compared(before, now, "old.json")
+    assert [(c.pause_s, c.keep_warm, c.verdict) for c in found.cases] == [
+        (None, False, "cannot tell"),
+        (1.0, False, "slower"),
+        (1.0, True, "cannot tell"),
+    ]
+    assert found.cases[1].ratio == pytest.approx(2)
+    assert found.not_compared == found.only_now == found.only_before == []
+    shown = str(found.blocks()[0])
+    assert "pause" in shown
+    assert "1 s warm" in shown
+    with pytest.raises(
+        RefusedError, match=r"1 of 3 cases .* at batch 1 after 1 s takes 2\.00 times"
+    ):
+        require_not_slower(msgspec.structs.replace(now, comparison=found), 0.05)
+
+
+def test_a_pause_of_one_benchmark_only_is_named() -> None:
+    rounds = rounds_of(np.random.default_rng(0))
+    before = benchmark(case(rounds), pauses=[after_pause(PAUSED)])
+    now = benchmark(case(rounds), pauses=[after_pause(PAUSED, pause_s=0.2, keep_warm=True)])
+    found = compared(before, now, "old.json")
+    assert found.only_before == ["model.onnx, batch 1, 1 thread, after 1 s"]
+    assert found.only_now == ["model.onnx, batch 1, 1 thread, after 0.2 s kept warm"]
+
+
+def test_pauses_of_a_benchmark_that_kept_no_single_calls_are_not_compared() -> None:
+    rounds = rounds_of(np.random.default_rng(0))
+    before = benchmark(case(rounds), pauses=[after_pause(PAUSED, samples=None)])
+    found = compared(before, benchmark(case(rounds), pauses=[after_pause(PAUSED)]), "old.json")
+    assert [c.pause_s for c in found.cases] == [None]
+    assert found.not_compared == ["calls after a pause"]
+    assert found.only_now == []
+
+
+def test_damaged_samples_of_a_pause_are_found_before_anything_is_measured(tmp_path: Path) -> None:
+    damaged = after_pause(PAUSED, samples=Samples(round_calls=(3,), data="eJw="))
+    rounds = rounds_of(np.random.default_rng(0))
+    write_json(tmp_path / "old.json", benchmark(case(rounds), pauses=[damaged]))
+    with pytest.raises(DataError, match="is damaged: samples"):
+        comparable_benchmark(tmp_path / "old.json")
+
+
+def test_providers_are_told_apart() -> None:
+    rounds = rounds_of(np.random.default_rng(0))
+    both = benchmark(case(rounds), case(rounds, provider="openvino"))
+    shown = str(compared(both, both, "old.json").blocks()[0])
+    assert "model.onnx cpu" in shown
+    assert "model.onnx openvino" in shown
 
 
 def test_what_no_comparison_is_made_of_is_named() -> None:

@@ -18,6 +18,7 @@ from tests.runtime import tiny
 from toolchain import Predictor
 from toolchain.benchmarking import rounds
 from toolchain.benchmarking.bench import bench
+from toolchain.benchmarking.detail_tables import cold_start_table
 from toolchain.benchmarking.details import drawn_image
 from toolchain.benchmarking.processes import cold_start, peak, stages
 from toolchain.benchmarking.processes.targets import Target
@@ -97,6 +98,16 @@ def test_a_fresh_process_takes_its_time_in_steps_with_each_cache(measured: Bench
         assert min(row.interpreter_ms, row.import_ms, row.open_ms, row.first_label_ms) > 0
         assert row.import_ms + row.open_ms + row.first_label_ms < high
         assert row.peak_memory_mb is None or 20 < row.peak_memory_mb < 300
+
+
+def test_cold_starts_with_several_threads_are_told_apart(measured: Benchmark) -> None:
+    start = measured.cold_starts[0]
+    one = str(cold_start_table([start]))
+    assert "thr" not in one
+    others = [start, msgspec.structs.replace(start, spin=True, provider="openvino")]
+    several = str(cold_start_table(others))
+    for words in ("thr", "tiny.onnx cpu", "tiny.onnx openvino", f"{start.threads} spin"):
+        assert words in several
 
 
 def test_the_share_of_the_peak_follows_from_the_operations(measured: Benchmark) -> None:

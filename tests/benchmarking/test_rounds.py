@@ -23,10 +23,12 @@ class Recorder:
         self.slowness_ms = slowness_ms
         self.target = Target(name, Path(name), False, "cpu", threads)
         self.asked: list[int] = []
+        self.log: list[str] = []
 
     def measure(self, batch_size: int, seconds: float) -> Measured:
         if seconds:
             self.asked.append(batch_size)
+            self.log.append(f"{self.target.name} {batch_size}")
         return Measured([len(self.asked) + self.slowness_ms], 100.0, 0.01, 0.1)
 
 
@@ -49,10 +51,13 @@ def no_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "WARM_UP_S", 0.0)
 
 
-def test_what_is_valid_is_measured_once_in_turns() -> None:
+def test_what_is_valid_is_measured_once_in_turns_pairs_side_by_side() -> None:
     first, other = Recorder("a"), Recorder("b")
+    other.log = first.log
     cases = run([(first, [1, 8]), (other, [1, 8])], {})
-    assert first.asked == other.asked == [1, 8] * ROUNDS
+    forward = ["a 1", "b 1", "a 8", "b 8"]
+    # Backwards every other time, so that none is always the one that comes later.
+    assert first.log == [*forward, *forward[::-1]] * (ROUNDS // 2) + forward
     assert [(len(case.rounds), case.attempts) for case in cases] == [(ROUNDS, 1)] * 4
 
 

@@ -215,6 +215,20 @@ def test_a_file_that_does_not_exist_is_named_with_its_line(name: str, tmp_path: 
     assert str(tmp_path) in str(error.hint)
 
 
+def test_all_wrong_lines_of_a_table_are_told_at_once(tmp_path: Path) -> None:
+    put(tmp_path, "1.jpg", "2.jpg")
+    wrong = ("gone.jpg,cat", "2.jpg,dog", "1.jpg,dog", "2.jpg")
+    (tmp_path / "labels.csv").write_text("\n".join(("file,labels", "1.jpg,cat", *wrong)))
+    error = refusal(tmp_path / "labels.csv")
+    gone = tmp_path / "gone.jpg"
+    assert str(error).endswith(f"line 3: {gone} does not exist; other lines are wrong: 5, 6")
+    assert str(tmp_path) in str(error.hint)
+    many = [f"{number}.gone,cat" for number in range(1000)]
+    (tmp_path / "labels.csv").write_text("\n".join(("file,labels", *many)))
+    words = "other lines are wrong: 3, 4, 5, 6, 7 and 994 more"
+    assert str(refusal(tmp_path / "labels.csv")).endswith(words)
+
+
 def test_a_class_without_a_training_image_is_refused_and_named(tmp_path: Path) -> None:
     for lines in (
         ("file,labels,split", "1.jpg,cat;dog,train", "2.jpg,owl,val"),

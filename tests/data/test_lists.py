@@ -75,6 +75,12 @@ def test_a_line_without_its_file_is_named_with_the_form_that_is_meant(
     assert "separated by a tab, a comma or a space" in str(error.hint)
 
 
+def test_all_wrong_lines_of_a_list_are_told_at_once(root: Path) -> None:
+    (root / "train.txt").write_text("i/gone.jpg cat\ni/1.jpg cat\ni/lost.jpg dog\n")
+    error = refusal(root)
+    assert str(error).endswith("gone.jpg does not exist; another line is wrong: 3")
+
+
 def test_a_name_that_several_images_have_is_refused(root: Path) -> None:
     put(root, "j/1.jpg")
     (root / "train.txt").write_text("1.jpg cat\ni/w.jpg dog\n")

@@ -112,12 +112,12 @@ SCENARIO = ScenarioResult(
 
 
 def test_pauses_and_scenarios_are_in_the_page(run: RunFolder, tmp_path: Path) -> None:
-    row = case([[7.0] * 40] * 5)
+    row = case([[7.0] * 40] * 5, spin=True)
     same: dict[str, Any] = {
         "target": row.target,
         "provider": "cpu",
         "threads": 1,
-        "spin": False,
+        "spin": True,
         "batch_size": 1,
     }
     idle: dict[str, Any] = {"pause_s": 1.0, "calls": 10, "p50_interval_ms": (8.0, 9.0)}
@@ -129,6 +129,7 @@ def test_pauses_and_scenarios_are_in_the_page(run: RunFolder, tmp_path: Path) ->
     report([run.path], bench=[tmp_path / "kept.json"])
     page = page_of(run)
     assert "<td>idle</td>" in page
+    assert page.count('<td class="number">1 spin</td>') == 3  # in both tables
     assert "<td>called to keep warm</td>" in page
     assert "Scenarios of MLPerf, by MLCommons" in page
     assert "<td>18.0 queries/s; p99 61.0 ms</td><td>INVALID</td>" in page

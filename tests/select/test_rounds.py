@@ -74,6 +74,7 @@ def test_accuracies_of_different_images_say_of_how_many() -> None:
     probe, tried = measured("probe", 53, 35, "reference"), measured("head", 11, 10, "chosen")
     assert "66.0 % of 53" in shown(probe, tried)
     assert "90.9 % of 11" in shown(probe, tried)
+    assert "fold" not in shown(probe, tried).replace("out-of-fold", "")
     assert " of 53" not in shown(probe)
     assert "training images, 1 fold\n" in shown(probe)
 

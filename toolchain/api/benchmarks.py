@@ -70,8 +70,8 @@ def bench(
     peak. `scenario` is measured by MLCommons' LoadGen: "single-stream", "multi-stream", "offline",
     "server", which is the highest rate of queries that keeps `latency_bound` (seconds, by default
     0.05) at the 99th percentile. `compare` is the JSON of an earlier benchmark, of another machine
-    only with `rescale`. `plot` is a PNG to draw into. The JSON goes to `output`; for a run folder,
-    to bench/ in it.
+    only with `rescale`, or a model file that is measured in turn with the others. `plot` is a PNG
+    to draw into. The JSON goes to `output`; for a run folder, to bench/ in it.
 
     Returns a row for each case: latencies of a batch in ms and images per second with 95 %
     intervals, peak memory in MB, and a verdict with its reasons; for each model its accuracy and
@@ -117,7 +117,7 @@ def _measured(files: tuple[str, ...], options: dict[str, Any], given: dict[str, 
         raise SettingsError("models: none is given")
     for name in ("rescale", "fail_if_slower"):
         if given[name] not in (None, False) and options["compare"] is None:
-            raise SettingsError(f"{name}: it needs compare, the benchmark to be beside")
+            raise SettingsError(f"{name}: it needs compare, the benchmark or model to be beside")
     from toolchain.benchmarking import bench as story
     from toolchain.benchmarking.bounds import require
     from toolchain.benchmarking.output import benchmark_file, keep_benchmark, require_picture

@@ -36,6 +36,11 @@ from toolchain.benchmarking.details import (
 )
 from toolchain.benchmarking.figures.conditions import why_no_energy
 from toolchain.benchmarking.figures.verdicts import Percentile, Reason, reasons_against
+from toolchain.benchmarking.in_turn import (
+    compared_in_turn,
+    reference_model,
+    require_shared_case,
+)
 from toolchain.benchmarking.processes.load import busy_processes
 from toolchain.benchmarking.processes.targets import Target, TargetProcess
 from toolchain.benchmarking.processes.worker import Opened
@@ -88,7 +93,8 @@ def bench(
     times. `stages`, `cold_start` and `limit` are measured too where they are asked for, the first
     two with `image` or a drawn one. `scenarios` are measured by MLCommons' LoadGen, that of a
     server with `latency_bound` in seconds. `compare` is the JSON of an earlier benchmark, beside
-    which this one is put; with `rescale` it may be of another machine, whose times are scaled.
+    which this one is put; with `rescale` it may be of another machine, whose times are scaled. Or
+    it is a model file, or a run folder with one, which is measured in turn with the others.
 
     The models may differ in anything. Raises RefusedError where a file does not compute what its
     card says, where files of one model in float32 give different answers, or a process dies;
@@ -97,9 +103,11 @@ def bench(
     """
     progress = progress or SilentReporter()
     wanted = _wanted(stages, cold_start, limit, image, scenarios, latency_bound)
-    before = _benchmark_before(compare, busy, rescale=rescale)
+    reference = reference_model(compare, rescale=rescale)
+    before = _benchmark_before(None if reference else compare, busy, rescale=rescale)
     how = How(seconds, gaps, busy, percentile, retries, wanted)
-    targets = chosen_targets(models, providers, threads or (usable_cores(),), eager, spin=spin)
+    counts = threads or (usable_cores(),)
+    targets = chosen_targets(models, providers, counts, eager, spin=spin, reference=reference)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rtl-bench-")))
         processes = [stack.enter_context(TargetProcess(target)) for target in targets]
@@ -107,12 +115,18 @@ def bench(
         answers = [answers_of(process.target, reply) for process, reply in opened]
         require_consistent(answers)
         sizes = _batch_sizes(opened, batch_sizes)
+        cases = [process.target.case(size) for process, each in sizes for size in each]
         if before is not None:
-            cases = [process.target.case(size) for process, each in sizes for size in each]
             require_common_case(before, cases, str(compare))
+        if reference is not None:
+            require_shared_case(cases, targets)
         stack.enter_context(busy_processes(busy))
         found = _measured(opened, sizes, answers, how, folder, progress)
-    comparison = None if before is None else compared(before, found, str(compare), rescale=rescale)
+    comparison = None
+    if before is not None:
+        comparison = compared(before, found, str(compare), rescale=rescale)
+    elif reference is not None:
+        comparison = compared_in_turn(found, targets, str(compare))
     return msgspec.structs.replace(found, left_out=left_out, comparison=comparison)
 
 

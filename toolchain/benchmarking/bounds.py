@@ -42,8 +42,9 @@ def require_not_slower(now: Benchmark, share: float) -> None:
     slower = now.comparison.slower_by(share)
     if slower:
         worst = max(slower, key=lambda case: case.ratio)
+        before = f"{'' if now.comparison.in_turn else 'in '}{now.comparison.before}"
         raise RefusedError(
             f"{len(slower)} of {len(now.comparison.cases)} cases slower by {share:.0%} or more "
-            f"than in {now.comparison.before}: {worst.target} at batch {worst.batch_size} takes "
+            f"than {before}: {worst.target} {worst.place} takes "
             f"{worst.ratio:.2f} times as long",
         )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolchain.benchmarking.processes.targets import Target
-from toolchain.errors import ModelFileError
+from toolchain.errors import ModelFileError, SettingsError
 from toolchain.files import is_folder
 from toolchain.printable import shell_words
 from toolchain.runs.runfolder import RunFolder, run_of_model
@@ -24,6 +24,7 @@ def chosen_targets(
     eager: bool | None,
     *,
     spin: bool = False,
+    reference: Path | None = None,
 ) -> list[Target]:
     """Return the targets of each number of threads and provider, torch eager first.
 
@@ -33,7 +34,8 @@ def chosen_targets(
 
     A run folder stands for all files in its export/. `eager` adds the trained model of each run;
     None does where a run is known and torch is installed. Raises ModelFileError for a run without
-    exports, and where torch eager is asked for and no run is known.
+    exports, and where torch eager is asked for and no run is known. `reference` is a file that the
+    others are put beside, the last target of each; SettingsError where it is one of them.
     """
     of_run = {file: is_folder(m) for m in reversed(models) for file in _model_files(Path(m))}
     paths = list(dict.fromkeys(file for model in models for file in _model_files(Path(model))))
@@ -49,6 +51,9 @@ def chosen_targets(
             hint="leave --eager away, or give the file in RUN/export",
         )
     eager_names = distinct_names([run.path for run in runs])
+    if reference is not None:
+        _require_another(reference, paths)
+        paths.append(reference)
     names = distinct_names(paths)
     targets = []
     for count in threads:
@@ -59,7 +64,11 @@ def chosen_targets(
                 shown = EAGER if len(runs) == 1 else f"{EAGER} {name}"
                 targets.append(Target(shown, run.path, True, provider, count))
             targets += [
-                Target(name, path, False, provider, count, spins, of_run[path])
+                Target(
+                    *(name, path, False, provider, count, spins),
+                    of_run=of_run.get(path, False),
+                    is_reference=path == reference,
+                )
                 for name, path in zip(names, paths, strict=True)
                 for spins in ((False, True) if spin and path.suffix == ".onnx" else (False,))
             ]
@@ -85,6 +94,14 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     return [str(path) for path in paths]
+
+
+def _require_another(reference: Path, paths: Sequence[Path]) -> None:
+    if reference.resolve() in {path.resolve() for path in paths}:
+        raise SettingsError(
+            f"{reference} is one of the models that are to be put beside it",
+            hint="name the other file alone, or a copy of it",
+        )
 
 
 def _model_files(path: Path) -> list[Path]:

@@ -13,16 +13,23 @@ import statistics
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from toolchain.benchmarking.comparison_result import SAME_WITHIN, ComparedCase, Comparison, Verdict
 from toolchain.benchmarking.figures.bootstrap import student_t
-from toolchain.benchmarking.figures.case_name import CaseKey
+from toolchain.benchmarking.figures.case_name import CaseAfterPauseKey, CaseKey
 from toolchain.benchmarking.figures.samples import decode_samples
 from toolchain.benchmarking.reading import read_benchmark
 from toolchain.benchmarking.result import Benchmark
-from toolchain.benchmarking.rows import TargetResult
+from toolchain.benchmarking.rows import PauseResult, TargetResult
 from toolchain.errors import DataError, RefusedError
 from toolchain.machine import Machine
 
+Timed = TargetResult | PauseResult
+"""A row of a benchmark with single latencies."""
+Key = CaseKey | CaseAfterPauseKey
+Rounds = Sequence[Sequence[float]]
+"""Latencies in ms of each round's calls."""
 MOST_NAMED = 3
 """Cases that a message names."""
 
@@ -36,8 +43,8 @@ def comparable_benchmark(path: Path) -> Benchmark:
             hint="measure it again, with the rtl or the model of then",
         )
     try:
-        for row in found.results:
-            _rounds(row)
+        for row in timed_rows(found).values():
+            rounds_of(row)
     except ValueError as error:
         raise DataError(
             f"{path} is damaged: {error}", hint="measure it again, with the model of then"
@@ -56,17 +63,19 @@ def compared(
     """
     require_comparable(before, now.machine, now.busy, source, rescale=rescale)
     factors = _factors(before, now) if _differing(before.machine, now.machine) else {}
-    old = {row.case: row for row in before.results}
-    new = {row.case: row for row in now.results}
-    require_common_case(before, new.keys(), source)
+    require_common_case(before, [row.case for row in now.results], source)
+    old, new = timed_rows(before), timed_rows(now)
+    lacks_pauses = any(row.samples is None for row in before.pauses)
+    if lacks_pauses:
+        new = {key: row for key, row in new.items() if isinstance(row, TargetResult)}
     both = [key for key in new if key in old]
     return Comparison(
         before=source,
         other_machine=str(before.machine) if factors else None,
-        cases=[_compared_case(old[key], new[key], factors.get(key.threads)) for key in both],
-        only_before=[old[key].described for key in old if key not in new],
-        only_now=[new[key].described for key in new if key not in old],
-        not_compared=_besides_latencies(now),
+        cases=[_beside_before(old[key], new[key], factors.get(new[key].threads)) for key in both],
+        only_before=[key.described for key in old if key not in new],
+        only_now=[key.described for key in new if key not in old],
+        not_compared=besides_latencies(now, lacks_pauses=lacks_pauses),
         versions=_changed_versions(before.machine, now.machine),
     )
 
@@ -79,7 +88,6 @@ def ratio_interval(
     Welch 1947, on the logarithms of the rounds' medians. Infinite with one round.
     """
     first, second = ([math.log(statistics.median(r)) for r in rounds] for rounds in (before, now))
-    difference = statistics.fmean(second) - statistics.fmean(first)
     if min(len(first), len(second)) < 2:
         return 0.0, math.inf
     errors = [statistics.variance(values) / len(values) for values in (first, second)]
@@ -88,8 +96,14 @@ def ratio_interval(
         error**2 / (len(values) - 1) for error, values in zip(errors, (first, second), strict=True)
     )
     degrees = int(total**2 / parts) if parts else 1
-    half = student_t(degrees) * math.sqrt(total)
-    return math.exp(difference - half), math.exp(difference + half)
+    difference = statistics.fmean(second) - statistics.fmean(first)
+    return log_interval(difference, math.sqrt(total), degrees)
+
+
+def log_interval(mean: float, error: float, degrees: int) -> tuple[float, float]:
+    """Return the 95 % interval of a ratio from its logarithm's mean, standard error and degrees."""
+    half = student_t(degrees) * error
+    return math.exp(mean - half), math.exp(mean + half)
 
 
 def rounds_spread(rounds: Sequence[Sequence[float]]) -> float:
@@ -131,25 +145,48 @@ def require_common_case(before: Benchmark, cases: Collection[CaseKey], source: s
     if not any(row.case in cases for row in before.results):
         raise DataError(
             f"{source} has no case in common with this benchmark. There: "
-            f"{_some(row.case for row in before.results)}. Here: {_some(cases)}",
+            f"{some_of(row.case for row in before.results)}. Here: {some_of(cases)}",
             hint="measure the same files together, with its providers, threads and batch sizes",
         )
 
 
-def _some(cases: Iterable[CaseKey]) -> str:
+def some_of(cases: Iterable[CaseKey]) -> str:
     """Return the first of some cases in words, and how many more there are."""
     named = [case.described for case in cases]
     more = [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
     return "; ".join(named[:MOST_NAMED] + more) or "none"
 
 
-def _compared_case(before: TargetResult, now: TargetResult, factor: float | None) -> ComparedCase:
+def timed_rows(benchmark: Benchmark) -> dict[Key, Timed]:
+    """Return the rows whose single latencies are kept, by what tells them apart."""
+    rows: list[Timed] = [*benchmark.results, *benchmark.pauses]
+    return {row.key: row for row in rows if row.samples is not None}
+
+
+def _beside_before(before: Timed, now: Timed, factor: float | None) -> ComparedCase:
     """Return how a case differs; with a factor, its times before were measured elsewhere."""
     scale = factor or 1.0
-    old, new = [[scale * ms for ms in part] for part in _rounds(before)], _rounds(now)
-    low, high = ratio_interval(old, new)
+    old, new = [[scale * ms for ms in part] for part in rounds_of(before)], rounds_of(now)
     spread = max(rounds_spread(old), rounds_spread(new))
-    same_up_to = max(1 + SAME_WITHIN, spread)
+    case = compared_case(
+        now, old, new, ratio_interval(old, new), same_up_to=max(1 + SAME_WITHIN, spread)
+    )
+    return msgspec.structs.replace(case, rescaled_by=factor, rounds_spread=spread)
+
+
+def compared_case(
+    row: Timed,
+    before: Rounds,
+    now: Rounds,
+    interval: tuple[float, float],
+    *,
+    same_up_to: float,
+) -> ComparedCase:
+    """Return how a case differs from what it was before, by the interval of the ratio.
+
+    `row` is the case as it is now, and ratios up to `same_up_to` are no difference.
+    """
+    low, high = interval
     verdict: Verdict = "cannot tell"
     if low > same_up_to:
         verdict = "slower"
@@ -157,21 +194,18 @@ def _compared_case(before: TargetResult, now: TargetResult, factor: float | None
         verdict = "faster"
     before_ms, now_ms = (
         statistics.geometric_mean(statistics.median(part) for part in rounds)
-        for rounds in (old, new)
+        for rounds in (before, now)
     )
+    pause = row if isinstance(row, PauseResult) else None
     return ComparedCase(
-        target=now.target,
-        provider=now.provider,
-        threads=now.threads,
-        spin=now.spin,
-        batch_size=now.batch_size,
+        **row.case._asdict(),
+        pause_s=None if pause is None else pause.pause_s,
+        keep_warm=pause is not None and pause.keep_warm,
         verdict=verdict,
         before_ms=before_ms,
-        rescaled_by=factor,
         now_ms=now_ms,
         ratio=now_ms / before_ms,
-        ratio_interval=(low, high),
-        rounds_spread=spread,
+        ratio_interval=interval,
     )
 
 
@@ -191,14 +225,19 @@ def _factors(before: Benchmark, now: Benchmark) -> dict[int, float]:
     }
 
 
-def _rounds(row: TargetResult) -> list[list[float]]:
-    assert row.samples is not None  # `comparable_benchmark` has refused what has none
+def rounds_of(row: Timed) -> list[list[float]]:
+    """Return the latencies in ms of each round's calls; raise ValueError where they are damaged."""
+    assert row.samples is not None  # those without are refused, or left out
     return decode_samples(row.samples)
 
 
-def _besides_latencies(now: Benchmark) -> list[str]:
+def besides_latencies(now: Benchmark, *, lacks_pauses: bool = False) -> list[str]:
+    """Return what was measured now and is not compared.
+
+    Calls after pauses are among it where the earlier benchmark did not keep them singly.
+    """
     parts = {
-        "calls after a pause": now.pauses,
+        "calls after a pause": now.pauses if lacks_pauses else [],
         "stages": now.stages,
         "cold starts": now.cold_starts,
         "scenarios": now.scenarios,

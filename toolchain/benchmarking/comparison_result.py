@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from toolchain.benchmarking.figures.case_name import CaseName
-from toolchain.benchmarking.tables import figure
+from toolchain.benchmarking.figures.case_name import CaseName, pause_words, shown_target
+from toolchain.benchmarking.tables import NO_FIGURE, figure
 from toolchain.display import Block, Displayed, Line, Span, Table, Tone
 
 Verdict = Literal["faster", "slower", "cannot tell"]
@@ -19,8 +19,12 @@ TONES: dict[Verdict, Tone] = {"faster": "good", "slower": "bad", "cannot tell": 
 
 
 class ComparedCase(CaseName, frozen=True, kw_only=True):
-    """A case that both benchmarks measured."""
+    """A case that both benchmarks measured, of calls that follow each other or after pauses."""
 
+    pause_s: float | None = None
+    """Seconds before each call; None where calls follow each other."""
+    keep_warm: bool = False
+    """Whether the model was called during the pauses too."""
     verdict: Verdict
     before_ms: float
     """Geometric mean of the medians of the rounds, as `now_ms`."""
@@ -31,16 +35,31 @@ class ComparedCase(CaseName, frozen=True, kw_only=True):
     """`now_ms` over `before_ms`: 1.1 is 10 % slower."""
     ratio_interval: tuple[float, float]
     """At 95 %."""
-    rounds_spread: float
+    rounds_spread: float | None = None
     """Slowest over fastest round of one of both benchmarks, of the one where that is larger: a
-    ratio within it is no difference."""
+    ratio within it is no difference. None for a model that was measured in turn."""
+
+    @property
+    def pause_shown(self) -> str:
+        """The pause, as tables show it."""
+        if self.pause_s is None:
+            return NO_FIGURE
+        return f"{self.pause_s:g} s{' warm' if self.keep_warm else ''}"
+
+    @property
+    def place(self) -> str:
+        """Batch size and pause in words."""
+        pause = "" if self.pause_s is None else f" {pause_words(self.pause_s, self.keep_warm)}"
+        return f"at batch {self.batch_size}{pause}"
 
 
 class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     """A benchmark beside an older one. The fields are described in docs/json.md."""
 
     before: str
-    """The file of the older one."""
+    """The file of the older one, or the model that was measured in turn."""
+    in_turn: bool = False
+    """Whether it is a model, each of whose rounds was measured next to one of the others'."""
     other_machine: str | None = None
     """The machine of the older one, where that is another and its times are rescaled."""
     cases: list[ComparedCase]
@@ -57,12 +76,15 @@ class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
 
     def blocks(self) -> list[Block]:
         """Return a row for each case, and what can't be compared."""
-        numbers = ("batch", "thr", "before", "now ms", "ratio", "95 %")
+        paused = any(case.pause_s is not None for case in self.cases)
+        pause = ("pause",) if paused else ()
+        numbers = ("batch", "thr", *pause, "before", "now ms", "ratio", "95 %")
         rows = [
             (
-                case.target,
+                shown_target(case, self.cases),
                 str(case.batch_size),
                 case.threads_shown,
+                *((case.pause_shown,) if paused else ()),
                 f"{'' if case.rescaled_by is None else '≈'}{figure(case.before_ms)}",
                 figure(case.now_ms),
                 f"{case.ratio:.2f}",
@@ -72,17 +94,18 @@ class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
             for case in self.cases
         ]
         other = [] if self.other_machine is None else [f"{self.other_machine}; {RESCALED}"]
-        unsteady = max((c.rounds_spread for c in self.cases), default=1.0)
+        unsteady = max((c.rounds_spread or 1.0 for c in self.cases), default=1.0)
         within = f"× {unsteady:.2f}, and a ratio within that is no difference"
         notes = [
             ("the rounds of a case differ by up to ", [within] * (unsteady > 1 + SAME_WITHIN)),
             ("≈: measured on another machine, ", other),
             (f"in {self.before} only: ", self.only_before),
-            ("measured now only: ", self.only_now),
+            ("measured now only: " if not self.in_turn else "other files only: ", self.only_now),
             ("not compared: ", self.not_compared),
             ("other versions: ", self.versions),
         ]
+        title = f"Beside {self.before}{', measured in turn' if self.in_turn else ''}"
         return [
-            Table(("model", *numbers, ""), rows, right=numbers, title=f"Beside {self.before}"),
+            Table(("model", *numbers, ""), rows, right=numbers, title=title),
             *(Line(what + ", ".join(names), "unsure") for what, names in notes if names),
         ]

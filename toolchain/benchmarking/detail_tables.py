@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from toolchain.benchmarking.details import LimitResult, StageResult
+from toolchain.benchmarking.figures.case_name import shown_target, shown_threads
 from toolchain.benchmarking.processes.cold_start import ColdStart
 from toolchain.benchmarking.tables import NO_FIGURE, figure, with_interval
 from toolchain.display import Table
@@ -15,7 +16,7 @@ def stage_table(stages: Sequence[StageResult]) -> Table:
     numbers = ("thr", "read", "decode", "resize", "inference", "softmax", "label", "end to end")
     rows = [
         (
-            row.target,
+            shown_target(row, stages),
             row.threads_shown,
             *(
                 NO_FIGURE if value is None else figure(value)
@@ -39,11 +40,14 @@ def stage_table(stages: Sequence[StageResult]) -> Table:
 
 def cold_start_table(starts: Sequence[ColdStart]) -> Table:
     """Return the steps of a fresh process until the first label."""
-    numbers = ("python", "import", "open", "label", "total ms", "range", "MB")
+    several_threads = len({(row.threads, row.spin) for row in starts}) > 1
+    thr = ("thr",) if several_threads else ()
+    numbers = (*thr, "python", "import", "open", "label", "total ms", "range", "MB")
     rows = [
         (
-            row.target,
+            shown_target(row, starts),
             row.cache,
+            *((shown_threads(row.threads, row.spin),) if several_threads else ()),
             figure(row.interpreter_ms),
             figure(row.import_ms),
             figure(row.open_ms),
@@ -63,7 +67,7 @@ def limit_table(limits: Sequence[LimitResult]) -> Table:
     numbers = ("batch", "thr", "Gop/image", "peak Gop/s", "reached")
     rows = [
         (
-            row.target,
+            shown_target(row, limits),
             str(row.batch_size),
             row.threads_shown,
             figure(row.flops_per_image / 1e9),

@@ -7,6 +7,7 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from toolchain.benchmarking.figures.conditions import Conditions, between, read_counters
 from toolchain.benchmarking.figures.verdicts import Reason
@@ -17,8 +18,9 @@ ROUNDS = 5
 WARM_UP_S = 0.3
 MOST_TIMES_LONGER = 3.0
 """A case whose calls are so slow that it took so many times its seconds is not measured again."""
-CALLS_AFTER_PAUSE = 10
-"""Calls after each pause. Ten are the fewest that bound a median by values other than the first."""
+CALLS_AFTER_PAUSE = 2
+"""Calls of a round after each pause. Ten in five rounds are the fewest that bound a median by
+others than the first."""
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Case:
         return math.fsum(map(math.fsum, self.rounds[-ROUNDS:])) / 1e3
 
 
+AnyCase = TypeVar("AnyCase")
 Judge = Callable[[Case], Sequence[Reason]]
 """Returns what speaks against a case that was measured."""
 
@@ -58,7 +61,8 @@ class CaseAfterPause:
     batch_size: int
     pause_s: float
     keep_warm: bool
-    latencies_ms: list[float]
+    rounds: list[list[float]] = field(default_factory=list)
+    """Latencies in ms of each round's calls."""
 
 
 def measure(
@@ -94,12 +98,17 @@ def _measure_rounds(
 ) -> None:
     for case in cases:
         case.attempts += 1
-    turns = [case for _ in range(ROUNDS) for case in cases]
+    turns = _turns([case for group in _groups(cases) for case in group])
     for case in progress.track(turns, what, len(turns)):
         before = read_counters()
         found = case.process.measure(case.batch_size, seconds / ROUNDS)
         case.during.append(between(before, read_counters(), found.processor_s, found.work_ms))
         case.rounds.append(found.latencies_ms)
+
+
+def _turns(cases: Sequence[AnyCase]) -> list[AnyCase]:
+    """Return the cases of all rounds, every other round backwards: a steady drift favours none."""
+    return [case for number in range(ROUNDS) for case in cases[:: -1 if number % 2 else 1]]
 
 
 def _doubtful(cases: Sequence[Case], seconds: float, judge: Judge) -> list[Case]:
@@ -121,7 +130,7 @@ def _doubtful(cases: Sequence[Case], seconds: float, judge: Judge) -> list[Case]
 
 
 def _groups(cases: Sequence[Case]) -> list[list[Case]]:
-    """Return the cases that are compared with each other."""
+    """Return the cases that are compared with each other, which are measured side by side."""
     groups: dict[tuple[int, int], list[Case]] = {}
     for case in cases:
         groups.setdefault((case.batch_size, case.process.target.threads), []).append(case)
@@ -133,22 +142,22 @@ def measure_after_pauses(
 ) -> list[CaseAfterPause]:
     """Measure calls after pauses, each target at its smallest batch size, as requests come singly.
 
-    Each pause is measured as it is, and with the target called during it to keep it warm.
+    Each pause is measured as it is, and with the target called during it to keep it warm. All take
+    turns, round by round.
     """
     smallest = {id(case.process): case for case in reversed(cases)}
-    turns = [
-        (case, pause_s, keep_warm)
+    found = [
+        CaseAfterPause(case.process, case.batch_size, pause_s, keep_warm)
         for pause_s in pauses_s
         for case in cases
         if smallest[id(case.process)] is case
         for keep_warm in (False, True)
     ]
-    found = []
-    for case, pause_s, keep_warm in progress.track(turns, "measuring after pauses", len(turns)):
-        latencies_ms = case.process.measure_idle(
-            case.batch_size, CALLS_AFTER_PAUSE, pause_s, keep_warm=keep_warm
-        )
-        found.append(
-            CaseAfterPause(case.process, case.batch_size, pause_s, keep_warm, latencies_ms)
+    turns = _turns(found)
+    for case in progress.track(turns, "measuring after pauses", len(turns)):
+        case.rounds.append(
+            case.process.measure_idle(
+                case.batch_size, CALLS_AFTER_PAUSE, case.pause_s, keep_warm=case.keep_warm
+            )
         )
     return found

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from toolchain.benchmarking.figures.case_name import CaseName
+from toolchain.benchmarking.figures.case_name import CaseAfterPauseKey, CaseKey, CaseName
 from toolchain.benchmarking.figures.samples import Samples
 from toolchain.benchmarking.figures.statistics import Interval
 from toolchain.benchmarking.figures.verdicts import Reason, Verdict
@@ -56,6 +56,11 @@ class TargetResult(CaseName, frozen=True, kw_only=True):
     energy_j_per_image: float | None = None
     samples: Samples | None = None
 
+    @property
+    def key(self) -> CaseKey:
+        """What tells this row apart from the others of its benchmark, those after pauses too."""
+        return self.case
+
 
 class PauseResult(CaseName, frozen=True, kw_only=True):
     """One target called after pauses. The fields are described in docs/json.md."""
@@ -67,6 +72,13 @@ class PauseResult(CaseName, frozen=True, kw_only=True):
     p50_interval_ms: Interval
     ratio_to_back_to_back: float
     """Its median over that of calls that follow each other."""
+    samples: Samples | None = None
+    """None in a benchmark of an older rtl."""
+
+    @property
+    def key(self) -> CaseAfterPauseKey:
+        """What tells this row apart from the others of its benchmark."""
+        return CaseAfterPauseKey(self.case, self.pause_s, self.keep_warm)
 
 
 class ComparedModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from toolchain.benchmarking.figures.case_name import CaseName
+from toolchain.benchmarking.figures.case_name import CaseName, shown_target
 from toolchain.benchmarking.figures.verdicts import Verdict
 from toolchain.benchmarking.scenarios.plan import OFFICIAL_SECONDS, Scenario
 from toolchain.benchmarking.tables import NO_FIGURE, figure
@@ -80,10 +80,9 @@ class ScenarioResult(CaseName, frozen=True, kw_only=True):
 
 def scenario_table(rows: Sequence[ScenarioResult]) -> Table:
     """Return a row for each target and scenario."""
-    several = len({row.provider for row in rows}) > 1
     cells: list[tuple[Cell, ...]] = [
         (
-            row.target + (f" {row.provider}" if several else ""),
+            shown_target(row, rows),
             row.scenario,
             str(row.batch_size),
             row.threads_shown,

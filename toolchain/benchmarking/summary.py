@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from toolchain.benchmarking.figures.queries import lacking_calls
@@ -101,7 +102,7 @@ def pause_results(
     steady_ms = {row.case: row.p50_ms for row in results}
     rows = []
     for case in found:
-        target, ordered = case.process.target, sorted(case.latencies_ms)
+        target, ordered = case.process.target, sorted(itertools.chain(*case.rounds))
         name = target.case(case.batch_size)
         p50_ms = percentile(ordered, 0.5)
         rows.append(
@@ -113,6 +114,7 @@ def pause_results(
                 p50_ms=p50_ms,
                 p50_interval_ms=percentile_interval(ordered, 0.5),
                 ratio_to_back_to_back=p50_ms / steady_ms[name],
+                samples=encode_samples(case.rounds),
             )
         )
     return rows

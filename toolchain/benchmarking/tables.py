@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolchain.benchmarking.figures.case_name import CaseKey
+from toolchain.benchmarking.figures.case_name import CaseKey, shown_target
 from toolchain.benchmarking.figures.statistics import Interval
 from toolchain.benchmarking.rows import ComparedModel, PauseResult, TargetResult
 from toolchain.display import Cell, Span, Table, percent
@@ -65,7 +65,7 @@ def verdict_table(results: Sequence[TargetResult]) -> Table:
         threads = f" {cases[0].threads_shown} thr" if several_threads else ""
         rows.append(
             (
-                _target(cases[0], results) + threads,
+                shown_target(cases[0], results) + threads,
                 Span("INVALID", "bad") if invalid else Span("VALID", "good"),
                 "; ".join([*_why(cases), *_lacking(cases)]),
             )
@@ -80,7 +80,7 @@ def pause_table(pauses: Sequence[PauseResult], results: Sequence[TargetResult]) 
     numbers = ("batch", "thr", "pause", "steady ms", "after it", "×", "kept warm")
     rows = [
         (
-            row.target,
+            shown_target(row, pauses),
             str(row.batch_size),
             row.threads_shown,
             f"{row.pause_s:g} s",
@@ -142,12 +142,7 @@ def _places(value: float) -> int:
 
 def _named(row: TargetResult, results: Sequence[TargetResult]) -> tuple[str, str, str]:
     mark = " *" if row.verdict == "INVALID" else ""
-    return _target(row, results) + mark, str(row.batch_size), row.threads_shown
-
-
-def _target(row: TargetResult, results: Sequence[TargetResult]) -> str:
-    several = len({other.provider for other in results}) > 1
-    return row.target + (f" {row.provider}" if several else "")
+    return shown_target(row, results) + mark, str(row.batch_size), row.threads_shown
 
 
 def _lacks(percentile: str, row: TargetResult) -> bool:

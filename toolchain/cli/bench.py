@@ -30,7 +30,7 @@ OPTION_GROUPS = {
     "Scenarios of MLPerf": ("scenarios", "latency_bound"),
     "How": ("seconds", "gaps", "busy"),
     "How certain": ("percentile", "retries", "require_valid"),
-    "Beside an earlier benchmark": ("compare", "rescale", "fail_if_slower"),
+    "Beside an earlier benchmark or model": ("compare", "rescale", "fail_if_slower"),
     "Result": ("output", "plot", "markdown"),
 }
 
@@ -139,7 +139,8 @@ OPTION_GROUPS = {
 @click.option(
     "--compare",
     type=click.Path(path_type=Path),
-    help="Say what became faster or slower than in this JSON of an earlier rtl bench.",
+    help="Say what is faster or slower than in this JSON of an earlier rtl bench, or than this "
+    "model, which is measured in turn.",
 )
 @click.option(
     "--rescale",
@@ -197,6 +198,7 @@ def command(
     rtl bench model.onnx --batch-size 1 --gap 1s --spin
     rtl bench model.onnx --scenario server --latency-bound 50ms --seconds 20
     rtl bench model.onnx --compare before.json --fail-if-slower 5%
+    rtl bench new.onnx --compare old.onnx --batch-size 1
     """
     _require_sense(compare, fail_if_slower, rescale, markdown and as_json, options)
     from toolchain.benchmarking.bench import bench

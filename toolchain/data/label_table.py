@@ -25,6 +25,7 @@ from toolchain.data.splits import SplitImages, Splitting, split_images
 from toolchain.data.table_columns import TABLES, Columns, columns_of
 from toolchain.data.table_rows import Row, read_row
 from toolchain.data.table_text import table_lines
+from toolchain.data.wrong_lines import WrongLines
 from toolchain.errors import DataError
 from toolchain.runtime.card import Task
 
@@ -145,20 +146,22 @@ def _read_table(
     if columns is None:
         account.add(table, "file", "without labels")
         return None
-    rows: list[Row] = []
+    rows: dict[Path, Row] = {}
     lines_of: dict[Path, int] = {}
+    wrong = WrongLines()
     for number, cells in lines[0 if columns.headless else 1 :]:
-        where = f"{table}, line {number}"
-        row = read_row(where, files, columns, cells, split)
-        if row.path in lines_of:
-            raise DataError(
-                f"{where}: {cells[columns.file]} stands in line {lines_of[row.path]} already",
-                hint="give an image one line"
-                + (" with all of its classes" if task == "multi-label" else ""),
-            )
-        lines_of[row.path] = number
-        rows.append(row)
-    return _TableRows(table, columns, rows, _notes(table, columns, files))
+        with wrong.line(number):
+            where = f"{table}, line {number}"
+            row = read_row(where, files, columns, cells, split)
+            if row.path in rows:
+                raise DataError(
+                    f"{where}: {cells[columns.file]} stands in line {lines_of[row.path]} already",
+                    hint="give an image one line"
+                    + (" with all of its classes" if task == "multi-label" else ""),
+                )
+            rows[row.path], lines_of[row.path] = row, number
+    wrong.raise_any()
+    return _TableRows(table, columns, list(rows.values()), _notes(table, columns, files))
 
 
 def _notes(table: Path, columns: Columns, files: ListedFiles) -> list[str]:

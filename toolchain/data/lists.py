@@ -20,6 +20,7 @@ from toolchain.data.class_names import LabelledPaths, class_name, class_names, s
 from toolchain.data.left_out import Account
 from toolchain.data.listed import ListedFiles, is_file, read_text
 from toolchain.data.table_text import FILE_COLUMNS, LABEL_COLUMNS
+from toolchain.data.wrong_lines import WrongLines
 from toolchain.errors import DataError
 
 FORM = "each line is a path and a label, separated by a tab, a comma or a space"
@@ -29,11 +30,11 @@ SEPARATORS = ("\t", ",", ";", "|")
 def read_list(file: Path, split: str, account: Account) -> LabelledPaths:
     """Return (path, class) of each line; comments go to the account.
 
-    Paths are relative to the list's folder. Raises DataError with the number of a line that is
+    Paths are relative to the list's folder. Raises DataError with the numbers of the lines that are
     none.
     """
     samples: LabelledPaths = []
-    files = ListedFiles(file.parent)
+    files, wrong = ListedFiles(file.parent), WrongLines()
     lines = read_text(file, "a list of `path label` lines").replace("\r\n", "\n").split("\n")
     for number, line in enumerate(lines, start=1):
         text = line.strip("\r ") if "\t" in line else line.strip()
@@ -48,8 +49,10 @@ def read_list(file: Path, split: str, account: Account) -> LabelledPaths:
             continue
         if found is None and number == 1 and _is_header(pairs):
             continue
-        path, label = _named(files, pairs, found, split, f"{file}, line {number}", text)
-        samples.append((path, (class_name(label),)))
+        with wrong.line(number):
+            path, label = _named(files, pairs, found, split, f"{file}, line {number}", text)
+            samples.append((path, (class_name(label),)))
+    wrong.raise_any()
     return samples
 
 

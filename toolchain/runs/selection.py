@@ -126,7 +126,9 @@ class Selection(Displayed, msgspec.Struct, frozen=True, kw_only=True):
             )
             for found in self.measured
         ]
-        title = f"out-of-fold on the training images, {counted(self.folds, 'fold')}"
+        # One number of folds is no heading for candidates that were asked about different ones.
+        folds = f", {counted(self.folds, 'fold')}" if len(counts) <= 1 else ""
+        title = f"out-of-fold on the training images{folds}"
         columns = ("candidate", "accuracy", "95 % interval", "")
         chosen = ", ".join(f"{name} {value}" for name, value in self.chosen.items())
         soup = [("soup", self.soup.words())] if self.soup else []

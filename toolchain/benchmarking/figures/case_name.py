@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
 
@@ -19,12 +20,67 @@ class CaseKey(NamedTuple):
     batch_size: int
 
     @property
+    def without_target(self) -> CaseKey:
+        """What is left without the target: the same for all targets that are measured so."""
+        return self._replace(target="")
+
+    @property
     def described(self) -> str:
         """The case in words; the provider and spinning threads where they are not the usual."""
         provider = "" if self.provider == "cpu" else f" on {self.provider}"
         spin = ", spin" if self.spin else ""
         threads = counted(self.threads, "thread")
         return f"{self.target}{provider}, batch {self.batch_size}, {threads}{spin}"
+
+
+class CaseAfterPauseKey(NamedTuple):
+    """What tells the cases of a benchmark apart that are called after pauses."""
+
+    case: CaseKey
+    pause_s: float
+    keep_warm: bool
+
+    @property
+    def without_target(self) -> CaseAfterPauseKey:
+        """What is left without the target: the same for all targets that are measured so."""
+        return self._replace(case=self.case.without_target)
+
+    @property
+    def described(self) -> str:
+        """The case in words, with its pause."""
+        return f"{self.case.described}, {pause_words(self.pause_s, self.keep_warm)}"
+
+
+def pause_words(pause_s: float, keep_warm: bool) -> str:
+    """Return a pause in words.
+
+    >>> pause_words(1.0, False), pause_words(0.2, True)
+    ('after 1 s', 'after 0.2 s kept warm')
+    """
+    return f"after {pause_s:g} s{' kept warm' if keep_warm else ''}"
+
+
+def shown_threads(threads: int, spin: bool) -> str:
+    """Return a number of threads, as tables show it."""
+    return f"{threads} spin" if spin else str(threads)
+
+
+class OfTarget(Protocol):
+    """A row about a target on a provider."""
+
+    @property
+    def target(self) -> str:
+        """What was measured."""
+
+    @property
+    def provider(self) -> str:
+        """Where it was measured."""
+
+
+def shown_target(row: OfTarget, rows: Sequence[OfTarget]) -> str:
+    """Return the target of one of some rows, with its provider where they are of several."""
+    several = len({other.provider for other in rows}) > 1
+    return f"{row.target} {row.provider}" if several else row.target
 
 
 class CaseName(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +100,7 @@ class CaseName(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def threads_shown(self) -> str:
         """The number of threads, as tables show it."""
-        return f"{self.threads} spin" if self.spin else str(self.threads)
+        return shown_threads(self.threads, self.spin)
 
     @property
     def described(self) -> str:

@@ -42,6 +42,7 @@ class ColdStart(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     provider: str
     threads: int
+    spin: bool = False
     cache: Cache
     processes: int
     interpreter_ms: float
@@ -78,6 +79,7 @@ def measure_cold_start(target: Target, image: Path, cache: Cache) -> ColdStart:
         target=target.name,
         provider=target.provider,
         threads=target.threads,
+        spin=target.spin,
         cache=cache,
         processes=PROCESSES,
         interpreter_ms=statistics.median(

@@ -51,6 +51,8 @@ class Target:
     """Whether onnxruntime's threads wait for work in a busy loop."""
     of_run: bool = False
     """Whether a run folder was named that it is one of the exports of, and not the file itself."""
+    is_reference: bool = False
+    """Whether it is the model that the others are put beside."""
 
     def case(self, batch_size: int) -> CaseKey:
         """Return what tells this target at a batch size apart from the other cases."""

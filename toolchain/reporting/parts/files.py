@@ -42,7 +42,7 @@ class Speed(NamedTuple):
     target: str
     provider: str
     batch: int
-    threads: int
+    threads: str
     percentiles: list[tuple[float, bool]]
     """p50, p90 and p99 in ms, and whether too few calls were measured for each."""
     per_second: float
@@ -102,7 +102,7 @@ def measurement(bench: Benchmark) -> Measurement:
             target=row.target,
             provider=row.provider,
             batch=row.batch_size,
-            threads=row.threads,
+            threads=row.threads_shown,
             percentiles=_percentiles(row),
             per_second=row.images_per_s,
             ratio="–" if row.ratio_to_first is None else f"{row.ratio_to_first:.2f}",
