@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -15,85 +19,124 @@ from tests.runtime import tiny
 from toolchain.benchmarking.bench import bench
 from toolchain.benchmarking.chosen import chosen_targets
 from toolchain.benchmarking.figures.case_name import CaseKey
+from toolchain.benchmarking.figures.samples import decode_samples
 from toolchain.benchmarking.in_turn import (
-    compared_in_turn,
-    paired_ratio_interval,
+    FEWEST_PAIRS,
+    Pair,
+    blocks_of,
+    calls_in_turn,
+    case_in_turn,
+    pairs_of,
     reference_model,
-    require_shared_case,
 )
-from toolchain.benchmarking.processes.targets import Target
+from toolchain.benchmarking.processes.targets import Target, TargetProcess
 from toolchain.benchmarking.result import Benchmark
 from toolchain.errors import DataError, SettingsError
 
-from .test_comparison import PAUSED, after_pause, benchmark, case
+
+class Clocked:
+    """Stands for the process of a target on a machine whose speed changes from call to call."""
+
+    def __init__(self, name: str, own_ms: float, generator: np.random.Generator) -> None:
+        self.own_ms, self.generator = own_ms, generator
+        self.target = Target(name, Path(name), False, "cpu", 1, is_reference=name == "old.onnx")
+        self.drift = [0.0]
+        self.log: list[str] = []
+
+    def measure_idle(
+        self, batch_size: int, calls: int, pause_s: float, *, keep_warm: bool
+    ) -> list[float]:
+        assert (batch_size, calls, pause_s, keep_warm) == (1, 1, 0.0, False)
+        self.log.append(self.target.name)
+        # Both files see the same drift, which within a second adds up to 20 %.
+        self.drift[0] = 0.98 * self.drift[0] + 0.05 * self.generator.standard_normal()
+        own = 0.03 * self.generator.standard_normal()
+        return [self.own_ms * math.exp(self.drift[0] + own)]
+
+
+def clocked(factor: float, generator: np.random.Generator) -> Pair:
+    old, new = Clocked("old.onnx", 10.0, generator), Clocked("new.onnx", 10.0 * factor, generator)
+    new.drift, new.log = old.drift, old.log
+    return Pair(cast(TargetProcess, new), cast(TargetProcess, old), 1)
+
+
+def verdicts(factor: float) -> list[str]:
+    """Return the verdicts of 200 comparisons of 100 pairs of calls."""
+    generator = np.random.default_rng(0)
+    found: list[str] = []
+    for _ in range(200):
+        calls = itertools.islice(calls_in_turn(clocked(factor, generator), 3600.0), 100)
+        found.append(case_in_turn(CASE, *blocks_of(list(calls))).verdict)
+    return found
+
+
+CASE = CaseKey("new.onnx", "cpu", 1, False, 1)
+
+
+def test_what_both_files_share_is_no_difference_and_ten_per_cent_are_found() -> None:
+    assert verdicts(1.0).count("cannot tell") >= 195
+    assert verdicts(1.1).count("slower") >= 190
+    assert verdicts(1 / 1.1).count("faster") >= 190
+
+
+def test_the_interval_covers_the_true_ratio_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(1)
+    covered = 0
+    for _ in range(500):
+        calls = 10 * np.exp(0.1 * generator.standard_normal((60, 2))) * (1.0, 1.2)
+        case = case_in_turn(CASE, *blocks_of([(old, new) for old, new in calls.tolist()]))
+        covered += case.ratio_interval[0] <= 1.2 <= case.ratio_interval[1]
+    assert 0.92 <= covered / 500 <= 0.98
+
+
+def test_calls_take_turns_and_the_order_changes() -> None:
+    pair = clocked(1.0, np.random.default_rng(0))
+    calls = list(calls_in_turn(pair, 0.0))  # no time at all: the fewest pairs
+    assert len(calls) == FEWEST_PAIRS
+    forward = ["old.onnx", "new.onnx"]
+    assert cast(Clocked, pair.process).log[:8] == [*forward, *forward[::-1]] * 2
+    assert all(old > 0 and new > 0 for old, new in calls)
+
+
+@pytest.mark.parametrize(("pairs", "sizes"), [(5, [1] * 5), (23, [2, 2, 2, 3, 2, 2, 3, 2, 2, 3])])
+def test_blocks_hold_all_pairs_in_order(pairs: int, sizes: list[int]) -> None:
+    calls = [(float(number), number + 0.5) for number in range(1, pairs + 1)]
+    before, now = blocks_of(calls)
+    assert [len(block) for block in before] == [len(block) for block in now]
+    assert sorted(map(len, before)) == sorted(sizes)
+    flat = (itertools.chain(*blocks) for blocks in (before, now))
+    assert [*zip(*flat, strict=True)] == calls
+
+
+def test_calls_are_kept() -> None:
+    case = case_in_turn(CASE, [[10.0, 10.0], [20.0]], [[11.0, 12.0], [23.0]])
+    assert case.before_samples is not None
+    assert decode_samples(case.before_samples) == [[10.0, 10.0], [20.0]]
+    assert case.now_samples is not None
+    assert decode_samples(case.now_samples) == [[11.0, 12.0], [23.0]]
+    assert case.ratio == pytest.approx(1.15, abs=0.001)
+
+
+def process_of(target: Target) -> TargetProcess:
+    return cast(TargetProcess, SimpleNamespace(target=target))
+
 
 NEW = Target("new.onnx", Path("new.onnx"), False, "cpu", 1)
 OLD = Target("old.onnx", Path("old.onnx"), False, "cpu", 1, is_reference=True)
 EAGER = Target("torch eager", Path("run"), True, "cpu", 1)
 
 
-def drifting(generator: np.random.Generator, factor: float) -> list[list[list[float]]]:
-    """Return the rounds of two files on a machine whose speed changes by 20 % between rounds."""
-    drift = np.exp(0.2 * generator.standard_normal(5))
-    return [
-        [(own * speed * np.exp(0.02 * generator.standard_normal(60))).tolist() for speed in drift]
-        for own in (10.0, 10.0 * factor)
-    ]
-
-
-def verdicts(factor: float) -> list[str]:
-    generator = np.random.default_rng(0)
-    found: list[str] = []
-    for _ in range(200):
-        old, new = drifting(generator, factor)
-        rows = benchmark(case(new, target="new.onnx"), case(old, target="old.onnx"))
-        [beside] = compared_in_turn(rows, [NEW, OLD], "old.onnx").cases
-        found.append(beside.verdict)
-    return found
-
-
-def test_what_both_files_share_is_no_difference_and_ten_per_cent_are_found() -> None:
-    assert verdicts(1.0).count("cannot tell") >= 195
-    assert verdicts(1.1).count("slower") >= 195
-    assert verdicts(1 / 1.1).count("faster") >= 195
-
-
-def test_the_interval_covers_the_true_ratio_as_often_as_it_says() -> None:
-    generator = np.random.default_rng(1)
-    covered = 0
-    for _ in range(1000):
-        noise = np.exp(0.03 * generator.standard_normal((2, 5)))
-        low, high = paired_ratio_interval([[v] for v in noise[0]], [[1.2 * v] for v in noise[1]])
-        covered += low <= 1.2 <= high
-    assert 0.93 <= covered / 1000 <= 0.97
-
-
-@pytest.mark.parametrize(("before", "now"), [(1, 1), (2, 3)])
-def test_rounds_that_are_no_pairs_bound_nothing(before: int, now: int) -> None:
-    assert paired_ratio_interval([[1.0]] * before, [[2.0]] * now) == (0.0, math.inf)
-
-
 def test_each_case_stands_beside_the_reference_in_the_same_case() -> None:
-    rounds = [[10.0], [10.1], [10.2], [10.1], [10.0]]
-    slower = [[2 * value for value in part] for part in rounds]
-    rows = benchmark(
-        case(slower, target="torch eager"),
-        case(rounds, target="new.onnx"),
-        case(slower, target="new.onnx", batch_size=8),
-        case(rounds, target="old.onnx"),
-        case(rounds, target="old.onnx", threads=2),
-        pauses=[after_pause(PAUSED, target="new.onnx"), after_pause(PAUSED, target="old.onnx")],
-    )
-    found = compared_in_turn(rows, [EAGER, NEW, OLD], "old.onnx")
-    assert [(c.target, c.batch_size, c.pause_s, c.verdict) for c in found.cases] == [
-        ("new.onnx", 1, None, "cannot tell"),
-        ("new.onnx", 1, 1.0, "cannot tell"),
-    ]
-    assert found.in_turn
-    assert found.only_before == ["old.onnx, batch 1, 2 threads"]
-    assert found.only_now == ["new.onnx, batch 8, 1 thread"]
-    assert "Beside old.onnx, measured in turn" in str(found.blocks()[0])
-    assert "no difference" not in repr(found)  # the machine's drift is in both
+    spinning = replace(NEW, spin=True)
+    targets = ((EAGER, [1]), (NEW, [1, 8]), (spinning, [1]), (OLD, [1, 2]))
+    pairs = pairs_of([(process_of(target), sizes) for target, sizes in targets])
+    assert [(pair.case, pair.reference.target) for pair in pairs] == [(NEW.case(1), OLD)]
+
+
+def test_files_without_a_case_in_common_are_refused_before_they_are_measured() -> None:
+    sizes = [(process_of(NEW), [4]), (process_of(OLD), [2]), (process_of(EAGER), [2])]
+    with pytest.raises(DataError, match=r"It: old\.onnx, batch 2, .* They: new\.onnx, batch 4"):
+        pairs_of(sizes)
 
 
 def test_the_reference_is_a_model_unless_it_is_json(run_folder: Path, tmp_path: Path) -> None:
@@ -134,13 +177,6 @@ def test_the_reference_brings_no_torch_eager_of_its_own(run_folder: Path, tmp_pa
     ]
 
 
-def test_files_without_a_case_in_common_are_refused_before_they_are_measured() -> None:
-    cases = [CaseKey("new.onnx", "cpu", 1, False, 4), CaseKey("old.onnx", "cpu", 1, False, 2)]
-    with pytest.raises(DataError, match=r"It: old\.onnx, batch 2, .* They: new\.onnx, batch 4"):
-        require_shared_case(cases, [NEW, OLD])
-    require_shared_case([*cases, cases[0]._replace(batch_size=2)], [NEW, OLD])
-
-
 def test_a_slower_file_is_exit_status_10_beside_a_faster_one(
     model: Path, rtl_here: Rtl, tmp_path: Path
 ) -> None:
@@ -155,6 +191,7 @@ def test_a_slower_file_is_exit_status_10_beside_a_faster_one(
     assert (written["in_turn"], written["before"]) == (True, "old.onnx")
     assert written["cases"][0]["verdict"] == "slower"
     assert written["cases"][0]["rounds_spread"] is None
+    assert len(written["cases"][0]["now_samples"]["round_calls"]) == 10
 
 
 def test_a_copy_is_compared_from_python(model: Path, tmp_path: Path) -> None:
@@ -165,5 +202,7 @@ def test_a_copy_is_compared_from_python(model: Path, tmp_path: Path) -> None:
     assert found.comparison is not None
     [beside] = found.comparison.cases
     assert beside.target == "copy.onnx"
+    assert "copy.onnx" in str(found.comparison.blocks()[0])
+    assert f"Beside {model}, measured in turn" in str(found.comparison.blocks()[0])
     assert [row.target for row in found.results] == ["copy.onnx", model.name]
     assert found.models[1].relation == "same model"

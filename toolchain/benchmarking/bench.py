@@ -36,11 +36,7 @@ from toolchain.benchmarking.details import (
 )
 from toolchain.benchmarking.figures.conditions import why_no_energy
 from toolchain.benchmarking.figures.verdicts import Percentile, Reason, reasons_against
-from toolchain.benchmarking.in_turn import (
-    compared_in_turn,
-    reference_model,
-    require_shared_case,
-)
+from toolchain.benchmarking.in_turn import measured_in_turn, pairs_of, reference_model
 from toolchain.benchmarking.processes.load import busy_processes
 from toolchain.benchmarking.processes.targets import Target, TargetProcess
 from toolchain.benchmarking.processes.worker import Opened
@@ -115,18 +111,17 @@ def bench(
         answers = [answers_of(process.target, reply) for process, reply in opened]
         require_consistent(answers)
         sizes = _batch_sizes(opened, batch_sizes)
-        cases = [process.target.case(size) for process, each in sizes for size in each]
         if before is not None:
+            cases = [process.target.case(size) for process, each in sizes for size in each]
             require_common_case(before, cases, str(compare))
-        if reference is not None:
-            require_shared_case(cases, targets)
+        pairs = pairs_of(sizes) if reference is not None else []
         stack.enter_context(busy_processes(busy))
         found = _measured(opened, sizes, answers, how, folder, progress)
-    comparison = None
-    if before is not None:
-        comparison = compared(before, found, str(compare), rescale=rescale)
-    elif reference is not None:
-        comparison = compared_in_turn(found, targets, str(compare))
+        comparison = None
+        if before is not None:
+            comparison = compared(before, found, str(compare), rescale=rescale)
+        if pairs:
+            comparison = measured_in_turn(pairs, seconds, found, str(compare), progress)
     return msgspec.structs.replace(found, left_out=left_out, comparison=comparison)
 
 

@@ -169,13 +169,20 @@ def _beside_before(before: Timed, now: Timed, factor: float | None) -> ComparedC
     old, new = [[scale * ms for ms in part] for part in rounds_of(before)], rounds_of(now)
     spread = max(rounds_spread(old), rounds_spread(new))
     case = compared_case(
-        now, old, new, ratio_interval(old, new), same_up_to=max(1 + SAME_WITHIN, spread)
+        now.case, old, new, ratio_interval(old, new), same_up_to=max(1 + SAME_WITHIN, spread)
     )
-    return msgspec.structs.replace(case, rescaled_by=factor, rounds_spread=spread)
+    pause = now if isinstance(now, PauseResult) else None
+    return msgspec.structs.replace(
+        case,
+        pause_s=None if pause is None else pause.pause_s,
+        keep_warm=pause is not None and pause.keep_warm,
+        rescaled_by=factor,
+        rounds_spread=spread,
+    )
 
 
 def compared_case(
-    row: Timed,
+    case: CaseKey,
     before: Rounds,
     now: Rounds,
     interval: tuple[float, float],
@@ -184,7 +191,7 @@ def compared_case(
 ) -> ComparedCase:
     """Return how a case differs from what it was before, by the interval of the ratio.
 
-    `row` is the case as it is now, and ratios up to `same_up_to` are no difference.
+    Ratios up to `same_up_to` are no difference.
     """
     low, high = interval
     verdict: Verdict = "cannot tell"
@@ -196,11 +203,8 @@ def compared_case(
         statistics.geometric_mean(statistics.median(part) for part in rounds)
         for rounds in (before, now)
     )
-    pause = row if isinstance(row, PauseResult) else None
     return ComparedCase(
-        **row.case._asdict(),
-        pause_s=None if pause is None else pause.pause_s,
-        keep_warm=pause is not None and pause.keep_warm,
+        **case._asdict(),
         verdict=verdict,
         before_ms=before_ms,
         now_ms=now_ms,

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from toolchain.benchmarking.figures.case_name import CaseName, pause_words, shown_target
+from toolchain.benchmarking.figures.samples import Samples
 from toolchain.benchmarking.tables import NO_FIGURE, figure
 from toolchain.display import Block, Displayed, Line, Span, Table, Tone
 
@@ -32,12 +33,16 @@ class ComparedCase(CaseName, frozen=True, kw_only=True):
     """What the times before were multiplied by, where they are of another machine."""
     now_ms: float
     ratio: float
-    """`now_ms` over `before_ms`: 1.1 is 10 % slower."""
+    """`now_ms` over `before_ms`, of a model measured in turn the median of pairs of calls: 1.1 is
+    10 % slower."""
     ratio_interval: tuple[float, float]
     """At 95 %."""
     rounds_spread: float | None = None
     """Slowest over fastest round of one of both benchmarks, of the one where that is larger: a
     ratio within it is no difference. None for a model that was measured in turn."""
+    before_samples: Samples | None = None
+    """The calls of a model that was measured in turn, in blocks of pairs with `now_samples`."""
+    now_samples: Samples | None = None
 
     @property
     def pause_shown(self) -> str:
@@ -59,7 +64,7 @@ class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     before: str
     """The file of the older one, or the model that was measured in turn."""
     in_turn: bool = False
-    """Whether it is a model, each of whose rounds was measured next to one of the others'."""
+    """Whether it is a model, each of whose calls was measured next to one of another's."""
     other_machine: str | None = None
     """The machine of the older one, where that is another and its times are rescaled."""
     cases: list[ComparedCase]
@@ -100,7 +105,7 @@ class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
             ("the rounds of a case differ by up to ", [within] * (unsteady > 1 + SAME_WITHIN)),
             ("≈: measured on another machine, ", other),
             (f"in {self.before} only: ", self.only_before),
-            ("measured now only: " if not self.in_turn else "other files only: ", self.only_now),
+            ("measured now only: ", self.only_now),
             ("not compared: ", self.not_compared),
             ("other versions: ", self.versions),
         ]

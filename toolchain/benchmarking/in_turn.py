@@ -1,34 +1,62 @@
 """Models beside another model file that the same benchmark measures, in turn with them.
 
-Between two commands the speed of a machine changes, which is no difference of two files. Here each
-round of a case stands beside the round of the other file that was measured next to it, and what
-both share cancels. So a change is found that two commands can't tell from the machine's.
+Between two commands the speed of a machine changes, which is no difference of two files, and on a
+shared machine it changes within a second too. So the calls of two files take turns, one by one, and
+the ratio is that of neighbours: what both share cancels, and a change is found that two benchmarks
+can't tell from the machine's.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
 
 from toolchain.backends.run_model import exported_file
 from toolchain.benchmarking.comparison import (
-    Timed,
+    Rounds,
     besides_latencies,
     compared_case,
     log_interval,
-    rounds_of,
     some_of,
-    timed_rows,
 )
 from toolchain.benchmarking.comparison_result import SAME_WITHIN, ComparedCase, Comparison
 from toolchain.benchmarking.figures.case_name import CaseKey
-from toolchain.benchmarking.processes.targets import Target
+from toolchain.benchmarking.figures.samples import encode_samples
+from toolchain.benchmarking.processes.targets import TargetProcess
 from toolchain.benchmarking.result import Benchmark
 from toolchain.errors import DataError, SettingsError
 from toolchain.files import is_folder
+from toolchain.progress import ProgressReporter
+
+MOST_BLOCKS = 10
+"""Neighbouring pairs of calls are put together to so many blocks, which count as one observation
+each: a disturbance lasts longer than a pair."""
+FEWEST_PAIRS = 5
+"""However slow the calls are."""
+
+Sizes = Sequence[tuple[TargetProcess, Sequence[int]]]
+"""The open targets, each with its batch sizes."""
+
+
+class Pair(NamedTuple):
+    """A target and the reference in the same case."""
+
+    process: TargetProcess
+    reference: TargetProcess
+    batch_size: int
+
+    @property
+    def case(self) -> CaseKey:
+        """That of the target."""
+        return self.process.target.case(self.batch_size)
 
 
 def reference_model(compare: str | os.PathLike[str] | None, *, rescale: bool) -> Path | None:
@@ -60,67 +88,110 @@ def _is_json(path: Path) -> bool:
         return False
 
 
-def require_shared_case(cases: Sequence[CaseKey], targets: Sequence[Target]) -> None:
-    """Raise DataError where no file has a case in common with the reference among the targets."""
-    [name], others = _names(targets)
-    places = {case.without_target for case in cases if case.target == name}
-    theirs = [case for case in cases if case.target in others]
-    if not any(case.without_target in places for case in theirs):
-        its = some_of(case for case in cases if case.target == name)
+def pairs_of(sizes: Sizes) -> list[Pair]:
+    """Return each case of a file with that of the reference: same provider, threads and batch size.
+
+    torch eager has none. Raises DataError where no file has one.
+    """
+    files = [(process, size) for process, own in sizes for size in own if not process.target.eager]
+    references = {_place(*item): item[0] for item in files if item[0].target.is_reference}
+    others = [item for item in files if not item[0].target.is_reference]
+    pairs = [
+        Pair(process, references[_place(process, size)], size)
+        for process, size in others
+        if _place(process, size) in references
+    ]
+    if not pairs:
+        reference = next(iter(references.values())).target
+        its = some_of(process.target.case(place[-1]) for place, process in references.items())
+        theirs = some_of(process.target.case(size) for process, size in others)
         raise DataError(
-            f"{name} has no case in common with the others. It: {its}. They: {some_of(theirs)}",
+            f"{reference.name} has no case in common with the others. It: {its}. They: {theirs}",
             hint="files that take one batch size only have to take the same",
         )
+    return pairs
 
 
-def compared_in_turn(found: Benchmark, targets: Sequence[Target], source: str) -> Comparison:
-    """Return how the files of a benchmark differ from the reference among its targets.
+def _place(process: TargetProcess, size: int) -> tuple[str, int, bool, int]:
+    target = process.target
+    return target.provider, target.threads, target.spin, size
 
-    `source` is what the reference was named as. torch eager is not compared.
+
+def measured_in_turn(
+    pairs: Sequence[Pair],
+    seconds: float,
+    found: Benchmark,
+    source: str,
+    progress: ProgressReporter,
+) -> Comparison:
+    """Measure both cases of each pair for `seconds` each, call by call, and compare them.
+
+    `found` is what the benchmark has measured besides, and `source` what the reference was named.
     """
-    [name], names = _names(targets)
-    rows = timed_rows(found).values()
-    reference = {row.key.without_target: row for row in rows if row.target == name}
-    others = [row for row in rows if row.target in names]
-    places = {row.key.without_target for row in others}
-    both = [row for row in others if row.key.without_target in reference]
+    cases = []
+    for pair in progress.track(pairs, f"measuring in turn with {source}", len(pairs)):
+        before, now = blocks_of(list(calls_in_turn(pair, 2 * seconds)))
+        cases.append(case_in_turn(pair.case, before, now))
+    compared = {pair.case for pair in pairs}
+    references = {pair.reference.target.case(pair.batch_size) for pair in pairs}
+    names = {case.target for case in references}
+    rows = [row.case for row in found.results if row.case not in compared | references]
     return Comparison(
         before=source,
         in_turn=True,
-        cases=[_case_in_turn(reference[row.key.without_target], row) for row in both],
-        only_before=[row.key.described for key, row in reference.items() if key not in places],
-        only_now=[row.key.described for row in others if row not in both],
-        not_compared=besides_latencies(found),
+        cases=cases,
+        only_before=[case.described for case in rows if case.target in names],
+        only_now=[case.described for case in rows if case.target not in names],
+        not_compared=besides_latencies(found, lacks_pauses=True),
         versions=[],
     )
 
 
-def paired_ratio_interval(
-    before: Sequence[Sequence[float]], now: Sequence[Sequence[float]]
-) -> tuple[float, float]:
-    """Return the 95 % interval of the ratio of latencies, now over before, of paired rounds.
+def calls_in_turn(pair: Pair, seconds: float) -> Iterator[tuple[float, float]]:
+    """Yield the latencies in ms of the reference and of the target, the order changing each time.
 
-    Student's, of the differences of the logarithms of the medians of rounds that were measured next
-    to each other. It bounds nothing with one round, or where they are not as many.
+    Each call follows one that is not counted: the other file's has taken its place in the caches.
     """
-    if len(before) != len(now) or len(now) < 2:
-        return 0.0, math.inf
-    differences = [
-        math.log(statistics.median(new) / statistics.median(old))
-        for old, new in zip(before, now, strict=True)
+    deadline, number = time.perf_counter() + seconds, 0
+    while number < FEWEST_PAIRS or time.perf_counter() < deadline:
+        found: dict[TargetProcess, float] = {}
+        order = (pair.reference, pair.process)
+        for process in order[:: -1 if number % 2 else 1]:
+            [latency_ms] = process.measure_idle(pair.batch_size, 1, 0.0, keep_warm=False)
+            found[process] = latency_ms
+        number += 1
+        yield found[pair.reference], found[pair.process]
+
+
+def blocks_of(
+    calls: Sequence[tuple[float, float]],
+) -> tuple[list[list[float]], list[list[float]]]:
+    """Return the latencies of both in blocks of neighbouring pairs, which are about as large."""
+    blocks = min(MOST_BLOCKS, len(calls))
+    bounds = [number * len(calls) // blocks for number in range(blocks + 1)]
+    parts = [calls[start:end] for start, end in itertools.pairwise(bounds)]
+    before, now = ([[call[which] for call in part] for part in parts] for which in (0, 1))
+    return before, now
+
+
+def case_in_turn(case: CaseKey, before: Rounds, now: Rounds) -> ComparedCase:
+    """Return how a case differs from the reference, from blocks of calls that stand in pairs.
+
+    The ratio is the median of the pairs in each block, and its 95 % interval Student's, over the
+    logarithms of these.
+    """
+    ratios = [
+        statistics.median(
+            math.log(new / old) for old, new in zip(old_calls, new_calls, strict=True)
+        )
+        for old_calls, new_calls in zip(before, now, strict=True)
     ]
-    error = math.sqrt(statistics.variance(differences) / len(differences))
-    return log_interval(statistics.fmean(differences), error, len(differences) - 1)
-
-
-def _names(targets: Sequence[Target]) -> tuple[set[str], set[str]]:
-    """Return the name of the reference, and those of the files that are put beside it."""
-    reference = {target.name for target in targets if target.is_reference}
-    files = {target.name for target in targets if not target.eager}
-    return reference, files - reference
-
-
-def _case_in_turn(before: Timed, now: Timed) -> ComparedCase:
-    old, new = rounds_of(before), rounds_of(now)
-    bounds = paired_ratio_interval(old, new)
-    return compared_case(now, old, new, bounds, same_up_to=1 + SAME_WITHIN)
+    mean, error = statistics.fmean(ratios), statistics.stdev(ratios) / math.sqrt(len(ratios))
+    bounds = log_interval(mean, error, len(ratios) - 1)
+    found = compared_case(case, before, now, bounds, same_up_to=1 + SAME_WITHIN)
+    return msgspec.structs.replace(
+        found,
+        ratio=math.exp(mean),
+        before_samples=encode_samples(before),
+        now_samples=encode_samples(now),
+    )

@@ -20,11 +20,6 @@ class CaseKey(NamedTuple):
     batch_size: int
 
     @property
-    def without_target(self) -> CaseKey:
-        """What is left without the target: the same for all targets that are measured so."""
-        return self._replace(target="")
-
-    @property
     def described(self) -> str:
         """The case in words; the provider and spinning threads where they are not the usual."""
         provider = "" if self.provider == "cpu" else f" on {self.provider}"
@@ -39,11 +34,6 @@ class CaseAfterPauseKey(NamedTuple):
     case: CaseKey
     pause_s: float
     keep_warm: bool
-
-    @property
-    def without_target(self) -> CaseAfterPauseKey:
-        """What is left without the target: the same for all targets that are measured so."""
-        return self._replace(case=self.case.without_target)
 
     @property
     def described(self) -> str:
