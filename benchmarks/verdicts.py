@@ -89,7 +89,8 @@ def in_one_command(
     others: tuple[tuple[Wanted, Path], ...] = (("slower", slower), ("cannot tell", copy))
     for _ in range(pairs):
         for wanted, other in others:
-            now = _measured(other, seconds, "--compare", str(model))
+            # Calls in turn are measured once, whatever the verdict on each file alone.
+            now = _measured(other, seconds, "--compare", str(model), "--retries", "0")
             assert now.comparison is not None
             yield wanted, now.comparison.cases[0], now.verdict
 

@@ -96,14 +96,9 @@ def ratio_interval(
         error**2 / (len(values) - 1) for error, values in zip(errors, (first, second), strict=True)
     )
     degrees = int(total**2 / parts) if parts else 1
+    half = student_t(degrees) * math.sqrt(total)
     difference = statistics.fmean(second) - statistics.fmean(first)
-    return log_interval(difference, math.sqrt(total), degrees)
-
-
-def log_interval(mean: float, error: float, degrees: int) -> tuple[float, float]:
-    """Return the 95 % interval of a ratio from its logarithm's mean, standard error and degrees."""
-    half = student_t(degrees) * error
-    return math.exp(mean - half), math.exp(mean + half)
+    return math.exp(difference - half), math.exp(difference + half)
 
 
 def rounds_spread(rounds: Sequence[Sequence[float]]) -> float:

@@ -41,7 +41,7 @@ class ComparedCase(CaseName, frozen=True, kw_only=True):
     """Slowest over fastest round of one of both benchmarks, of the one where that is larger: a
     ratio within it is no difference. None for a model that was measured in turn."""
     before_samples: Samples | None = None
-    """The calls of a model that was measured in turn, in blocks of pairs with `now_samples`."""
+    """The calls of a model that was measured in turn, in pairs with those of `now_samples`."""
     now_samples: Samples | None = None
 
     @property

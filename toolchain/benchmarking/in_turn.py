@@ -8,7 +8,6 @@ can't tell from the machine's.
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import statistics
@@ -21,26 +20,22 @@ import msgspec
 
 from toolchain.backends.run_model import exported_file
 from toolchain.benchmarking.comparison import (
-    Rounds,
     besides_latencies,
     compared_case,
-    log_interval,
     some_of,
 )
 from toolchain.benchmarking.comparison_result import SAME_WITHIN, ComparedCase, Comparison
 from toolchain.benchmarking.figures.case_name import CaseKey
 from toolchain.benchmarking.figures.samples import encode_samples
+from toolchain.benchmarking.figures.statistics import percentile_interval
 from toolchain.benchmarking.processes.targets import TargetProcess
 from toolchain.benchmarking.result import Benchmark
 from toolchain.errors import DataError, SettingsError
 from toolchain.files import is_folder
 from toolchain.progress import ProgressReporter
 
-MOST_BLOCKS = 10
-"""Neighbouring pairs of calls are put together to so many blocks, which count as one observation
-each: a disturbance lasts longer than a pair."""
-FEWEST_PAIRS = 5
-"""However slow the calls are."""
+FEWEST_PAIRS = 6
+"""However slow the calls are: with fewer no interval of a median is bounded."""
 
 Sizes = Sequence[tuple[TargetProcess, Sequence[int]]]
 """The open targets, each with its batch sizes."""
@@ -130,8 +125,7 @@ def measured_in_turn(
     """
     cases = []
     for pair in progress.track(pairs, f"measuring in turn with {source}", len(pairs)):
-        before, now = blocks_of(list(calls_in_turn(pair, 2 * seconds)))
-        cases.append(case_in_turn(pair.case, before, now))
+        cases.append(case_in_turn(pair.case, list(calls_in_turn(pair, 2 * seconds))))
     compared = {pair.case for pair in pairs}
     references = {pair.reference.target.case(pair.batch_size) for pair in pairs}
     names = {case.target for case in references}
@@ -148,50 +142,31 @@ def measured_in_turn(
 
 
 def calls_in_turn(pair: Pair, seconds: float) -> Iterator[tuple[float, float]]:
-    """Yield the latencies in ms of the reference and of the target, the order changing each time.
-
-    Each call follows one that is not counted: the other file's has taken its place in the caches.
-    """
+    """Yield the latencies in ms of the reference and of the target, each first every other time."""
     deadline, number = time.perf_counter() + seconds, 0
     while number < FEWEST_PAIRS or time.perf_counter() < deadline:
         found: dict[TargetProcess, float] = {}
         order = (pair.reference, pair.process)
         for process in order[:: -1 if number % 2 else 1]:
-            [latency_ms] = process.measure_idle(pair.batch_size, 1, 0.0, keep_warm=False)
-            found[process] = latency_ms
+            [found[process]] = process.measure(pair.batch_size, 0.0, fewest=1).latencies_ms
         number += 1
         yield found[pair.reference], found[pair.process]
 
 
-def blocks_of(
-    calls: Sequence[tuple[float, float]],
-) -> tuple[list[list[float]], list[list[float]]]:
-    """Return the latencies of both in blocks of neighbouring pairs, which are about as large."""
-    blocks = min(MOST_BLOCKS, len(calls))
-    bounds = [number * len(calls) // blocks for number in range(blocks + 1)]
-    parts = [calls[start:end] for start, end in itertools.pairwise(bounds)]
-    before, now = ([[call[which] for call in part] for part in parts] for which in (0, 1))
-    return before, now
+def case_in_turn(case: CaseKey, calls: Sequence[tuple[float, float]]) -> ComparedCase:
+    """Return how a case differs from the reference, from pairs of calls that followed each other.
 
-
-def case_in_turn(case: CaseKey, before: Rounds, now: Rounds) -> ComparedCase:
-    """Return how a case differs from the reference, from blocks of calls that stand in pairs.
-
-    The ratio is the median of the pairs in each block, and its 95 % interval Student's, over the
-    logarithms of these.
+    The ratio is the median of the pairs', with its distribution-free 95 % interval: what disturbs
+    one call of a pair alone makes ratios of any size, which a mean would follow.
     """
-    ratios = [
-        statistics.median(
-            math.log(new / old) for old, new in zip(old_calls, new_calls, strict=True)
-        )
-        for old_calls, new_calls in zip(before, now, strict=True)
-    ]
-    mean, error = statistics.fmean(ratios), statistics.stdev(ratios) / math.sqrt(len(ratios))
-    bounds = log_interval(mean, error, len(ratios) - 1)
-    found = compared_case(case, before, now, bounds, same_up_to=1 + SAME_WITHIN)
+    ratios = sorted(now / before for before, now in calls)
+    low, high = percentile_interval(ratios, 0.5)
+    bounds = (low or 0.0, high or math.inf)
+    before, now = zip(*calls, strict=True)
+    found = compared_case(case, [before], [now], bounds, same_up_to=1 + SAME_WITHIN)
     return msgspec.structs.replace(
         found,
-        ratio=math.exp(mean),
-        before_samples=encode_samples(before),
-        now_samples=encode_samples(now),
+        ratio=statistics.median(ratios),
+        before_samples=encode_samples([before]),
+        now_samples=encode_samples([now]),
     )

@@ -89,9 +89,9 @@ class TargetProcess:
         assert isinstance(reply, Opened)
         return reply
 
-    def measure(self, batch_size: int, seconds: float) -> Measured:
-        """Return the latencies of calls over `seconds` seconds, of three calls at least."""
-        reply = self._ask(Measure(batch_size, seconds))
+    def measure(self, batch_size: int, seconds: float, *, fewest: int = 3) -> Measured:
+        """Return the latencies of calls over `seconds` seconds, of `fewest` calls at least."""
+        reply = self._ask(Measure(batch_size, seconds, fewest))
         assert isinstance(reply, Measured)
         return reply
 

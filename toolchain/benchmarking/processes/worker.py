@@ -52,6 +52,8 @@ class Measure(msgspec.Struct, tag=True):
 
     batch_size: int
     seconds: float
+    fewest: int = 3
+    """Calls that are made however slow they are: a median of fewer than three means nothing."""
 
 
 class MeasureIdle(msgspec.Struct, tag=True):
@@ -243,10 +245,9 @@ def _set_torch_threads(threads: int) -> None:
 def _measure(backend: Backend, request: Measure) -> Measured:
     pixels = _batch(backend, request.batch_size)
     latencies: list[float] = []
-    # At least three calls, however slow: a median of fewer means nothing.
     processor_s = time.process_time()
     deadline = time.perf_counter() + request.seconds
-    while len(latencies) < 3 or time.perf_counter() < deadline:
+    while len(latencies) < request.fewest or time.perf_counter() < deadline:
         latencies.append(_call_ms(backend, pixels))
     processor_s = time.process_time() - processor_s
     return Measured(latencies, peak_memory_mb(), processor_s, small_work_ms())
