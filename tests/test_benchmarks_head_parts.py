@@ -29,4 +29,4 @@ def test_parts_are_differences_of_whole_commands_and_medians_of_the_rounds() -> 
         "features of 397 photographs: what the command saves where they are kept | 12.0 s" in shown
     )
     assert "| 20 epochs of the head | 2.0 s |" in shown
-    assert "| what is left: the folder is read, the run written | 2.0 s |" in shown
+    assert "the run written and its curves drawn | 2.0 s |" in shown
