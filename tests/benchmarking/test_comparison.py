@@ -27,6 +27,7 @@ from toolchain.benchmarking.processes.peak import Peak
 from toolchain.benchmarking.reading import read_benchmark
 from toolchain.benchmarking.result import Benchmark
 from toolchain.benchmarking.rows import PauseResult, TargetResult
+from toolchain.benchmarking.tables import verdict_table
 from toolchain.errors import DataError, RefusedError
 from toolchain.files import write_json
 from toolchain.machine import Machine, this_machine
@@ -181,6 +182,16 @@ def test_cases_of_one_benchmark_only_and_other_versions_are_named() -> None:
     assert found.only_before == ["model.onnx, batch 8, 1 thread"]
     assert found.only_now == ["model.onnx, batch 1, 2 threads"]
     assert "numpy 2.0 → 2.1" in repr(found)
+
+
+def test_cases_in_a_line_are_told_apart() -> None:
+    rounds = rounds_of(np.random.default_rng(0))
+    now = [case(rounds), case(rounds, threads=2), case(rounds, threads=2, spin=True)]
+    found = compared(benchmark(case(rounds)), benchmark(*now), "old.json")
+    line = "model.onnx, batch 1, 2 threads; model.onnx, batch 1, 2 threads, spin"
+    assert f"measured now only: {line}" in repr(found)
+    shown = repr(verdict_table(now))
+    assert "model.onnx 2 thr spin" in shown
 
 
 def after_pause(rounds: list[list[float]], **changed: Any) -> PauseResult:

@@ -89,6 +89,50 @@ def test_figures_that_do_not_count_are_marked_with_the_reason(
     assert "~9.2</td>" in page_of(run)
 
 
+def test_a_reason_says_which_row_it_is_of(run: RunFolder, tmp_path: Path) -> None:
+    reason = Reason("machine busy", "other programs took 1.5 of 2 cores")
+    rows = [case([[7.0] * 40] * 5, reasons=[reason], spin=spin) for spin in (False, True)]
+    write_json(tmp_path / "kept.json", benchmark(*rows))
+    report([run.path], bench=[tmp_path / "kept.json"])
+    assert "* model.onnx at batch 1, threads 1: machine busy" in page_of(run)
+    assert "* model.onnx at batch 1, threads 1 spin: machine busy" in page_of(run)
+
+
+def test_the_speed_of_a_run_is_not_that_of_another_model_beside_it(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    def measured(target: str, weights: str) -> ComparedModel:
+        return ComparedModel(
+            target=target,
+            model=target,
+            architecture="resnet18",
+            precision="fp32",
+            input="pixels",
+            batch=None,
+            classes=3,
+            image_size=64,
+            accuracy=None,
+            accuracy_images=None,
+            accuracy_split=None,
+            relation="first",
+            compared_inputs=0,
+            max_difference=None,
+            other_labels=None,
+            weights_sha256=weights,
+        )
+
+    own = case([[7.0] * 40] * 5, spin=True)
+    other = case([[2.0] * 40] * 5, target="old.onnx", model="old.onnx")
+    models = [
+        measured("model.onnx", run.read_card().weights.sha256),
+        measured("old.onnx", "1" * 64),
+    ]
+    write_json(tmp_path / "kept.json", benchmark(own, other, models=models))
+    report([run.path], bench=[tmp_path / "kept.json"])
+    assert '<p class="value ">7.0 ms</p>' in page_of(run)
+    assert "model.onnx, 1 thread, spin" in page_of(run)
+
+
 SCENARIO = ScenarioResult(
     target="model.onnx",
     provider="cpu",

@@ -112,5 +112,5 @@ class Comparison(Displayed, msgspec.Struct, frozen=True, kw_only=True):
         title = f"Beside {self.before}{', measured in turn' if self.in_turn else ''}"
         return [
             Table(("model", *numbers, ""), rows, right=numbers, title=title),
-            *(Line(what + ", ".join(names), "unsure") for what, names in notes if names),
+            *(Line(what + "; ".join(names), "unsure") for what, names in notes if names),
         ]

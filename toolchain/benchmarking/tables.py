@@ -62,7 +62,8 @@ def verdict_table(results: Sequence[TargetResult]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for cases in targets.values():
         invalid = any(case.reasons for case in cases)
-        threads = f" {cases[0].threads_shown} thr" if several_threads else ""
+        spin = " spin" if cases[0].spin else ""
+        threads = f" {cases[0].threads} thr{spin}" if several_threads else ""
         rows.append(
             (
                 shown_target(cases[0], results) + threads,

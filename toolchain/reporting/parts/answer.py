@@ -126,12 +126,23 @@ def split_words(split: str) -> str:
     return names.get(split, "images")
 
 
-def fastest(benchmarks: Sequence[Benchmark]) -> tuple[TargetResult, Benchmark] | None:
+def fastest(
+    benchmarks: Sequence[Benchmark], weights_sha256: str
+) -> tuple[TargetResult, Benchmark] | None:
     """Return the lowest median for the smallest batch, and the benchmark that measured it.
 
-    Of model files where any was measured: torch itself is not what a device runs.
+    Of model files where any was measured: torch itself is not what a device runs. Never of a file
+    with other weights, which stood beside this model's.
     """
-    every = [(row, bench) for bench in benchmarks for row in bench.results]
+    every = [
+        (row, bench)
+        for bench in benchmarks
+        for row in bench.results
+        if not any(
+            model.target == row.target and model.weights_sha256 not in (None, weights_sha256)
+            for model in bench.models
+        )
+    ]
     rows = [pair for pair in every if pair[0].model.endswith(MODEL_SUFFIXES)] or every
     if not rows:
         return None
@@ -185,7 +196,7 @@ def _verified_tile(files: RunFiles) -> Tile:
 
 
 def _speed_tile(files: RunFiles) -> Tile:
-    found = fastest(files.benchmarks)
+    found = fastest(files.benchmarks, files.card.weights.sha256)
     if found is None:
         return Tile(
             "speed", "not measured", [shell_words("rtl", "bench", files.folder.path)], "unsure"
@@ -193,6 +204,7 @@ def _speed_tile(files: RunFiles) -> Tile:
     row, bench = found
     what = "an image" if row.batch_size == 1 else f"a batch of {row.batch_size}"
     threads = "1 thread" if row.threads == 1 else f"{row.threads} threads"
+    threads += ", spin" if row.spin else ""
     doubts = [f"a rough figure, {reason.kind}: {reason.detail}" for reason in row.reasons]
     details = [f"{what}, median; {row.target}, {threads}", str(bench.machine), *doubts]
     return Tile("speed", f"{row.p50_ms:.1f} ms", details)
