@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from toolchain.display import counted
 from toolchain.runtime.cores import usable_cores
 from toolchain.version import __version__
 
@@ -41,7 +42,8 @@ class Machine(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         memory = f", {self.memory_gb:.0f} GB" if self.memory_gb else ""
-        return f"{self.processor}, {self.cores} cores{memory}, {self.system}, Python {self.python}"
+        cores = f"{counted(self.cores, 'core')}{memory}"
+        return f"{self.processor}, {cores}, {self.system}, Python {self.python}"
 
 
 def this_machine() -> Machine:

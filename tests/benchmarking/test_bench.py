@@ -191,7 +191,7 @@ def test_calls_after_a_pause_are_measured_beside_those_that_follow_each_other(
     assert found.pauses[0].ratio_to_back_to_back == pytest.approx(found.pauses[0].p50_ms / steady)
     shown = repr(found)
     assert "First call after a pause" in shown
-    assert "beside 1 busy processes" in shown
+    assert "beside 1 busy process;" in shown
 
 
 def test_ratios_are_within_the_same_number_of_threads(model: Path) -> None:

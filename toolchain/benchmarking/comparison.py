@@ -22,6 +22,7 @@ from toolchain.benchmarking.figures.samples import decode_samples
 from toolchain.benchmarking.reading import read_benchmark
 from toolchain.benchmarking.result import Benchmark
 from toolchain.benchmarking.rows import PauseResult, TargetResult
+from toolchain.display import counted
 from toolchain.errors import DataError, RefusedError
 from toolchain.machine import Machine
 
@@ -129,8 +130,9 @@ def require_comparable(
             hint="measure both here; with --rescale they are compared roughly",
         )
     if before.busy != busy:
+        processes = counted(before.busy, "busy process", "busy processes")
         raise RefusedError(
-            f"{source} was measured beside {before.busy} busy processes, this beside {busy}",
+            f"{source} was measured beside {processes}, this beside {busy}",
             hint=f"measure with --busy {before.busy}",
         )
 

@@ -12,7 +12,7 @@ from toolchain.benchmarking.processes.cold_start import ColdStart
 from toolchain.benchmarking.processes.peak import Peak
 from toolchain.benchmarking.rows import ComparedModel, LeftOut, PauseResult, TargetResult
 from toolchain.benchmarking.scenario_rows import ScenarioResult, scenario_table
-from toolchain.display import Block, Displayed, Line
+from toolchain.display import Block, Displayed, Line, counted
 from toolchain.machine import Machine
 
 VERSION = 4
@@ -73,7 +73,7 @@ class Benchmark(Displayed, msgspec.Struct, frozen=True, kw_only=True):
         invalid = any(row.reasons for row in self.results)
         return [
             "" if self.seconds_per_case is None else f"{self.seconds_per_case:g} s a case",
-            f"beside {self.busy} busy processes" if self.busy else "",
+            f"beside {counted(self.busy, 'busy process', 'busy processes')}" if self.busy else "",
             "±: 95 % interval",
             "*: INVALID" if invalid else "",
             "~: too few calls for this percentile" if lacking else "",

@@ -251,9 +251,15 @@ def _show(result: Benchmark, as_json: bool, markdown: bool) -> None:
 
 
 def _print_next(result: Benchmark, quiet: bool) -> None:
-    """Print the command that describes the fastest ONNX file."""
+    """Print the command that describes the fastest ONNX file, of those that were to be measured."""
+    beside = result.comparison
+    compared = {case.target for case in beside.cases} if beside and beside.in_turn else None
     fastest = max(
-        (row for row in result.results if row.model.endswith(".onnx")),
+        (
+            row
+            for row in result.results
+            if row.model.endswith(".onnx") and (compared is None or row.target in compared)
+        ),
         key=lambda row: row.images_per_s,
         default=None,
     )

@@ -11,6 +11,7 @@ import msgspec
 from toolchain.benchmarking.figures.conditions import Conditions
 from toolchain.benchmarking.figures.queries import NEEDED
 from toolchain.benchmarking.figures.statistics import percentile
+from toolchain.display import counted
 from toolchain.runtime.cores import usable_cores
 
 Verdict = Literal["VALID", "INVALID"]
@@ -91,7 +92,7 @@ def _machine_busy(conditions: Conditions) -> Reason | None:
     others, cores = conditions.others_s / conditions.seconds, usable_cores()
     if others <= OTHERS_SHARE * cores:
         return None
-    return Reason("machine busy", f"other programs took {others:.2g} of {cores} cores")
+    return Reason("machine busy", f"other programs took {others:.2g} of {counted(cores, 'core')}")
 
 
 def _throttled(conditions: Conditions, *, by_speed: bool) -> Reason | None:
