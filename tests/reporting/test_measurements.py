@@ -22,6 +22,27 @@ from toolchain.runs.runfolder import RunFolder
 from toolchain.runtime.card import Weights
 
 
+def compared_model(target: str, model: str, weights_sha256: str) -> ComparedModel:
+    return ComparedModel(
+        target=target,
+        model=model,
+        architecture="resnet18",
+        precision="fp32",
+        input="pixels",
+        batch=None,
+        classes=3,
+        image_size=64,
+        accuracy=None,
+        accuracy_images=None,
+        accuracy_split=None,
+        relation="first",
+        compared_inputs=0,
+        max_difference=None,
+        other_labels=None,
+        weights_sha256=weights_sha256,
+    )
+
+
 def test_a_benchmark_of_another_model_is_not_shown_as_this_ones(
     tmp_path: Path, data: Path, names: list[str], run: RunFolder
 ) -> None:
@@ -32,24 +53,8 @@ def test_a_benchmark_of_another_model_is_not_shown_as_this_ones(
     )
     own, foreign = tmp_path / "own.json", tmp_path / "foreign.json"
     for file, of in ((own, run), (foreign, other)):
-        model = ComparedModel(
-            target="model.onnx",
-            model=f"{of.path}/model.onnx",
-            architecture="resnet18",
-            precision="fp32",
-            input="pixels",
-            batch=None,
-            classes=3,
-            image_size=64,
-            accuracy=None,
-            accuracy_images=None,
-            accuracy_split=None,
-            relation="first",
-            compared_inputs=0,
-            max_difference=None,
-            other_labels=None,
-            weights_sha256=of.read_card().weights.sha256,
-        )
+        weights = of.read_card().weights.sha256
+        model = compared_model("model.onnx", f"{of.path}/model.onnx", weights)
         write_json(file, benchmark(case([[2.0] * 20] * 5), models=[model]))
     with pytest.raises(DataError, match=r"foreign\.json has measured other models") as caught:
         report([run.path], bench=[own, foreign])
@@ -101,31 +106,11 @@ def test_a_reason_says_which_row_it_is_of(run: RunFolder, tmp_path: Path) -> Non
 def test_the_speed_of_a_run_is_not_that_of_another_model_beside_it(
     run: RunFolder, tmp_path: Path
 ) -> None:
-    def measured(target: str, weights: str) -> ComparedModel:
-        return ComparedModel(
-            target=target,
-            model=target,
-            architecture="resnet18",
-            precision="fp32",
-            input="pixels",
-            batch=None,
-            classes=3,
-            image_size=64,
-            accuracy=None,
-            accuracy_images=None,
-            accuracy_split=None,
-            relation="first",
-            compared_inputs=0,
-            max_difference=None,
-            other_labels=None,
-            weights_sha256=weights,
-        )
-
     own = case([[7.0] * 40] * 5, spin=True)
     other = case([[2.0] * 40] * 5, target="old.onnx", model="old.onnx")
     models = [
-        measured("model.onnx", run.read_card().weights.sha256),
-        measured("old.onnx", "1" * 64),
+        compared_model("model.onnx", "model.onnx", run.read_card().weights.sha256),
+        compared_model("old.onnx", "old.onnx", "1" * 64),
     ]
     write_json(tmp_path / "kept.json", benchmark(own, other, models=models))
     report([run.path], bench=[tmp_path / "kept.json"])
